@@ -1,0 +1,213 @@
+package space
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Parse reads a space from YAML text and validates it. name becomes the
+// space's name, file is what errors call the text.
+//
+//	SUPERNET:      {EMBED_DIM: 256, DEPTH: 14, NUM_HEADS: 4, MLP_RATIO: 4}
+//	SEARCH_SPACE:  {EMBED_DIM: [192, 216], DEPTH: [12], NUM_HEADS: [3, 4], MLP_RATIO: [3.5, 4]}
+//	MODEL:         {IMAGE_SIZE: 224, ...}          optional; see Model for the keys
+//	INTERVAL:      {MIN: 5, MAX: 12, STEP: 1}      optional; millions of parameters
+//
+// All keys of the first two blocks are required; those left out of MODEL have
+// the values of DefaultModel. Errors name file, line and, for an unknown key,
+// the nearest known one.
+func Parse(name, file string, text []byte) (*Space, error) {
+	s := &Space{Name: name, Model: DefaultModel()}
+	if err := s.parse(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if err := s.Validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return s, nil
+}
+
+func (s *Space) parse(text []byte) error {
+	var doc yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: it is empty", ErrSyntax)
+	} else if err != nil {
+		return fmt.Errorf("%w: %s", ErrSyntax, strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	var second yaml.Node
+	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: more than one YAML document", ErrSyntax)
+	}
+
+	m, super, interval := &s.Model, &s.Supernet, &s.Interval
+	return block("", doc.Content[0], []field{
+		required("SUPERNET", inBlock("SUPERNET",
+			required("EMBED_DIM", scalar(&super.EmbedDim)),
+			required("DEPTH", scalar(&super.Depth)),
+			required("NUM_HEADS", scalar(&super.NumHeads)),
+			required("MLP_RATIO", scalar(&super.MLPRatio)))),
+		required("SEARCH_SPACE", inBlock("SEARCH_SPACE",
+			required("EMBED_DIM", list(&s.EmbedDim)),
+			required("DEPTH", list(&s.Depth)),
+			required("NUM_HEADS", list(&s.NumHeads)),
+			required("MLP_RATIO", list(&s.MLPRatio)))),
+		optional("MODEL", inBlock("MODEL",
+			optional("IMAGE_SIZE", scalar(&m.ImageSize)),
+			optional("PATCH_SIZE", scalar(&m.PatchSize)),
+			optional("CHANNELS", scalar(&m.Channels)),
+			optional("NUM_CLASSES", scalar(&m.NumClasses)),
+			optional("HEAD_DIM", scalar(&m.HeadDim)),
+			optional("RELATIVE_POSITION", scalar(&m.RelativePosition)),
+			optional("MAX_RELATIVE_POSITION", scalar(&m.MaxRelativePosition)),
+			optional("GLOBAL_POOL", scalar(&m.GlobalPool)),
+			optional("ABS_POS", scalar(&m.AbsPos)),
+			optional("QKV_BIAS", scalar(&m.QKVBias)))),
+		optional("INTERVAL", inBlock("INTERVAL",
+			required("MIN", scalar(&interval.Min)),
+			required("MAX", scalar(&interval.Max)),
+			required("STEP", scalar(&interval.Step)))),
+	})
+}
+
+// A field is a key of a block and what to do with its value.
+type field struct {
+	key      string
+	required bool
+	read     func(name string, n *yaml.Node) error
+}
+
+func required(key string, read func(string, *yaml.Node) error) field { return field{key, true, read} }
+func optional(key string, read func(string, *yaml.Node) error) field { return field{key, false, read} }
+
+func inBlock(prefix string, fields ...field) func(string, *yaml.Node) error {
+	return func(_ string, n *yaml.Node) error { return block(prefix+".", n, fields) }
+}
+
+func block(prefix string, n *yaml.Node, fields []field) error {
+	if n.Kind != yaml.MappingNode {
+		return syntax(n, "want keys and values here, got %s", kindOf(n))
+	}
+	seen := map[string]bool{}
+	for i := 0; i < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		f := find(fields, key.Value)
+		switch {
+		case f == nil:
+			return syntax(key, "unknown key %s%s; did you mean %s?", prefix, key.Value, nearest(key.Value, fields))
+		case seen[key.Value]:
+			return syntax(key, "key %s%s is given twice", prefix, key.Value)
+		}
+		seen[key.Value] = true
+		if err := f.read(prefix+f.key, value); err != nil {
+			return err
+		}
+	}
+	for _, f := range fields {
+		if f.required && !seen[f.key] {
+			return syntax(n, "key %s%s is missing", prefix, f.key)
+		}
+	}
+	return nil
+}
+
+func find(fields []field, key string) *field {
+	for i := range fields {
+		if fields[i].key == key {
+			return &fields[i]
+		}
+	}
+	return nil
+}
+
+func scalar[T int | float64 | bool](into *T) func(string, *yaml.Node) error {
+	return func(name string, n *yaml.Node) error {
+		want, ok := "", false
+		switch any(*into).(type) {
+		case int:
+			want, ok = "an integer", n.ShortTag() == "!!int"
+		case float64:
+			want, ok = "a number", n.ShortTag() == "!!int" || n.ShortTag() == "!!float"
+		case bool:
+			want, ok = "true or false", n.ShortTag() == "!!bool"
+		}
+		if n.Kind != yaml.ScalarNode || !ok || n.Decode(into) != nil {
+			return syntax(n, "%s wants %s, got %s", name, want, kindOf(n))
+		}
+		return nil
+	}
+}
+
+func list[T int | float64](into *[]T) func(string, *yaml.Node) error {
+	return func(name string, n *yaml.Node) error {
+		if n.Kind != yaml.SequenceNode {
+			return syntax(n, "%s wants a list, got %s", name, kindOf(n))
+		}
+		for _, item := range n.Content {
+			var v T
+			if err := scalar(&v)(name, item); err != nil {
+				return err
+			}
+			*into = append(*into, v)
+		}
+		return nil
+	}
+}
+
+func kindOf(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a block of keys"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.AliasNode:
+		return "an alias"
+	}
+	if n.ShortTag() == "!!null" {
+		return "nothing"
+	}
+	return fmt.Sprintf("%.40q", n.Value)
+}
+
+func syntax(n *yaml.Node, format string, args ...any) error {
+	return fmt.Errorf("line %d: %w: "+format, append([]any{n.Line, ErrSyntax}, args...)...)
+}
+
+// nearest is the key with the least edits from the one that was written.
+func nearest(written string, fields []field) string {
+	best, least := "", 1<<30
+	for _, f := range fields {
+		if d := edits(strings.ToUpper(written), f.key); d < least {
+			best, least = f.key, d
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance, on the first letters of a long a: a
+// hostile key must not cost quadratic time.
+func edits(a, b string) int {
+	a = a[:min(len(a), 64)]
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			substitute := diagonal
+			if a[i] != b[j] {
+				substitute++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
