@@ -1,85 +1,72 @@
 package space
 
-// Patches is the number of image patches: (ImageSize/PatchSize)².
-func (m Model) Patches() int {
-	side := m.ImageSize / m.PatchSize
-	return side * side
-}
+// Hidden is the width of an MLP: embed_dim · mlp_ratio, truncated.
+func Hidden(embedDim int, ratio float64) int { return int(float64(embedDim) * ratio) }
 
-// Tokens is the length of the sequence: the class token and the patches.
+// Patches of an image.
+func (m Model) Patches() int { side := m.ImageSize / m.PatchSize; return side * side }
+
+// Tokens of an image: its patches and the class token.
 func (m Model) Tokens() int { return 1 + m.Patches() }
 
-// Params counts the trained numbers of an architecture as the original does:
-// it adds class token and positions even to a model without absolute
-// positions. All published candidates come out exactly.
+// Params counts an architecture's parameters as the original does: patch
+// convolution, blocks (qkv, proj, fc1, fc2 and norms with their biases, and the
+// relative-position tables), final norm, head, and embed_dim·(1 + tokens) for
+// the class token and the positions, which it adds even without absolute
+// positions.
 func (m Model) Params(a Arch) int64 {
-	total := m.TrunkParams(a.EmbedDim)
+	e := a.EmbedDim
+	n := e*(m.Channels*m.PatchSize*m.PatchSize+1) + e*(2+m.Patches()) + 2*e + m.NumClasses*(e+1)
 	for i := range a.NumHeads {
-		total += m.BlockParams(a.EmbedDim, a.NumHeads[i], a.MLPRatio[i])
+		n += m.HeadParams(e)*a.NumHeads[i] + m.MLPParams(e, a.MLPRatio[i]) + m.BlockParams(e)
 	}
-	return total
+	return int64(n)
 }
 
-// TrunkParams is the part of Params outside the blocks: patch embedding,
-// class token and positions, final norm, head.
-func (m Model) TrunkParams(embedDim int) int64 {
-	e := int64(embedDim)
-	patch := e*int64(m.Channels*m.PatchSize*m.PatchSize) + e
-	tokens := e * int64(2+m.Patches())
-	norm := 2 * e
-	head := int64(m.NumClasses)*e + int64(m.NumClasses)
-	return patch + tokens + norm + head
-}
-
-// BlockParams is the number of parameters of one block.
-func (m Model) BlockParams(embedDim, heads int, ratio float64) int64 {
-	e, hidden, inner := int64(embedDim), int64(Hidden(embedDim, ratio)), int64(heads*m.HeadDim)
-	qkv := 3 * inner * e
+// HeadParams are the parameters of one attention head of one block.
+func (m Model) HeadParams(embedDim int) int {
+	n := 3*m.HeadDim*embedDim + embedDim*m.HeadDim
 	if m.QKVBias {
-		qkv += 3 * inner
+		n += 3 * m.HeadDim
 	}
-	proj := inner*e + e
-	mlp := e*hidden + hidden + hidden*e + e
-	norms := 2 * 2 * e
-	total := qkv + proj + mlp + norms
-	if m.RelativePosition {
-		// Two tables (rows and columns of the grid) each for keys and values,
-		// shared by all heads.
-		total += 4 * int64(2*m.MaxRelativePosition+2) * int64(m.HeadDim)
-	}
-	return total
+	return n
 }
 
-// MACs counts the multiply-accumulates of one image's forward pass: the patch
-// convolution, every linear layer, the two products of attention, and the
-// products with the relative-position tables. Norms, softmax, activations and
-// additions are not counted, as is the custom.
-//
-// A relative-position term is counted as products with whole tables (each
-// query with each row of a table, then gathered to its place), which is the
-// least work that gives it, and not as one product for each pair of tokens.
+// MLPParams are those of the MLP of one block that depend on its ratio.
+func (m Model) MLPParams(embedDim int, ratio float64) int {
+	return Hidden(embedDim, ratio) * (2*embedDim + 1)
+}
+
+// BlockParams are those of one block that depend on neither heads nor ratio:
+// the biases of proj and fc2, two norms, and the relative-position tables.
+func (m Model) BlockParams(embedDim int) int {
+	n := 2*embedDim + 4*embedDim
+	if m.RelativePosition {
+		n += 4 * (2*m.MaxRelativePosition + 2) * m.HeadDim
+	}
+	return n
+}
+
+// MACs counts the multiply-accumulates of matrix products for one image: patch
+// convolution, qkv, proj and MLP of every token, the two products of attention
+// (and, with relative positions, the products with their tables), and the head.
 func (m Model) MACs(a Arch) int64 {
-	total := m.TrunkMACs(a.EmbedDim)
+	t, e := int64(m.Tokens()), int64(a.EmbedDim)
+	n := int64(m.Patches())*e*int64(m.Channels*m.PatchSize*m.PatchSize) + e*int64(m.NumClasses)
 	for i := range a.NumHeads {
-		total += m.BlockMACs(a.EmbedDim, a.NumHeads[i], a.MLPRatio[i])
+		n += m.HeadMACs(a.EmbedDim)*int64(a.NumHeads[i]) + 2*t*e*int64(Hidden(a.EmbedDim, a.MLPRatio[i]))
 	}
-	return total
+	return n
 }
 
-// TrunkMACs is the part of MACs outside the blocks.
-func (m Model) TrunkMACs(embedDim int) int64 {
-	e := int64(embedDim)
-	return int64(m.Patches())*e*int64(m.Channels*m.PatchSize*m.PatchSize) + e*int64(m.NumClasses)
-}
-
-// BlockMACs is the number of multiply-accumulates of one block.
-func (m Model) BlockMACs(embedDim, heads int, ratio float64) int64 {
-	e, hidden, inner, tokens := int64(embedDim), int64(Hidden(embedDim, ratio)), int64(heads*m.HeadDim), int64(m.Tokens())
-	linear := tokens * (3*inner*e + inner*e + 2*e*hidden)
-	attention := 2 * tokens * tokens * inner
-	total := linear + attention
+// HeadMACs are the multiply-accumulates of one attention head of one block.
+func (m Model) HeadMACs(embedDim int) int64 {
+	t, e, d := int64(m.Tokens()), int64(embedDim), int64(m.HeadDim)
+	n := 4*t*e*d + 2*t*t*d
 	if m.RelativePosition {
-		total += 4 * tokens * int64(2*m.MaxRelativePosition+2) * inner
+		// Queries with the tables for keys, and sums of attention with those
+		// for values: 2·(2·max+2) rows each.
+		n += 2 * t * d * int64(2*(2*m.MaxRelativePosition+2))
 	}
-	return total
+	return n
 }

@@ -57,7 +57,7 @@ func (s *Space) parse(text []byte) error {
 			required("DEPTH", list(&s.Depth)),
 			required("NUM_HEADS", list(&s.NumHeads)),
 			required("MLP_RATIO", list(&s.MLPRatio)))),
-		optional("MODEL", inBlock("MODEL",
+		optional("MODEL", noting(&s.ModelGiven, inBlock("MODEL",
 			optional("IMAGE_SIZE", scalar(&m.ImageSize)),
 			optional("PATCH_SIZE", scalar(&m.PatchSize)),
 			optional("CHANNELS", scalar(&m.Channels)),
@@ -67,7 +67,7 @@ func (s *Space) parse(text []byte) error {
 			optional("MAX_RELATIVE_POSITION", scalar(&m.MaxRelativePosition)),
 			optional("GLOBAL_POOL", scalar(&m.GlobalPool)),
 			optional("ABS_POS", scalar(&m.AbsPos)),
-			optional("QKV_BIAS", scalar(&m.QKVBias)))),
+			optional("QKV_BIAS", scalar(&m.QKVBias))))),
 		optional("INTERVAL", inBlock("INTERVAL",
 			required("MIN", scalar(&interval.Min)),
 			required("MAX", scalar(&interval.Max)),
@@ -87,6 +87,14 @@ func optional(key string, read func(string, *yaml.Node) error) field { return fi
 
 func inBlock(prefix string, fields ...field) func(string, *yaml.Node) error {
 	return func(_ string, n *yaml.Node) error { return block(prefix+".", n, fields) }
+}
+
+// noting sets given when the key is there at all.
+func noting(given *bool, read func(string, *yaml.Node) error) func(string, *yaml.Node) error {
+	return func(name string, n *yaml.Node) error {
+		*given = true
+		return read(name, n)
+	}
 }
 
 func block(prefix string, n *yaml.Node, fields []field) error {

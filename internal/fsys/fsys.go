@@ -1,0 +1,102 @@
+// Package fsys is the one door through which a run writes files.
+//
+// A file written by WriteAtomic exists whole under its name, or not at all:
+// the bytes go to a temporary file beside it, reach the disk, and only then
+// take the name; the folder is synced last, so that the name survives a loss
+// of power. Tests inject faults at any operation through the FS interface.
+package fsys
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// File is an open file of an FS.
+type File interface {
+	io.Reader
+	io.Writer
+	io.Closer
+	Sync() error
+	Name() string
+}
+
+// FS is the set of file operations that a run uses.
+type FS interface {
+	CreateTemp(dir, pattern string) (File, error)
+	OpenAppend(path string) (File, error)
+	Open(path string) (File, error)
+	Rename(from, to string) error
+	SyncDir(dir string) error
+	Remove(path string) error
+	MkdirAll(dir string) error
+	ReadDir(dir string) ([]fs.DirEntry, error)
+	Stat(path string) (fs.FileInfo, error)
+	Truncate(path string, size int64) error
+}
+
+// OS is the operating system's file system.
+var OS FS = osFS{}
+
+// WriteAtomic writes a file whole or not at all. On any error the temporary
+// file is removed and path is as it was.
+func WriteAtomic(f FS, path string, write func(io.Writer) error) error {
+	dir := filepath.Dir(path)
+	temp, err := f.CreateTemp(dir, "."+filepath.Base(path)+".tmp-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	err = write(temp)
+	if err == nil {
+		err = temp.Sync()
+	}
+	if closed := temp.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = f.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, errors.Join(err, f.Remove(temp.Name())))
+	}
+	if err := f.SyncDir(dir); err != nil {
+		return fmt.Errorf("write %s: sync its folder: %w", path, err)
+	}
+	return nil
+}
+
+type osFS struct{}
+
+func (osFS) CreateTemp(dir, pattern string) (File, error) {
+	f, err := os.CreateTemp(dir, pattern)
+	if err != nil {
+		return nil, err
+	}
+	// Temporary files are private; what they become is an ordinary file.
+	if err := f.Chmod(0o644); err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return f, nil
+}
+
+func (osFS) OpenAppend(path string) (File, error) {
+	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+}
+func (osFS) Open(path string) (File, error)            { return os.Open(path) }
+func (osFS) Rename(from, to string) error              { return os.Rename(from, to) }
+func (osFS) Remove(path string) error                  { return os.Remove(path) }
+func (osFS) MkdirAll(dir string) error                 { return os.MkdirAll(dir, 0o755) }
+func (osFS) ReadDir(dir string) ([]fs.DirEntry, error) { return os.ReadDir(dir) }
+func (osFS) Stat(path string) (fs.FileInfo, error)     { return os.Stat(path) }
+func (osFS) Truncate(path string, size int64) error    { return os.Truncate(path, size) }
+
+func (osFS) SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,191 @@
+package supernet
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"prenas/internal/rng"
+	"prenas/internal/space"
+	"prenas/internal/tensorfile"
+)
+
+// Errors of this package.
+var (
+	// ErrWeights: a set of weights lacks a tensor of the supernet, or has one
+	// of another shape or type.
+	ErrWeights = errors.New("weights do not fit the space")
+)
+
+// Param is one tensor of the shared weights.
+type Param struct {
+	Name  string
+	Shape []int
+	// Decay tells whether weight decay applies: to matrices, the head and the
+	// relative-position tables, not to vectors, biases, the position embedding
+	// and the class token.
+	Decay bool
+	// Block is the block the tensor belongs to, -1 outside of the blocks.
+	Block int
+
+	start initialiser
+}
+
+// Net is the supernet of a space: its weights' names and shapes, and the
+// forward graphs of its architectures.
+type Net struct {
+	space  *space.Space
+	params []Param
+	index  map[string]int
+}
+
+// New describes the supernet of a valid space.
+func New(s *space.Space) *Net {
+	n := &Net{space: s, index: map[string]int{}}
+	m, top := s.Model, s.Supernet
+	dim, width := top.EmbedDim, top.NumHeads*m.HeadDim
+	hidden := space.Hidden(dim, top.MLPRatio)
+	add := func(block int, name string, start initialiser, shape ...int) {
+		n.index[name] = len(n.params)
+		embedding := name == "pos_embed" || name == "cls_token"
+		n.params = append(n.params, Param{Name: name, Shape: shape, Decay: len(shape) > 1 && !embedding, Block: block, start: start})
+	}
+
+	add(-1, "cls_token", truncatedNormal, 1, 1, dim)
+	if m.AbsPos {
+		add(-1, "pos_embed", truncatedNormal, 1, m.Tokens(), dim)
+	}
+	// torch's default for a convolution, which the original leaves as it is.
+	fanIn := m.Channels * m.PatchSize * m.PatchSize
+	kaiming := uniform(1 / math.Sqrt(float64(fanIn)))
+	add(-1, "patch_embed_super.proj.weight", kaiming, dim, m.Channels, m.PatchSize, m.PatchSize)
+	add(-1, "patch_embed_super.proj.bias", kaiming, dim)
+	for i := range top.Depth {
+		block := func(name string, start initialiser, shape ...int) {
+			add(i, blockName(i, name), start, shape...)
+		}
+		block("attn.qkv.weight", truncatedNormal, 3*width, dim)
+		if m.QKVBias {
+			block("attn.qkv.bias", zeros, 3*width)
+		}
+		if m.RelativePosition {
+			for _, table := range relativeTables {
+				block(table, truncatedNormal, 2*m.MaxRelativePosition+2, m.HeadDim)
+			}
+		}
+		block("attn.proj.weight", truncatedNormal, dim, width)
+		block("attn.proj.bias", zeros, dim)
+		block("attn_layer_norm.weight", ones, dim)
+		block("attn_layer_norm.bias", zeros, dim)
+		block("ffn_layer_norm.weight", ones, dim)
+		block("ffn_layer_norm.bias", zeros, dim)
+		block("fc1.weight", truncatedNormal, hidden, dim)
+		block("fc1.bias", zeros, hidden)
+		block("fc2.weight", truncatedNormal, dim, hidden)
+		block("fc2.bias", zeros, dim)
+	}
+	add(-1, "norm.weight", ones, dim)
+	add(-1, "norm.bias", zeros, dim)
+	add(-1, "head.weight", truncatedNormal, m.NumClasses, dim)
+	add(-1, "head.bias", zeros, m.NumClasses)
+	return n
+}
+
+// relativeTables are the tables of relative positions of a block: for keys and
+// values, vertical and horizontal.
+var relativeTables = []string{
+	"attn.rel_pos_embed_k.embeddings_table_v",
+	"attn.rel_pos_embed_k.embeddings_table_h",
+	"attn.rel_pos_embed_v.embeddings_table_v",
+	"attn.rel_pos_embed_v.embeddings_table_h",
+}
+
+// Space of the supernet.
+func (n *Net) Space() *space.Space { return n.space }
+
+// Params lists the shared weights in a fixed order.
+func (n *Net) Params() []Param { return n.params }
+
+// Index of a weight in Params; -1 if the supernet has none of that name.
+func (n *Net) Index(name string) int {
+	if i, ok := n.index[name]; ok {
+		return i
+	}
+	return -1
+}
+
+// Uses tells for each of Params whether it takes part in the computation of a.
+func (n *Net) Uses(a space.Arch) []bool {
+	used := make([]bool, len(n.params))
+	for i, p := range n.params {
+		used[i] = p.Block < a.Depth()
+	}
+	return used
+}
+
+// Check reports the first weight that is missing or of another shape or type.
+func (n *Net) Check(weights map[string]tensorfile.Tensor) error {
+	for _, p := range n.params {
+		t, ok := weights[p.Name]
+		if !ok {
+			return fmt.Errorf("%w %s: tensor %q is missing", ErrWeights, n.space.Name, p.Name)
+		}
+		if !slices.Equal(t.Shape, p.Shape) {
+			return fmt.Errorf("%w %s: tensor %q has shape %v, the space needs %v", ErrWeights, n.space.Name, p.Name, t.Shape, p.Shape)
+		}
+	}
+	return nil
+}
+
+// Init draws the weights at initialisation from the seed: linear weights,
+// embeddings and tables from a normal distribution of deviation 0.02 cut at
+// ±2, zero biases, norms of weight 1, and the patch convolution with torch's
+// default, uniform in ±1/√fan_in (Kaiming with a = √5).
+func (n *Net) Init(seed uint64) map[string]tensorfile.Tensor {
+	weights := make(map[string]tensorfile.Tensor, len(n.params))
+	for _, p := range n.params {
+		size := 1
+		for _, d := range p.Shape {
+			size *= d
+		}
+		values := make([]float32, size)
+		p.start(values, seed, p.Name)
+		weights[p.Name] = tensorfile.FromFloat32(p.Shape, values)
+	}
+	return weights
+}
+
+// initialiser fills the values of one tensor, drawing from (seed, name).
+type initialiser func(values []float32, seed uint64, name string)
+
+func zeros([]float32, uint64, string) {}
+
+func ones(values []float32, _ uint64, _ string) {
+	for i := range values {
+		values[i] = 1
+	}
+}
+
+// truncatedNormal has deviation 0.02; the cut at ±2, a hundred deviations out,
+// is timm's trunc_normal_ as the original calls it.
+func truncatedNormal(values []float32, seed uint64, name string) {
+	r := rng.New(seed, "init "+name)
+	for i := range values {
+		values[i] = float32(math.Max(-2, math.Min(2, 0.02*r.NormFloat64())))
+	}
+}
+
+func uniform(bound float64) initialiser {
+	return func(values []float32, seed uint64, name string) {
+		r := rng.New(seed, "init "+name)
+		for i := range values {
+			values[i] = float32(bound * (2*r.Float64() - 1))
+		}
+	}
+}
+
+// blockName is the name of a weight of block i.
+func blockName(i int, name string) string {
+	return fmt.Sprintf("blocks.%d.%s", i, name)
+}

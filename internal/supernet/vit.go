@@ -1,0 +1,186 @@
+package supernet
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+
+	"prenas/internal/engine"
+	"prenas/internal/space"
+)
+
+// layerNormEps is the original's.
+const layerNormEps = 1e-5
+
+// Forward says which architecture to build and how.
+type Forward struct {
+	Arch space.Arch
+	// DropPath is nil, or float32 [depth, 2, N]: for each block and each of its
+	// branches (attention, MLP) the factor of every sample's branch, which is 0
+	// (dropped) or 1/(1-rate) (kept).
+	DropPath *graph.Node
+	// Operands is the type that the operands of matrix products are cast to:
+	// float32, or bfloat16. Everything else is computed in float32.
+	Operands dtypes.DType
+}
+
+// Logits adds the forward pass of f.Arch to the graph: images [N, C, H, W],
+// float32, normalised, to logits [N, classes]. Weights are the nodes of Params,
+// index by index; those that the architecture does not use may be nil. Logits
+// panics, as graph building does: compile it through engine.Compile.
+func (n *Net) Logits(weights []*graph.Node, images *graph.Node, f Forward) *graph.Node {
+	v := vit{Net: n, weights: weights, Forward: f}
+	if v.Operands == dtypes.InvalidDType {
+		v.Operands = dtypes.Float32
+	}
+	x := v.embed(images)
+	rel := newRelative(n.space.Model, images.Graph())
+	for i := range f.Arch.Depth() {
+		x = v.branch(x, i, 0, func(x *graph.Node) *graph.Node {
+			return v.attention(v.norm(x, blockName(i, "attn_layer_norm")), i, rel)
+		})
+		x = v.branch(x, i, 1, func(x *graph.Node) *graph.Node { return v.mlp(v.norm(x, blockName(i, "ffn_layer_norm")), i) })
+	}
+	x = v.norm(x, "norm")
+	if n.space.Model.GlobalPool {
+		x = graph.ReduceMean(graph.Slice(x, graph.AxisRange(), graph.AxisRangeToEnd(1)), 1)
+	} else {
+		x = graph.Reshape(graph.Slice(x, graph.AxisRange(), graph.AxisElem(0)), x.Shape().Dimensions[0], f.Arch.EmbedDim)
+	}
+	head := graph.Slice(v.weight("head.weight"), graph.AxisRange(), graph.AxisRangeFromStart(f.Arch.EmbedDim))
+	return v.addBias(v.product(x, head), v.weight("head.bias"))
+}
+
+// vit builds one architecture's graph. Activations are [N, tokens, embed_dim].
+type vit struct {
+	*Net
+	Forward
+	weights []*graph.Node
+}
+
+func (v *vit) weight(name string) *graph.Node {
+	w := v.weights[v.Index(name)]
+	if w == nil {
+		panic(fmt.Errorf("supernet: weight %q is used by %s but was not given", name, v.Arch))
+	}
+	return w
+}
+
+// vector is the first size values of a bias or norm weight.
+func (v *vit) vector(name string, size int) *graph.Node {
+	return graph.Slice(v.weight(name), graph.AxisRangeFromStart(size))
+}
+
+// matrix is the first rows and columns of a weight [out, in].
+func (v *vit) matrix(name string, rows, columns int) *graph.Node {
+	return graph.Slice(v.weight(name), graph.AxisRangeFromStart(rows), graph.AxisRangeFromStart(columns))
+}
+
+// product multiplies x [..., in] with a weight [out, in].
+func (v *vit) product(x, weight *graph.Node) *graph.Node {
+	return v.dotGeneral(x, []int{x.Rank() - 1}, nil, weight, []int{1}, nil)
+}
+
+func (v *vit) dotGeneral(lhs *graph.Node, lhsContract, lhsBatch []int, rhs *graph.Node, rhsContract, rhsBatch []int) *graph.Node {
+	if v.Operands == lhs.DType() {
+		return graph.DotGeneral(lhs, lhsContract, lhsBatch, rhs, rhsContract, rhsBatch)
+	}
+	full := lhs.DType()
+	low := func(x *graph.Node) *graph.Node { return graph.ConvertDType(x, v.Operands) }
+	return graph.ConvertDType(graph.DotGeneral(low(lhs), lhsContract, lhsBatch, low(rhs), rhsContract, rhsBatch), full)
+}
+
+func (v *vit) addBias(x, bias *graph.Node) *graph.Node {
+	return graph.Add(x, graph.ExpandLeftToRank(bias, x.Rank()))
+}
+
+func (v *vit) norm(x *graph.Node, name string) *graph.Node {
+	dim := v.Arch.EmbedDim
+	return engine.LayerNorm(x, v.vector(name+".weight", dim), v.vector(name+".bias", dim), layerNormEps)
+}
+
+// branch adds a residual branch (0 attention, 1 MLP) of a block to x.
+func (v *vit) branch(x *graph.Node, block, which int, f func(*graph.Node) *graph.Node) *graph.Node {
+	y := f(x)
+	if v.DropPath != nil {
+		samples := x.Shape().Dimensions[0]
+		factor := graph.Slice(v.DropPath, graph.AxisElem(block), graph.AxisElem(which))
+		y = graph.Mul(y, graph.Reshape(factor, samples, 1, 1))
+	}
+	return graph.Add(x, y)
+}
+
+// embed cuts the images into patches, projects them, and puts the class token
+// before and the positions over them.
+func (v *vit) embed(images *graph.Node) *graph.Node {
+	m, dim := v.space.Model, v.Arch.EmbedDim
+	samples, side, patch := images.Shape().Dimensions[0], m.ImageSize/m.PatchSize, m.PatchSize
+	// The convolution's stride is its kernel's size, so it is a product with
+	// the patches laid out as rows [C, patch, patch].
+	x := graph.Reshape(images, samples, m.Channels, side, patch, side, patch)
+	x = graph.TransposeAllAxes(x, 0, 2, 4, 1, 3, 5)
+	x = graph.Reshape(x, samples, side*side, m.Channels*patch*patch)
+	w := graph.Slice(v.weight("patch_embed_super.proj.weight"), graph.AxisRangeFromStart(dim))
+	x = v.product(x, graph.Reshape(w, dim, m.Channels*patch*patch))
+	x = v.addBias(x, v.vector("patch_embed_super.proj.bias", dim))
+
+	class := graph.Slice(v.weight("cls_token"), graph.AxisRange(), graph.AxisRange(), graph.AxisRangeFromStart(dim))
+	x = graph.Concatenate([]*graph.Node{graph.BroadcastToDims(class, samples, 1, dim), x}, 1)
+	if m.AbsPos {
+		x = graph.Add(x, graph.Slice(v.weight("pos_embed"), graph.AxisRange(), graph.AxisRange(), graph.AxisRangeFromStart(dim)))
+	}
+	return x
+}
+
+func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
+	m, dim, heads := v.space.Model, v.Arch.EmbedDim, v.Arch.NumHeads[block]
+	samples, tokens, width := x.Shape().Dimensions[0], x.Shape().Dimensions[1], heads*m.HeadDim
+
+	// Rows of qkv are interleaved (q, k, v, q, k, v, …): sorting the weight's
+	// rows is cheaper than sorting the activations' features.
+	sorted := graph.Reshape(v.matrix(blockName(block, "attn.qkv.weight"), 3*width, dim), width, 3, dim)
+	sorted = graph.Reshape(graph.TransposeAllAxes(sorted, 1, 0, 2), 3*width, dim)
+	qkv := v.product(x, sorted)
+	if m.QKVBias {
+		bias := graph.Reshape(v.vector(blockName(block, "attn.qkv.bias"), 3*width), width, 3)
+		qkv = v.addBias(qkv, graph.Reshape(graph.TransposeAllAxes(bias, 1, 0), 3*width))
+	}
+	part := func(i int) *graph.Node { // [N, tokens, heads, head_dim]
+		y := graph.Slice(qkv, graph.AxisRange(), graph.AxisRange(), graph.AxisRange(i*width, (i+1)*width))
+		return graph.Reshape(y, samples, tokens, heads, m.HeadDim)
+	}
+	query, key, value := graph.MulScalar(part(0), 1/math.Sqrt(float64(m.HeadDim))), part(1), part(2)
+
+	var tables [4]*graph.Node
+	if m.RelativePosition {
+		for i, name := range relativeTables {
+			tables[i] = v.weight(blockName(block, name))
+		}
+		query, key = rel.extendKeys(v, query, key, tables[0], tables[1])
+		value = rel.extendValues(value)
+	}
+	scores := v.dotGeneral(query, []int{3}, []int{0, 2}, key, []int{3}, []int{0, 2}) // [N, heads, tokens, tokens]
+	out := v.dotGeneral(graph.Softmax(scores, -1), []int{3}, []int{0, 1}, value, []int{1}, []int{0, 2})
+	if m.RelativePosition {
+		out = rel.collectValues(v, out, tables[2], tables[3])
+	}
+	out = graph.Reshape(graph.TransposeAllAxes(out, 0, 2, 1, 3), samples, tokens, width)
+	out = v.product(out, v.matrix(blockName(block, "attn.proj.weight"), dim, width))
+	return v.addBias(out, v.vector(blockName(block, "attn.proj.bias"), dim))
+}
+
+func (v *vit) mlp(x *graph.Node, block int) *graph.Node {
+	dim := v.Arch.EmbedDim
+	hidden := space.Hidden(dim, v.Arch.MLPRatio[block])
+	x = v.product(x, v.matrix(blockName(block, "fc1.weight"), hidden, dim))
+	x = gelu(v.addBias(x, v.vector(blockName(block, "fc1.bias"), hidden)))
+	x = v.product(x, v.matrix(blockName(block, "fc2.weight"), dim, hidden))
+	return v.addBias(x, v.vector(blockName(block, "fc2.bias"), dim))
+}
+
+// gelu is the exact form, x·Φ(x), with the error function.
+func gelu(x *graph.Node) *graph.Node {
+	return graph.Mul(graph.MulScalar(x, 0.5), graph.OnePlus(graph.Erf(graph.MulScalar(x, 1/math.Sqrt2))))
+}
