@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Arch is one architecture: its width, and for each layer its heads and the
-// ratio of its MLP.
+// Arch is one architecture: an embedding dim and, for each layer, a number of
+// heads and an MLP ratio. Both lists have one entry per layer.
 type Arch struct {
 	EmbedDim int
 	NumHeads []int
@@ -18,88 +18,106 @@ type Arch struct {
 // Depth is the number of layers.
 func (a Arch) Depth() int { return len(a.NumHeads) }
 
-// Equal tells whether two architectures are the same.
+// Equal reports whether a and b are the same architecture.
 func (a Arch) Equal(b Arch) bool {
 	return a.EmbedDim == b.EmbedDim && slices.Equal(a.NumHeads, b.NumHeads) && slices.Equal(a.MLPRatio, b.MLPRatio)
 }
 
-// String is the architecture's name everywhere: "e192-h4x5_3-r4x4_3.5x2" is
-// embed_dim 192, five layers of 4 heads and one of 3, four of ratio 4 and two
-// of 3.5. Equal neighbours are always run together, so the name is unique; it
-// is safe in file names and shells.
+// String is the architecture's name: embedding dim, heads and ratios, the
+// lists run-length coded. Heads 4 4 4 3 and ratios 4 3.5 3.5 4 at dim 192 are
+//
+//	e192-h4x3_3-r4_3.5x2_4
+//
+// It holds only letters, digits, '-', '_' and '.', so it needs no quoting in
+// a shell and can be part of a file's name.
 func (a Arch) String() string {
-	ratios := make([]string, len(a.MLPRatio))
-	for i, r := range a.MLPRatio {
-		ratios[i] = strconv.FormatFloat(r, 'f', -1, 64)
-	}
-	heads := make([]string, len(a.NumHeads))
-	for i, h := range a.NumHeads {
-		heads[i] = strconv.Itoa(h)
-	}
-	return fmt.Sprintf("e%d-h%s-r%s", a.EmbedDim, runs(heads), runs(ratios))
+	var b strings.Builder
+	b.WriteString("e" + strconv.Itoa(a.EmbedDim) + "-h")
+	writeRuns(&b, a.NumHeads, strconv.Itoa)
+	b.WriteString("-r")
+	writeRuns(&b, a.MLPRatio, formatRatio)
+	return b.String()
 }
 
-func runs(values []string) string {
-	var parts []string
+func formatRatio(r float64) string { return strconv.FormatFloat(r, 'f', -1, 64) }
+
+func writeRuns[T comparable](b *strings.Builder, values []T, format func(T) string) {
 	for i := 0; i < len(values); {
-		j := i
-		for j < len(values) && values[j] == values[i] {
-			j++
+		run := 1
+		for i+run < len(values) && values[i+run] == values[i] {
+			run++
 		}
-		part := values[i]
-		if j-i > 1 {
-			part += "x" + strconv.Itoa(j-i)
+		if i > 0 {
+			b.WriteByte('_')
 		}
-		parts = append(parts, part)
-		i = j
+		b.WriteString(format(values[i]))
+		if run > 1 {
+			b.WriteByte('x')
+			b.WriteString(strconv.Itoa(run))
+		}
+		i += run
 	}
-	return strings.Join(parts, "_")
 }
 
-// maxDepth bounds what ParseArch builds from a short text.
-const maxDepth = 1 << 10
-
-// ParseArch reads an architecture's name. Only the text that String writes is
-// accepted, so that no architecture has two names.
+// ParseArch reads the text form of an architecture. It accepts exactly the
+// texts that String writes: any other spelling of the same architecture
+// ("h4_4" for "h4x2") is an error that names the right one, so that two files
+// never differ about what one architecture is called.
 func ParseArch(text string) (Arch, error) {
-	bad := fmt.Errorf("%w %q: want a name such as e192-h4x5_3x7-r4x5_3.5x2_4x5", ErrArch, text)
+	bad := func(why string) (Arch, error) {
+		const most = 200
+		if len(text) > most {
+			text = text[:most] + "..."
+		}
+		return Arch{}, fmt.Errorf("%w: %q: %s (it looks like e192-h4x3_3-r4_3.5x2_4)", ErrArch, text, why)
+	}
 	parts := strings.Split(text, "-")
 	if len(parts) != 3 || !strings.HasPrefix(parts[0], "e") || !strings.HasPrefix(parts[1], "h") || !strings.HasPrefix(parts[2], "r") {
-		return Arch{}, bad
+		return bad("want three parts, e..., h... and r..., joined by '-'")
 	}
-	var a Arch
-	var err error
-	if a.EmbedDim, err = strconv.Atoi(parts[0][1:]); err != nil {
-		return Arch{}, bad
+	embedDim, err := strconv.Atoi(parts[0][1:])
+	if err != nil || embedDim < 1 || embedDim > maxDim {
+		return bad("the embedding dim is not a number in range")
 	}
-	if a.NumHeads, err = expand(parts[1][1:], strconv.Atoi); err != nil {
-		return Arch{}, bad
+	heads, ok := parseRuns(parts[1][1:], func(s string) (int, bool) {
+		v, err := strconv.Atoi(s)
+		return v, err == nil && v >= 1 && v <= maxLayers
+	})
+	if !ok {
+		return bad("the heads are not a list of numbers in range")
 	}
-	a.MLPRatio, err = expand(parts[2][1:], func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
-	if err != nil || len(a.NumHeads) != len(a.MLPRatio) || a.String() != text {
-		return Arch{}, bad
+	ratios, ok := parseRuns(parts[2][1:], func(s string) (float64, bool) {
+		v, err := strconv.ParseFloat(s, 64)
+		return v, err == nil && v > 0 && v <= maxRatio
+	})
+	if !ok {
+		return bad("the MLP ratios are not a list of numbers in range")
+	}
+	if len(heads) != len(ratios) {
+		return bad(fmt.Sprintf("%d layers of heads and %d of MLP ratios", len(heads), len(ratios)))
+	}
+	a := Arch{EmbedDim: embedDim, NumHeads: heads, MLPRatio: ratios}
+	if canonical := a.String(); canonical != text {
+		return bad("not the canonical form, which is " + canonical)
 	}
 	return a, nil
 }
 
-func expand[T any](text string, parse func(string) (T, error)) ([]T, error) {
-	var list []T
-	for _, part := range strings.Split(text, "_") {
-		value, times, repeated := strings.Cut(part, "x")
-		count := 1
+func parseRuns[T any](text string, parse func(string) (T, bool)) ([]T, bool) {
+	var values []T
+	for item := range strings.SplitSeq(text, "_") {
+		value, count, repeated := strings.Cut(item, "x")
+		v, ok := parse(value)
+		n := 1
 		if repeated {
 			var err error
-			if count, err = strconv.Atoi(times); err != nil || count < 2 {
-				return nil, ErrArch
-			}
+			n, err = strconv.Atoi(count)
+			ok = ok && err == nil && n > 1
 		}
-		v, err := parse(value)
-		if err != nil || len(list)+count > maxDepth {
-			return nil, ErrArch
+		if !ok || n > maxLayers-len(values) {
+			return nil, false
 		}
-		for range count {
-			list = append(list, v)
-		}
+		values = append(values, slices.Repeat([]T{v}, n)...)
 	}
-	return list, nil
+	return values, true
 }

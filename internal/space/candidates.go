@@ -82,13 +82,23 @@ func ReadCandidates(path string) (Candidates, error) {
 // fileCandidate is a candidate as the file has it. Pointers tell a missing key
 // from a zero.
 type fileCandidate struct {
-	LayerNum  *int      `json:"layer_num"`
-	MLPRatio  []float64 `json:"mlp_ratio"`
-	NumHeads  []int     `json:"num_heads"`
-	EmbedDim  []int     `json:"embed_dim"`
-	NumParams *float64  `json:"num_params"`
-	Score     *float64  `json:"score"`
+	LayerNum  *int    `json:"layer_num"`
+	MLPRatio  []ratio `json:"mlp_ratio"`
+	NumHeads  []int   `json:"num_heads"`
+	EmbedDim  []int   `json:"embed_dim"`
+	NumParams *number `json:"num_params"`
+	Score     *number `json:"score"`
 }
+
+// ratio is written as the YAML files have it: 4, not 4.0.
+type ratio float64
+
+func (r ratio) MarshalJSON() ([]byte, error) { return []byte(formatRatio(float64(r))), nil }
+
+// number is written as Python writes a float.
+type number float64
+
+func (n number) MarshalJSON() ([]byte, error) { return []byte(pythonFloat(float64(n))), nil }
 
 // ParseCandidates reads the text of a candidates file; see ReadCandidates.
 func ParseCandidates(text []byte) (Candidates, error) {
@@ -168,16 +178,16 @@ func (f fileCandidate) candidate() (Candidate, error) {
 	}
 	// Millions are written with all their digits, so the count is exact; 1e-3
 	// allows for the rounding of the division and of the product.
-	exact := *f.NumParams * 1e6
+	exact := float64(*f.NumParams) * 1e6
 	params := math.Round(exact)
 	if !(params > 0 && params < 1e15) || math.Abs(exact-params) > 1e-3 {
 		return fail("num_params %v is not a count in millions", *f.NumParams)
 	}
-	return Candidate{
-		Arch:   Arch{EmbedDim: f.EmbedDim[0], NumHeads: f.NumHeads, MLPRatio: f.MLPRatio},
-		Params: int64(params),
-		Score:  *f.Score,
-	}, nil
+	a := Arch{EmbedDim: f.EmbedDim[0], NumHeads: f.NumHeads, MLPRatio: make([]float64, layers)}
+	for i, r := range f.MLPRatio {
+		a.MLPRatio[i] = float64(r)
+	}
+	return Candidate{Arch: a, Params: int64(params), Score: float64(*f.Score)}, nil
 }
 
 // Check reports the first candidate that is not of the space, or whose number
@@ -215,19 +225,45 @@ func (c Candidates) Write(fs fsys.FS, path string) error {
 func (c Candidates) MarshalText() ([]byte, error) {
 	c = slices.Clone(c)
 	c.sort()
-	var b bytes.Buffer
-	object(&b, 0, '{', '}', len(c), func(i int) error {
-		fmt.Fprintf(&b, "%q: ", c[i].Key)
-		return object(&b, 1, '[', ']', len(c[i].Candidates), func(j int) error { return writeCandidate(&b, c[i].Candidates[j]) })
-	})
-	for _, bin := range c {
-		for i, cand := range bin.Candidates {
+	// Key by key, because a map would be written in the order of the texts,
+	// "10.0" before "6.0".
+	var compact, indented bytes.Buffer
+	compact.WriteByte('{')
+	for i, bin := range c {
+		list := make([]fileCandidate, len(bin.Candidates))
+		for j, cand := range bin.Candidates {
 			if math.IsNaN(cand.Score) || math.IsInf(cand.Score, 0) {
-				return nil, fmt.Errorf("%w: interval %s, candidate %d: score %v cannot be written", ErrCandidates, bin.Key, i, cand.Score)
+				return nil, fmt.Errorf("%w: interval %s, candidate %d: score %v cannot be written", ErrCandidates, bin.Key, j, cand.Score)
 			}
+			list[j] = toFile(cand)
 		}
+		text, err := json.Marshal(list)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			compact.WriteByte(',')
+		}
+		fmt.Fprintf(&compact, "%q:%s", bin.Key, text)
 	}
-	return b.Bytes(), nil
+	compact.WriteByte('}')
+	if err := json.Indent(&indented, compact.Bytes(), "", "  "); err != nil {
+		return nil, err
+	}
+	return indented.Bytes(), nil
+}
+
+func toFile(c Candidate) fileCandidate {
+	layers, params, score := c.Arch.Depth(), number(float64(c.Params)/1e6), number(c.Score)
+	f := fileCandidate{
+		LayerNum: &layers, NumHeads: c.Arch.NumHeads, NumParams: &params, Score: &score,
+		EmbedDim: slices.Repeat([]int{c.Arch.EmbedDim}, layers),
+		MLPRatio: make([]ratio, layers),
+	}
+	for i, r := range c.Arch.MLPRatio {
+		f.MLPRatio[i] = ratio(r)
+	}
+	return f
 }
 
 func (c Candidates) sort() {
@@ -237,4 +273,17 @@ func (c Candidates) sort() {
 		y, _ := strconv.ParseFloat(b.Key, 64)
 		return cmp.Compare(x, y)
 	})
+}
+
+// pythonFloat is Python's repr of a float: the shortest text that reads back,
+// ".0" on whole numbers, an exponent below 1e-4 and from 1e16.
+func pythonFloat(v float64) string {
+	if size := math.Abs(v); size != 0 && (size < 1e-4 || size >= 1e16) {
+		return strconv.FormatFloat(v, 'e', -1, 64)
+	}
+	text := strconv.FormatFloat(v, 'f', -1, 64)
+	if !strings.Contains(text, ".") {
+		text += ".0"
+	}
+	return text
 }

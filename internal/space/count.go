@@ -13,14 +13,20 @@ func (m Model) Tokens() int { return 1 + m.Patches() }
 // convolution, blocks (qkv, proj, fc1, fc2 and norms with their biases, and the
 // relative-position tables), final norm, head, and embed_dim·(1 + tokens) for
 // the class token and the positions, which it adds even without absolute
-// positions.
+// positions. All published candidates come out exactly.
 func (m Model) Params(a Arch) int64 {
 	e := a.EmbedDim
-	n := e*(m.Channels*m.PatchSize*m.PatchSize+1) + e*(2+m.Patches()) + 2*e + m.NumClasses*(e+1)
+	n := m.TrunkParams(e)
 	for i := range a.NumHeads {
 		n += m.HeadParams(e)*a.NumHeads[i] + m.MLPParams(e, a.MLPRatio[i]) + m.BlockParams(e)
 	}
 	return int64(n)
+}
+
+// TrunkParams are the parameters outside of the blocks.
+func (m Model) TrunkParams(embedDim int) int {
+	patch := embedDim * (m.Channels*m.PatchSize*m.PatchSize + 1)
+	return patch + embedDim*(1+m.Tokens()) + 2*embedDim + m.NumClasses*(embedDim+1)
 }
 
 // HeadParams are the parameters of one attention head of one block.
@@ -51,12 +57,22 @@ func (m Model) BlockParams(embedDim int) int {
 // convolution, qkv, proj and MLP of every token, the two products of attention
 // (and, with relative positions, the products with their tables), and the head.
 func (m Model) MACs(a Arch) int64 {
-	t, e := int64(m.Tokens()), int64(a.EmbedDim)
-	n := int64(m.Patches())*e*int64(m.Channels*m.PatchSize*m.PatchSize) + e*int64(m.NumClasses)
+	n := m.TrunkMACs(a.EmbedDim)
 	for i := range a.NumHeads {
-		n += m.HeadMACs(a.EmbedDim)*int64(a.NumHeads[i]) + 2*t*e*int64(Hidden(a.EmbedDim, a.MLPRatio[i]))
+		n += m.HeadMACs(a.EmbedDim)*int64(a.NumHeads[i]) + m.MLPMACs(a.EmbedDim, a.MLPRatio[i])
 	}
 	return n
+}
+
+// TrunkMACs are the multiply-accumulates outside of the blocks.
+func (m Model) TrunkMACs(embedDim int) int64 {
+	e := int64(embedDim)
+	return int64(m.Patches())*e*int64(m.Channels*m.PatchSize*m.PatchSize) + e*int64(m.NumClasses)
+}
+
+// MLPMACs are the multiply-accumulates of the MLP of one block.
+func (m Model) MLPMACs(embedDim int, ratio float64) int64 {
+	return 2 * int64(m.Tokens()) * int64(embedDim) * int64(Hidden(embedDim, ratio))
 }
 
 // HeadMACs are the multiply-accumulates of one attention head of one block.

@@ -2,17 +2,23 @@ package space
 
 import "errors"
 
-// Errors of this package.
+// Errors that callers may test for with errors.Is. What is returned wraps one
+// of them in a sentence that says where and what to do.
 var (
-	// ErrSpace: a space file or its values make no usable space.
-	ErrSpace = errors.New("invalid search space")
-	// ErrArch: text that is no architecture, or an architecture that is not of
-	// the space.
-	ErrArch = errors.New("invalid architecture")
-	// ErrCandidates: a candidates file that is malformed or contradicts itself.
-	ErrCandidates = errors.New("invalid candidates file")
-	// ErrUnknownSpace: a name that is neither a built-in space nor a file.
-	ErrUnknownSpace = errors.New("unknown space")
-	// ErrSyntax: a space file that is not YAML of the expected form.
+	// ErrSyntax is a space file that is not what a space file looks like: no
+	// YAML, an unknown or repeated key, a value of the wrong kind.
 	ErrSyntax = errors.New("malformed space file")
+
+	// ErrSpace is a space that reads well and from which nothing can be built.
+	ErrSpace = errors.New("impossible search space")
+
+	// ErrUnknownSpace is a name that is neither built in nor a file.
+	ErrUnknownSpace = errors.New("unknown space")
+
+	// ErrArch is a text that is not the (canonical) name of an architecture, or
+	// an architecture that the space does not contain.
+	ErrArch = errors.New("not an architecture")
+
+	// ErrCandidates is a candidates file that is malformed or contradicts itself.
+	ErrCandidates = errors.New("malformed candidates file")
 )

@@ -7,7 +7,11 @@ import (
 	"slices"
 )
 
-// Supernet is the size of the shared weights.
+// Ratio is the width of an MLP's hidden layer over the embedding dim.
+type Ratio = float64
+
+// Supernet is the size of the shared weights; every architecture's weights
+// are slices of them.
 type Supernet struct {
 	EmbedDim, Depth, NumHeads int
 	MLPRatio                  float64
@@ -16,139 +20,90 @@ type Supernet struct {
 // Model is what all architectures of a space have in common.
 type Model struct {
 	ImageSize, PatchSize, Channels, NumClasses int
-	HeadDim                                    int // features of one attention head
-	RelativePosition                           bool
-	MaxRelativePosition                        int  // distances beyond it count as it
-	GlobalPool                                 bool // mean over patches; else the class token
-	AbsPos                                     bool // learned absolute positions
+	HeadDim                                    int  // features of one attention head
+	RelativePosition                           bool // 2-D relative positions for keys and values
+	MaxRelativePosition                        int  // distances are clamped to this, in patches
+	GlobalPool                                 bool // classify the mean of the patch tokens, not the class token
+	AbsPos                                     bool // add a learned position to each token
 	QKVBias                                    bool
 }
 
-// DefaultModel is the original's with the flags of its scripts.
+// DefaultModel is the original's model with the flags that its scripts use.
 func DefaultModel() Model {
-	return Model{ImageSize: 224, PatchSize: 16, Channels: 3, NumClasses: 1000, HeadDim: 64,
-		RelativePosition: true, MaxRelativePosition: 14, GlobalPool: true, AbsPos: true, QKVBias: true}
+	return Model{
+		ImageSize: 224, PatchSize: 16, Channels: 3, NumClasses: 1000, HeadDim: 64,
+		RelativePosition: true, MaxRelativePosition: 14,
+		GlobalPool: true, AbsPos: true, QKVBias: true,
+	}
 }
 
-// Interval divides the sizes of architectures, in millions of parameters, into
-// bins [Min, Min+Step), [Min+Step, Min+2·Step), … below Max.
+// Interval cuts a range of parameter counts into budgets; all three are in
+// millions of parameters. The zero Interval means that none was given.
 type Interval struct{ Min, Max, Step float64 }
 
-// Space is a set of architectures: every combination of its choices.
+// Space is a supernet and the choices that architectures are made of. The
+// lists are in the file's order, which is the order of enumeration.
 type Space struct {
 	Name     string
 	Supernet Supernet
-	// Choices in the order of the file they came from.
-	EmbedDim, Depth, NumHeads []int
-	MLPRatio                  []float64
-	Model                     Model
+	EmbedDim []int
+	Depth    []int
+	NumHeads []int
+	MLPRatio []float64
+	Model    Model
 	// ModelGiven tells that the space file says what the model is; without it,
 	// Model is the default, and weights that are given may say otherwise.
 	ModelGiven bool
-	Interval   Interval // zero where the space has no default
+	Interval   Interval
 }
 
-// Largest is the architecture of the largest of each choice list. The supernet
-// itself may be larger.
+// Largest is the architecture of the largest choice of every list. It may be
+// smaller than the supernet (tiny: 240 of 256 wide).
 func (s *Space) Largest() Arch {
 	return uniform(slices.Max(s.EmbedDim), slices.Max(s.Depth), slices.Max(s.NumHeads), slices.Max(s.MLPRatio))
 }
 
-// Smallest is the architecture of the smallest of each choice list.
+// Smallest is the architecture of the smallest choice of every list.
 func (s *Space) Smallest() Arch {
 	return uniform(slices.Min(s.EmbedDim), slices.Min(s.Depth), slices.Min(s.NumHeads), slices.Min(s.MLPRatio))
 }
 
-func uniform(dim, depth, heads int, ratio float64) Arch {
-	return Arch{EmbedDim: dim, NumHeads: slices.Repeat([]int{heads}, depth), MLPRatio: slices.Repeat([]float64{ratio}, depth)}
+func uniform(embedDim, depth, heads int, ratio float64) Arch {
+	return Arch{
+		EmbedDim: embedDim,
+		NumHeads: slices.Repeat([]int{heads}, depth),
+		MLPRatio: slices.Repeat([]float64{ratio}, depth),
+	}
 }
 
-// Check reports why an architecture is not of the space.
+// Check reports whether every choice of a is one of the space's. The error
+// wraps ErrArch and names the choice that is not.
 func (s *Space) Check(a Arch) error {
-	refuse := func(key string, value any, choices any) error {
-		return fmt.Errorf("%w %s: %s %v is not one of %v of space %s", ErrArch, a, key, value, choices, s.Name)
+	bad := func(what string, got any, choices any) error {
+		return fmt.Errorf("%w of space %q: %s %v is not one of %v", ErrArch, s.Name, what, got, choices)
+	}
+	if len(a.MLPRatio) != len(a.NumHeads) {
+		return fmt.Errorf("%w of space %q: %d layers of heads and %d of MLP ratios", ErrArch, s.Name, len(a.NumHeads), len(a.MLPRatio))
 	}
 	if !slices.Contains(s.EmbedDim, a.EmbedDim) {
-		return refuse("embed_dim", a.EmbedDim, s.EmbedDim)
+		return bad("embedding dim", a.EmbedDim, s.EmbedDim)
 	}
-	if !slices.Contains(s.Depth, a.Depth()) || len(a.MLPRatio) != a.Depth() {
-		return refuse("depth", a.Depth(), s.Depth)
+	if !slices.Contains(s.Depth, a.Depth()) {
+		return bad("depth", a.Depth(), s.Depth)
 	}
 	for i := range a.NumHeads {
 		if !slices.Contains(s.NumHeads, a.NumHeads[i]) {
-			return refuse("num_heads", a.NumHeads[i], s.NumHeads)
+			return bad(fmt.Sprintf("layer %d: number of heads", i), a.NumHeads[i], s.NumHeads)
 		}
 		if !slices.Contains(s.MLPRatio, a.MLPRatio[i]) {
-			return refuse("mlp_ratio", a.MLPRatio[i], s.MLPRatio)
+			return bad(fmt.Sprintf("layer %d: MLP ratio", i), a.MLPRatio[i], s.MLPRatio)
 		}
 	}
 	return nil
 }
 
-// Validate reports the first value of the space that makes it unusable.
-func (s *Space) Validate() error {
-	refuse := func(format string, args ...any) error {
-		return fmt.Errorf("%w %s: %s", ErrSpace, s.Name, fmt.Sprintf(format, args...))
-	}
-	m := s.Model
-	for _, v := range []struct {
-		key   string
-		value int
-		most  int
-	}{
-		{"IMAGE_SIZE", m.ImageSize, 1 << 13}, {"PATCH_SIZE", m.PatchSize, 1 << 13}, {"CHANNELS", m.Channels, 1 << 10},
-		{"NUM_CLASSES", m.NumClasses, 1 << 20}, {"HEAD_DIM", m.HeadDim, 1 << 12}, {"MAX_RELATIVE_POSITION", m.MaxRelativePosition, 1 << 12},
-		{"SUPERNET.EMBED_DIM", s.Supernet.EmbedDim, 1 << 16}, {"SUPERNET.DEPTH", s.Supernet.Depth, 1 << 10}, {"SUPERNET.NUM_HEADS", s.Supernet.NumHeads, 1 << 10},
-	} {
-		if v.value < 1 || v.value > v.most {
-			return refuse("%s is %d, it must be from 1 to %d", v.key, v.value, v.most)
-		}
-	}
-	if m.ImageSize%m.PatchSize != 0 {
-		return refuse("IMAGE_SIZE %d is not a multiple of PATCH_SIZE %d", m.ImageSize, m.PatchSize)
-	}
-	if err := choices(s, "EMBED_DIM", s.EmbedDim, s.Supernet.EmbedDim); err != nil {
-		return err
-	}
-	if err := choices(s, "DEPTH", s.Depth, s.Supernet.Depth); err != nil {
-		return err
-	}
-	if err := choices(s, "NUM_HEADS", s.NumHeads, s.Supernet.NumHeads); err != nil {
-		return err
-	}
-	if r := s.Supernet.MLPRatio; !(r > 0 && r <= 64) {
-		return refuse("SUPERNET.MLP_RATIO is %v, it must be above 0 and at most 64", r)
-	}
-	if err := choices(s, "MLP_RATIO", s.MLPRatio, s.Supernet.MLPRatio); err != nil {
-		return err
-	}
-	if dim, ratio := slices.Min(s.EmbedDim), slices.Min(s.MLPRatio); Hidden(dim, ratio) < 1 {
-		return refuse("MLP_RATIO %v of EMBED_DIM %d leaves no hidden unit", ratio, dim)
-	}
-	return nil
-}
-
-// choices checks one list of choices against the supernet's size.
-func choices[T int | float64](s *Space, key string, list []T, supernet T) error {
-	if len(list) == 0 {
-		return fmt.Errorf("%w %s: SEARCH_SPACE.%s has no choices", ErrSpace, s.Name, key)
-	}
-	for i, c := range list {
-		if !(c > 0) || math.IsInf(float64(c), 0) {
-			return fmt.Errorf("%w %s: SEARCH_SPACE.%s has the choice %v, it must be above 0", ErrSpace, s.Name, key, c)
-		}
-		if c > supernet {
-			return fmt.Errorf("%w %s: SEARCH_SPACE.%s has the choice %v, larger than the supernet's %v", ErrSpace, s.Name, key, c, supernet)
-		}
-		if slices.Contains(list[:i], c) {
-			return fmt.Errorf("%w %s: SEARCH_SPACE.%s has the choice %v twice", ErrSpace, s.Name, key, c)
-		}
-	}
-	return nil
-}
-
-// Size is the number of architectures in the space: for each width and depth,
-// every combination of heads and ratio in every layer.
+// Size is the number of architectures in the space:
+// |embed| · Σ over depths of (|heads|·|ratios|)^depth.
 func (s *Space) Size() *big.Int {
 	perLayer := big.NewInt(int64(len(s.NumHeads) * len(s.MLPRatio)))
 	total := new(big.Int)
@@ -156,4 +111,109 @@ func (s *Space) Size() *big.Int {
 		total.Add(total, new(big.Int).Exp(perLayer, big.NewInt(int64(depth)), nil))
 	}
 	return total.Mul(total, big.NewInt(int64(len(s.EmbedDim))))
+}
+
+// Bounds of sizes: far above any vision transformer, low enough that no
+// product of a few of them overflows an int64.
+const (
+	maxDim    = 1 << 16
+	maxLayers = 1 << 10
+	maxRatio  = 64
+	maxPixels = 1 << 13
+)
+
+// Validate reports the first reason why no supernet can be built from the
+// space, or why one of its choices does not fit the supernet. The error wraps
+// ErrSpace.
+func (s *Space) Validate() error {
+	if err := s.Model.validate(); err != nil {
+		return err
+	}
+	super := s.Supernet
+	for _, c := range []struct {
+		key     string
+		super   int
+		limit   int
+		choices []int
+	}{
+		{"EMBED_DIM", super.EmbedDim, maxDim, s.EmbedDim},
+		{"DEPTH", super.Depth, maxLayers, s.Depth},
+		{"NUM_HEADS", super.NumHeads, maxLayers, s.NumHeads},
+	} {
+		if err := validateChoices(c.key, c.super, c.limit, c.choices); err != nil {
+			return err
+		}
+	}
+	if err := validateChoices("MLP_RATIO", super.MLPRatio, maxRatio, s.MLPRatio); err != nil {
+		return err
+	}
+	if need := super.NumHeads * s.Model.HeadDim; need > super.EmbedDim {
+		return impossible("%d heads of %d features need SUPERNET.EMBED_DIM to be at least %d, it is %d",
+			super.NumHeads, s.Model.HeadDim, need, super.EmbedDim)
+	}
+	smallest := s.Smallest()
+	if Hidden(smallest.EmbedDim, smallest.MLPRatio[0]) < 1 {
+		return impossible("MLP_RATIO %v of EMBED_DIM %d leaves no hidden unit", smallest.MLPRatio[0], smallest.EmbedDim)
+	}
+	return s.Interval.validate()
+}
+
+func validateChoices[T int | float64](key string, super, limit T, choices []T) error {
+	if !(super > 0 && super <= limit) {
+		return impossible("SUPERNET.%s is %v; it must be above 0 and at most %v", key, super, limit)
+	}
+	if len(choices) == 0 {
+		return impossible("SEARCH_SPACE.%s is empty; give at least one choice", key)
+	}
+	for i, c := range choices {
+		switch {
+		case !(c > 0):
+			return impossible("SEARCH_SPACE.%s has %v; every choice must be above 0", key, c)
+		case c > super:
+			return impossible("SEARCH_SPACE.%s has %v, more than the supernet's %v", key, c, super)
+		case slices.Contains(choices[:i], c):
+			return impossible("SEARCH_SPACE.%s has %v twice", key, c)
+		}
+	}
+	return nil
+}
+
+func (m Model) validate() error {
+	for _, v := range []struct {
+		key         string
+		value, most int
+	}{
+		{"IMAGE_SIZE", m.ImageSize, maxPixels}, {"PATCH_SIZE", m.PatchSize, maxPixels}, {"CHANNELS", m.Channels, maxLayers},
+		{"NUM_CLASSES", m.NumClasses, 1 << 24}, {"HEAD_DIM", m.HeadDim, maxDim},
+	} {
+		if v.value < 1 || v.value > v.most {
+			return impossible("MODEL.%s is %d; it must be from 1 to %d", v.key, v.value, v.most)
+		}
+	}
+	if m.ImageSize%m.PatchSize != 0 {
+		return impossible("MODEL.IMAGE_SIZE %d is not a multiple of PATCH_SIZE %d", m.ImageSize, m.PatchSize)
+	}
+	if m.RelativePosition && (m.MaxRelativePosition < 1 || m.MaxRelativePosition > maxPixels) {
+		return impossible("MODEL.MAX_RELATIVE_POSITION is %d; it must be from 1 to %d", m.MaxRelativePosition, maxPixels)
+	}
+	return nil
+}
+
+func (i Interval) validate() error {
+	if i == (Interval{}) {
+		return nil
+	}
+	for _, v := range []float64{i.Min, i.Max, i.Step} {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return impossible("INTERVAL must be finite, it is MIN %v, MAX %v, STEP %v", i.Min, i.Max, i.Step)
+		}
+	}
+	if i.Min < 0 || i.Max <= i.Min || i.Step <= 0 {
+		return impossible("INTERVAL needs 0 <= MIN < MAX and STEP > 0, it is MIN %v, MAX %v, STEP %v", i.Min, i.Max, i.Step)
+	}
+	return nil
+}
+
+func impossible(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrSpace}, args...)...)
 }
