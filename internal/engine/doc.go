@@ -1,0 +1,11 @@
+// Package engine is the one door to GoMLX and XLA.
+//
+// It finds a PJRT plug-in or falls back to pure Go (plugin.go), compiles graphs
+// into programs and turns the panics of graph building into errors
+// (program.go), replaces gradient rules that are wrong for us (gradients.go),
+// and gives the process huge pages before XLA asks for memory (hugepages.go).
+//
+//	Open ─► Engine ─ Compile(shapes, build) ─► Program ─ Run(tensors) ─► tensors
+//
+// Everything else in prenas builds graphs; nothing else opens a backend.
+package engine

@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/gomlx/go-xla/pkg/pjrt"
+	"github.com/gomlx/gomlx/backends"
+	"github.com/gomlx/gomlx/backends/simplego"
+	"github.com/gomlx/gomlx/backends/xla"
+)
+
+// PluginEnv names a plug-in file by its absolute path; it is what Options with
+// Backend "auto" or "xla" take first.
+const PluginEnv = "PRENAS_PJRT_PLUGIN"
+
+// Options of Open.
+type Options struct {
+	// Backend is "auto" (or empty: XLA, else pure Go with a warning), "xla",
+	// "xla:/path/to/plugin.so", "cuda", "cuda:/path" or "go".
+	Backend string
+	// Devices is how many CPU devices XLA shows; 0 means 1.
+	Devices int
+	// Log gets a line for each step of finding the plug-in; nil for none.
+	Log func(string)
+}
+
+// Engine is an open backend.
+type Engine struct {
+	backend backends.Backend
+	plugin  string // path of the plug-in; empty for pure Go
+	devices int
+}
+
+// Open finds and opens a backend. It may download a plug-in (63 MB) once.
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	log := o.Log
+	if log == nil {
+		log = func(string) {}
+	}
+	// Downloads are ours: pinned, verified and announced.
+	xla.EnableAutoInstall(false)
+	kind, path, _ := strings.Cut(o.Backend, ":")
+	if path == "" {
+		path = os.Getenv(PluginEnv)
+	}
+	switch kind {
+	case "go":
+		return openGo()
+	case "cuda":
+		return openPlugin(ctx, cudaPlugin, path, o.Devices, log)
+	case "xla":
+		return openPlugin(ctx, cpuPlugin, path, o.Devices, log)
+	case "auto", "":
+		e, err := openPlugin(ctx, cpuPlugin, path, o.Devices, log)
+		if err == nil || path != "" || ctx.Err() != nil {
+			return e, err
+		}
+		log(fmt.Sprintf("warning: %v; going on in pure Go, which is some 30 times slower", err))
+		return openGo()
+	}
+	return nil, fmt.Errorf("%w %q: --backend takes auto, xla, xla:/path/to/plugin.so, cuda or go", ErrBackend, o.Backend)
+}
+
+func openGo() (*Engine, error) {
+	b, err := simplego.New("")
+	if err != nil {
+		return nil, fmt.Errorf("open the pure-Go backend: %w", err)
+	}
+	return &Engine{backend: b, devices: 1}, nil
+}
+
+func openPlugin(ctx context.Context, kind plugin, path string, devices int, log func(string)) (*Engine, error) {
+	path, err := kind.find(ctx, path, log)
+	if err != nil {
+		return nil, err
+	}
+	devices = max(devices, 1)
+	options := pjrt.NamedValuesMap{}
+	// CPU memory can be shared with the host's tensors.
+	config := path
+	if kind.name == cpuPlugin.name {
+		options["cpu_device_count"] = int64(devices)
+		config += ",shared_buffers"
+	}
+	var b *xla.Backend
+	err = catch(func() error {
+		var err error
+		b, err = xla.NewWithOptions(config, options)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s does not load: %w", ErrNoPlugin, path, err)
+	}
+	return &Engine{backend: b, plugin: path, devices: b.NumDevices()}, nil
+}
+
+// Close frees the backend. The engine and its programs must not be used after.
+func (e *Engine) Close() { e.backend.Finalize() }
+
+// Name says what runs the programs: "xla" or "go".
+func (e *Engine) Name() string {
+	if e.plugin == "" {
+		return "go"
+	}
+	return "xla"
+}
+
+// Backend is GoMLX's own handle.
+func (e *Engine) Backend() backends.Backend { return e.backend }
+
+// Plugin is the path of the plug-in, empty for pure Go.
+func (e *Engine) Plugin() string { return e.plugin }
+
+// Devices is the number of devices.
+func (e *Engine) Devices() int { return e.devices }
+
+// catch turns a panic of GoMLX, which reports errors that way, into an error.
+func catch(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if e, ok := p.(error); ok {
+				err = e
+			} else {
+				err = errors.New(fmt.Sprint(p))
+			}
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,212 @@
+package engine
+
+import (
+	"archive/zip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/gomlx/go-xla/pkg/installer"
+	"github.com/gomlx/go-xla/pkg/pjrt"
+	"golang.org/x/sys/unix"
+
+	"prenas/internal/fsys"
+)
+
+// plugin is a PJRT plug-in that a Python wheel holds. Nothing of Python is
+// used but pip, as the client of the package index.
+type plugin struct {
+	name     string // of the backend: "cpu", "cuda"
+	pkg      string // requirement for pip; empty where no package is pinned
+	wheelSum string // SHA-256 of the wheel
+	member   string // the library inside the wheel
+	file     string // what we call it: pjrt_c_api_<name>_plugin.so
+	fileSum  string // SHA-256 of the library
+}
+
+var cpuPlugin = plugin{
+	name:     "cpu",
+	pkg:      "lammps-jax-pjrt-cpu==0.11.2",
+	wheelSum: "1319390d948b39f69f7dade496b7c385149d9ca6097a6b62114da113216d9ad1",
+	member:   "lammps_jax_pjrt_cpu/pjrt_c_api_cpu_plugin.so",
+	file:     "pjrt_c_api_cpu_plugin.so",
+	fileSum:  "ad1309ac822b1b24d51b7f9947c7c9fa9ef5d67f390584cbc3d1fa2428fed9c2",
+}
+
+// cudaPlugin has no package of its own here: it needs NVIDIA's libraries beside
+// it, which go-xla's installer knows how to get.
+var cudaPlugin = plugin{name: "cuda"}
+
+// maxPlugin bounds the library that a wheel may hold.
+const maxPlugin = 2 << 30
+
+// find returns the path of the plug-in, trying in this order: the explicit
+// path; our cached copy; pip; go-xla's own installer.
+func (p plugin) find(ctx context.Context, explicit string, log func(string)) (string, error) {
+	if explicit != "" {
+		path, err := filepath.Abs(explicit)
+		if err == nil {
+			_, err = os.Stat(path)
+		}
+		if err != nil {
+			return "", fmt.Errorf("%w: the plug-in that --backend or %s names: %w", ErrNoPlugin, PluginEnv, err)
+		}
+		log("plug-in: " + path + " (named explicitly)")
+		return path, nil
+	}
+	if p.pkg == "" {
+		return p.install(ctx, fmt.Errorf("there is no packaged plug-in for %s", p.name), log)
+	}
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		return p.install(ctx, fmt.Errorf("the packaged plug-in is for Linux on x86-64"), log)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("%w: no cache folder: %w; set XDG_CACHE_HOME", ErrNoPlugin, err)
+	}
+	dir := filepath.Join(cache, "prenas", "pjrt", strings.ReplaceAll(p.pkg, "==", "-"))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("%w: its cache folder: %w", ErrNoPlugin, err)
+	}
+	unlock, err := lock(ctx, filepath.Join(dir, "lock"))
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrNoPlugin, err)
+	}
+	defer unlock()
+
+	path := filepath.Join(dir, p.file)
+	switch sum, err := fileSum(path); {
+	case err == nil && sum == p.fileSum:
+		log("plug-in: " + path + " (cached, checksum verified)")
+		return path, nil
+	case err == nil:
+		log("plug-in: the cached copy " + path + " is damaged; it will be replaced")
+	case !errors.Is(err, os.ErrNotExist):
+		return "", fmt.Errorf("%w: its cached copy: %w", ErrNoPlugin, err)
+	}
+	log("plug-in: getting " + p.pkg + " with pip (63 MB, once)")
+	if err := p.download(ctx, dir, path); err != nil {
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		log("plug-in: " + err.Error())
+		return p.install(ctx, err, log)
+	}
+	log("plug-in: " + path + " (checksum verified)")
+	return path, nil
+}
+
+// download gets the wheel with pip and unpacks the library.
+func (p plugin) download(ctx context.Context, dir, path string) error {
+	temp, err := os.MkdirTemp(dir, "wheel-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temp)
+	pip := exec.CommandContext(ctx, "python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+		"--no-deps", "--only-binary=:all:", "--dest", temp, p.pkg)
+	if text, err := pip.CombinedOutput(); err != nil {
+		return fmt.Errorf("pip cannot get %s: %w: %s", p.pkg, err, lastLine(text))
+	}
+	wheels, err := filepath.Glob(filepath.Join(temp, "*.whl"))
+	if err != nil || len(wheels) != 1 {
+		return fmt.Errorf("pip left %d wheels of %s, want 1", len(wheels), p.pkg)
+	}
+	if sum, err := fileSum(wheels[0]); err != nil || sum != p.wheelSum {
+		return fmt.Errorf("%w: the wheel of %s has SHA-256 %s, want %s", ErrChecksum, p.pkg, sum, p.wheelSum)
+	}
+	wheel, err := zip.OpenReader(wheels[0])
+	if err != nil {
+		return fmt.Errorf("wheel of %s: %w", p.pkg, err)
+	}
+	defer wheel.Close()
+	member, err := wheel.Open(p.member)
+	if err != nil {
+		return fmt.Errorf("wheel of %s: %w", p.pkg, err)
+	}
+	defer member.Close()
+	err = fsys.WriteAtomic(fsys.OS, path, func(w io.Writer) error {
+		_, err := io.Copy(w, io.LimitReader(member, maxPlugin))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if sum, err := fileSum(path); err != nil || sum != p.fileSum {
+		return fmt.Errorf("%w: %s has SHA-256 %s, want %s", ErrChecksum, path, sum, p.fileSum)
+	}
+	return nil
+}
+
+// install falls back to go-xla's own installer, which fetches its project's
+// release; cause is why the packaged plug-in was not to be had.
+func (p plugin) install(ctx context.Context, cause error, log func(string)) (string, error) {
+	if _, off := os.LookupEnv("GOMLX_NO_AUTO_INSTALL"); !off {
+		log("plug-in: trying the installer of go-xla")
+		done := make(chan error, 1)
+		go func() {
+			done <- catch(func() error { return installer.AutoInstall("", true, installer.Quiet) })
+		}()
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case err := <-done:
+			if err == nil {
+				if path, ok := pjrt.AvailablePlugins()[p.name]; ok {
+					log("plug-in: " + path + " (installed by go-xla)")
+					return path, nil
+				}
+				err = fmt.Errorf("it has none called %q", p.name)
+			}
+			cause = errors.Join(cause, fmt.Errorf("installer of go-xla: %w", err))
+		}
+	}
+	return "", fmt.Errorf("%w: %w; set %s to the path of one", ErrNoPlugin, cause, PluginEnv)
+}
+
+// lock keeps other processes from getting the plug-in at the same time.
+func lock(ctx context.Context, path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	done := make(chan error, 1)
+	go func() { done <- unix.Flock(int(f.Fd()), unix.LOCK_EX) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		return func() { f.Close() }, nil
+	case <-ctx.Done():
+		go func() { <-done; f.Close() }()
+		return nil, ctx.Err()
+	}
+}
+
+func fileSum(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func lastLine(text []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return lines[len(lines)-1]
+}
