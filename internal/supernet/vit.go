@@ -154,21 +154,31 @@ func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 	query, key, value := graph.MulScalar(part(0), 1/math.Sqrt(float64(m.HeadDim))), part(1), part(2)
 
 	var tables [4]*graph.Node
-	if m.RelativePosition {
+	if rel != nil {
 		for i, name := range relativeTables {
 			tables[i] = v.weight(blockName(block, name))
 		}
+	}
+	out := v.attend(query, key, value, rel, tables)
+	out = graph.Reshape(graph.TransposeAllAxes(out, 0, 2, 1, 3), samples, tokens, width)
+	out = v.product(out, v.matrix(blockName(block, "attn.proj.weight"), dim, width))
+	return v.addBias(out, v.vector(blockName(block, "attn.proj.bias"), dim))
+}
+
+// attend is attention itself: query (scaled), key and value [N, tokens, heads,
+// head_dim], with relative positions where rel is not nil, to [N, heads,
+// tokens, head_dim].
+func (v *vit) attend(query, key, value *graph.Node, rel *relative, tables [4]*graph.Node) *graph.Node {
+	if rel != nil {
 		query, key = rel.extendKeys(v, query, key, tables[0], tables[1])
 		value = rel.extendValues(value)
 	}
 	scores := v.dotGeneral(query, []int{3}, []int{0, 2}, key, []int{3}, []int{0, 2}) // [N, heads, tokens, tokens]
 	out := v.dotGeneral(graph.Softmax(scores, -1), []int{3}, []int{0, 1}, value, []int{1}, []int{0, 2})
-	if m.RelativePosition {
+	if rel != nil {
 		out = rel.collectValues(v, out, tables[2], tables[3])
 	}
-	out = graph.Reshape(graph.TransposeAllAxes(out, 0, 2, 1, 3), samples, tokens, width)
-	out = v.product(out, v.matrix(blockName(block, "attn.proj.weight"), dim, width))
-	return v.addBias(out, v.vector(blockName(block, "attn.proj.bias"), dim))
+	return out
 }
 
 func (v *vit) mlp(x *graph.Node, block int) *graph.Node {
