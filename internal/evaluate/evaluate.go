@@ -1,0 +1,199 @@
+package evaluate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/engine"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+)
+
+// ErrNoImages: the split has no image, so there is nothing to measure.
+var ErrNoImages = errors.New("there are no images to evaluate on")
+
+// Batch is a run of images of the split, at most the evaluator's batch size of them:
+// float32 [N, C, H, W], normalised, row-major, and a label for each.
+type Batch struct {
+	Images []float32
+	Labels []int32
+}
+
+// Score is what one architecture reached.
+type Score struct {
+	Images  int
+	Top1    int     // images whose label has the highest logit
+	Top5    int     // images whose label is among the five highest
+	Loss    float64 // mean cross entropy, without smoothing
+	Seconds float64 // spent in the program
+}
+
+// Evaluator holds the compiled programs of some architectures.
+type Evaluator struct {
+	net      *supernet.Net
+	archs    []space.Arch
+	batch    int
+	programs []*engine.Program
+	used     [][]int
+}
+
+// New compiles one program for each architecture, for batches of up to batch images.
+func New(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch int) (*Evaluator, error) {
+	ev := &Evaluator{net: net, archs: archs, batch: batch}
+	for _, arch := range archs {
+		if err := ev.compile(e, arch); err != nil {
+			ev.Close()
+			return nil, fmt.Errorf("evaluation of %s: %w", arch, err)
+		}
+	}
+	return ev, nil
+}
+
+// Close frees the programs.
+func (ev *Evaluator) Close() {
+	for _, p := range ev.programs {
+		p.Close()
+	}
+}
+
+func (ev *Evaluator) compile(e *engine.Engine, arch space.Arch) error {
+	params, m := ev.net.Params(), ev.net.Space().Model
+	var used []int
+	var inputs []shapes.Shape
+	for i, uses := range ev.net.Uses(arch) {
+		if uses {
+			used = append(used, i)
+			inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
+		}
+	}
+	inputs = append(inputs,
+		shapes.Make(dtypes.Float32, ev.batch, m.Channels, m.ImageSize, m.ImageSize),
+		shapes.Make(dtypes.Int32, ev.batch))
+	program, err := e.Compile("evaluate "+arch.String(), inputs, func(in []*graph.Node) []*graph.Node {
+		weights := make([]*graph.Node, len(params))
+		for k, i := range used {
+			weights[i] = in[k]
+		}
+		images, labels := in[len(used)], in[len(used)+1]
+		return []*graph.Node{tally(ev.net.Logits(weights, images, supernet.Forward{Arch: arch}), labels)}
+	})
+	if err != nil {
+		return err
+	}
+	ev.programs, ev.used = append(ev.programs, program), append(ev.used, used)
+	return nil
+}
+
+// Columns of a tally.
+const (
+	tallyTop1 = iota
+	tallyTop5
+	tallyLoss
+	tallyColumns
+)
+
+// tally is float32 [tallyColumns] of logits [N, classes] and int32 labels [N]; a negative
+// label marks an image that does not count.
+//
+// A label's place is the number of logits that it does not beat. Of equal logits the
+// lower class wins, and a logit that is not a number beats nothing and is not beaten,
+// so broken weights score zero.
+func tally(logits, labels *graph.Node) *graph.Node {
+	n, classes := logits.Shape().Dimensions[0], logits.Shape().Dimensions[1]
+	label := graph.BroadcastToDims(graph.Reshape(labels, n, 1), n, classes)
+	class := graph.Iota(logits.Graph(), label.Shape(), 1)
+	isLabel := graph.Equal(class, label)
+	atLabel := graph.ReduceSum(graph.Where(isLabel, logits, graph.ZerosLike(logits)), -1)
+	own := graph.BroadcastToShape(graph.Reshape(atLabel, n, 1), logits.Shape())
+	beaten := graph.LogicalOr(graph.LessThan(logits, own),
+		graph.LogicalAnd(graph.Equal(logits, own), graph.GreaterOrEqual(class, label)))
+	place := graph.Sub(graph.Scalar(logits.Graph(), dtypes.Float32, float64(classes)),
+		graph.ReduceSum(graph.ConvertDType(beaten, dtypes.Float32), -1))
+	counts := graph.ConvertDType(graph.GreaterOrEqual(labels, graph.ZerosLike(labels)), dtypes.Float32)
+	within := func(k float64) *graph.Node {
+		hit := graph.LessThan(place, graph.Scalar(logits.Graph(), dtypes.Float32, k))
+		return graph.ReduceAllSum(graph.Mul(counts, graph.ConvertDType(hit, dtypes.Float32)))
+	}
+	logProb := graph.LogSoftmax(logits, -1)
+	loss := graph.Neg(graph.ReduceSum(graph.Where(isLabel, logProb, graph.ZerosLike(logProb)), -1))
+	return graph.Stack([]*graph.Node{within(1), within(5), graph.ReduceAllSum(graph.Mul(counts, loss))}, 0)
+}
+
+// Run evaluates every architecture on all batches, with weights by Params index on the
+// device; they stay valid. Scores are in the order of the architectures given to New.
+// progress, if not nil, is told how many images are done.
+func (ev *Evaluator) Run(ctx context.Context, weights []*tensors.Tensor, batches iter.Seq2[Batch, error], progress func(done int)) ([]Score, error) {
+	scores := make([]Score, len(ev.archs))
+	done := 0
+	for batch, err := range batches {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = ev.add(scores, weights, batch)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("evaluation after %d images: %w", done, err)
+		}
+		done += len(batch.Labels)
+		if progress != nil {
+			progress(done)
+		}
+	}
+	if done == 0 {
+		return nil, ErrNoImages
+	}
+	for i := range scores {
+		scores[i].Loss /= float64(done)
+	}
+	return scores, nil
+}
+
+// add runs all programs on one batch.
+func (ev *Evaluator) add(scores []Score, weights []*tensors.Tensor, b Batch) error {
+	m := ev.net.Space().Model
+	size := m.Channels * m.ImageSize * m.ImageSize
+	if len(b.Labels) > ev.batch || len(b.Images) != len(b.Labels)*size {
+		return fmt.Errorf("a batch has %d labels and %d numbers; at most %d images of %d numbers are expected",
+			len(b.Labels), len(b.Images), ev.batch, size)
+	}
+	padded, labels := make([]float32, ev.batch*size), make([]int32, ev.batch)
+	copy(padded, b.Images)
+	for i := copy(labels, b.Labels); i < ev.batch; i++ {
+		labels[i] = -1
+	}
+	images := tensors.FromFlatDataAndDimensions(padded, ev.batch, m.Channels, m.ImageSize, m.ImageSize)
+	target := tensors.FromFlatDataAndDimensions(labels, ev.batch)
+	var failed error
+	for a, program := range ev.programs {
+		var args []*tensors.Tensor
+		for _, i := range ev.used[a] {
+			args = append(args, weights[i])
+		}
+		began := time.Now()
+		out, err := program.Run(append(args, images, target))
+		if err != nil {
+			failed = err
+			break
+		}
+		var values [tallyColumns]float32
+		err = out[0].ConstFlatData(func(flat any) { copy(values[:], flat.([]float32)) })
+		scores[a].Seconds += time.Since(began).Seconds()
+		if failed = errors.Join(err, out[0].FinalizeAll()); failed != nil {
+			break
+		}
+		scores[a].Images += len(b.Labels)
+		scores[a].Top1 += int(values[tallyTop1])
+		scores[a].Top5 += int(values[tallyTop5])
+		scores[a].Loss += float64(values[tallyLoss])
+	}
+	return errors.Join(failed, images.FinalizeAll(), target.FinalizeAll())
+}

@@ -1,0 +1,223 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/engine"
+	"prenas/internal/fsys"
+	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
+)
+
+// A checkpoint is one safetensors file, RUN/checkpoints/step-N.safetensors:
+//
+//	<name>                weights under their own names, so it is a weights file too
+//	optimizer.m.<name>    first moment
+//	optimizer.v.<name>    second moment
+//	optimizer.counts      updates that each weight has had, float32 by Params index
+//	metadata "prenas"     Progress, as JSON; the checksum is tensorfile's
+const (
+	prefixM        = "optimizer.m."
+	prefixV        = "optimizer.v."
+	nameCounts     = "optimizer.counts"
+	progressKey    = "prenas"
+	checkpointsDir = "checkpoints"
+	progressFormat = 1
+)
+
+// Progress is where a run stands. With the run's seed it is the whole of the
+// random state: every draw is a function of the seed and the step.
+type Progress struct {
+	Format     int    `json:"format"`
+	Step       int    `json:"step"` // updates done
+	Epoch      int    `json:"epoch"`
+	Seed       uint64 `json:"seed"`
+	Recipe     string `json:"recipe"`     // digest
+	Candidates string `json:"candidates"` // digest
+
+	MetricsBytes int64   `json:"metrics_bytes"` // length of metrics.jsonl at this step
+	Window       window  `json:"window"`        // losses since the last metrics line
+	BadSteps     int     `json:"bad_steps"`     // steps in a row that were not finite
+	BestStep     int     `json:"best_step"`     // checkpoint with the best held-out accuracy; 0: none yet
+	BestTop1     float64 `json:"best_top1"`
+}
+
+// hostState is a State in host memory, in the form of a checkpoint's tensors.
+type hostState map[string]tensorfile.Tensor
+
+// newState is the state before the first step: moments and counts are zero.
+func newState(net *supernet.Net, weights map[string]tensorfile.Tensor) hostState {
+	params := net.Params()
+	h := hostState{nameCounts: tensorfile.FromFloat32([]int{len(params)}, make([]float32, len(params)))}
+	for _, p := range params {
+		w := weights[p.Name]
+		h[p.Name] = w
+		h[prefixM+p.Name] = tensorfile.FromFloat32(p.Shape, make([]float32, len(w.Data)/4))
+		h[prefixV+p.Name] = h[prefixM+p.Name]
+	}
+	return h
+}
+
+// check reports the first tensor of a checkpoint that is missing or of another form.
+func (h hostState) check(net *supernet.Net) error {
+	if err := net.Check(h); err != nil {
+		return err
+	}
+	want := func(name string, shape []int) error {
+		t, ok := h[name]
+		if !ok || t.DType != "F32" || !slices.Equal(t.Shape, shape) {
+			return fmt.Errorf("tensor %q is missing or not float32 %v", name, shape)
+		}
+		return nil
+	}
+	for _, p := range net.Params() {
+		for _, name := range []string{p.Name, prefixM + p.Name, prefixV + p.Name} {
+			if err := want(name, p.Shape); err != nil {
+				return err
+			}
+		}
+	}
+	return want(nameCounts, []int{len(net.Params())})
+}
+
+func checkpointPath(run string, step int) string {
+	return filepath.Join(run, checkpointsDir, fmt.Sprintf("step-%d.safetensors", step))
+}
+
+// writeCheckpoint writes the checkpoint of progress.Step, whole or not at all.
+func writeCheckpoint(f fsys.FS, run string, h hostState, progress Progress) error {
+	text, err := json.Marshal(progress)
+	if err != nil {
+		return fmt.Errorf("checkpoint of step %d: %w", progress.Step, err)
+	}
+	return tensorfile.Write(f, checkpointPath(run, progress.Step), &tensorfile.File{
+		Tensors:  h,
+		Metadata: map[string]string{progressKey: string(text)},
+	})
+}
+
+// readCheckpoint reads and verifies one checkpoint.
+func readCheckpoint(f fsys.FS, path string, net *supernet.Net) (hostState, Progress, error) {
+	file, err := tensorfile.ReadVerified(f, path)
+	if err != nil {
+		return nil, Progress{}, err
+	}
+	var progress Progress
+	if err := json.Unmarshal([]byte(file.Metadata[progressKey]), &progress); err != nil {
+		return nil, Progress{}, fmt.Errorf("%s: its metadata is not a checkpoint's: %w", path, err)
+	}
+	if progress.Format != progressFormat {
+		return nil, Progress{}, fmt.Errorf("%s: checkpoint format %d; this version reads %d", path, progress.Format, progressFormat)
+	}
+	h := hostState(file.Tensors)
+	if err := h.check(net); err != nil {
+		return nil, Progress{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return h, progress, nil
+}
+
+// checkpointSteps lists the steps of a run's checkpoint files, newest first. A folder
+// that does not exist holds none.
+func checkpointSteps(f fsys.FS, run string) ([]int, error) {
+	entries, err := f.ReadDir(filepath.Join(run, checkpointsDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var steps []int
+	for _, entry := range entries {
+		number, isStep := strings.CutPrefix(entry.Name(), "step-")
+		number, isTensors := strings.CutSuffix(number, ".safetensors")
+		if step, err := strconv.Atoi(number); isStep && isTensors && err == nil {
+			steps = append(steps, step)
+		}
+	}
+	slices.Sort(steps)
+	slices.Reverse(steps)
+	return steps, nil
+}
+
+// newestCheckpoint loads the newest checkpoint that is whole. It tells skip about each
+// newer one that is not, and why.
+func newestCheckpoint(f fsys.FS, run string, net *supernet.Net, skip func(path string, why error)) (hostState, Progress, error) {
+	steps, err := checkpointSteps(f, run)
+	if err != nil {
+		return nil, Progress{}, err
+	}
+	for _, step := range steps {
+		path := checkpointPath(run, step)
+		h, progress, err := readCheckpoint(f, path, net)
+		if err == nil {
+			return h, progress, nil
+		}
+		skip(path, err)
+	}
+	return nil, Progress{}, fmt.Errorf("%w in %s", ErrNoCheckpoint, filepath.Join(run, checkpointsDir))
+}
+
+// pruneCheckpoints removes all but the newest keep checkpoints and the best one, and
+// what an earlier process left half-written.
+func pruneCheckpoints(f fsys.FS, run string, keep, best int) error {
+	steps, err := checkpointSteps(f, run)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for k, step := range steps {
+		if k >= keep && step != best {
+			failed = errors.Join(failed, f.Remove(checkpointPath(run, step)))
+		}
+	}
+	return failed
+}
+
+// upload puts a state on the device.
+func (h hostState) upload(net *supernet.Net) (*State, error) {
+	s := &State{}
+	var failed error
+	put := func(name string) *tensors.Tensor {
+		t, err := engine.Upload(h[name])
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("tensor %q: %w", name, err))
+		}
+		return t
+	}
+	for _, p := range net.Params() {
+		s.Weights = append(s.Weights, put(p.Name))
+		s.M = append(s.M, put(prefixM+p.Name))
+		s.V = append(s.V, put(prefixV+p.Name))
+	}
+	s.Counts = put(nameCounts)
+	return s, failed
+}
+
+// download copies a state from the device.
+func (s *State) download(net *supernet.Net) (hostState, error) {
+	h := hostState{}
+	var failed error
+	get := func(name string, t *tensors.Tensor) {
+		host, err := engine.Download(t)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("tensor %q: %w", name, err))
+		}
+		h[name] = host
+	}
+	for i, p := range net.Params() {
+		get(p.Name, s.Weights[i])
+		get(prefixM+p.Name, s.M[i])
+		get(prefixV+p.Name, s.V[i])
+	}
+	get(nameCounts, s.Counts)
+	return h, failed
+}

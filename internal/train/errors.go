@@ -1,0 +1,26 @@
+package train
+
+import "errors"
+
+// Errors a caller can act on. All others name the file or the step they are about.
+var (
+	// ErrInterrupted: the run was stopped by its context after a checkpoint was
+	// written; it goes on with Options.Resume.
+	ErrInterrupted = errors.New("training was interrupted")
+
+	// ErrNonFinite: the loss or its gradient was not finite too many times in a row.
+	ErrNonFinite = errors.New("the loss is not finite")
+
+	// ErrNoCheckpoint: the run directory holds no checkpoint that can be read.
+	ErrNoCheckpoint = errors.New("no usable checkpoint")
+
+	// ErrOtherRun: a checkpoint or manifest belongs to a run with another recipe,
+	// seed or set of candidates.
+	ErrOtherRun = errors.New("the run directory belongs to another run")
+
+	// ErrRunExists: the output folder already holds a run and resuming was not asked for.
+	ErrRunExists = errors.New("the folder already holds a run")
+
+	// ErrRecipe: a recipe has an unknown key or a value out of range.
+	ErrRecipe = errors.New("bad recipe")
+)

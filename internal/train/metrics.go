@@ -1,0 +1,156 @@
+package train
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	"prenas/internal/fsys"
+)
+
+// metricsFile holds a line of JSON per interval and per evaluation. Every field of it is
+// a function of recipe, seed and images, so a resumed run writes the same bytes as
+// an uncut one; speeds, which are not, go to timingFile.
+const (
+	metricsFile = "metrics.jsonl"
+	timingFile  = "timing.jsonl"
+)
+
+// TrainLine is the metrics of the updates since the line before.
+type TrainLine struct {
+	Kind     string         `json:"kind"` // "train"
+	Step     int            `json:"step"` // updates done
+	Epoch    float64        `json:"epoch"`
+	LR       float64        `json:"lr"` // of the last update
+	Loss     float64        `json:"loss"`
+	GradNorm float64        `json:"grad_norm"`
+	Skipped  int            `json:"skipped,omitempty"` // updates that were not finite, so not applied
+	Archs    []ArchInterval `json:"archs"`
+}
+
+// ArchInterval is one architecture's part of a TrainLine.
+type ArchInterval struct {
+	Arch  string  `json:"arch"`
+	Steps int     `json:"steps"`
+	Loss  float64 `json:"loss"`
+}
+
+// EvalLine is an evaluation on the held-out part.
+type EvalLine struct {
+	Kind  string     `json:"kind"` // "eval"
+	Step  int        `json:"step"`
+	Epoch float64    `json:"epoch"`
+	Top1  float64    `json:"top1"` // mean over the architectures, a fraction
+	Archs []ArchEval `json:"archs"`
+}
+
+// ArchEval is one architecture's part of an EvalLine.
+type ArchEval struct {
+	Arch string  `json:"arch"`
+	Top1 float64 `json:"top1"`
+	Top5 float64 `json:"top5"`
+	Loss float64 `json:"loss"`
+}
+
+// TimingLine is the speed of the same interval as the TrainLine of the same step.
+type TimingLine struct {
+	Step  int          `json:"step"`
+	Rate  float64      `json:"images_per_second"`
+	Archs []ArchTiming `json:"archs"`
+}
+
+// ArchTiming is one architecture's part of a TimingLine.
+type ArchTiming struct {
+	Arch string  `json:"arch"`
+	Rate float64 `json:"images_per_second"`
+}
+
+// window sums losses since the last TrainLine; it is part of a checkpoint, so that a run
+// cut within an interval writes the same line. Slices go by architecture.
+type window struct {
+	Loss    []float64 `json:"loss"`
+	Steps   []int     `json:"steps"`
+	Norm    float64   `json:"norm"`
+	Skipped int       `json:"skipped"`
+}
+
+func newWindow(archs int) window {
+	return window{Loss: make([]float64, archs), Steps: make([]int, archs)}
+}
+
+func (w *window) add(arch int, s Stats) {
+	w.Loss[arch] += float64(s.Loss)
+	w.Steps[arch]++
+	w.Norm += float64(s.GradNorm)
+}
+
+// line sums the window up.
+func (w *window) line(names []string) TrainLine {
+	line := TrainLine{Kind: "train", Skipped: w.Skipped}
+	steps := 0
+	for i, name := range names {
+		if w.Steps[i] == 0 {
+			continue
+		}
+		line.Archs = append(line.Archs, ArchInterval{Arch: name, Steps: w.Steps[i], Loss: w.Loss[i] / float64(w.Steps[i])})
+		line.Loss += w.Loss[i]
+		steps += w.Steps[i]
+	}
+	if steps > 0 {
+		line.Loss /= float64(steps)
+		line.GradNorm = w.Norm / float64(steps)
+	}
+	return line
+}
+
+// journal appends lines of JSON to a file of the run.
+type journal struct {
+	fs   fsys.FS
+	path string
+	file fsys.File
+	size int64
+}
+
+// openJournal opens a run's file at the length that a checkpoint saw: what an
+// interrupted process wrote after it is cut off, to be written again.
+func openJournal(f fsys.FS, run, name string, size int64) (*journal, error) {
+	path := filepath.Join(run, name)
+	file, err := f.OpenAppend(path)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	info, err := f.Stat(path)
+	if err == nil && info.Size() < size {
+		err = fmt.Errorf("it has %d bytes; the checkpoint was written when it had %d", info.Size(), size)
+	}
+	if err == nil {
+		err = f.Truncate(path, size)
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return &journal{fs: f, path: path, file: file, size: size}, nil
+}
+
+func (j *journal) write(line any) error {
+	text, err := json.Marshal(line)
+	if err == nil {
+		text = append(text, '\n')
+		_, err = j.file.Write(text)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", j.path, err)
+	}
+	j.size += int64(len(text))
+	return nil
+}
+
+func (j *journal) sync() error {
+	if err := j.file.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", j.path, err)
+	}
+	return nil
+}
+
+func (j *journal) close() error { return j.file.Close() }

@@ -1,0 +1,183 @@
+package train
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Recipe says how to train: everything that changes the resulting weights, except
+// the space, the candidates, the images and the seed. What a recipe file leaves out
+// keeps the value of [DefaultRecipe]. The tags are the file's keys and limits.
+type Recipe struct {
+	Epochs     int        `yaml:"epochs" json:"epochs" range:"[1,100000]"`
+	Batch      int        `yaml:"batch" json:"batch" range:"[1,65536]"`            // images of one program run
+	Accumulate int        `yaml:"accumulate" json:"accumulate" range:"[1,4096]"`   // batches of one update
+	Holdout    float64    `yaml:"holdout" json:"holdout" range:"[0,0.9]"`          // part of the training images kept for choosing
+	EvalEvery  int        `yaml:"eval_every" json:"eval_every" range:"[0,100000]"` // epochs between evaluations on the held-out part; 0: only after the last
+	LogEvery   int        `yaml:"log_every" json:"log_every" range:"[1,1000000]"`  // updates between metrics lines
+	SaveEvery  int        `yaml:"save_every" json:"save_every" range:"[0,1e9]"`    // updates between checkpoints; 0: at each epoch's end
+	Keep       int        `yaml:"keep" json:"keep" range:"[1,1000]"`               // newest checkpoints kept beside the best one
+	Optimizer  Optimizer  `yaml:"optimizer" json:"optimizer"`
+	Schedule   Schedule   `yaml:"schedule" json:"schedule"`
+	Loss       Loss       `yaml:"loss" json:"loss"`
+	Mix        Mix        `yaml:"mix" json:"mix"`
+	Augment    Augment    `yaml:"augment" json:"augment"`
+	Regularize Regularize `yaml:"regularize" json:"regularize"`
+	Sampler    Sampler    `yaml:"sampler" json:"sampler"`
+}
+
+// Optimizer turns gradients into updates.
+type Optimizer struct {
+	Name  string  `yaml:"name" json:"name" oneof:"adamw"`
+	LR    float64 `yaml:"lr" json:"lr" range:"(0,100]"`             // peak learning rate
+	PerLR int     `yaml:"lr_batch" json:"lr_batch" range:"[0,1e6]"` // 0: lr as it stands; else lr is for this many images an update and grows with them
+	Decay float64 `yaml:"decay" json:"decay" range:"[0,10]"`        // decoupled weight decay
+	Beta1 float64 `yaml:"beta1" json:"beta1" range:"[0,1)"`
+	Beta2 float64 `yaml:"beta2" json:"beta2" range:"[0,1)"`
+	Eps   float64 `yaml:"eps" json:"eps" range:"(0,1]"`
+}
+
+// Schedule is the learning rate's course; fractions of an epoch are allowed.
+type Schedule struct {
+	Name     string  `yaml:"name" json:"name" oneof:"cosine"`
+	Warmup   float64 `yaml:"warmup" json:"warmup" range:"[0,100000]"`    // epochs of linear growth
+	WarmupLR float64 `yaml:"warmup_lr" json:"warmup_lr" range:"[0,100]"` // where the growth starts
+	MinLR    float64 `yaml:"min_lr" json:"min_lr" range:"[0,100]"`       // where the descent ends
+}
+
+// Loss is the cross entropy with soft targets.
+type Loss struct {
+	Smoothing float64 `yaml:"smoothing" json:"smoothing" range:"[0,1)"`
+}
+
+// Mix joins pairs of images of a batch; the partner of image i is image N-1-i.
+type Mix struct {
+	Mixup  float64 `yaml:"mixup" json:"mixup" range:"[0,100]"`   // alpha of the Beta distribution; 0: off
+	Cutmix float64 `yaml:"cutmix" json:"cutmix" range:"[0,100]"` // alpha; 0: off
+	Prob   float64 `yaml:"prob" json:"prob" range:"[0,1]"`       // of mixing at all
+	Switch float64 `yaml:"switch" json:"switch" range:"[0,1]"`   // of cutmix where both are on
+	Mode   string  `yaml:"mode" json:"mode" oneof:"batch pair elem"`
+}
+
+// Augment is what happens to each training image before it is batched.
+type Augment struct {
+	Flip float64 `yaml:"flip" json:"flip" range:"[0,1]"` // probability of a mirror image
+	Crop string  `yaml:"crop" json:"crop" oneof:"none pad resized"`
+	Pad  int     `yaml:"pad" json:"pad" range:"[0,64]"` // pixels around the image with crop: pad
+}
+
+// Regularize holds what is switched on only while training.
+type Regularize struct {
+	DropPath float64 `yaml:"drop_path" json:"drop_path" range:"[0,1)"` // rate of the supernet's last block; grows linearly from 0
+}
+
+// Sampler picks the architecture of each update.
+type Sampler struct {
+	Name string `yaml:"name" json:"name" oneof:"balanced"`
+}
+
+// DefaultRecipe is what a recipe file starts from.
+func DefaultRecipe() Recipe {
+	return Recipe{
+		Epochs: 10, Batch: 128, Accumulate: 1, Holdout: 0.1, EvalEvery: 1, LogEvery: 50, Keep: 2,
+		Optimizer: Optimizer{Name: "adamw", LR: 5e-4, Decay: 0.05, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8},
+		Schedule:  Schedule{Name: "cosine", WarmupLR: 1e-6, MinLR: 1e-5},
+		Loss:      Loss{Smoothing: 0.1},
+		Mix:       Mix{Prob: 1, Switch: 0.5, Mode: "batch"},
+		Augment:   Augment{Crop: "none"},
+		Sampler:   Sampler{Name: "balanced"},
+	}
+}
+
+//go:embed recipes/*.yaml
+var builtIn embed.FS
+
+// RecipeNames lists the built-in recipes.
+func RecipeNames() []string {
+	entries, err := builtIn.ReadDir("recipes")
+	if err != nil {
+		panic("train: embedded recipes: " + err.Error())
+	}
+	var names []string
+	for _, entry := range entries {
+		names = append(names, strings.TrimSuffix(entry.Name(), ".yaml"))
+	}
+	return names
+}
+
+// LoadRecipe reads a built-in recipe by name, or a recipe file.
+func LoadRecipe(nameOrFile string) (Recipe, error) {
+	if slices.Contains(RecipeNames(), nameOrFile) {
+		text, err := builtIn.ReadFile("recipes/" + nameOrFile + ".yaml")
+		if err != nil {
+			return Recipe{}, err
+		}
+		return ParseRecipe(nameOrFile+".yaml", text)
+	}
+	text, err := os.ReadFile(nameOrFile)
+	if err != nil {
+		return Recipe{}, fmt.Errorf("%w: %q is neither a file that can be read (%w) nor one of the built-in recipes %s",
+			ErrRecipe, nameOrFile, err, strings.Join(RecipeNames(), ", "))
+	}
+	return ParseRecipe(nameOrFile, text)
+}
+
+// ParseRecipe reads a recipe's text; file is its name in errors.
+func ParseRecipe(file string, text []byte) (Recipe, error) {
+	r := DefaultRecipe()
+	if err := decodeStrict(file, text, &r); err != nil {
+		return Recipe{}, err
+	}
+	if err := r.check(); err != nil {
+		return Recipe{}, fmt.Errorf("%w: %s: %w", ErrRecipe, file, err)
+	}
+	return r, nil
+}
+
+// check covers what one key's limits cannot say.
+func (r Recipe) check() error {
+	switch peak := r.peakLR(); {
+	case r.Schedule.Warmup > float64(r.Epochs):
+		return fmt.Errorf("schedule.warmup (%v epochs) is longer than the run (epochs: %d)", r.Schedule.Warmup, r.Epochs)
+	case r.Schedule.MinLR > peak:
+		return fmt.Errorf("schedule.min_lr (%v) is above the peak learning rate (%v)", r.Schedule.MinLR, peak)
+	case r.Schedule.Warmup > 0 && r.Schedule.WarmupLR > peak:
+		return fmt.Errorf("schedule.warmup_lr (%v) is above the peak learning rate (%v)", r.Schedule.WarmupLR, peak)
+	case r.Mix.Mode == "pair" && r.Batch%2 == 1 && r.mixes():
+		return fmt.Errorf("mix.mode pair needs an even batch, not %d", r.Batch)
+	}
+	return nil
+}
+
+// peakLR is the highest learning rate of the run.
+func (r Recipe) peakLR() float64 {
+	if r.Optimizer.PerLR == 0 {
+		return r.Optimizer.LR
+	}
+	return r.Optimizer.LR * float64(r.Batch*r.Accumulate) / float64(r.Optimizer.PerLR)
+}
+
+func (r Recipe) mixes() bool {
+	return r.Mix.Prob > 0 && (r.Mix.Mixup > 0 || r.Mix.Cutmix > 0)
+}
+
+// YAML is the recipe with every value in use; parsing it gives the same recipe.
+func (r Recipe) YAML() ([]byte, error) { return yaml.Marshal(r) }
+
+// Digest names the recipe: the SHA-256 of its values, in hex.
+func (r Recipe) Digest() string {
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic("train: a recipe holds only plain values: " + err.Error())
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}

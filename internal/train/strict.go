@@ -1,0 +1,196 @@
+package train
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// decodeStrict reads one YAML document into the struct that out points to and
+// refuses what yaml.v3 would let pass: keys the struct does not have (naming the
+// nearest one it has) and values outside the field's `range` or `oneof` tag. Every
+// error names file and line. Fields the document leaves out keep their value.
+//
+//	Rate float64 `yaml:"rate" range:"[0,1)"`
+//	Kind string  `yaml:"kind" oneof:"cosine step"`
+func decodeStrict(file string, text []byte, out any) error {
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var document yaml.Node
+	if err := decoder.Decode(&document); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil // an empty document changes nothing
+		}
+		return fmt.Errorf("%w: %s: %w", ErrRecipe, file, err)
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: %s: only one YAML document is expected", ErrRecipe, file)
+	}
+	if len(document.Content) != 1 || isNull(document.Content[0]) {
+		return nil
+	}
+	root := document.Content[0]
+	target := reflect.ValueOf(out).Elem()
+	if err := checkKeys(root, target.Type(), ""); err != nil {
+		return fmt.Errorf("%w: %s:%w", ErrRecipe, file, err)
+	}
+	if err := root.Decode(out); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrRecipe, file, err)
+	}
+	if err := checkValues(root, target, ""); err != nil {
+		return fmt.Errorf("%w: %s:%w", ErrRecipe, file, err)
+	}
+	return nil
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+// checkKeys walks mappings and structs side by side before decoding, so that a
+// misspelt key is reported before a value of it can be.
+func checkKeys(node *yaml.Node, t reflect.Type, path string) error {
+	if node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	if t.Kind() != reflect.Struct || isNull(node) {
+		return nil
+	}
+	if node.Kind != yaml.MappingNode {
+		return fmt.Errorf("%d: %s must be a block of keys", node.Line, orDocument(path))
+	}
+	fields := fieldsByKey(t)
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		key := node.Content[i]
+		field, known := fields[key.Value]
+		if !known {
+			return fmt.Errorf("%d: unknown key %q%s", key.Line, join(path, key.Value), didYouMean(key.Value, fields))
+		}
+		if err := checkKeys(node.Content[i+1], field.Type, join(path, key.Value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkValues checks the tags of the values the document set; defaults are ours
+// and are covered by a test.
+func checkValues(node *yaml.Node, v reflect.Value, path string) error {
+	if node.Kind == yaml.AliasNode {
+		node = node.Alias
+	}
+	if node.Kind != yaml.MappingNode || v.Kind() != reflect.Struct {
+		return nil
+	}
+	fields := fieldsByKey(v.Type())
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		name, value := join(path, node.Content[i].Value), node.Content[i+1]
+		field := fields[node.Content[i].Value]
+		if err := checkValues(value, v.FieldByIndex(field.Index), name); err != nil {
+			return err
+		}
+		if err := checkTag(field, v.FieldByIndex(field.Index)); err != nil {
+			return fmt.Errorf("%d: %s %w", value.Line, name, err)
+		}
+	}
+	return nil
+}
+
+// checkTag applies a field's `range` or `oneof` tag to its value.
+func checkTag(field reflect.StructField, v reflect.Value) error {
+	if allowed, ok := field.Tag.Lookup("oneof"); ok {
+		for _, word := range strings.Fields(allowed) {
+			if v.String() == word {
+				return nil
+			}
+		}
+		return fmt.Errorf("is %q, must be one of %s", v.String(), strings.Join(strings.Fields(allowed), ", "))
+	}
+	limits, ok := field.Tag.Lookup("range")
+	if !ok {
+		return nil
+	}
+	x := 0.0
+	if v.CanInt() {
+		x = float64(v.Int())
+	} else {
+		x = v.Float()
+	}
+	low, high, _ := strings.Cut(limits[1:len(limits)-1], ",")
+	lowest, highest := bound(low), bound(high)
+	if math.IsNaN(x) || math.IsInf(x, 0) || x < lowest || x > highest ||
+		(x == lowest && limits[0] == '(') || (x == highest && strings.HasSuffix(limits, ")")) {
+		return fmt.Errorf("is %v, must be within %s", v.Interface(), limits)
+	}
+	return nil
+}
+
+func bound(text string) float64 {
+	x, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	if err != nil {
+		panic("train: bad range tag: " + err.Error())
+	}
+	return x
+}
+
+func fieldsByKey(t reflect.Type) map[string]reflect.StructField {
+	fields := map[string]reflect.StructField{}
+	for i := range t.NumField() {
+		key, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+		fields[key] = t.Field(i)
+	}
+	return fields
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func orDocument(path string) string {
+	if path == "" {
+		return "the recipe"
+	}
+	return path
+}
+
+// didYouMean names the nearest known key, if one is near enough to be a slip.
+func didYouMean(key string, fields map[string]reflect.StructField) string {
+	best, distance := "", len(key)/2+2
+	for known := range fields {
+		if d := editDistance(key, known); d < distance || (d == distance && best != "" && known < best) {
+			best, distance = known, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", best)
+}
+
+// editDistance is Levenshtein's distance in bytes.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
