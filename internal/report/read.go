@@ -1,0 +1,143 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"path/filepath"
+
+	"prenas/internal/evaluate"
+	"prenas/internal/fsys"
+	"prenas/internal/space"
+	"prenas/internal/train"
+)
+
+// run is what the files of a run directory say.
+type run struct {
+	manifest json.RawMessage // an object; its keys are shown as they stand
+	results  evaluate.Results
+	archs    []space.Arch       // by index of results.Archs
+	scores   []float64          // the candidates' scores, by index of results.Archs
+	losses   map[string][]point // step and mean loss of each interval, by architecture
+}
+
+// maxFile is the most that is read of one file. A metrics file of a million lines has
+// about a fifth of it.
+const maxFile = 1 << 30
+
+// source is a file of the run and the command that writes it.
+type source struct{ name, command string }
+
+func read(fs fsys.FS, dir string) (*run, error) {
+	var (
+		training   = "prenas train --candidates FILE --data SOURCE --out " + dir
+		evaluation = "prenas eval " + dir + " --data SOURCE"
+		r          = &run{}
+		candidates space.Candidates
+	)
+	for _, file := range []struct {
+		source
+		parse func(text []byte) error
+	}{
+		{source{"manifest.json", training}, r.parseManifest},
+		{source{"candidates.json", training}, func(text []byte) (err error) {
+			candidates, err = space.ParseCandidates(text)
+			return err
+		}},
+		{source{"metrics.jsonl", training}, r.parseMetrics},
+		{source{"results.json", evaluation}, func(text []byte) error { return r.parseResults(text, candidates) }},
+	} {
+		path := filepath.Join(dir, file.name)
+		text, err := readFile(fs, path)
+		if errors.Is(err, iofs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %s is missing; write it with `%s`", ErrIncomplete, path, file.command)
+		}
+		if err == nil {
+			err = file.parse(text)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s: %w; write it anew with `%s`", ErrIncomplete, path, err, file.command)
+		}
+	}
+	return r, nil
+}
+
+func readFile(fs fsys.FS, path string) ([]byte, error) {
+	f, err := fs.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(text) > maxFile {
+		err = fmt.Errorf("it is larger than %d bytes", maxFile)
+	}
+	return text, err
+}
+
+func (r *run) parseManifest(text []byte) error {
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(text, &object); err != nil {
+		return err
+	}
+	r.manifest = text
+	return nil
+}
+
+func (r *run) parseResults(text []byte, candidates space.Candidates) error {
+	if err := json.Unmarshal(text, &r.results); err != nil {
+		return err
+	}
+	if len(r.results.Archs) == 0 {
+		return errors.New("it has no architectures")
+	}
+	scores := map[string]float64{}
+	for _, bin := range candidates {
+		for _, c := range bin.Candidates {
+			scores[c.Arch.String()] = c.Score
+		}
+	}
+	for _, result := range r.results.Archs {
+		arch, err := space.ParseArch(result.Arch)
+		if err != nil {
+			return err
+		}
+		score, known := scores[result.Arch]
+		if !known {
+			return fmt.Errorf("architecture %s is not one of the run's candidates", result.Arch)
+		}
+		r.archs = append(r.archs, arch)
+		r.scores = append(r.scores, score)
+	}
+	return nil
+}
+
+// parseMetrics keeps the losses. What stands after the last end of a line was being
+// written when the run was cut, and is left out.
+func (r *run) parseMetrics(text []byte) error {
+	r.losses = map[string][]point{}
+	for number := 1; ; number++ {
+		line, rest, whole := bytes.Cut(text, []byte("\n"))
+		if !whole {
+			return nil
+		}
+		text = rest
+		var t train.TrainLine
+		var kind struct {
+			Kind string `json:"kind"`
+		}
+		err := json.Unmarshal(line, &kind)
+		if err == nil && kind.Kind == "train" {
+			err = json.Unmarshal(line, &t)
+		}
+		if err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
+		for _, a := range t.Archs {
+			r.losses[a.Arch] = append(r.losses[a.Arch], point{float64(t.Step), a.Loss})
+		}
+	}
+}

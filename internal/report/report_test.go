@@ -1,0 +1,200 @@
+package report
+
+import (
+	"errors"
+	"flag"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"prenas/internal/fsys"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const golden = "testdata/report.html"
+
+// copyRun is a run directory of the test's own, with the files of testdata/run.
+func copyRun(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/run")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func writeReport(t *testing.T) string {
+	t.Helper()
+	path, err := Write(fsys.OS, copyRun(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestGolden(t *testing.T) {
+	got := writeReport(t)
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("report differs from %s (-want +got); -update writes it anew:\n%s", golden, diff)
+	}
+}
+
+func TestNoExternalReference(t *testing.T) {
+	page := writeReport(t)
+	for _, pattern := range []string{`(?i)https?:`, `(?i)\b(src|href|srcset|action)\s*=`, `(?i)url\s*\(`, `(?i)@import`, `(?i)<(script|link|iframe|object|embed|img)\b`, `(?i)="//`} {
+		if found := regexp.MustCompile(pattern).FindString(page); found != "" {
+			t.Errorf("the page refers to something outside: %q (%s)", found, pattern)
+		}
+	}
+	// html/template writes this where it refuses a value.
+	if strings.Contains(page, "ZgotmplZ") {
+		t.Error("the template refused a value")
+	}
+}
+
+func TestTextOfTheRunIsEscaped(t *testing.T) {
+	dir := copyRun(t)
+	manifest := `{"command": "<script>alert(1)</script>"}`
+	if err := os.WriteFile(filepath.Join(dir, "manifest.json"), []byte(manifest), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	path, err := Write(fsys.OS, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(page), "<script") {
+		t.Error("text of the manifest became markup")
+	}
+}
+
+func TestIncompleteRun(t *testing.T) {
+	for _, test := range []struct {
+		name, file string
+		text       *string // nil: the file is removed
+		want       []string
+	}{
+		{"no manifest", "manifest.json", nil, []string{"is missing", "prenas train"}},
+		{"no candidates", "candidates.json", nil, []string{"is missing", "prenas train"}},
+		{"no metrics", "metrics.jsonl", nil, []string{"is missing", "prenas train"}},
+		{"no results", "results.json", nil, []string{"is missing", "prenas eval"}},
+		{"manifest is a list", "manifest.json", ptr("[1]"), []string{"prenas train"}},
+		{"results cut short", "results.json", ptr(`{"space": "x`), []string{"prenas eval"}},
+		{"results of nothing", "results.json", ptr(`{}`), []string{"no architectures"}},
+		{"results of another run", "results.json", ptr(`{"architectures":[{"arch":"e64-h1x4-r2x4"}]}`), []string{"e64-h1x4-r2x4", "candidates"}},
+		{"a line that is no JSON", "metrics.jsonl", ptr("{\"kind\":\"eval\"}\nnonsense\n"), []string{"line 2"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := copyRun(t)
+			path := filepath.Join(dir, test.file)
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			if test.text != nil {
+				if err := os.WriteFile(path, []byte(*test.text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := Write(fsys.OS, dir)
+			if !errors.Is(err, ErrIncomplete) {
+				t.Fatalf("error %v, want one that wraps ErrIncomplete", err)
+			}
+			for _, want := range append(test.want, path) {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not say %q", err, want)
+				}
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("error %q has more than one line", err)
+			}
+			if _, err := os.Stat(filepath.Join(dir, File)); err == nil {
+				t.Error("a report was written all the same")
+			}
+		})
+	}
+}
+
+func ptr(text string) *string { return &text }
+
+func TestUnfinishedLineIsLeftOut(t *testing.T) {
+	var r run
+	text := `{"kind":"train","step":5,"archs":[{"arch":"a","steps":1,"loss":2}]}` + "\n" + `{"kind":"train","st`
+	if err := r.parseMetrics([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string][]point{"a": {{5, 2}}}, r.losses); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAxis(t *testing.T) {
+	for _, test := range []struct {
+		values []float64
+		want   []string
+	}{
+		{[]float64{0.13, 0.42}, []string{"0.10", "0.15", "0.20", "0.25", "0.30", "0.35", "0.40", "0.45"}},
+		{[]float64{88.1, 90.7}, []string{"88.0", "88.5", "89.0", "89.5", "90.0", "90.5", "91.0"}},
+		{[]float64{100, 2000}, []string{"0", "500", "1000", "1500", "2000"}},
+		{[]float64{5}, []string{"4.4", "4.6", "4.8", "5.0", "5.2", "5.4", "5.6"}},
+		{nil, []string{"0.0", "0.2", "0.4", "0.6", "0.8", "1.0"}},
+		{[]float64{math.NaN(), math.Inf(1), 1, 2}, []string{"1.0", "1.2", "1.4", "1.6", "1.8", "2.0"}},
+	} {
+		a := newAxis(test.values, 0, 100)
+		var got []string
+		for _, tick := range a.ticks() {
+			got = append(got, tick.Text)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("ticks of %v (-want +got):\n%s", test.values, diff)
+		}
+	}
+}
+
+func TestSpreadKeepsLabelsApart(t *testing.T) {
+	list := []series{{LabelY: 270}, {LabelY: 272}, {LabelY: 20}, {LabelY: 271}}
+	spread(list)
+	for i, a := range list {
+		for _, b := range list[i+1:] {
+			if math.Abs(a.LabelY-b.LabelY) < labelGap {
+				t.Errorf("labels at %v and %v overlap", a.LabelY, b.LabelY)
+			}
+		}
+		if a.LabelY > chartHeight-bottom {
+			t.Errorf("label at %v is below the plot", a.LabelY)
+		}
+	}
+}
+
+func TestSmoothKeepsAStraightLine(t *testing.T) {
+	var line []point
+	for i := range 200 {
+		line = append(line, point{float64(i), 3 * float64(i)})
+	}
+	for i, p := range smooth(line) {
+		if math.Abs(p.Y-line[i].Y) > 1e-9 {
+			t.Fatalf("point %d is %v, want %v", i, p.Y, line[i].Y)
+		}
+	}
+}
