@@ -1,0 +1,100 @@
+package policy
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "prenas"
+
+// rooms says which rooms a room may import, nearest the ground first. A room stands
+// below every room that may import it, so the table itself shows that there is no
+// circle. What stands in fixtures may be imported by tests alone.
+var rooms = []struct {
+	name    string
+	imports []string
+}{
+	{"policy", nil},
+	{"fsys", nil},
+	{"rng", nil},
+	{"tensorfile", []string{"fsys"}},
+	{"space", []string{"fsys"}},
+	{"data", []string{"fsys", "rng"}},
+	{"engine", []string{"fsys", "rng", "tensorfile"}},
+	{"fixture", []string{"space", "tensorfile"}},
+	{"engine/enginetest", []string{"engine"}},
+	{"supernet", []string{"engine", "rng", "space", "tensorfile"}},
+	{"proxy", []string{"engine", "rng", "space", "supernet", "tensorfile"}},
+	{"search", []string{"fsys", "rng", "space", "tensorfile"}},
+	{"train", []string{"data", "engine", "fsys", "rng", "space", "supernet", "tensorfile"}},
+	{"evaluate", []string{"data", "engine", "fsys", "space", "supernet", "tensorfile"}},
+	{"export", []string{"engine", "fsys", "space", "supernet", "tensorfile"}},
+	{"report", []string{"evaluate", "fsys", "space", "train"}},
+}
+
+var fixtures = []string{"fixture", "engine/enginetest"}
+
+// withoutEngine are the rooms that must work where no XLA can be had: they may not reach
+// it through libraries either.
+var withoutEngine = []string{"fsys", "rng", "tensorfile", "space", "search", "data", "fixture"}
+
+func TestTableOfRoomsHasNoCircle(t *testing.T) {
+	var below []string
+	for _, room := range rooms {
+		for _, imported := range room.imports {
+			if !slices.Contains(below, imported) {
+				t.Errorf("%s may import %s, which does not stand below it", room.name, imported)
+			}
+		}
+		below = append(below, room.name)
+	}
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	for _, file := range goFiles(t) {
+		room, inside := strings.CutPrefix(path.Dir(file.path), "internal/")
+		if !inside {
+			continue // commands may import every room
+		}
+		allowed, known := mayImport(room)
+		if !known {
+			t.Errorf("%s: room %q is not in the table of rooms", file.path, room)
+			continue
+		}
+		isTest := strings.HasSuffix(file.path, "_test.go")
+		for _, imported := range importsOf(file) {
+			name, ours := strings.CutPrefix(imported, module+"/")
+			switch target, internal := strings.CutPrefix(name, "internal/"); {
+			case !ours:
+				if slices.Contains(withoutEngine, room) && !isTest && strings.Contains(imported, "gomlx") {
+					t.Errorf("%s imports %s: %s must work without XLA", file.path, imported, room)
+				}
+			case !internal:
+				t.Errorf("%s imports %s: rooms do not know the commands", file.path, imported)
+			case target == room: // an external test of the room
+			case isTest && (slices.Contains(fixtures, target) || stands(target) < stands(room)):
+				// A test may set its stage with anything from below.
+			case !slices.Contains(allowed, target):
+				t.Errorf("%s imports %s, but %s may import only %s", file.path, target, room, strings.Join(allowed, ", "))
+			}
+		}
+	}
+}
+
+func stands(room string) int {
+	for i, r := range rooms {
+		if r.name == room {
+			return i
+		}
+	}
+	return len(rooms)
+}
+
+func mayImport(room string) (allowed []string, known bool) {
+	if i := stands(room); i < len(rooms) {
+		return rooms[i].imports, true
+	}
+	return nil, false
+}
