@@ -79,11 +79,15 @@ func newRelative(m space.Model, g *graph.Graph) *relative {
 	return r
 }
 
+// embeddings [tokens, 2S+1, head_dim] of each query token's values.
+func (r *relative) embeddings(vertical, horizontal *graph.Node) *graph.Node {
+	tables := graph.Concatenate([]*graph.Node{vertical, horizontal}, 0) // [2·rows, head_dim]
+	return graph.DotGeneral(r.pick, []int{2}, nil, tables, []int{0}, nil)
+}
+
 // extendKeys returns query and key [N, tokens, heads, head_dim + 2S+1].
 func (r *relative) extendKeys(v *vit, query, key, vertical, horizontal *graph.Node) (*graph.Node, *graph.Node) {
-	tables := graph.Concatenate([]*graph.Node{vertical, horizontal}, 0)             // [2·rows, head_dim]
-	products := v.dotGeneral(query, []int{3}, nil, tables, []int{1}, nil)           // [N, tokens, heads, 2·rows]
-	extra := v.dotGeneral(products, []int{3}, []int{1}, r.pick, []int{2}, []int{0}) // [tokens, N, heads, 2S+1]
+	extra := v.dotGeneral(query, []int{3}, []int{1}, r.embeddings(vertical, horizontal), []int{2}, []int{0}) // [tokens, N, heads, 2S+1]
 	query = graph.Concatenate([]*graph.Node{query, graph.TransposeAllAxes(extra, 1, 0, 2, 3)}, 3)
 	return query, graph.Concatenate([]*graph.Node{key, r.placeOf(key)}, 3)
 }
@@ -105,8 +109,6 @@ func (r *relative) collectValues(v *vit, out, vertical, horizontal *graph.Node) 
 	headDim := vertical.Shape().Dimensions[1]
 	all := graph.AxisRange()
 	sums := graph.Slice(out, all, all, all, graph.AxisRangeToEnd(headDim))
-	weights := v.dotGeneral(sums, []int{3}, []int{2}, r.pick, []int{1}, []int{0}) // [tokens, N, heads, 2·rows]
-	tables := graph.Concatenate([]*graph.Node{vertical, horizontal}, 0)
-	term := v.dotGeneral(weights, []int{3}, nil, tables, []int{0}, nil) // [tokens, N, heads, head_dim]
+	term := v.dotGeneral(sums, []int{3}, []int{2}, r.embeddings(vertical, horizontal), []int{1}, []int{0}) // [tokens, N, heads, head_dim]
 	return graph.Add(graph.Slice(out, all, all, all, graph.AxisRangeFromStart(headDim)), graph.TransposeAllAxes(term, 1, 2, 0, 3))
 }
