@@ -16,7 +16,6 @@ var rooms = []struct {
 	name    string
 	imports []string
 }{
-	{"policy", nil},
 	{"fsys", nil},
 	{"rng", nil},
 	{"tensorfile", []string{"fsys"}},
@@ -28,10 +27,11 @@ var rooms = []struct {
 	{"supernet", []string{"engine", "rng", "space", "tensorfile"}},
 	{"proxy", []string{"engine", "rng", "space", "supernet", "tensorfile"}},
 	{"search", []string{"fsys", "rng", "space", "tensorfile"}},
-	{"train", []string{"data", "engine", "fsys", "rng", "space", "supernet", "tensorfile"}},
 	{"evaluate", []string{"data", "engine", "fsys", "space", "supernet", "tensorfile"}},
+	{"train", []string{"data", "engine", "evaluate", "fsys", "rng", "space", "supernet", "tensorfile"}},
 	{"export", []string{"engine", "fsys", "space", "supernet", "tensorfile"}},
 	{"report", []string{"evaluate", "fsys", "space", "train"}},
+	{"policy", nil},
 }
 
 var fixtures = []string{"fixture", "engine/enginetest"}
