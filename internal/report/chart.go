@@ -15,7 +15,7 @@ type point struct{ X, Y float64 }
 // labels at the ends of the curves.
 const (
 	chartWidth, chartHeight = 640, 320
-	left, right             = 56, 32
+	left, right             = 60, 44
 	top, bottom             = 16, 44
 	labelGap                = 14 // least distance of two labels, so that they do not overlap
 )
