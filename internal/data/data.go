@@ -1,0 +1,134 @@
+package data
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"prenas/internal/rng"
+)
+
+// Image is 8-bit pixels [H, W, C].
+type Image struct {
+	Pixels                  []uint8
+	Height, Width, Channels int
+}
+
+// Split is a list of labelled images, safe for use by several goroutines.
+type Split interface {
+	Len() int
+	Label(i int) int
+	Image(i int) (Image, error)
+}
+
+// Dataset is an open source.
+type Dataset struct {
+	Train, HeldOut, Test Split
+	Classes              []string
+	Digest               string // SHA-256 over the data, in hexadecimal
+	Channels             int
+	Mean, Std            []float32 // per channel, for pixels in [0, 1]
+}
+
+// Options of Open and Fetch.
+type Options struct {
+	Seed     uint64
+	HeldOut  float64                 // part of train to hold out for choosing; 0 for none
+	Log      func(string)            // steps of fetching; nil for none
+	Progress func(done, total int64) // bytes of a download; nil for none
+}
+
+func (o Options) log(format string, args ...any) {
+	if o.Log != nil {
+		o.Log(fmt.Sprintf(format, args...))
+	}
+}
+
+// source opens a source of its kind at a path.
+type source struct {
+	kind, path string // path: what it is, for help; empty if the kind takes none
+	open       func(ctx context.Context, path string, o Options) (*Dataset, error)
+}
+
+var sources = []source{
+	{"fashion-mnist", "", openFashionMNIST},
+	{"idx", "a folder with train-images-idx3-ubyte(.gz) and its like", openIDX},
+	{"folder", "a folder of images, one sub-folder a class, or train, val and test with such in them", openFolder},
+	{"cifar10", "the folder of CIFAR-10's binary version", openCIFAR10},
+	{"cifar100", "the folder of CIFAR-100's binary version", openCIFAR100},
+}
+
+// Sources describes what SRC can be, a line each.
+func Sources() []string {
+	var lines []string
+	for _, s := range sources {
+		line := s.kind
+		if s.path != "" {
+			line += ":PATH  " + s.path
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// Open opens a source and cuts off its held-out split.
+func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
+	kind, path, _ := strings.Cut(src, ":")
+	i := slices.IndexFunc(sources, func(s source) bool { return s.kind == kind })
+	if i < 0 || (sources[i].path == "") != (path == "") {
+		return nil, fmt.Errorf("%w %q; --data takes:\n  %s", ErrSource, src, strings.Join(Sources(), "\n  "))
+	}
+	d, err := sources[i].open(ctx, path, o)
+	if err != nil {
+		return nil, err
+	}
+	if d.Train.Len() == 0 && d.Test.Len() == 0 {
+		return nil, fmt.Errorf("%w in %s", ErrEmpty, src)
+	}
+	if d.Mean == nil {
+		d.Mean, d.Std = []float32{0.485, 0.456, 0.406}, []float32{0.229, 0.224, 0.225} // ImageNet's
+		if d.Channels == 1 {
+			d.Mean, d.Std = []float32{0.449}, []float32{0.226} // their means
+		}
+	}
+	if d.HeldOut == nil {
+		d.Train, d.HeldOut = holdOut(d.Train, o)
+	}
+	return d, nil
+}
+
+// holdOut cuts a split by a permutation drawn from the seed.
+func holdOut(s Split, o Options) (kept, out Split) {
+	order := rng.New(o.Seed, "held-out").Perm(s.Len())
+	n := int(o.HeldOut * float64(len(order)))
+	held, rest := order[:n], order[n:]
+	slices.Sort(held)
+	slices.Sort(rest)
+	return subset{s, rest}, subset{s, held}
+}
+
+// subset is some images of a split.
+type subset struct {
+	Split
+	index []int
+}
+
+func (s subset) Len() int                   { return len(s.index) }
+func (s subset) Label(i int) int            { return s.Split.Label(s.index[i]) }
+func (s subset) Image(i int) (Image, error) { return s.Split.Image(s.index[i]) }
+
+// inMemory holds images of one size one after the other.
+type inMemory struct {
+	pixels                  []uint8
+	labels                  []uint8
+	height, width, channels int
+}
+
+func (m inMemory) Len() int        { return len(m.labels) }
+func (m inMemory) Label(i int) int { return int(m.labels[i]) }
+
+func (m inMemory) Image(i int) (Image, error) {
+	size := m.height * m.width * m.channels
+	return Image{m.pixels[i*size:][:size:size], m.height, m.width, m.channels}, nil
+}

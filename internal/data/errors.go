@@ -1,0 +1,15 @@
+package data
+
+import "errors"
+
+// Errors of this package; each names the source or the file.
+var (
+	// ErrSource: a SRC that names no known kind of source.
+	ErrSource = errors.New("unknown data source")
+	// ErrEmpty: a source without images.
+	ErrEmpty = errors.New("no images")
+	// ErrFormat: a file that is not of its kind, or damaged.
+	ErrFormat = errors.New("malformed data file")
+	// ErrFetch: a data set that could not be had.
+	ErrFetch = errors.New("cannot fetch data set")
+)
