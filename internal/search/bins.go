@@ -1,0 +1,130 @@
+package search
+
+import (
+	"fmt"
+	"math"
+
+	"prenas/internal/space"
+)
+
+// Cost is what a budget limits: an additive quantity of an architecture, or a
+// peak.
+type Cost struct {
+	Name string
+	// Unit is the size of one unit of intervals and limits in units of the
+	// table: 1e6 where the table counts parameters and budgets are millions.
+	Unit  float64
+	Table *Table
+	// Peak costs are the largest part of an architecture instead of the sum of
+	// its parts, like the memory of activations that are freed block by block.
+	Peak bool
+}
+
+// ParamsCost counts parameters; budgets are in millions.
+func ParamsCost(s *space.Space) Cost { return Cost{Name: "params", Unit: 1e6, Table: ParamsTable(s)} }
+
+// MACsCost counts multiply-accumulates of one image; budgets are in millions.
+func MACsCost(s *space.Space) Cost { return Cost{Name: "macs", Unit: 1e6, Table: MACsTable(s)} }
+
+// Limit is the most that an architecture may cost, in units of the cost.
+type Limit struct {
+	Cost   Cost
+	AtMost float64
+}
+
+func (c Cost) of(p pick) float64 {
+	if !c.Peak {
+		return c.Table.total(p)
+	}
+	t := c.Table
+	most := t.Trunk[p.embed]
+	for l := range p.heads {
+		most = max(most, t.Base[p.embed][l], t.Heads[p.embed][l][p.heads[l]], t.MLP[p.embed][l][p.mlp[l]])
+	}
+	return most
+}
+
+// span is the least and the most that an architecture of the space costs.
+func (c Cost) span(g grid) (least, most float64) {
+	least, most = math.Inf(1), math.Inf(-1)
+	for e := range g.embed {
+		for d := range g.depth {
+			lo, hi := pick{embed: e, depth: d}, pick{embed: e, depth: d}
+			for l := range g.depth[d] {
+				lo.heads, hi.heads = append(lo.heads, argmin(c.Table.Heads[e][l])), append(hi.heads, argmax(c.Table.Heads[e][l]))
+				lo.mlp, hi.mlp = append(lo.mlp, argmin(c.Table.MLP[e][l])), append(hi.mlp, argmax(c.Table.MLP[e][l]))
+			}
+			least, most = min(least, c.of(lo)), max(most, c.of(hi))
+		}
+	}
+	return least, most
+}
+
+func argmax(v []float64) int {
+	best := 0
+	for i := range v {
+		if v[i] > v[best] {
+			best = i
+		}
+	}
+	return best
+}
+
+func argmin(v []float64) int {
+	best := 0
+	for i := range v {
+		if v[i] < v[best] {
+			best = i
+		}
+	}
+	return best
+}
+
+// bins cuts an interval as the original does. Bin i holds costs v with
+// floor((v-Min)/Step) = i; there is no bin for a last partial step, and nothing
+// at or above Max is in any.
+type bins struct {
+	space.Interval
+	count int
+}
+
+// maxBins bounds a report; a step so small is a mistake.
+const maxBins = 1 << 16
+
+func newBins(i space.Interval) (bins, error) {
+	for _, v := range []float64{i.Min, i.Max, i.Step} {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return bins{}, fmt.Errorf("%w: from %v to %v by %v", ErrInterval, i.Min, i.Max, i.Step)
+		}
+	}
+	if i.Step <= 0 || i.Min < 0 || i.Max <= i.Min {
+		return bins{}, fmt.Errorf("%w: from %v to %v by %v; the limit must be above the minimum and the step above 0", ErrInterval, i.Min, i.Max, i.Step)
+	}
+	// 0.6/0.1 is 5.999... in binary; what is that close to a whole number of
+	// steps was meant as one.
+	steps := math.Floor((i.Max-i.Min)/i.Step + 1e-9)
+	if steps < 1 {
+		return bins{}, fmt.Errorf("%w: the step %v is larger than the range from %v to %v", ErrInterval, i.Step, i.Min, i.Max)
+	}
+	if steps > maxBins {
+		return bins{}, fmt.Errorf("%w: %v steps from %v to %v; use a larger step", ErrInterval, steps, i.Min, i.Max)
+	}
+	return bins{i, int(steps)}, nil
+}
+
+// of is the bin of a cost, -1 if it is in none.
+func (b bins) of(v float64) int {
+	if v < b.Min || v >= b.Max {
+		return -1
+	}
+	i := int(math.Floor((v - b.Min) / b.Step))
+	if i >= b.count {
+		return -1
+	}
+	return i
+}
+
+func (b bins) bounds(i int) (lower, upper float64) {
+	lower = b.Min + float64(i)*b.Step
+	return lower, lower + b.Step
+}

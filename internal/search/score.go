@@ -1,0 +1,228 @@
+package search
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"prenas/internal/space"
+)
+
+// ScoreMethod is a proxy of the original, read from its name:
+//
+//	[left_|pruned_][super_|attn_mlp_][avg_]BASE      or   entropy, params
+//
+//	BASE     l1norm   Σ|w|           over all weights that the architecture uses
+//	         taylor5  |Σ w·g|
+//	         taylor6  Σ|w·g|
+//	         taylor9  √Σ|g|
+//	attn_mlp          leaves out patch embedding, head and every norm
+//	pruned            the negated score: the best is what is best removed
+//	avg               divided by the number of scored weights (within the root)
+//
+// left and super are the default and may be left out. Position embedding,
+// class token and relative-position tables are never scored.
+type ScoreMethod struct {
+	base    string
+	attnMLP bool
+	pruned  bool
+	avg     bool
+
+	// FullHeadBias scores the whole bias of the head. The original cuts it by
+	// the embedding dim, which loses classes where there are more than dims.
+	FullHeadBias bool
+}
+
+var scoreBases = []string{"l1norm", "taylor5", "taylor6", "taylor9"}
+
+// ParseScoreMethod reads the name of a score method. Names that the original
+// cannot compute (taylor1, taylor2, taylor8), or for which it silently gives
+// the plain score (those ending in _norm), are refused by name.
+func ParseScoreMethod(name string) (ScoreMethod, error) {
+	known := "known are l1norm, taylor5, taylor6 and taylor9, each optionally with left_ or pruned_, super_ or attn_mlp_, and avg_ before it, and entropy and params"
+	if name == "entropy" || name == "params" {
+		return ScoreMethod{base: name}, nil
+	}
+	rest := name
+	cut := func(prefix string) bool {
+		var found bool
+		rest, found = strings.CutPrefix(rest, prefix)
+		return found
+	}
+	var m ScoreMethod
+	if !cut("left_") {
+		m.pruned = cut("pruned_")
+	}
+	if !cut("super_") {
+		m.attnMLP = cut("attn_mlp_")
+	}
+	m.avg = cut("avg_")
+	for _, base := range scoreBases {
+		if rest == base {
+			m.base = base
+			return m, nil
+		}
+	}
+	switch {
+	case rest == "taylor1" || rest == "taylor2" || rest == "taylor8":
+		return m, fmt.Errorf("%w of scoring %q: the original names it and never computes it; %s", ErrMethod, name, known)
+	case strings.HasSuffix(rest, "_norm"):
+		return m, fmt.Errorf("%w of scoring %q: the original gives the plain score under this name, which is %s; %s",
+			ErrMethod, name, strings.TrimSuffix(name, "_norm"), known)
+	}
+	return m, fmt.Errorf("%w of scoring %q; %s", ErrMethod, name, known)
+}
+
+// String is the method's name in its shortest form.
+func (m ScoreMethod) String() string {
+	var b strings.Builder
+	for _, part := range []struct {
+		on   bool
+		text string
+	}{{m.pruned, "pruned_"}, {m.attnMLP, "attn_mlp_"}, {m.avg, "avg_"}} {
+		if part.on {
+			b.WriteString(part.text)
+		}
+	}
+	return b.String() + m.base
+}
+
+// NeedsGradients reports whether the score is made from gradients.
+func (m ScoreMethod) NeedsGradients() bool {
+	return m.base == "taylor5" || m.base == "taylor6" || m.base == "taylor9"
+}
+
+func (m ScoreMethod) needsWeights() bool { return m.base != "entropy" && m.base != "params" }
+
+func (m ScoreMethod) signed() bool { return m.base == "taylor5" }
+
+func (m ScoreMethod) measure() measure {
+	switch m.base {
+	case "l1norm":
+		return absWeight
+	case "taylor5":
+		return signedProduct
+	case "taylor9":
+		return absGradient
+	}
+	return absProduct
+}
+
+// finish makes the score from the sum over an architecture's weights and the
+// number of weights in that sum.
+func (m ScoreMethod) finish(sum, count float64) float64 {
+	switch m.base {
+	case "params":
+		return sum / 1e6
+	case "taylor5":
+		sum = math.Abs(sum)
+	}
+	if m.avg {
+		sum /= count
+	}
+	if m.base == "taylor9" {
+		sum = math.Sqrt(sum)
+	}
+	if m.pruned {
+		sum = -sum
+	}
+	return sum
+}
+
+// Scores gives the score of any architecture of a space in a few additions.
+type Scores struct {
+	Method ScoreMethod
+	grid   grid
+	sum    *Table
+	count  *Table // scored weights; used by avg
+}
+
+// NewScores makes the scores of a method. sums may be nil for entropy and
+// params, which look at neither weights nor gradients.
+func NewScores(s *space.Space, sums *Sums, method ScoreMethod) (*Scores, error) {
+	sc := &Scores{Method: method, grid: newGrid(s)}
+	switch {
+	case method.base == "params":
+		sc.sum = ParamsTable(s)
+	case method.base == "entropy":
+		sc.sum = entropyTable(s)
+	case method.base == "":
+		return nil, fmt.Errorf("%w of scoring: none given", ErrMethod)
+	case sums == nil:
+		return nil, fmt.Errorf("%w: score %s needs weights", ErrWeights, method)
+	case method.NeedsGradients() && !sums.gradients:
+		return nil, fmt.Errorf("%w: score %s needs gradients", ErrWeights, method)
+	case method.signed() && !sums.signed:
+		return nil, fmt.Errorf("%w: score %s needs signed sums", ErrWeights, method)
+	default:
+		m := method.measure()
+		sc.sum = sums.table(method, func(c *cells, rows, cols int) float64 { return c.at(m, rows, cols) })
+		sc.count = sums.table(method, func(_ *cells, rows, cols int) float64 { return float64(rows) * float64(cols) })
+	}
+	return sc, nil
+}
+
+// Of is the score of an architecture, which must be of the space.
+func (s *Scores) Of(a space.Arch) float64 { return s.of(s.grid.pick(a)) }
+
+func (s *Scores) of(p pick) float64 {
+	if s.count == nil {
+		return s.Method.finish(s.sum.total(p), 1)
+	}
+	return s.Method.finish(s.sum.total(p), s.count.total(p))
+}
+
+// table adds up, over the slices that an architecture uses, what value says of
+// a weight's corner [:rows, :cols].
+func (u *Sums) table(method ScoreMethod, value func(c *cells, rows, cols int) float64) *Table {
+	m := u.grid.space.Model
+	trunk := func(e int) float64 {
+		if method.attnMLP {
+			return 0
+		}
+		bias := min(e, m.NumClasses)
+		if method.FullHeadBias {
+			bias = m.NumClasses
+		}
+		return value(u.outer["patch_embed_super.proj.weight"], e, m.Channels*m.PatchSize*m.PatchSize) +
+			value(u.outer["patch_embed_super.proj.bias"], e, 1) +
+			value(u.outer["norm.weight"], e, 1) +
+			value(u.outer["norm.bias"], e, 1) +
+			value(u.outer["head.weight"], m.NumClasses, e) +
+			value(u.outer["head.bias"], bias, 1)
+	}
+	block := func(e, l int) float64 {
+		b := u.layers[l]
+		sum := value(b["attn.proj.bias"], e, 1) + value(b["fc2.bias"], e, 1)
+		if !method.attnMLP {
+			sum += value(b["attn_layer_norm.weight"], e, 1) + value(b["attn_layer_norm.bias"], e, 1) +
+				value(b["ffn_layer_norm.weight"], e, 1) + value(b["ffn_layer_norm.bias"], e, 1)
+		}
+		return sum
+	}
+	heads := func(e, l, h int) float64 {
+		b, inner := u.layers[l], h*m.HeadDim
+		sum := value(b["attn.qkv.weight"], 3*inner, e) + value(b["attn.proj.weight"], e, inner)
+		if m.QKVBias {
+			sum += value(b["attn.qkv.bias"], 3*inner, 1)
+		}
+		return sum
+	}
+	mlp := func(e, l int, r float64) float64 {
+		b, hidden := u.layers[l], space.Hidden(e, r)
+		return value(b["fc1.weight"], hidden, e) + value(b["fc1.bias"], hidden, 1) + value(b["fc2.weight"], e, hidden)
+	}
+	return NewTable(u.grid.space, trunk, block, heads, mlp)
+}
+
+// entropyTable is the original's entropy of a Gaussian network: per layer
+// ln(r·d) + ln(64h) + ln(196) + 4·ln(d). The 196 patches are fixed whatever
+// the image, and r·d is not truncated.
+func entropyTable(s *space.Space) *Table {
+	const patches = 196
+	return NewTable(s,
+		func(int) float64 { return 0 },
+		func(e, _ int) float64 { return math.Log(patches) + 4*math.Log(float64(e)) },
+		func(_, _, h int) float64 { return math.Log(float64(h * s.Model.HeadDim)) },
+		func(e, _ int, r float64) float64 { return math.Log(r * float64(e)) })
+}
