@@ -1,6 +1,8 @@
 package train
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,8 +40,8 @@ const (
 // random state: every draw is a function of the seed and the step.
 type Progress struct {
 	Format     int    `json:"format"`
-	Step       int    `json:"step"` // updates done
-	Epoch      int    `json:"epoch"`
+	Step       int    `json:"step"`  // updates done
+	Ended      int    `json:"ended"` // epochs whose evaluation and checkpoint are done too
 	Seed       uint64 `json:"seed"`
 	Recipe     string `json:"recipe"`     // digest
 	Candidates string `json:"candidates"` // digest
@@ -65,6 +67,15 @@ func newState(net *supernet.Net, weights map[string]tensorfile.Tensor) hostState
 		h[prefixV+p.Name] = h[prefixM+p.Name]
 	}
 	return h
+}
+
+// digest names the weights: a SHA-256 over them in the order of Params.
+func (h hostState) digest(net *supernet.Net) string {
+	sum := sha256.New()
+	for _, p := range net.Params() {
+		sum.Write(h[p.Name].Data)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // check reports the first tensor of a checkpoint that is missing or of another form.

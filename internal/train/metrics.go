@@ -105,7 +105,6 @@ func (w *window) line(names []string) TrainLine {
 
 // journal appends lines of JSON to a file of the run.
 type journal struct {
-	fs   fsys.FS
 	path string
 	file fsys.File
 	size int64
@@ -130,7 +129,17 @@ func openJournal(f fsys.FS, run, name string, size int64) (*journal, error) {
 		file.Close()
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	return &journal{fs: f, path: path, file: file, size: size}, nil
+	return &journal{path: path, file: file, size: size}, nil
+}
+
+// appendJournal opens a run's file to go on at its end.
+func appendJournal(f fsys.FS, run, name string) (*journal, error) {
+	path := filepath.Join(run, name)
+	file, err := f.OpenAppend(path)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return &journal{path: path, file: file}, nil
 }
 
 func (j *journal) write(line any) error {

@@ -1,7 +1,9 @@
 package train
 
 import (
+	"errors"
 	"fmt"
+	"math"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -20,11 +22,28 @@ type State struct {
 	Counts        *tensors.Tensor // float32 [len(Params)]: updates that each tensor has had
 }
 
+// free gives the state's memory back at once.
+func (s *State) free() error {
+	failed := s.Counts.FinalizeAll()
+	for _, group := range [][]*tensors.Tensor{s.Weights, s.M, s.V} {
+		for _, t := range group {
+			failed = errors.Join(failed, t.FinalizeAll())
+		}
+	}
+	return failed
+}
+
 // Stats is what a step reports. A step with a number in it that is not finite was not
 // applied.
 type Stats struct {
 	Loss     float32 // mean over the batch
 	GradNorm float32 // L2 norm of the gradient of all tensors that took part
+}
+
+// finite tells whether the step was applied.
+func (s Stats) finite() bool {
+	sum := float64(s.Loss) + float64(s.GradNorm)
+	return !math.IsNaN(sum) && !math.IsInf(sum, 0)
 }
 
 // step is the compiled train step of one architecture: forward, backward and update in

@@ -1,0 +1,85 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"prenas/internal/data"
+	"prenas/internal/evaluate"
+	"prenas/internal/space"
+)
+
+// Images is a Source over an open data set, as a recipe and a model take it.
+type Images struct {
+	set     *data.Dataset
+	options data.LoaderOptions
+}
+
+// NewImages checks that the data set fits the model. workers prepare images ahead of
+// the step (0: one per core); their number changes nothing else.
+func NewImages(set *data.Dataset, m space.Model, r Recipe, seed uint64, workers int) (*Images, error) {
+	if len(set.Classes) > m.NumClasses {
+		return nil, fmt.Errorf("the images have %d classes, the model %d: set NUM_CLASSES in the space's MODEL block", len(set.Classes), m.NumClasses)
+	}
+	o := data.LoaderOptions{
+		Channels: m.Channels, Size: m.ImageSize, Seed: seed, Workers: workers,
+		Flip: r.Augment.Flip, RandomResizedCrop: r.Augment.Crop == "resized",
+	}
+	if r.Augment.Crop == "pad" {
+		o.CropPadding = r.Augment.Pad
+	}
+	if o.Mean, o.Std = set.Mean, set.Std; len(o.Mean) != m.Channels {
+		o.Mean, o.Std = data.Statistics(m.Channels)
+	}
+	return &Images{set: set, options: o}, nil
+}
+
+// Counts implements Source.
+func (s *Images) Counts() (train, heldOut int) { return s.set.Train.Len(), s.set.HeldOut.Len() }
+
+// Digest implements Source.
+func (s *Images) Digest() string { return s.set.Digest }
+
+// Train implements Source.
+func (s *Images) Train(ctx context.Context, epoch, from, size int) iter.Seq2[evaluate.Batch, error] {
+	o := s.options
+	o.Train, o.Batch = true, size
+	return batches(ctx, s.set.Train, o, epoch, from)
+}
+
+// HeldOut implements Source.
+func (s *Images) HeldOut(ctx context.Context, size int) iter.Seq2[evaluate.Batch, error] {
+	return s.Plain(ctx, s.set.HeldOut, size)
+}
+
+// Plain yields all images of a split in order, not augmented.
+func (s *Images) Plain(ctx context.Context, split data.Split, size int) iter.Seq2[evaluate.Batch, error] {
+	o := s.options
+	o.Batch = size
+	return batches(ctx, split, o, 0, 0)
+}
+
+// batches streams one epoch of a split, beginning with batch from.
+func batches(ctx context.Context, split data.Split, o data.LoaderOptions, epoch, from int) iter.Seq2[evaluate.Batch, error] {
+	return func(yield func(evaluate.Batch, error) bool) {
+		loader, err := data.NewLoader(split, o)
+		if err != nil {
+			yield(evaluate.Batch{}, err)
+			return
+		}
+		next, stop := loader.Stream(ctx, epoch, from)
+		defer stop()
+		pixels := o.Channels * o.Size * o.Size
+		for range loader.Steps() - from {
+			b, err := next()
+			if err != nil {
+				yield(evaluate.Batch{}, err)
+				return
+			}
+			if !yield(evaluate.Batch{Images: b.Images[:b.Count*pixels], Labels: b.Labels[:b.Count]}, nil) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package train
+
+import (
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/evaluate"
+	"prenas/internal/rng"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+)
+
+// inputs makes the batch of one architecture's step: images, labels, and, as far as the
+// recipe wants them, mix rows and drop-path factors. Which of them there are is the
+// same in the graph and in every step, so both sides live here.
+type inputs struct {
+	recipe Recipe
+	space  *space.Space
+	arch   space.Arch
+}
+
+// form is the graph's side.
+func (p inputs) form() batch {
+	n, m := p.recipe.Batch, p.space.Model
+	b := batch{inputs: []shapes.Shape{
+		shapes.Make(dtypes.Float32, n, m.Channels, m.ImageSize, m.ImageSize),
+		shapes.Make(dtypes.Int32, n),
+	}}
+	if p.recipe.mixes() {
+		b.inputs = append(b.inputs, shapes.Make(dtypes.Float32, n, mixColumns))
+	}
+	if p.recipe.Regularize.DropPath > 0 {
+		b.inputs = append(b.inputs, shapes.Make(dtypes.Float32, p.arch.Depth(), 2, n))
+	}
+	b.prepare = func(in []*graph.Node) (images, targets, dropPath *graph.Node) {
+		images, targets = in[0], smoothTargets(in[1], m.NumClasses, p.recipe.Loss.Smoothing)
+		rest := in[2:]
+		if p.recipe.mixes() {
+			images, targets = mixImages(images, rest[0]), mixTargets(targets, rest[0])
+			rest = rest[1:]
+		}
+		if p.recipe.Regularize.DropPath > 0 {
+			dropPath = rest[0]
+		}
+		return images, targets, dropPath
+	}
+	return b
+}
+
+// values is the host's side: the inputs of batch number part of an update. All draws
+// are functions of (seed, step, part).
+func (p inputs) values(b evaluate.Batch, seed uint64, step, part int) []*tensors.Tensor {
+	n, m := p.recipe.Batch, p.space.Model
+	values := []*tensors.Tensor{
+		tensors.FromFlatDataAndDimensions(b.Images, n, m.Channels, m.ImageSize, m.ImageSize),
+		tensors.FromFlatDataAndDimensions(b.Labels, n),
+	}
+	if p.recipe.mixes() {
+		rows := p.recipe.Mix.mixRows(seed, step, part, n, m.ImageSize)
+		values = append(values, tensors.FromFlatDataAndDimensions(rows, n, mixColumns))
+	}
+	if rate := p.recipe.Regularize.DropPath; rate > 0 {
+		factors := dropPathFactors(rate, p.space.Supernet.Depth, p.arch.Depth(), n, seed, step, part)
+		values = append(values, tensors.FromFlatDataAndDimensions(factors, p.arch.Depth(), 2, n))
+	}
+	return values
+}
+
+// dropPathFactors draws [depth, 2, samples]: 0 where a sample skips a branch of a block,
+// else 1/(1 - rate of the block). The rate grows linearly over the supernet's blocks,
+// so a block has the same rate in every architecture.
+func dropPathFactors(rate float64, supernetDepth, depth, samples int, seed uint64, step, part int) []float32 {
+	r := rng.New(seed, "drop path", uint64(step), uint64(part))
+	rates := supernet.DropPathRates(rate, supernetDepth)
+	factors := make([]float32, 0, depth*2*samples)
+	for block := range depth {
+		kept := float32(1 / (1 - rates[block]))
+		for range 2 * samples {
+			factor := kept
+			if r.Float64() < rates[block] {
+				factor = 0
+			}
+			factors = append(factors, factor)
+		}
+	}
+	return factors
+}

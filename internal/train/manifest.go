@@ -1,0 +1,117 @@
+package train
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+
+	"prenas/internal/fsys"
+	"prenas/internal/space"
+)
+
+const (
+	manifestFile   = "manifest.json"
+	candidatesFile = "candidates.json"
+	manifestFormat = 1
+)
+
+// Manifest says what a run directory holds and how to do it again.
+type Manifest struct {
+	Format     int          `json:"format"`
+	Command    string       `json:"command,omitempty"`
+	Seed       uint64       `json:"seed"`
+	Recipe     Recipe       `json:"recipe"` // every value in use
+	Space      *space.Space `json:"space"`
+	Candidates string       `json:"candidates"` // digest of candidates.json
+	Data       DataSummary  `json:"data"`
+	Start      string       `json:"start"` // digest of the weights that training began with
+	Versions   Versions     `json:"versions"`
+}
+
+// DataSummary names the images of a run.
+type DataSummary struct {
+	Source  string `json:"source,omitempty"`
+	Digest  string `json:"digest"`
+	Train   int    `json:"train"`
+	HeldOut int    `json:"held_out"`
+}
+
+// Versions of what ran.
+type Versions struct {
+	Prenas string `json:"prenas"`
+	Go     string `json:"go"`
+	Engine string `json:"engine"`
+}
+
+func versions(engine string) Versions {
+	v := Versions{Prenas: "unknown", Go: runtime.Version(), Engine: engine}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		v.Prenas = info.Main.Version
+	}
+	return v
+}
+
+// ReadManifest reads the manifest of a run directory.
+func ReadManifest(f fsys.FS, run string) (Manifest, error) {
+	path := filepath.Join(run, manifestFile)
+	file, err := f.Open(path)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("%s is not a run directory: %w", run, err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(file)
+	var m Manifest
+	if err == nil {
+		err = json.Unmarshal(text, &m)
+	}
+	if err == nil && m.Format != manifestFormat {
+		err = fmt.Errorf("its format is %d; this version reads %d", m.Format, manifestFormat)
+	}
+	if err == nil && m.Space == nil {
+		err = fmt.Errorf("it names no space")
+	}
+	if err != nil {
+		return Manifest{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+func (m Manifest) write(f fsys.FS, run string) error {
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return fmt.Errorf("manifest: %w", err)
+	}
+	return fsys.WriteAtomic(f, filepath.Join(run, manifestFile), func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
+}
+
+// sameRun refuses to go on with a run under other conditions: the result would be
+// neither run's.
+func (m Manifest) sameRun(now Manifest) error {
+	for _, c := range []struct{ what, had, has string }{
+		{"seed", fmt.Sprint(m.Seed), fmt.Sprint(now.Seed)},
+		{"recipe", m.Recipe.Digest(), now.Recipe.Digest()},
+		{"candidates", m.Candidates, now.Candidates},
+		{"data", m.Data.Digest, now.Data.Digest},
+	} {
+		if c.had != c.has {
+			return fmt.Errorf("%w: its %s was %s, now it is %s", ErrOtherRun, c.what, short(c.had), short(c.has))
+		}
+	}
+	return nil
+}
+
+// short is enough of a digest to tell two apart.
+func short(digest string) string { return digest[:min(len(digest), 12)] }
+
+func digest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}

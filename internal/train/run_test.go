@@ -1,0 +1,179 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"prenas/internal/engine/enginetest"
+	"prenas/internal/evaluate"
+	"prenas/internal/rng"
+	"prenas/internal/space"
+)
+
+// toySpace is small enough to compile and train in a test.
+func toySpace() *space.Space {
+	return &space.Space{
+		Name: "toy", Supernet: space.Supernet{EmbedDim: 24, Depth: 2, NumHeads: 2, MLPRatio: 2},
+		EmbedDim: []int{16, 24}, Depth: []int{1, 2}, NumHeads: []int{1, 2}, MLPRatio: []float64{1, 2},
+		Model: space.Model{ImageSize: 8, PatchSize: 4, Channels: 1, NumClasses: 3, HeadDim: 8,
+			RelativePosition: true, MaxRelativePosition: 2, GlobalPool: true, AbsPos: true, QKVBias: true},
+		Interval: space.Interval{Min: 0, Max: 1, Step: 0.1},
+	}
+}
+
+func toyCandidates() space.Candidates {
+	return space.Candidates{
+		{Key: "0.1", Candidates: []space.Candidate{{Arch: space.Arch{EmbedDim: 16, NumHeads: []int{1}, MLPRatio: []float64{1}}}}},
+		{Key: "0.2", Candidates: []space.Candidate{{Arch: space.Arch{EmbedDim: 24, NumHeads: []int{2, 1}, MLPRatio: []float64{1, 2}}}}},
+		{Key: "0.3", Candidates: []space.Candidate{{Arch: space.Arch{EmbedDim: 24, NumHeads: []int{2, 2}, MLPRatio: []float64{2, 2}}}}},
+	}
+}
+
+// toyImages shows one of three bars in noise; label and noise are drawn from the number
+// of the image.
+type toyImages struct{ train, heldOut int }
+
+const toySize = 8
+
+func (s toyImages) Counts() (int, int) { return s.train, s.heldOut }
+func (s toyImages) Digest() string     { return fmt.Sprintf("toy %d %d", s.train, s.heldOut) }
+
+func toyBatch(numbers []int, epoch int) evaluate.Batch {
+	b := evaluate.Batch{}
+	for _, n := range numbers {
+		r := rng.New(9, "toy", uint64(n), uint64(epoch))
+		label := n % 3
+		b.Labels = append(b.Labels, int32(label))
+		for y := range toySize {
+			for range toySize {
+				v := float32(r.NormFloat64())
+				if y/3 == label {
+					v += 2
+				}
+				b.Images = append(b.Images, v)
+			}
+		}
+	}
+	return b
+}
+
+func (s toyImages) Train(_ context.Context, epoch, from, size int) iter.Seq2[evaluate.Batch, error] {
+	order := rng.New(9, "order", uint64(epoch)).Perm(s.train)
+	return func(yield func(evaluate.Batch, error) bool) {
+		for at := from * size; at+size <= len(order); at += size {
+			if !yield(toyBatch(order[at:at+size], epoch), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s toyImages) HeldOut(_ context.Context, size int) iter.Seq2[evaluate.Batch, error] {
+	return func(yield func(evaluate.Batch, error) bool) {
+		for at := 0; at < s.heldOut; at += size {
+			var numbers []int
+			for n := at; n < min(at+size, s.heldOut); n++ {
+				numbers = append(numbers, 1_000_000+n)
+			}
+			if !yield(toyBatch(numbers, 0), nil) {
+				return
+			}
+		}
+	}
+}
+
+func toyRecipe() Recipe {
+	r := DefaultRecipe()
+	r.Epochs, r.Batch, r.LogEvery, r.Keep = 3, 8, 4, 2
+	r.Optimizer.LR = 3e-3
+	r.Schedule.Warmup = 0.5
+	r.Mix.Mixup, r.Mix.Cutmix, r.Mix.Mode = 0.8, 1, "elem"
+	r.Regularize.DropPath = 0.1
+	return r
+}
+
+func toyOptions(t *testing.T, out string) Options {
+	t.Helper()
+	return Options{
+		Engine: enginetest.Test(t), Space: toySpace(), Candidates: toyCandidates(), Recipe: toyRecipe(),
+		Seed: 5, Source: toyImages{train: 90, heldOut: 21}, Out: out,
+	}
+}
+
+// A run that is cut at any step and resumed, again and again, leaves the same bytes as
+// one that is not.
+func TestResumeIsByteEqual(t *testing.T) {
+	whole := filepath.Join(t.TempDir(), "whole")
+	programs := &programs{}
+	defer programs.close()
+	result, err := run(context.Background(), toyOptions(t, whole), programs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := 3 * (90 / 8)
+	if result.Step != steps {
+		t.Fatalf("%d steps, want %d", result.Step, steps)
+	}
+	r := rng.New(3, "cuts")
+	for trial := range 6 {
+		out := filepath.Join(t.TempDir(), fmt.Sprint(trial))
+		o := toyOptions(t, out)
+		var cuts []int
+		for done := false; !done; o.Resume = true {
+			ctx, cancel := context.WithCancel(context.Background())
+			left := 1 + r.IntN(steps/2)
+			o.Progress = func(s Status) {
+				if left--; left == 0 {
+					cuts = append(cuts, s.Step)
+					cancel()
+				}
+			}
+			_, err := run(ctx, o, programs)
+			cancel()
+			if err != nil && !errors.Is(err, ErrInterrupted) {
+				t.Fatal(err)
+			}
+			done = err == nil
+		}
+		t.Logf("cut after steps %v", cuts)
+		sameFile(t, whole, out, metricsFile)
+		sameFile(t, whole, out, filepath.Join(checkpointsDir, fmt.Sprintf("step-%d.safetensors", steps)))
+	}
+}
+
+func sameFile(t *testing.T, a, b, name string) {
+	t.Helper()
+	x, err := os.ReadFile(filepath.Join(a, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := os.ReadFile(filepath.Join(b, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(x, y) {
+		t.Errorf("%s differs: %s and %s", name, a, b)
+	}
+}
+
+// The toy problem is easy: every architecture must solve it.
+func TestTrainingLearns(t *testing.T) {
+	o := toyOptions(t, t.TempDir()+"/run")
+	o.Recipe.Epochs, o.Recipe.Mix = 12, Mix{Mode: "batch"}
+	o.Recipe.Optimizer.LR = 1e-2
+	result, err := Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range result.Last.Archs {
+		if a.Top1 < 0.9 {
+			t.Errorf("%s reaches %.0f %% on the held-out part", a.Arch, 100*a.Top1)
+		}
+	}
+}

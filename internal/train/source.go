@@ -1,0 +1,24 @@
+package train
+
+import (
+	"context"
+	"iter"
+
+	"prenas/internal/evaluate"
+)
+
+// Source is where a run's images come from.
+//
+// Train is a pure function of its arguments and of the source's own seed: any number
+// of workers, and a start in the middle of an epoch, give the same batches.
+type Source interface {
+	// Counts tells how many images there are to train on and how many are held out.
+	Counts() (train, heldOut int)
+	// Train yields the batches of an epoch, full ones of size images only, augmented,
+	// beginning with number from.
+	Train(ctx context.Context, epoch, from, size int) iter.Seq2[evaluate.Batch, error]
+	// HeldOut yields all held-out images, not augmented, in a fixed order.
+	HeldOut(ctx context.Context, size int) iter.Seq2[evaluate.Batch, error]
+	// Digest names the images, their labels and their split.
+	Digest() string
+}
