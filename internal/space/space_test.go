@@ -1,14 +1,318 @@
 package space
 
-import "testing"
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
 
-func TestBuiltInSpacesLoad(t *testing.T) {
-	for _, name := range Names() {
-		s, err := Load(name)
+	"pgregory.net/rapid"
+
+	"prenas/internal/fsys"
+)
+
+const published = "../../testdata/published"
+
+func mustLoad(t *testing.T, name string) *Space {
+	t.Helper()
+	s, err := Load(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestPublishedWinnersCountExactly(t *testing.T) {
+	winners := 0
+	for _, name := range []string{"tiny", "small", "base"} {
+		s := mustLoad(t, name)
+		c, err := ReadCandidates(filepath.Join(published, name+".json"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%-10s %v architectures, params %d .. %d, MACs %d .. %d", name, s.Size(),
-			s.Model.Params(s.Smallest()), s.Model.Params(s.Largest()), s.Model.MACs(s.Smallest()), s.Model.MACs(s.Largest()))
+		if err := c.Check(s); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, bin := range c {
+			winners += len(bin.Candidates)
+		}
+	}
+	if winners != 13 {
+		t.Errorf("%d published winners, want 13", winners)
+	}
+}
+
+// The published spaces' sizes, and the numbers of architectures that the
+// original's enumeration visits.
+func TestSpaceSizes(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		original int64
+		size     string
+	}{
+		{"tiny", 1770, "1056964608"},
+		{"small", 57918, "76255974849870"},
+	} {
+		s := mustLoad(t, c.name)
+		if got := s.CountIsomers(false); got.Cmp(big.NewInt(c.original)) != 0 {
+			t.Errorf("%s: the original's enumeration has %v, want %d", c.name, got, c.original)
+		}
+		if got := s.Size().String(); got != c.size {
+			t.Errorf("%s: size %s, want %s", c.name, got, c.size)
+		}
+	}
+}
+
+func TestSplitsAreCountedAsListed(t *testing.T) {
+	for n := 1; n <= 5; n++ {
+		for depth := range 7 {
+			for _, all := range []bool{false, true} {
+				list := Splits(n, depth, all)
+				if got := CountSplits(n, depth, all); got.Cmp(big.NewInt(int64(len(list)))) != 0 {
+					t.Errorf("%d choices, %d layers, all %v: counted %v, listed %d", n, depth, all, got, len(list))
+				}
+				seen := map[string]bool{}
+				for _, counts := range list {
+					sum := 0
+					for _, c := range counts {
+						sum += c
+					}
+					key := fmt.Sprint(counts)
+					if sum != depth || seen[key] {
+						t.Errorf("%d choices, %d layers: split %v", n, depth, counts)
+					}
+					seen[key] = true
+				}
+			}
+		}
+	}
+}
+
+func TestSplitsOfTheOriginal(t *testing.T) {
+	got := Splits(3, 2, false)
+	want := [][]int{{0, 1, 1}, {0, 2, 0}, {1, 1, 0}}
+	if !slices.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := Splits(4, 1, false); got != nil {
+		t.Errorf("4 choices of one layer: got %v, want none", got)
+	}
+}
+
+func TestPublishedFilesAreWrittenByteForByte(t *testing.T) {
+	path := filepath.Join(published, "tiny.json")
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ParseCandidates(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "out.json")
+	if err := c.Write(fsys.OS, out); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("written file differs from the published one:\n%s", got)
+	}
+}
+
+func TestCandidatesRefused(t *testing.T) {
+	good := `{"layer_num": 2, "mlp_ratio": [2, 2.5], "num_heads": [2, 2], "embed_dim": [72, 72], "num_params": 0.146854, "score": 447.5}`
+	if _, err := ParseCandidates([]byte(`{"0.2": [` + good + `]}`)); err != nil {
+		t.Fatal(err)
+	}
+	replace := func(old, new string) string { return `{"0.2": [` + strings.Replace(good, old, new, 1) + `]}` }
+	for name, text := range map[string]string{
+		"empty":           ``,
+		"a list":          `[]`,
+		"cut off":         `{"0.2": [` + good + `]`,
+		"more after it":   `{} {}`,
+		"repeated key":    `{"0.2": [], "0.20": []}`,
+		"key no number":   `{"small": []}`,
+		"key infinite":    `{"Inf": []}`,
+		"unknown field":   replace(`"score"`, `"points"`),
+		"missing field":   replace(`, "score": 447.5`, ``),
+		"layers":          replace(`"layer_num": 2`, `"layer_num": 3`),
+		"negative layers": replace(`"layer_num": 2`, `"layer_num": -2`),
+		"mixed dims":      replace(`[72, 72]`, `[72, 80]`),
+		"zero heads":      replace(`"num_heads": [2, 2]`, `"num_heads": [2, 0]`),
+		"huge heads":      replace(`"num_heads": [2, 2]`, `"num_heads": [2, 99999]`),
+		"zero ratio":      replace(`[2, 2.5]`, `[2, 0]`),
+		"params no count": replace(`0.146854`, `0.1468545`),
+		"params negative": replace(`0.146854`, `-1.0`),
+		"score NaN":       replace(`447.5`, `NaN`),
+	} {
+		if _, err := ParseCandidates([]byte(text)); !errors.Is(err, ErrCandidates) {
+			t.Errorf("%s: got %v, want ErrCandidates", name, err)
+		}
+	}
+}
+
+func TestPythonFloat(t *testing.T) {
+	for v, want := range map[float64]string{
+		0: "0.0", 6: "6.0", 0.15000000000000002: "0.15000000000000002", 1010076.75: "1010076.75",
+		1e16: "1e+16", 123456789012345680: "1.2345678901234568e+17", 1e15: "1000000000000000.0", 0.0001: "0.0001", 0.00001: "1e-05", -5.0075e-06: "-5.0075e-06",
+	} {
+		if got := pythonFloat(v); got != want {
+			t.Errorf("%v: got %s, want %s", v, got, want)
+		}
+	}
+}
+
+func TestArchText(t *testing.T) {
+	for text, want := range map[string]Arch{
+		"e192-h4x3_3-r4_3.5x2_4": {192, []int{4, 4, 4, 3}, []float64{4, 3.5, 3.5, 4}},
+		"e48-h1-r2":              {48, []int{1}, []float64{2}},
+	} {
+		got, err := ParseArch(text)
+		if err != nil || !got.Equal(want) || want.String() != text {
+			t.Errorf("%s: parsed %v (%v), written %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{
+		"", "e48", "e48-h1", "e48-h1-r2-", "h1-e48-r2", "e0-h1-r2", "e048-h1-r2", "e+48-h1-r2", "e48-h0-r2", "e48-h1-r0", "e48-h1-rNaN", "e48-h1-rInf",
+		"e48-h1_1-r2x2", "e48-h1x1-r2", "e48-h1x0-r2", "e48-h1x2-r2", "e48-h1x2_1-r2x3", "e48-h1-r2.0", "e48-h1-r2e0", "e48-h1-r0x1p2",
+		"e48-h1x9223372036854775807-r2", "e48-h1_2x9223372036854775807-r2x2", "e99999999999999999999-h1-r2", "E48-H1-R2", " e48-h1-r2", "e48-h1-r2\n",
+	} {
+		if a, err := ParseArch(text); !errors.Is(err, ErrArch) {
+			t.Errorf("%q: parsed as %v, %v", text, a, err)
+		}
+	}
+}
+
+func TestArchTextIsUnique(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		depth := rapid.IntRange(1, 20).Draw(t, "depth")
+		a := Arch{
+			EmbedDim: rapid.IntRange(1, 2000).Draw(t, "embed"),
+			NumHeads: rapid.SliceOfN(rapid.IntRange(1, 3), depth, depth).Draw(t, "heads"),
+			MLPRatio: rapid.SliceOfN(rapid.SampledFrom([]float64{0.1, 3, 3.5, 4, 1.0 / 3}), depth, depth).Draw(t, "ratios"),
+		}
+		back, err := ParseArch(a.String())
+		if err != nil || !back.Equal(a) {
+			t.Fatalf("%v came back as %v, %v", a, back, err)
+		}
+	})
+}
+
+func FuzzParseArch(f *testing.F) {
+	f.Add("e192-h4x3_3-r4_3.5x2_4")
+	f.Add("e48-h1x999-r2x999")
+	f.Fuzz(func(t *testing.T, text string) {
+		a, err := ParseArch(text)
+		if err == nil && a.String() != text {
+			t.Errorf("%q is accepted and written as %q", text, a)
+		}
+	})
+}
+
+func FuzzParseCandidates(f *testing.F) {
+	f.Add([]byte(`{"0.2": [{"layer_num": 1, "mlp_ratio": [2], "num_heads": [2], "embed_dim": [72], "num_params": 0.146854, "score": 447.5}]}`))
+	f.Add([]byte(`{"1e400": []}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := ParseCandidates(text)
+		if err != nil {
+			return
+		}
+		again, err := c.MarshalText()
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := ParseCandidates(again)
+		if err != nil {
+			t.Fatalf("what was written cannot be read: %v\n%s", err, again)
+		}
+		twice, err := back.MarshalText()
+		if err != nil || !bytes.Equal(again, twice) {
+			t.Errorf("written differently the second time: %v", err)
+		}
+	})
+}
+
+func TestReducedSpaceFile(t *testing.T) {
+	c, err := ReadCandidates(filepath.Join(published, "tiny.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := c.Choices()
+	if !slices.Equal(r.EmbedDim, []int{192, 216, 240}) || !slices.Equal(r.Depth[240], []int{12, 14}) || len(r.NumHeads[240]) != 14 || !slices.Equal(r.NumHeads[192][0], []int{4}) {
+		t.Errorf("got %+v", r)
+	}
+	path := filepath.Join(t.TempDir(), "reduced.yaml")
+	if err := r.WriteYAML(fsys.OS, path, mustLoad(t, "tiny").Supernet); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"SUPERNET:", "    EMBED_DIM: [192, 216, 240]", "        240: [12, 14]"} {
+		if !strings.Contains(string(text), line+"\n") {
+			t.Errorf("there is no line %q in\n%s", line, text)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	s := mustLoad(t, "tiny")
+	if err := s.Check(s.Largest()); err != nil {
+		t.Error(err)
+	}
+	for what, a := range map[string]Arch{
+		"256":   uniform(256, 12, 3, 4),
+		"11":    uniform(240, 11, 3, 4),
+		"heads": uniform(240, 12, 2, 4),
+		"ratio": uniform(240, 12, 3, 3),
+		"10":    {240, slices.Repeat([]int{3}, 12), slices.Repeat([]float64{4}, 10)},
+	} {
+		if err := s.Check(a); !errors.Is(err, ErrArch) || !strings.Contains(err.Error(), what) {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+}
+
+// The paper gives 1.4, 5.1 and 11 G, counting relative positions its own way.
+func TestMACsOfPublishedWinners(t *testing.T) {
+	for _, w := range []struct {
+		space, key string
+		giga       float64
+	}{{"tiny", "6.0", 1.4}, {"small", "23.0", 5.1}, {"base", "54.0", 11}} {
+		c, err := ReadCandidates(filepath.Join(published, w.space+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(c, func(b Bin) bool { return b.Key == w.key })
+		got := float64(mustLoad(t, w.space).Model.MACs(c[at].Candidates[0].Arch)) / 1e9
+		if math.Abs(got/w.giga-1) > 0.05 {
+			t.Errorf("%s %s: %v G multiply-accumulates, want %v", w.space, w.key, got, w.giga)
+		}
+	}
+}
+
+func TestParamsAndMACsByHand(t *testing.T) {
+	// One layer, one head of 2 features, dim 4, hidden 8; 4 patches of 1 pixel.
+	m := Model{ImageSize: 2, PatchSize: 1, Channels: 1, NumClasses: 3, HeadDim: 2, RelativePosition: true, MaxRelativePosition: 1, QKVBias: true}
+	a := uniform(4, 1, 1, 2)
+	trunk := (4*1 + 4) + 4*(2+4) + 2*4 + (3*4 + 3)
+	block := (6*4 + 6) + (4*2 + 4) + (8*4 + 8) + (4*8 + 4) + 4*4 + 4*4*2
+	if got := m.Params(a); got != int64(trunk+block) {
+		t.Errorf("%d parameters, want %d", got, trunk+block)
+	}
+	tokens := 5
+	macs := 4*4 + 4*3 + tokens*(6*4+2*4+2*4*8) + 2*tokens*tokens*2 + 4*tokens*4*2
+	if got := m.MACs(a); got != int64(macs) {
+		t.Errorf("%d multiply-accumulates, want %d", got, macs)
 	}
 }
