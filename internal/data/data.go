@@ -87,10 +87,7 @@ func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
 		return nil, fmt.Errorf("%w in %s", ErrEmpty, src)
 	}
 	if d.Mean == nil {
-		d.Mean, d.Std = []float32{0.485, 0.456, 0.406}, []float32{0.229, 0.224, 0.225} // ImageNet's
-		if d.Channels == 1 {
-			d.Mean, d.Std = []float32{0.449}, []float32{0.226} // their means
-		}
+		d.Mean, d.Std = Statistics(d.Channels)
 	}
 	if d.HeldOut == nil {
 		d.Train, d.HeldOut = holdOut(d.Train, o)
@@ -131,4 +128,14 @@ func (m inMemory) Label(i int) int { return int(m.labels[i]) }
 func (m inMemory) Image(i int) (Image, error) {
 	size := m.height * m.width * m.channels
 	return Image{m.pixels[i*size:][:size:size], m.height, m.width, m.channels}, nil
+}
+
+// Statistics are the mean and standard deviation per channel by which images
+// are normalised where the source has none of its own: ImageNet's, or for grey
+// their means.
+func Statistics(channels int) (mean, std []float32) {
+	if channels == 1 {
+		return []float32{0.449}, []float32{0.226}
+	}
+	return []float32{0.485, 0.456, 0.406}, []float32{0.229, 0.224, 0.225}
 }

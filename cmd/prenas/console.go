@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// console tells a person, on standard error, what goes on: bars on a terminal,
+// plain lines elsewhere. Results go to standard output.
+type console struct {
+	mu       sync.Mutex
+	quiet    bool
+	terminal bool
+	bar      *progressbar.ProgressBar
+	last     time.Time
+}
+
+func newConsole(g *global) *console {
+	return &console{quiet: g.quiet, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+}
+
+// line prints a line, above a bar that may be running.
+func (c *console) line(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.quiet {
+		return
+	}
+	if c.bar != nil {
+		_ = c.bar.Clear()
+	}
+	fmt.Fprintln(os.Stderr, text)
+}
+
+// plainEvery is how often progress is a line where there is no terminal.
+const plainEvery = 10 * time.Second
+
+// progress shows that done of total of a task are done; the task's first call
+// starts its bar, the last ends it.
+func (c *console) progress(task string, done, total int64, detail string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.quiet {
+		return
+	}
+	finished := done >= total
+	if !c.terminal {
+		if finished || time.Since(c.last) >= plainEvery {
+			c.last = time.Now()
+			fmt.Fprintf(os.Stderr, "%s: %d of %d%s\n", task, done, total, spaced(detail))
+		}
+		return
+	}
+	if c.bar == nil {
+		c.bar = progressbar.NewOptions64(total,
+			progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetWidth(24), progressbar.OptionClearOnFinish())
+	}
+	c.bar.Describe(task + spaced(detail))
+	_ = c.bar.Set64(done)
+	if finished {
+		_ = c.bar.Finish()
+		c.bar = nil
+		fmt.Fprintf(os.Stderr, "%s: %d done%s\n", task, total, spaced(detail))
+	}
+}
+
+func spaced(detail string) string {
+	if detail == "" {
+		return ""
+	}
+	return "  " + detail
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"prenas/internal/data"
+	"prenas/internal/evaluate"
+	"prenas/internal/job"
+)
+
+func evalCommand(g *global) *cobra.Command {
+	var o job.EvaluateOptions
+	c := &cobra.Command{
+		Use: "eval RUN", Short: "Measure each preferred architecture of a run on the test images", Args: cobra.ExactArgs(1),
+		Example: "  prenas eval run --data fashion-mnist",
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if o.Batch < 1 {
+				return usagef("--batch is %d, it must be at least 1", o.Batch)
+			}
+			out := newConsole(g)
+			if o.Engine, err = g.open(c.Context(), out); err != nil {
+				return err
+			}
+			defer o.Engine.Close()
+			o.Run, o.Log = args[0], out.line
+			o.Progress = out.evaluating
+			r, err := job.Evaluate(c.Context(), o)
+			if errors.Is(err, data.ErrSource) {
+				return usageError{err}
+			}
+			if err != nil {
+				return err
+			}
+			return g.printResult(r, func(w io.Writer) error { return printResults(w, r) })
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Data, "data", "", "images to measure on, SRC (default: what the run was trained on)")
+	f.IntVar(&o.Batch, "batch", 100, "images of one program run")
+	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
+	return c
+}
+
+// evaluating shows an evaluation's progress.
+func (c *console) evaluating(done, total int) { c.progress("evaluate", int64(done), int64(total), "") }
+
+func printResults(w io.Writer, r evaluate.Results) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "parameters M\tMACs M\ttop-1 %\ttop-5 %\timages/s\t  architecture")
+	for _, a := range r.Archs {
+		fmt.Fprintf(t, "%.3f\t%.1f\t%.2f\t%.2f\t%.0f\t  %s\n", millions(a.Params), millions(a.MACs), 100*a.Top1, 100*a.Top5, a.Rate, a.Arch)
+	}
+	return t.Flush()
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"prenas/internal/fsys"
+	"prenas/internal/job"
+	"prenas/internal/report"
+	"prenas/internal/search"
+	"prenas/internal/space"
+	"prenas/internal/train"
+)
+
+const quickstartData = "fashion-mnist"
+
+func quickstartCommand(g *global) *cobra.Command {
+	var dir string
+	var small bool
+	c := &cobra.Command{
+		Use: "quickstart", Short: "Do the whole job on Fashion-MNIST, in minutes", Args: cobra.NoArgs,
+		Long: "Search, train, evaluate and report on Fashion-MNIST, which fetches itself.\n" +
+			"A run that was stopped goes on where it stood when the command is given again.",
+		Example: "  prenas quickstart\n  prenas quickstart --small --out /tmp/first",
+		RunE: func(c *cobra.Command, _ []string) error {
+			began := time.Now()
+			out := newConsole(g)
+			stage := func(name string) { out.line(fmt.Sprintf("[%3.0f s] %s", time.Since(began).Seconds(), name)) }
+
+			stage("engine")
+			e, err := g.open(c.Context(), out)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			recipeName := "quickstart"
+			if small {
+				recipeName = "quickstart-small"
+			}
+			recipe, err := train.LoadRecipe(recipeName)
+			if err != nil {
+				return err
+			}
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return fmt.Errorf("--out: %w", err)
+			}
+
+			stage("search: one forward and backward pass of the supernet on noise")
+			s, err := space.Load("quickstart")
+			if err != nil {
+				return err
+			}
+			candidates := filepath.Join(dir, "search", "candidates.json")
+			if err := os.MkdirAll(filepath.Dir(candidates), 0o755); err != nil {
+				return fmt.Errorf("--out: %w", err)
+			}
+			found, _, err := job.Search(c.Context(), job.SearchOptions{
+				Engine: e, Space: s, Search: search.Options{Interval: s.Interval}, Seed: g.seed, Out: candidates,
+				Progress: func(done, total int) { out.progress("gradients", int64(done), int64(total), "") },
+			})
+			if err != nil {
+				return err
+			}
+			out.line(fmt.Sprintf("%d architectures scored, %d preferred", found.Report.Enumerated, len(found.Candidates)))
+
+			stage("train: one supernet on the preferred architectures")
+			_, missing := os.Stat(filepath.Join(dir, "manifest.json"))
+			_, err = job.Train(c.Context(), job.TrainOptions{
+				Engine: e, Candidates: candidates, Data: quickstartData, Recipe: recipe, Seed: g.seed, Out: dir, Resume: missing == nil,
+				Command: strings.Join(os.Args, " "), Log: out.line, Fetch: out.fetching, Progress: out.training,
+			})
+			if err != nil {
+				return err
+			}
+
+			stage("evaluate: each architecture's slice of the weights, on the test images")
+			results, err := job.Evaluate(c.Context(), job.EvaluateOptions{Engine: e, Run: dir, Batch: 100, Log: out.line, Progress: out.evaluating})
+			if err != nil {
+				return err
+			}
+			stage("report")
+			path, err := report.Write(fsys.OS, dir)
+			if err != nil {
+				return err
+			}
+			stage("done")
+			return g.printResult(results, func(w io.Writer) error {
+				if err := printResults(w, results); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintf(w, "\nreport: %s\n", path)
+				return err
+			})
+		},
+	}
+	c.Flags().StringVar(&dir, "out", filepath.Join("runs", "quickstart"), "run directory to write")
+	c.Flags().BoolVar(&small, "small", false, "fewer updates, for a first look")
+	return c
+}

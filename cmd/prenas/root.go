@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"prenas/internal/engine"
+	"prenas/internal/space"
+)
+
+// usageError marks an error that better flags or arguments would avoid.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() error { return u.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// global are the flags of every command.
+type global struct {
+	backend string
+	devices int
+	seed    uint64
+	json    bool
+	quiet   bool
+}
+
+func newRoot() *cobra.Command {
+	g := &global{}
+	root := &cobra.Command{
+		Use:   "prenas",
+		Short: "One training run, a family of efficient vision models",
+		Long: `prenas scores every block of a supernet once, at initialisation, picks the one
+architecture worth training for each size budget, trains a single weight-sharing
+supernet on only those, and hands you a finished model per budget.`,
+		Example:       "  prenas quickstart\n  prenas search --space tiny --out candidates.json",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%w; see %s --help", err, c.CommandPath())
+	})
+	f := root.PersistentFlags()
+	f.StringVar(&g.backend, "backend", "auto", "auto, xla, xla:/path/to/plugin.so, cuda or go (slow, needs no plug-in)")
+	f.IntVar(&g.devices, "devices", 1, "devices of the CPU to use")
+	f.Uint64Var(&g.seed, "seed", 0, "seed of everything random")
+	f.BoolVar(&g.json, "json", false, "print one JSON value instead of text")
+	f.BoolVar(&g.quiet, "quiet", false, "print results and errors only")
+	for _, add := range []func(*global) *cobra.Command{
+		quickstartCommand, searchCommand, trainCommand, evalCommand, reportCommand, dataCommand, spacesCommand, doctorCommand,
+	} {
+		root.AddCommand(add(g))
+	}
+	for _, c := range allCommands(root) {
+		markUsageErrors(c)
+	}
+	return root
+}
+
+func allCommands(c *cobra.Command) []*cobra.Command {
+	list := []*cobra.Command{c}
+	for _, sub := range c.Commands() {
+		list = append(list, allCommands(sub)...)
+	}
+	return list
+}
+
+// markUsageErrors makes wrong arguments of a command usage errors.
+func markUsageErrors(c *cobra.Command) {
+	check := c.Args
+	c.Args = func(c *cobra.Command, args []string) error {
+		if c.HasSubCommands() && len(args) > 0 {
+			return usagef("unknown command %q; see %s --help", args[0], c.CommandPath())
+		}
+		if check != nil {
+			if err := check(c, args); err != nil {
+				return usagef("%w; see %s --help", err, c.CommandPath())
+			}
+		}
+		return nil
+	}
+	if c.HasSubCommands() {
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	}
+}
+
+// open opens the engine, telling each step of finding the plug-in.
+func (g *global) open(ctx context.Context, out *console) (*engine.Engine, error) {
+	if g.devices < 1 {
+		return nil, usagef("--devices is %d, it must be at least 1", g.devices)
+	}
+	e, err := engine.Open(ctx, engine.Options{Backend: g.backend, Devices: g.devices, Log: out.line})
+	if errors.Is(err, engine.ErrBackend) {
+		return nil, usageError{err}
+	}
+	return e, err
+}
+
+// loadSpace reads --space; a name that is neither built in nor a file is a
+// usage error, a file that cannot be used is a failure.
+func loadSpace(nameOrFile string) (*space.Space, error) {
+	s, err := space.Load(nameOrFile)
+	if errors.Is(err, space.ErrUnknownSpace) {
+		return nil, usagef("--space: %w", err)
+	}
+	return s, err
+}
+
+// printJSON writes a value as one indented JSON text.
+func printJSON(w io.Writer, value any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(value)
+}
+
+// printResult writes what a command found: text for people, or with --json the
+// value behind it.
+func (g *global) printResult(value any, text func(w io.Writer) error) error {
+	if g.json {
+		return printJSON(os.Stdout, value)
+	}
+	return text(os.Stdout)
+}

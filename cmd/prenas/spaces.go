@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"prenas/internal/space"
+)
+
+// spaceSummary is what the spaces commands print of a space.
+type spaceSummary struct {
+	Name          string         `json:"name"`
+	Supernet      space.Supernet `json:"supernet"`
+	EmbedDim      []int          `json:"embed_dim"`
+	Depth         []int          `json:"depth"`
+	NumHeads      []int          `json:"num_heads"`
+	MLPRatio      []float64      `json:"mlp_ratio"`
+	Model         space.Model    `json:"model"`
+	Interval      space.Interval `json:"interval_millions"`
+	Architectures string         `json:"architectures"`
+	Isomers       string         `json:"isomers_original_splits"`
+	IsomersAll    string         `json:"isomers_all_splits"`
+	Params        [2]int64       `json:"params"`
+	MACs          [2]int64       `json:"macs"`
+}
+
+func summarize(s *space.Space) spaceSummary {
+	small, large := s.Smallest(), s.Largest()
+	return spaceSummary{
+		Name: s.Name, Supernet: s.Supernet, EmbedDim: s.EmbedDim, Depth: s.Depth, NumHeads: s.NumHeads, MLPRatio: s.MLPRatio,
+		Model: s.Model, Interval: s.Interval, Architectures: s.Size().String(),
+		Isomers: s.CountIsomers(false).String(), IsomersAll: s.CountIsomers(true).String(),
+		Params: [2]int64{s.Model.Params(small), s.Model.Params(large)},
+		MACs:   [2]int64{s.Model.MACs(small), s.Model.MACs(large)},
+	}
+}
+
+func spacesCommand(g *global) *cobra.Command {
+	c := &cobra.Command{Use: "spaces", Short: "List, count and describe search spaces", Example: "  prenas spaces list\n  prenas spaces describe tiny"}
+	c.AddCommand(
+		&cobra.Command{
+			Use: "list", Short: "List the built-in spaces", Args: cobra.NoArgs, Example: "  prenas spaces list --json",
+			RunE: func(*cobra.Command, []string) error {
+				var all []spaceSummary
+				for _, name := range space.Names() {
+					s, err := space.Load(name)
+					if err != nil {
+						return err
+					}
+					all = append(all, summarize(s))
+				}
+				return g.printResult(all, func(w io.Writer) error { return printSpaces(w, all...) })
+			},
+		},
+		&cobra.Command{
+			Use: "count SPACE", Short: "Count the architectures of a space", Args: cobra.ExactArgs(1), Example: "  prenas spaces count small",
+			RunE: func(_ *cobra.Command, args []string) error {
+				s, err := loadSpace(args[0])
+				if err != nil {
+					return err
+				}
+				sum := summarize(s)
+				return g.printResult(sum, func(w io.Writer) error {
+					_, err := fmt.Fprintf(w, "%s: %s architectures; %s isomers with the original's splits, %s with all\n", sum.Name, sum.Architectures, sum.Isomers, sum.IsomersAll)
+					return err
+				})
+			},
+		},
+		&cobra.Command{
+			Use: "describe SPACE", Short: "Describe a space and the range of its sizes", Args: cobra.ExactArgs(1), Example: "  prenas spaces describe my-space.yaml",
+			RunE: func(_ *cobra.Command, args []string) error {
+				s, err := loadSpace(args[0])
+				if err != nil {
+					return err
+				}
+				sum := summarize(s)
+				return g.printResult(sum, func(w io.Writer) error {
+					if err := printSpaces(w, sum); err != nil {
+						return err
+					}
+					_, err := fmt.Fprintf(w, "\nembed_dim %v  depth %v  num_heads %v  mlp_ratio %v\nsupernet %+v\nmodel %+v\nsmallest %s\nlargest  %s\n",
+						s.EmbedDim, s.Depth, s.NumHeads, s.MLPRatio, s.Supernet, s.Model, s.Smallest(), s.Largest())
+					return err
+				})
+			},
+		})
+	return c
+}
+
+func printSpaces(w io.Writer, list ...spaceSummary) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "space\timage\tarchitectures\tisomers\tparameters M\tMACs G\tintervals M")
+	for _, s := range list {
+		fmt.Fprintf(t, "%s\t%d/%d\t%s\t%s\t%.3g to %.3g\t%.3g to %.3g\t%g to %g by %g\n", s.Name, s.Model.ImageSize, s.Model.PatchSize,
+			s.Architectures, s.Isomers, millions(s.Params[0]), millions(s.Params[1]), millions(s.MACs[0])/1e3, millions(s.MACs[1])/1e3,
+			s.Interval.Min, s.Interval.Max, s.Interval.Step)
+	}
+	return t.Flush()
+}
+
+func millions(n int64) float64 { return float64(n) / 1e6 }

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"prenas/internal/data"
+	"prenas/internal/job"
+	"prenas/internal/train"
+)
+
+func trainCommand(g *global) *cobra.Command {
+	var o job.TrainOptions
+	var spaceName, recipe string
+	c := &cobra.Command{
+		Use: "train --candidates FILE --data SRC --out RUN", Short: "Train one supernet on the preferred architectures", Args: cobra.NoArgs,
+		Long: "Train one weight-sharing supernet on the architectures of a candidates file.\n\nSRC is\n  " + strings.Join(data.Sources(), "\n  "),
+		Example: "  prenas train --candidates candidates.json --data fashion-mnist --out run\n" +
+			"  prenas train --candidates candidates.json --data fashion-mnist --out run --resume",
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if o.Recipe, err = train.LoadRecipe(recipe); err != nil {
+				return fmt.Errorf("--recipe: %w", err)
+			}
+			if spaceName != "" {
+				if o.Space, err = loadSpace(spaceName); err != nil {
+					return err
+				}
+			}
+			out := newConsole(g)
+			if o.Engine, err = g.open(c.Context(), out); err != nil {
+				return err
+			}
+			defer o.Engine.Close()
+			o.Seed, o.Command, o.Log = g.seed, strings.Join(os.Args, " "), out.line
+			o.Fetch, o.Progress = out.fetching, out.training
+			r, err := job.Train(c.Context(), o)
+			if errors.Is(err, data.ErrSource) {
+				return usageError{err}
+			}
+			if err != nil {
+				return err
+			}
+			return g.printResult(r, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "trained %d updates; best mean top-1 on the held-out part %.2f %%\n%s\n", r.Step, 100*r.BestTop1, o.Out)
+				return err
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Candidates, "candidates", "", "candidates file of prenas search or of the original")
+	f.StringVar(&spaceName, "space", "", "space of the candidates (default: the one in their meta file)")
+	f.StringVar(&o.Data, "data", "", "images to train on, SRC")
+	f.StringVar(&recipe, "recipe", "quickstart", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
+	f.StringVar(&o.Out, "out", "", "run directory to write")
+	f.BoolVar(&o.Resume, "resume", false, "go on with the run in --out")
+	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
+	require(c, "candidates", "data", "out")
+	return c
+}
+
+// training shows a run's progress.
+func (c *console) training(s train.Status) {
+	c.progress("train", int64(s.Step), int64(s.Steps), fmt.Sprintf("epoch %d/%d  loss %.3f  %.0f images/s", s.Epoch, s.Epochs, s.Loss, s.Rate))
+}
+
+// fetching shows a download's progress.
+func (c *console) fetching(done, total int64) { c.progress("download", done, total, "bytes") }

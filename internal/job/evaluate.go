@@ -1,0 +1,102 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/data"
+	"prenas/internal/engine"
+	"prenas/internal/evaluate"
+	"prenas/internal/fsys"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+	"prenas/internal/train"
+)
+
+// ResultsFile of a run directory.
+const ResultsFile = "results.json"
+
+// EvaluateOptions of Evaluate.
+type EvaluateOptions struct {
+	Engine   *engine.Engine
+	Run      string
+	Data     string // empty: what the run was trained on
+	Batch    int
+	Workers  int
+	Log      func(string)
+	Progress func(done, total int)
+}
+
+// Evaluate measures each preferred architecture of a run, with its slice of the
+// trained weights, on the test images, and writes results.json.
+func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) {
+	var results evaluate.Results
+	manifest, err := train.ReadManifest(fsys.OS, o.Run)
+	if err != nil {
+		return results, err
+	}
+	candidates, err := space.ReadCandidates(filepath.Join(o.Run, "candidates.json"))
+	if err != nil {
+		return results, err
+	}
+	if o.Data == "" {
+		o.Data = manifest.Data.Source
+	}
+	s := manifest.Space
+	weights, step, err := train.Weights(fsys.OS, o.Run, s, func(path string, why error) {
+		o.Log(fmt.Sprintf("skipped %s: %v", path, why))
+	})
+	if err != nil {
+		return results, err
+	}
+	set, err := data.Open(ctx, o.Data, data.Options{Log: o.Log})
+	if err != nil {
+		return results, err
+	}
+	if set.Test.Len() == 0 {
+		return results, fmt.Errorf("--data %s has no test images: a folder needs a sub-folder test beside train", o.Data)
+	}
+	images, err := train.NewImages(set, s.Model, manifest.Recipe, manifest.Seed, o.Workers)
+	if err != nil {
+		return results, fmt.Errorf("--data %s: %w", o.Data, err)
+	}
+
+	var archs []space.Arch
+	var keys []string
+	for _, bin := range candidates {
+		for _, c := range bin.Candidates {
+			archs, keys = append(archs, c.Arch), append(keys, bin.Key)
+		}
+	}
+	net := supernet.New(s)
+	ev, err := evaluate.New(o.Engine, net, archs, o.Batch)
+	if err != nil {
+		return results, err
+	}
+	defer ev.Close()
+	held := make([]*tensors.Tensor, 0, len(net.Params()))
+	for _, p := range net.Params() {
+		t, err := engine.Upload(weights[p.Name])
+		if err != nil {
+			return results, fmt.Errorf("weight %s: %w", p.Name, err)
+		}
+		held = append(held, t)
+	}
+	progress := func(done int) {
+		if o.Progress != nil {
+			o.Progress(done, set.Test.Len())
+		}
+	}
+	scores, err := ev.Run(ctx, held, images.Plain(ctx, set.Test, o.Batch), progress)
+	if err != nil {
+		return results, err
+	}
+	results = evaluate.Results{Space: s.Name, Split: "test", Images: set.Test.Len(), Step: step}
+	for i := range archs {
+		results.Archs = append(results.Archs, evaluate.NewResult(s.Model, keys[i], archs[i], scores[i]))
+	}
+	return results, results.Write(fsys.OS, filepath.Join(o.Run, ResultsFile))
+}

@@ -1,0 +1,63 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"prenas/internal/data"
+	"prenas/internal/engine"
+	"prenas/internal/space"
+	"prenas/internal/train"
+)
+
+// TrainOptions of Train.
+type TrainOptions struct {
+	Engine     *engine.Engine
+	Candidates string
+	Space      *space.Space // nil: the one in candidates.meta.json
+	Data       string
+	Recipe     train.Recipe
+	Seed       uint64
+	Workers    int
+	Out        string
+	Resume     bool
+	Command    string
+	Log        func(string)
+	Fetch      func(done, total int64)
+	Progress   func(train.Status)
+}
+
+// Train trains the preferred architectures of a candidates file.
+func Train(ctx context.Context, o TrainOptions) (train.Result, error) {
+	candidates, err := space.ReadCandidates(o.Candidates)
+	if err != nil {
+		return train.Result{}, fmt.Errorf("--candidates: %w", err)
+	}
+	if o.Space == nil {
+		meta, err := ReadMeta(o.Candidates)
+		if errors.Is(err, fs.ErrNotExist) {
+			return train.Result{}, fmt.Errorf("--candidates %s has no meta file beside it that names its space: name it with --space", o.Candidates)
+		}
+		if err != nil {
+			return train.Result{}, err
+		}
+		o.Space = meta.Space
+	}
+	if err := candidates.Check(o.Space); err != nil {
+		return train.Result{}, fmt.Errorf("--candidates %s: %w", o.Candidates, err)
+	}
+	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed, HeldOut: o.Recipe.Holdout, Log: o.Log, Progress: o.Fetch})
+	if err != nil {
+		return train.Result{}, err
+	}
+	images, err := train.NewImages(set, o.Space.Model, o.Recipe, o.Seed, o.Workers)
+	if err != nil {
+		return train.Result{}, fmt.Errorf("--data %s: %w", o.Data, err)
+	}
+	return train.Run(ctx, train.Options{
+		Engine: o.Engine, Space: o.Space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed,
+		Source: images, SourceName: o.Data, Out: o.Out, Resume: o.Resume, Command: o.Command, Log: o.Log, Progress: o.Progress,
+	})
+}
