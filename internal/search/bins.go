@@ -20,8 +20,10 @@ type Cost struct {
 	Peak bool
 }
 
+const paramsName = "params"
+
 // ParamsCost counts parameters; budgets are in millions.
-func ParamsCost(s *space.Space) Cost { return Cost{Name: "params", Unit: 1e6, Table: ParamsTable(s)} }
+func ParamsCost(s *space.Space) Cost { return Cost{Name: paramsName, Unit: 1e6, Table: ParamsTable(s)} }
 
 // MACsCost counts multiply-accumulates of one image; budgets are in millions.
 func MACsCost(s *space.Space) Cost { return Cost{Name: "macs", Unit: 1e6, Table: MACsTable(s)} }

@@ -165,8 +165,12 @@ func RunSums(s *space.Space, sums *Sums, o Options) (space.Candidates, *Report, 
 				err = r.enumerate(heads, mlp)
 			}
 		}
+	case Exact:
+		err = r.exact()
+	case Evolution, Random:
+		err = r.sample()
 	default:
-		err = fmt.Errorf("%w %q", ErrMethod, o.Method)
+		_, err = ParseMethod(string(o.Method))
 	}
 	if err != nil {
 		return nil, &r.report, err

@@ -1,0 +1,196 @@
+package search
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"prenas/internal/space"
+)
+
+// problem writes a space as trunks (an embedding dim and a depth) and, for each
+// layer, a slot of heads and a slot of MLP ratios, in ascending order. sign -1
+// looks for the least score. What exceeds a peak's limit is left out, and the
+// other limits are left to the solver: costs are those of the interval and of
+// the limits that add up.
+func problem(g grid, score *Table, sign float64, costs []Cost, limits []Limit) (trunks []Trunk, picks []pick) {
+	for e := range g.embed {
+		for d, depth := range g.depth {
+			t := Trunk{Score: sign * score.Trunk[e], Cost: make([]int64, len(costs))}
+			within := withinPeaks(limits, func(t *Table) float64 { return t.Trunk[e] })
+			for k, c := range costs {
+				t.Cost[k] = whole(c.Table.Trunk[e])
+			}
+			for l := range depth {
+				within = within && withinPeaks(limits, func(t *Table) float64 { return t.Base[e][l] })
+				t.Score += sign * score.Base[e][l]
+				for k, c := range costs {
+					t.Cost[k] += whole(c.Table.Base[e][l])
+				}
+				for _, part := range []func(*Table) []float64{
+					func(t *Table) []float64 { return t.Heads[e][l] },
+					func(t *Table) []float64 { return t.MLP[e][l] },
+				} {
+					var options []Option
+					for i, v := range part(score) {
+						if !withinPeaks(limits, func(t *Table) float64 { return part(t)[i] }) {
+							continue
+						}
+						o := Option{Choice: i, Score: sign * v, Cost: make([]int64, len(costs))}
+						for k, c := range costs {
+							o.Cost[k] = whole(part(c.Table)[i])
+						}
+						options = append(options, o)
+					}
+					within = within && len(options) > 0
+					t.Slots = append(t.Slots, options)
+				}
+			}
+			if within {
+				trunks, picks = append(trunks, t), append(picks, pick{embed: e, depth: d})
+			}
+		}
+	}
+	return trunks, picks
+}
+
+// whole is a cost as the integer it is meant to be. Rounding moves the total
+// of an architecture by less than one unit of the table per block.
+func whole(v float64) int64 { return int64(math.Round(v)) }
+
+func withinPeaks(limits []Limit, part func(*Table) float64) bool {
+	for _, l := range limits {
+		if l.Cost.Peak && part(l.Cost.Table) > l.AtMost*l.Cost.Unit {
+			return false
+		}
+	}
+	return true
+}
+
+// costed is an architecture that the exact search found, and what it costs.
+type costed struct {
+	scored
+	cost int64
+}
+
+// solve finds, for each total cost from least to most that the space has, the
+// architectures of the best scores within the limits, the cheapest first.
+func (r *run) solve(least, most int64) ([]costed, error) {
+	m := r.options.Score
+	signs := []float64{1}
+	switch {
+	case m.base == "taylor5" && m.pruned:
+		return nil, fmt.Errorf("%w: score %s cannot be searched exactly, because the least absolute value of a sum is no sum of parts; use --method evolution", ErrMethod, m)
+	case m.base == "taylor5":
+		signs = []float64{1, -1} // the largest absolute value is the largest or the least sum
+	case m.pruned:
+		signs = []float64{-1}
+	}
+	if m.avg && r.cost.Name != paramsName {
+		// Architectures of one trunk with equal parameters have equally many
+		// scored weights; of equal other costs they need not.
+		return nil, fmt.Errorf("%w: score %s can be searched exactly only with intervals of parameters", ErrMethod, m)
+	}
+	if r.cost.Peak {
+		return nil, fmt.Errorf("%w: %s is a peak, which the exact search takes as a limit, not as an interval", ErrMethod, r.cost.Name)
+	}
+	costs, bounds := []Cost{r.cost}, Bounds{Least: least, Most: most}
+	for _, l := range r.options.Limits {
+		if !l.Cost.Peak {
+			costs = append(costs, l.Cost)
+			bounds.AtMost = append(bounds.AtMost, int64(math.Floor(l.AtMost*l.Cost.Unit)))
+		}
+	}
+	var all []costed
+	for _, sign := range signs {
+		trunks, picks := problem(r.grid, r.scores.sum, sign, costs, r.options.Limits)
+		// One more than asked for, so that the report has the runner-up's score.
+		solutions, err := Solve(trunks, bounds, max(r.options.Top, 2))
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range solutions {
+			p := picks[s.Trunk]
+			for i, choice := range s.Choices() {
+				if i%2 == 0 {
+					p.heads = append(p.heads, choice)
+				} else {
+					p.mlp = append(p.mlp, choice)
+				}
+			}
+			all = append(all, costed{scored{p, r.scores.of(p)}, s.Cost[0]})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b costed) int { return cmp.Compare(a.cost, b.cost) })
+	return all, nil
+}
+
+// exact finds the best of the whole space in each bin; equal scores go to the
+// smaller architecture.
+func (r *run) exact() error {
+	// A unit more on both sides, because limits in millions are not exact in
+	// binary; the bins decide.
+	all, err := r.solve(int64(math.Floor(r.bins.Min*r.cost.Unit))-1, int64(math.Ceil(r.bins.Max*r.cost.Unit))+1)
+	if err != nil {
+		return err
+	}
+	for _, s := range all {
+		if bin := r.bins.of(float64(s.cost) / r.cost.Unit); bin >= 0 && !r.has(bin, s.pick) {
+			r.offer(bin, s.pick, s.score)
+		}
+	}
+	return nil
+}
+
+// has reports whether an architecture is among the best of a bin already.
+func (r *run) has(bin int, p pick) bool {
+	return slices.ContainsFunc(r.found[bin], func(s scored) bool { return s.pick.same(p) })
+}
+
+func (p pick) same(o pick) bool {
+	return p.embed == o.embed && slices.Equal(p.heads, o.heads) && slices.Equal(p.mlp, o.mlp)
+}
+
+// Pareto is the front of the whole space between a score and a cost: the
+// architectures than which none is both as cheap and as good, cheapest first,
+// scores ascending. Of the options it takes the score, the cost and the
+// limits. sums may be nil where the score needs none.
+func Pareto(s *space.Space, sums *Sums, o Options) ([]space.Candidate, error) {
+	o = o.withDefaults(s)
+	scores, err := NewScores(s, sums, o.Score)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{space: s, grid: newGrid(s), options: o, scores: scores, cost: o.Cost}
+	if err := r.checkLimits(); err != nil {
+		return nil, err
+	}
+	least, most := r.cost.span(r.grid)
+	// Rounding of costs may move a total by one unit per part.
+	slack := float64(4 * (r.grid.layers() + 1))
+	all, err := r.solve(int64(math.Floor(least-slack)), int64(math.Ceil(most+slack)))
+	if err != nil {
+		return nil, err
+	}
+	var front []space.Candidate
+	best := math.Inf(-1)
+	for from := 0; from < len(all); {
+		// Of architectures that cost the same only the best counts.
+		winner, cost := from, all[from].cost
+		for from++; from < len(all) && all[from].cost == cost; from++ {
+			if all[from].score > all[winner].score {
+				winner = from
+			}
+		}
+		if w := all[winner]; w.score > best {
+			best = w.score
+			a := r.grid.arch(w.pick)
+			front = append(front, space.Candidate{Arch: a, Params: s.Model.Params(a), Score: w.score})
+		}
+	}
+	if len(front) == 0 {
+		return nil, fmt.Errorf("%w: no architecture of the space is within all of them", ErrBudget)
+	}
+	return front, nil
+}

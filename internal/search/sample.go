@@ -1,0 +1,272 @@
+package search
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sort"
+
+	"prenas/internal/rng"
+)
+
+// sampler draws architectures uniformly among those of the whole space whose
+// cost is in a range. It counts, for each trunk, slot and rest of the cost, in
+// how many ways the slots from there on can make up that rest; drawing walks
+// the slots forward, each option as likely as the ways it leaves. So no draw
+// is ever thrown away, and an empty range is known to be empty: drawing until
+// one fits, as the original does, never ends there.
+type sampler struct {
+	trunks []Trunk
+	picks  []pick
+	ways   [][]map[int64]float64 // [trunk][slot][rest]
+}
+
+// maxTotals bounds the different rests of a slot.
+const maxTotals = 1_000_000
+
+func newSampler(g grid, cost Cost, limits []Limit) (*sampler, error) {
+	s := &sampler{}
+	// The score plays no part; the cost's own table stands in for it.
+	s.trunks, s.picks = problem(g, cost.Table, 1, []Cost{cost}, limits)
+	for _, t := range s.trunks {
+		ways := make([]map[int64]float64, len(t.Slots)+1)
+		ways[len(t.Slots)] = map[int64]float64{0: 1}
+		for slot := len(t.Slots) - 1; slot >= 0; slot-- {
+			ways[slot] = map[int64]float64{}
+			// Counts beyond 2^53 are rounded; in a fixed order, always alike.
+			for _, rest := range slices.Sorted(maps.Keys(ways[slot+1])) {
+				for _, o := range t.Slots[slot] {
+					ways[slot][rest+o.Cost[0]] += ways[slot+1][rest]
+				}
+			}
+			if len(ways[slot]) > maxTotals {
+				return nil, fmt.Errorf("%w to sample by %s: its blocks have too many different costs; give them in coarser units", ErrTooLarge, cost.Name)
+			}
+		}
+		s.ways = append(s.ways, ways)
+	}
+	return s, nil
+}
+
+// totals are the trunks and totals of one range, and how many architectures
+// have each and the ones before.
+type totals struct {
+	trunk []int
+	total []int64
+	upTo  []float64
+}
+
+func (s *sampler) within(in func(total int64) bool) totals {
+	var t totals
+	sum := 0.0
+	for i, trunk := range s.trunks {
+		for _, rest := range slices.Sorted(maps.Keys(s.ways[i][0])) {
+			if total := trunk.Cost[0] + rest; in(total) {
+				sum += s.ways[i][0][rest]
+				t.trunk, t.total, t.upTo = append(t.trunk, i), append(t.total, total), append(t.upTo, sum)
+			}
+		}
+	}
+	return t
+}
+
+// draw one architecture; there must be some.
+func (s *sampler) draw(r *rand.Rand, t totals) pick {
+	at := sort.SearchFloat64s(t.upTo, r.Float64()*t.upTo[len(t.upTo)-1])
+	i := t.trunk[at]
+	trunk, p, rest := s.trunks[i], s.picks[i], t.total[at]-s.trunks[i].Cost[0]
+	for slot, options := range trunk.Slots {
+		x, chosen := r.Float64()*s.ways[i][slot][rest], -1
+		for k, o := range options {
+			n := s.ways[i][slot+1][rest-o.Cost[0]]
+			if n == 0 {
+				continue
+			}
+			// The last possible option takes what rounding leaves over.
+			if chosen = k; x < n {
+				break
+			}
+			x -= n
+		}
+		o := options[chosen]
+		rest -= o.Cost[0]
+		if slot%2 == 0 {
+			p.heads = append(p.heads, o.Choice)
+		} else {
+			p.mlp = append(p.mlp, o.Choice)
+		}
+	}
+	return p
+}
+
+// attempts bounds how often a draw or a child is made anew because it breaks a
+// limit.
+const attempts = 1000
+
+// sample searches each bin by drawing a population at random and, for
+// Evolution, breeding it.
+func (r *run) sample() error {
+	s, err := newSampler(r.grid, r.cost, r.options.Limits)
+	if err != nil {
+		return err
+	}
+	for bin := range r.bins.count {
+		in := func(total int64) bool { return r.bins.of(float64(total)/r.cost.Unit) == bin }
+		t := s.within(in)
+		if len(t.total) == 0 {
+			continue
+		}
+		b := &breeder{run: r, bin: bin, random: rng.New(r.options.Seed, string(r.options.Method), uint64(bin)), seen: map[string]bool{}}
+		b.fresh = func() (pick, bool) {
+			for range attempts {
+				if p := s.draw(b.random, t); r.withinLimits(p) {
+					return p, true
+				}
+			}
+			return pick{}, false
+		}
+		b.populate()
+		if r.options.Method == Evolution {
+			for range r.options.Generations {
+				b.generation()
+			}
+		}
+	}
+	return nil
+}
+
+func (r *run) withinLimits(p pick) bool {
+	for _, l := range r.options.Limits {
+		if l.Cost.of(p) > l.AtMost*l.Cost.Unit {
+			return false
+		}
+	}
+	return true
+}
+
+// breeder is the evolution in one bin.
+type breeder struct {
+	*run
+	bin     int
+	random  *rand.Rand
+	fresh   func() (pick, bool)
+	seen    map[string]bool
+	parents []scored
+}
+
+// Chances of a mutation, AutoFormer's: of the embedding dim and depth, and of
+// each gene of a layer.
+const (
+	trunkMutates = 0.2
+	geneMutates  = 0.4
+)
+
+func (b *breeder) populate() {
+	for range b.options.Population {
+		if p, ok := b.fresh(); ok {
+			b.add(p)
+		}
+	}
+	b.cull()
+}
+
+// add scores an architecture that was not seen before.
+func (b *breeder) add(p pick) {
+	key := b.grid.arch(p).String()
+	if b.seen[key] {
+		return
+	}
+	b.seen[key] = true
+	score := b.scores.of(p)
+	b.report.Enumerated++
+	b.report.Bins[b.bin].Members++
+	b.offer(b.bin, p, score)
+	b.parents = append(b.parents, scored{p, score})
+}
+
+// cull keeps a fifth of the population as parents, the best.
+func (b *breeder) cull() {
+	slices.SortStableFunc(b.parents, func(x, y scored) int { return cmp.Compare(y.score, x.score) })
+	b.parents = b.parents[:min(len(b.parents), max(2, b.options.Population/5))]
+}
+
+// generation makes half of the population's size in mutants and half in
+// crossings, of the present parents. A child that does not fit the bin and the
+// limits is made anew; where none comes to fit, one is drawn at random.
+func (b *breeder) generation() {
+	parents := slices.Clone(b.parents)
+	if len(parents) == 0 {
+		return
+	}
+	parent := func() pick { return parents[b.random.IntN(len(parents))].pick }
+	for i := range b.options.Population {
+		child, ok := b.child(func() pick {
+			if i%2 == 0 {
+				return b.mutate(parent())
+			}
+			return b.cross(parent(), parent())
+		})
+		if !ok {
+			child, ok = b.fresh()
+		}
+		if ok {
+			b.add(child)
+		}
+	}
+	b.cull()
+}
+
+func (b *breeder) child(make func() pick) (pick, bool) {
+	for range attempts / 10 {
+		p := make()
+		if b.bins.of(b.cost.of(p)/b.cost.Unit) == b.bin && b.withinLimits(p) {
+			return p, true
+		}
+	}
+	return pick{}, false
+}
+
+func (b *breeder) mutate(p pick) pick {
+	child := pick{embed: p.embed, depth: p.depth, heads: slices.Clone(p.heads), mlp: slices.Clone(p.mlp)}
+	if b.random.Float64() < trunkMutates {
+		child.embed = b.random.IntN(len(b.grid.embed))
+	}
+	if b.random.Float64() < trunkMutates {
+		child.depth = b.random.IntN(len(b.grid.depth))
+	}
+	depth := b.grid.depth[child.depth]
+	child.heads, child.mlp = child.heads[:min(depth, len(child.heads))], child.mlp[:min(depth, len(child.mlp))]
+	for len(child.heads) < depth {
+		child.heads = append(child.heads, b.random.IntN(len(b.grid.heads)))
+		child.mlp = append(child.mlp, b.random.IntN(len(b.grid.ratios)))
+	}
+	for l := range depth {
+		if b.random.Float64() < geneMutates {
+			child.heads[l] = b.random.IntN(len(b.grid.heads))
+		}
+		if b.random.Float64() < geneMutates {
+			child.mlp[l] = b.random.IntN(len(b.grid.ratios))
+		}
+	}
+	return child
+}
+
+// cross takes the depth of x and each gene from either; layers that y lacks
+// are x's.
+func (b *breeder) cross(x, y pick) pick {
+	child := pick{embed: x.embed, depth: x.depth, heads: slices.Clone(x.heads), mlp: slices.Clone(x.mlp)}
+	if b.random.IntN(2) == 1 {
+		child.embed = y.embed
+	}
+	for l := range min(len(x.heads), len(y.heads)) {
+		if b.random.IntN(2) == 1 {
+			child.heads[l] = y.heads[l]
+		}
+		if b.random.IntN(2) == 1 {
+			child.mlp[l] = y.mlp[l]
+		}
+	}
+	return child
+}
