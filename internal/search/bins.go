@@ -130,3 +130,21 @@ func (b bins) bounds(i int) (lower, upper float64) {
 	lower = b.Min + float64(i)*b.Step
 	return lower, lower + b.Step
 }
+
+// peakIn writes "the peak is in bin i" as costs that add up. A part is worth 0
+// below the bin, 1 in it and 2 above: the peak is in the bin when no part has
+// more than 1 (a limit on a peak) and the parts add up to at least 1.
+func (b bins) peakIn(i int, c Cost) (count Cost, limit Limit) {
+	t := c.Table.mapped(func(v float64) float64 {
+		v /= c.Unit
+		switch at := b.of(v); {
+		case at == i:
+			return 1
+		case v < b.Min || at >= 0 && at < i:
+			return 0
+		}
+		return 2
+	})
+	count = Cost{Name: c.Name, Unit: 1, Table: t}
+	return count, Limit{Cost: Cost{Name: c.Name, Unit: 1, Table: t, Peak: true}, AtMost: 1}
+}

@@ -74,9 +74,9 @@ type costed struct {
 	cost int64
 }
 
-// solve finds, for each total cost from least to most that the space has, the
-// architectures of the best scores within the limits, the cheapest first.
-func (r *run) solve(least, most int64) ([]costed, error) {
+// solve finds, for each total of a cost from least to most that the space has,
+// the architectures of the best scores within limits, the cheapest first.
+func (r *run) solve(cost Cost, least, most int64, limits []Limit) ([]costed, error) {
 	m := r.options.Score
 	signs := []float64{1}
 	switch {
@@ -87,16 +87,13 @@ func (r *run) solve(least, most int64) ([]costed, error) {
 	case m.pruned:
 		signs = []float64{-1}
 	}
-	if m.avg && r.cost.Name != paramsName {
+	if m.avg && cost.Name != paramsName {
 		// Architectures of one trunk with equal parameters have equally many
 		// scored weights; of equal other costs they need not.
 		return nil, fmt.Errorf("%w: score %s can be searched exactly only with intervals of parameters", ErrMethod, m)
 	}
-	if r.cost.Peak {
-		return nil, fmt.Errorf("%w: %s is a peak, which the exact search takes as a limit, not as an interval", ErrMethod, r.cost.Name)
-	}
-	costs, bounds := []Cost{r.cost}, Bounds{Least: least, Most: most}
-	for _, l := range r.options.Limits {
+	costs, bounds := []Cost{cost}, Bounds{Least: least, Most: most}
+	for _, l := range limits {
 		if !l.Cost.Peak {
 			costs = append(costs, l.Cost)
 			bounds.AtMost = append(bounds.AtMost, int64(math.Floor(l.AtMost*l.Cost.Unit)))
@@ -104,7 +101,7 @@ func (r *run) solve(least, most int64) ([]costed, error) {
 	}
 	var all []costed
 	for _, sign := range signs {
-		trunks, picks := problem(r.grid, r.scores.sum, sign, costs, r.options.Limits)
+		trunks, picks := problem(r.grid, r.scores.sum, sign, costs, limits)
 		// One more than asked for, so that the report has the runner-up's score.
 		solutions, err := Solve(trunks, bounds, max(r.options.Top, 2))
 		if err != nil {
@@ -129,23 +126,39 @@ func (r *run) solve(least, most int64) ([]costed, error) {
 // exact finds the best of the whole space in each bin; equal scores go to the
 // smaller architecture.
 func (r *run) exact() error {
+	if r.cost.Peak {
+		for i := range r.bins.count {
+			count, limit := r.bins.peakIn(i, r.cost)
+			all, err := r.solve(count, 1, math.MaxInt32, append(slices.Clone(r.options.Limits), limit))
+			if err != nil {
+				return err
+			}
+			for _, s := range all {
+				r.offerOnce(i, s)
+			}
+		}
+		return nil
+	}
 	// A unit more on both sides, because limits in millions are not exact in
 	// binary; the bins decide.
-	all, err := r.solve(int64(math.Floor(r.bins.Min*r.cost.Unit))-1, int64(math.Ceil(r.bins.Max*r.cost.Unit))+1)
+	all, err := r.solve(r.cost, int64(math.Floor(r.bins.Min*r.cost.Unit))-1, int64(math.Ceil(r.bins.Max*r.cost.Unit))+1, r.options.Limits)
 	if err != nil {
 		return err
 	}
 	for _, s := range all {
-		if bin := r.bins.of(float64(s.cost) / r.cost.Unit); bin >= 0 && !r.has(bin, s.pick) {
-			r.offer(bin, s.pick, s.score)
+		if bin := r.bins.of(float64(s.cost) / r.cost.Unit); bin >= 0 {
+			r.offerOnce(bin, s)
 		}
 	}
 	return nil
 }
 
-// has reports whether an architecture is among the best of a bin already.
-func (r *run) has(bin int, p pick) bool {
-	return slices.ContainsFunc(r.found[bin], func(s scored) bool { return s.pick.same(p) })
+// offerOnce offers what is not among the best already: taylor5 is solved in
+// two directions and may find an architecture in both.
+func (r *run) offerOnce(bin int, s costed) {
+	if !slices.ContainsFunc(r.found[bin], func(o scored) bool { return o.pick.same(s.pick) }) {
+		r.offer(bin, s.pick, s.score)
+	}
 }
 
 func (p pick) same(o pick) bool {
@@ -166,10 +179,13 @@ func Pareto(s *space.Space, sums *Sums, o Options) ([]space.Candidate, error) {
 	if err := r.checkLimits(); err != nil {
 		return nil, err
 	}
+	if r.cost.Peak {
+		return nil, fmt.Errorf("%w: %s is a peak; a front needs a cost that adds up", ErrMethod, r.cost.Name)
+	}
 	least, most := r.cost.span(r.grid)
 	// Rounding of costs may move a total by one unit per part.
 	slack := float64(4 * (r.grid.layers() + 1))
-	all, err := r.solve(int64(math.Floor(least-slack)), int64(math.Ceil(most+slack)))
+	all, err := r.solve(r.cost, int64(math.Floor(least-slack)), int64(math.Ceil(most+slack)), o.Limits)
 	if err != nil {
 		return nil, err
 	}

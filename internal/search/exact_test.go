@@ -135,6 +135,9 @@ func TestExactEqualsTryingEverything(t *testing.T) {
 		if !o.Score.avg && rapid.Bool().Draw(t, "other cost") {
 			o.Cost = Cost{Name: "latency", Unit: 10, Table: fakeTable(s, seed, 20)}
 		}
+		if !o.Score.avg && rapid.Bool().Draw(t, "peak") {
+			o.Cost = Cost{Name: "memory", Unit: 2, Table: fakeTable(s, seed+4, 20), Peak: true}
+		}
 		least, most := o.Cost.span(newGrid(s))
 		bins := rapid.IntRange(1, 4).Draw(t, "bins")
 		from := least/o.Cost.Unit + rapid.Float64Range(0, 0.5).Draw(t, "from")*(most-least)/o.Cost.Unit
@@ -216,18 +219,15 @@ func TestExactIsNeverWorseThanPreferred(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cost := ParamsCost(s)
+		cost := rapid.SampledFrom([]Cost{ParamsCost(s), MACsCost(s), {Name: "memory", Unit: 2, Table: fakeTable(s, seed+4, 20), Peak: true}}).Draw(t, "cost")
 		least, most := cost.span(newGrid(s))
-		interval := space.Interval{Min: least / 1e6, Max: (most + 2) / 1e6, Step: (most + 2 - least) / 1e6 / 3 * 0.9999}
-		if interval.Max-interval.Min < interval.Step {
-			t.Skip()
-		}
-		_, exact, err := RunSums(s, sums, Options{Method: Exact, Interval: interval})
+		interval := space.Interval{Min: least / cost.Unit, Max: (most + 2) / cost.Unit, Step: (most + 2 - least) / cost.Unit / 3 * 0.9999}
+		_, exact, err := RunSums(s, sums, Options{Method: Exact, Interval: interval, Cost: cost})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, o := range []Options{{AllSplits: true}, {Method: Random, Population: 5}, {Method: Evolution, Population: 6, Generations: 3}} {
-			o.Interval, o.Seed = interval, seed
+			o.Interval, o.Cost, o.Seed = interval, cost, seed
 			_, other, err := RunSums(s, sums, o)
 			if err != nil {
 				t.Fatal(err)

@@ -634,3 +634,90 @@ func TestFixtureOtherSearches(t *testing.T) {
 		})
 	}
 }
+
+// Random and evolution draw from Python's random numbers, so their picks are
+// not ours. What can be held against the original: every pick of theirs has
+// our count and score; the exact search is at least as good as each; and ours
+// find something in every interval that theirs did.
+func TestFixtureRandomAndEvolution(t *testing.T) {
+	f := openFixture(t)
+	o := f.options(t)
+	sums := f.sums(t)
+	scores, err := NewScores(f.space, sums, o.Score)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(m Method) *Report {
+		o := o
+		o.Method, o.Population = m, 4
+		_, report, err := RunSums(f.space, sums, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return report
+	}
+	exact, ours := run(Exact), map[string]*Report{"mode=random": run(Random), "mode=evolution": run(Evolution)}
+	compared := 0
+	for name, want := range f.expected.Other {
+		mode, _, _ := strings.Cut(name, ",")
+		if !strings.HasPrefix(mode, "mode=") {
+			continue
+		}
+		if want.Crash != "" {
+			// The original draws for ever where nothing fits.
+			o := o
+			o.Method = Random
+			o.Interval = space.Interval{Min: exact.Most * 2, Max: exact.Most * 3, Step: exact.Most}
+			if _, _, err := RunSums(f.space, sums, o); !errors.Is(err, ErrEmpty) {
+				t.Errorf("%s: got %v, want ErrEmpty", name, err)
+			}
+			continue
+		}
+		expected, err := space.ParseCandidates(want.Output)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := newBins(f.flags.interval())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, bin := range expected {
+			for _, c := range bin.Candidates {
+				if got := f.space.Model.Params(c.Arch); got != c.Params || !closeTo(scores.Of(c.Arch), c.Score, 1e-6) {
+					t.Errorf("%s: %v has %d parameters and score %v, want %d and %v", name, c.Arch, got, scores.Of(c.Arch), c.Params, c.Score)
+				}
+				i := b.of(float64(c.Params) / 1e6)
+				if i < 0 {
+					continue // the original takes both ends of an interval
+				}
+				compared++
+				if exact.Bins[i].Best < c.Score*(1-1e-6) {
+					t.Errorf("%s: interval %s: exact finds %v, the original %v", name, bin.Key, exact.Bins[i].Best, c.Score)
+				}
+				if ours[mode].Bins[i].Found == 0 {
+					t.Errorf("%s: nothing found in interval %s", name, bin.Key)
+				}
+			}
+		}
+	}
+	if compared == 0 {
+		t.Error("nothing compared")
+	}
+}
+
+// The exact search against all that the fixture has: never below what the
+// original's search found.
+func TestFixtureExact(t *testing.T) {
+	f := openFixture(t)
+	o := f.options(t)
+	o.Method = Exact
+	_, report, err := Run(f.space, f.weights, f.grads, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, w := range f.expected.Search.Intervals {
+		if w.Best != nil && !(report.Bins[i].Best >= *w.Best*(1-1e-6)) {
+			t.Errorf("interval %d: exact finds %v, the original %v", i, report.Bins[i].Best, *w.Best)
+		}
+	}
+}

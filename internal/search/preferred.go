@@ -100,12 +100,16 @@ func (r *run) enumerate(heads, mlp *BlockScores) error {
 	s := isomers{grid: r.grid, heads: heads, mlp: mlp, all: r.options.AllSplits}
 	s.visit(tables, func(p pick, totals []float64) {
 		r.report.Enumerated++
-		bin := r.bins.of(totals[1] / r.cost.Unit)
+		cost := totals[1]
+		if r.cost.Peak {
+			cost = r.cost.of(p)
+		}
+		bin := r.bins.of(cost / r.cost.Unit)
 		if bin < 0 {
 			return
 		}
 		for i, l := range r.options.Limits {
-			total := 0.0
+			var total float64
 			if k, additive := at[i]; additive {
 				total = totals[k]
 			} else {

@@ -108,12 +108,20 @@ const attempts = 1000
 // sample searches each bin by drawing a population at random and, for
 // Evolution, breeding it.
 func (r *run) sample() error {
-	s, err := newSampler(r.grid, r.cost, r.options.Limits)
-	if err != nil {
-		return err
-	}
+	var s *sampler
 	for bin := range r.bins.count {
+		var err error
 		in := func(total int64) bool { return r.bins.of(float64(total)/r.cost.Unit) == bin }
+		if r.cost.Peak {
+			count, limit := r.bins.peakIn(bin, r.cost)
+			in = func(total int64) bool { return total >= 1 }
+			s, err = newSampler(r.grid, count, append(slices.Clone(r.options.Limits), limit))
+		} else if s == nil {
+			s, err = newSampler(r.grid, r.cost, r.options.Limits)
+		}
+		if err != nil {
+			return err
+		}
 		t := s.within(in)
 		if len(t.total) == 0 {
 			continue

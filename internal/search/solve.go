@@ -1,7 +1,6 @@
 package search
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -52,34 +51,41 @@ type Solution struct {
 	Trunk int
 	Score float64
 	Cost  []int64
-	last  *label
+	last  *node
 }
 
 // Choices are the chosen options of the trunk's slots.
 func (s Solution) Choices() []int {
 	var choices []int
-	for l := s.last; l.before != nil; l = l.before {
-		choices = append(choices, l.choice)
+	for n := s.last; n != nil; n = n.before {
+		choices = append(choices, n.choice)
 	}
 	slices.Reverse(choices)
 	return choices
 }
 
-// label is a node of the search; the chain of before is its architecture.
+// label is a partial architecture that may still become one of the best: what
+// it scores and costs, and how it was made.
 type label struct {
-	score  float64
-	cost   []int64
-	before *label
+	score float64
+	cost  []int64
+	last  *node
+}
+
+// node is a choice and, through before, those of the slots before it.
+type node struct {
+	before *node
 	choice int
 }
 
-// maxLabels bounds memory: a few hundred megabytes.
-const maxLabels = 3_000_000
+// maxNodes bounds memory, to some hundred megabytes.
+const maxNodes = 8_000_000
 
 // Solve returns, for each trunk and each total of the first cost within the
 // bounds, the top architectures of the highest scores; so the top of any range
 // of totals are among them. They come ordered by trunk, then by that cost,
-// then best first. There may be none.
+// then best first. There may be none. With limits there may be more than top
+// of a total.
 //
 // Solve is exact: with limits, labels of one total are dropped only when top
 // others are at least as good in the score and in every limited cost. The
@@ -94,48 +100,25 @@ func Solve(trunks []Trunk, b Bounds, top int) ([]Solution, error) {
 			return nil, err
 		}
 		for _, l := range labels {
-			all = append(all, Solution{Trunk: t, Score: l.score, Cost: l.cost, last: l})
+			all = append(all, Solution{Trunk: t, Score: l.score, Cost: l.cost, last: l.last})
 		}
 	}
 	return all, nil
 }
 
-func (t Trunk) solve(b Bounds, top int) ([]*label, error) {
+func (t Trunk) solve(b Bounds, top int) ([]label, error) {
 	least, most := t.remaining()
-	keep := func(l *label, slot int) bool {
-		if l.cost[0]+least[slot][0] > b.Most || l.cost[0]+most[slot] < b.Least {
-			return false
-		}
-		for k, limit := range b.AtMost {
-			if l.cost[k+1]+least[slot][k+1] > limit {
-				return false
-			}
-		}
-		return true
-	}
-	start := &label{score: t.Score, cost: t.Cost}
-	if !keep(start, 0) {
+	start := label{score: t.Score, cost: t.Cost}
+	if !b.reachable(start.cost, least[0], most[0]) {
 		return nil, nil
 	}
-	labels, made := []*label{start}, 0
+	labels, nodes := []label{start}, 0
 	for slot, options := range t.Slots {
-		var next []*label
-		for _, before := range labels {
-			for _, o := range options {
-				l := &label{score: before.score + o.Score, cost: make([]int64, len(t.Cost)), before: before, choice: o.Choice}
-				for k := range l.cost {
-					l.cost[k] = before.cost[k] + o.Cost[k]
-				}
-				if keep(l, slot+1) {
-					next = append(next, l)
-				}
-			}
-			if made+len(next) > maxLabels {
-				return nil, fmt.Errorf("%w to solve: the costs of blocks have too many different totals; give them in coarser units or limit fewer of them", ErrTooLarge)
-			}
+		m := merger{top: top, bounds: b, least: least[slot+1], most: most[slot+1], nodes: nodes}
+		if err := m.merge(labels, options); err != nil {
+			return nil, err
 		}
-		labels = prune(next, top)
-		made += len(labels)
+		labels, nodes = m.kept, m.nodes
 	}
 	return labels, nil
 }
@@ -161,68 +144,125 @@ func (t Trunk) remaining() (least [][]int64, most []int64) {
 	return least, most
 }
 
-// prune keeps of each total of the first cost the labels that may still become
-// one of the top. It orders by total, then best first; equal scores keep
-// their order, which makes the outcome unique.
-func prune(labels []*label, top int) []*label {
-	slices.SortStableFunc(labels, func(a, b *label) int {
-		return cmp.Or(cmp.Compare(a.cost[0], b.cost[0]), cmp.Compare(b.score, a.score))
-	})
-	kept := labels[:0]
-	for from := 0; from < len(labels); {
-		to := from + 1
-		for to < len(labels) && labels[to].cost[0] == labels[from].cost[0] {
-			to++
-		}
-		group := labels[from:to]
-		switch len(group[0].cost) {
-		case 1:
-			kept = append(kept, group[:min(top, len(group))]...)
-		case 2:
-			kept = appendStaircase(kept, group, top)
-		default:
-			kept = appendUndominated(kept, group, top)
-		}
-		from = to
+// reachable reports whether a label of these costs can still end within the
+// bounds, given what the slots to come cost at least and at most.
+func (b Bounds) reachable(cost, least []int64, most int64) bool {
+	if cost[0]+least[0] > b.Most || cost[0]+most < b.Least {
+		return false
 	}
-	return kept
+	for k, limit := range b.AtMost {
+		if cost[k+1]+least[k+1] > limit {
+			return false
+		}
+	}
+	return true
 }
 
-// appendStaircase keeps, of labels ordered best first with one limited cost,
-// those with fewer than top better ones that cost no more: those below the
-// top-th lowest cost so far.
-func appendStaircase(kept, group []*label, top int) []*label {
-	lowest := make([]int64, 0, top+1) // the top lowest costs so far, ascending
-	for _, l := range group {
-		c := l.cost[1]
-		if len(lowest) == top && lowest[top-1] <= c {
-			continue
-		}
-		kept = append(kept, l)
-		at, _ := slices.BinarySearch(lowest, c)
-		lowest = slices.Insert(lowest, at, c)
-		lowest = lowest[:min(len(lowest), top)]
-	}
-	return kept
+// merger makes the labels after a slot from those before it. Labels are kept
+// ordered by total, then best first. One option moves all of them alike and
+// leaves that order, so the options' copies are merged like sorted lists, and
+// each total's labels come out together, best first.
+type merger struct {
+	top    int
+	bounds Bounds
+	least  []int64
+	most   int64
+
+	kept   []label
+	nodes  int
+	group  []label // of one total; only the nodes of those kept are made
+	choice []int   // of each of the group
+	costs  []int64 // memory for the costs of labels
 }
 
-// appendUndominated does the same for several limited costs.
-func appendUndominated(kept, group []*label, top int) []*label {
-	first := len(kept)
-	for _, l := range group {
-		better := 0
-		for _, k := range kept[first:] {
-			if noMore(k.cost[1:], l.cost[1:]) {
-				if better++; better == top {
-					break
-				}
+func (m *merger) merge(labels []label, options []Option) error {
+	at := make([]int, len(options))
+	for {
+		next, total, score := -1, int64(0), 0.0
+		for i, o := range options {
+			if at[i] == len(labels) {
+				continue
+			}
+			l := &labels[at[i]]
+			if c, s := l.cost[0]+o.Cost[0], l.score+o.Score; next < 0 || c < total || c == total && s > score {
+				next, total, score = i, c, s
 			}
 		}
-		if better < top {
-			kept = append(kept, l)
+		if next < 0 {
+			break
+		}
+		before, o := labels[at[next]], options[next]
+		at[next]++
+		if len(m.group) > 0 && m.group[0].cost[0] != total {
+			m.prune()
+		}
+		if len(before.cost) == 1 && len(m.group) == m.top {
+			continue // no limits: the first are the best
+		}
+		cost := m.sum(before.cost, o.Cost)
+		if !m.bounds.reachable(cost, m.least, m.most) {
+			continue
+		}
+		m.group = append(m.group, label{score, cost, before.last})
+		m.choice = append(m.choice, o.Choice)
+		if m.nodes+len(m.group) > maxNodes {
+			return fmt.Errorf("%w to solve: the costs of blocks have too many different totals; give them in coarser units or limit fewer of them", ErrTooLarge)
 		}
 	}
-	return kept
+	m.prune()
+	return nil
+}
+
+// sum of two costs, in memory taken in large pieces.
+func (m *merger) sum(a, b []int64) []int64 {
+	const piece = 4096
+	if cap(m.costs)-len(m.costs) < len(a) {
+		m.costs = make([]int64, 0, max(piece, len(a)))
+	}
+	from := len(m.costs)
+	for k := range a {
+		m.costs = append(m.costs, a[k]+b[k])
+	}
+	return m.costs[from:len(m.costs):len(m.costs)]
+}
+
+// prune keeps, of the group of one total, the labels that may still become one
+// of the top: those with fewer than top better ones that cost no more in any
+// limited cost.
+func (m *merger) prune() {
+	first := len(m.kept)
+	// With one limited cost, the top lowest costs so far, ascending, tell.
+	lowest := make([]int64, 0, m.top+1)
+	for i, l := range m.group {
+		limited := l.cost[1:]
+		if len(limited) == 1 {
+			if len(lowest) == m.top && lowest[m.top-1] <= limited[0] {
+				continue
+			}
+			at, _ := slices.BinarySearch(lowest, limited[0])
+			lowest = slices.Insert(lowest, at, limited[0])
+			lowest = lowest[:min(len(lowest), m.top)]
+		} else if dominated(m.kept[first:], limited, m.top) {
+			continue
+		}
+		l.last = &node{before: l.last, choice: m.choice[i]}
+		m.kept = append(m.kept, l)
+		m.nodes++
+	}
+	m.group, m.choice = m.group[:0], m.choice[:0]
+}
+
+// dominated reports whether top of the better labels cost no more.
+func dominated(better []label, limited []int64, top int) bool {
+	n := 0
+	for _, b := range better {
+		if noMore(b.cost[1:], limited) {
+			if n++; n == top {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func noMore(a, b []int64) bool {

@@ -70,3 +70,24 @@ func MACsTable(s *space.Space) *Table {
 		func(e, _, h int) float64 { return float64(int64(h) * m.HeadMACs(e)) },
 		func(e, _ int, r float64) float64 { return float64(m.MLPMACs(e, r)) })
 }
+
+// mapped is the table of f of each part.
+func (t *Table) mapped(f func(float64) float64) *Table {
+	list := func(v []float64) []float64 {
+		out := make([]float64, len(v))
+		for i := range v {
+			out[i] = f(v[i])
+		}
+		return out
+	}
+	m := &Table{Trunk: list(t.Trunk)}
+	for e := range t.Base {
+		m.Base = append(m.Base, list(t.Base[e]))
+		heads, mlp := make([][]float64, len(t.Heads[e])), make([][]float64, len(t.MLP[e]))
+		for l := range heads {
+			heads[l], mlp[l] = list(t.Heads[e][l]), list(t.MLP[e][l])
+		}
+		m.Heads, m.MLP = append(m.Heads, heads), append(m.MLP, mlp)
+	}
+	return m
+}
