@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"prenas/internal/rng"
 	"prenas/internal/space"
 )
 
@@ -150,9 +151,9 @@ func TestTooLargeToEnumerate(t *testing.T) {
 }
 
 func TestHeadBiasIsCutAsTheOriginalDoes(t *testing.T) {
-	s, weights, grads := testSpace(t)
+	s, _, _ := testSpace(t)
 	s.Model.NumClasses = 20 // more than embedding dims
-	weights, grads = supernetTensors(s, 1), supernetTensors(s, 2)
+	weights, grads := supernetTensors(s, 1), supernetTensors(s, 2)
 	sums, err := NewSums(s, weights, grads, false)
 	if err != nil {
 		t.Fatal(err)
@@ -198,6 +199,8 @@ func TestSameSeedSameCandidates(t *testing.T) {
 	}
 }
 
+// A draw is uniform when the count behind it is right; the walk is checked by
+// drawing each of a few architectures about equally often.
 func TestDrawsAreUniform(t *testing.T) {
 	s, _, _ := testSpace(t)
 	g := newGrid(s)
@@ -218,6 +221,27 @@ func TestDrawsAreUniform(t *testing.T) {
 	in := sampler.within(func(total int64) bool { return b.of(float64(total)/cost.Unit) == 1 })
 	if got := in.upTo[len(in.upTo)-1]; got != float64(members) {
 		t.Errorf("counted %v architectures, want %d", got, members)
+	}
+
+	s.EmbedDim, s.Depth, s.MLPRatio = []int{8}, []int{3}, []float64{1, 2}
+	g = newGrid(s)
+	if sampler, err = newSampler(g, ParamsCost(s), nil); err != nil {
+		t.Fatal(err)
+	}
+	all, drawn := sampler.within(func(int64) bool { return true }), map[string]int{}
+	const each = 400
+	r := rng.New(1, "test")
+	for range each * 64 {
+		drawn[g.arch(sampler.draw(r, all)).String()]++
+	}
+	for name, n := range drawn {
+		// Five standard deviations of a count of 400.
+		if n < each-100 || n > each+100 {
+			t.Errorf("%s drawn %d times, want about %d", name, n, each)
+		}
+	}
+	if len(drawn) != 64 {
+		t.Errorf("%d architectures drawn, want 64", len(drawn))
 	}
 }
 

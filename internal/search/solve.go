@@ -79,7 +79,7 @@ type node struct {
 }
 
 // maxNodes bounds memory, to some hundred megabytes.
-const maxNodes = 8_000_000
+const maxNodes = 4_000_000
 
 // Solve returns, for each trunk and each total of the first cost within the
 // bounds, the top architectures of the highest scores; so the top of any range

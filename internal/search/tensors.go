@@ -29,10 +29,6 @@ const (
 	measures
 )
 
-func (m measure) needsGradients() bool {
-	return m != absWeight && m != signedWeight
-}
-
 // cells holds, for one weight, the sums over its corner slices [:r, :c]:
 //
 //	     c1   c2    c3
