@@ -18,6 +18,7 @@ var rooms = []struct {
 }{
 	{"fsys", nil},
 	{"rng", nil},
+	{"fsys/faultfs", []string{"fsys"}},
 	{"tensorfile", []string{"fsys"}},
 	{"space", []string{"fsys"}},
 	{"data", []string{"fsys", "rng"}},
@@ -31,10 +32,11 @@ var rooms = []struct {
 	{"train", []string{"data", "engine", "evaluate", "fsys", "rng", "space", "supernet", "tensorfile"}},
 	{"export", []string{"engine", "fsys", "space", "supernet", "tensorfile"}},
 	{"report", []string{"evaluate", "fsys", "space", "train"}},
+	{"job", []string{"data", "engine", "evaluate", "fsys", "proxy", "search", "space", "supernet", "tensorfile", "train"}},
 	{"policy", nil},
 }
 
-var fixtures = []string{"fixture", "engine/enginetest"}
+var fixtures = []string{"fixture", "engine/enginetest", "fsys/faultfs"}
 
 // withoutEngine are the rooms that must work where no XLA can be had: they may not reach
 // it through libraries either.

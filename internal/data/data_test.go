@@ -1,0 +1,228 @@
+package data
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"image"
+	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"prenas/internal/rng"
+)
+
+// idx makes an IDX file of unsigned bytes.
+func idx(values []byte, sizes ...int) []byte {
+	text := []byte{0, 0, 8, byte(len(sizes))}
+	for _, s := range sizes {
+		text = binary.BigEndian.AppendUint32(text, uint32(s))
+	}
+	return append(text, values...)
+}
+
+// idxFolder writes a data set of n training and 4 test images of 6x5 pixels.
+func idxFolder(t *testing.T, n int) string {
+	t.Helper()
+	dir := t.TempDir()
+	r := rng.New(1, "pixels")
+	pixels := func(n int) []byte {
+		p := make([]byte, n)
+		for i := range p {
+			p[i] = byte(r.IntN(256))
+		}
+		return p
+	}
+	labels := func(n int) []byte {
+		l := make([]byte, n)
+		for i := range l {
+			l[i] = byte(i % 3)
+		}
+		return l
+	}
+	for i, text := range [][]byte{idx(pixels(30*n), n, 6, 5), idx(labels(n), n), idx(pixels(120), 4, 6, 5), idx(labels(4), 4)} {
+		if err := os.WriteFile(filepath.Join(dir, idxFiles[i]), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func open(t *testing.T, src string) *Dataset {
+	t.Helper()
+	d, err := Open(context.Background(), src, Options{Seed: 1, HeldOut: 0.2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestHeldOutIsCutFromTrain(t *testing.T) {
+	d := open(t, "idx:"+idxFolder(t, 20))
+	if d.Train.Len() != 16 || d.HeldOut.Len() != 4 || d.Test.Len() != 4 || len(d.Classes) != 3 {
+		t.Fatalf("%d train, %d held out, %d test, %d classes", d.Train.Len(), d.HeldOut.Len(), d.Test.Len(), len(d.Classes))
+	}
+	held := d.HeldOut.(subset).index
+	for _, i := range d.Train.(subset).index {
+		if slices.Contains(held, i) {
+			t.Errorf("image %d is in both", i)
+		}
+	}
+}
+
+func trainLoader(t *testing.T, d *Dataset, workers int) *Loader {
+	t.Helper()
+	l, err := NewLoader(d.Train, LoaderOptions{Batch: 5, Channels: 3, Size: 4, Mean: []float32{.1, .2, .3}, Std: []float32{1, 2, 3},
+		Seed: 9, Workers: workers, Train: true, CropPadding: 2, Flip: 0.5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// Any number of workers, and any place to start, give the same batches as
+// making each one alone.
+func TestBatchesArePure(t *testing.T) {
+	d := open(t, "idx:"+idxFolder(t, 20))
+	alone := trainLoader(t, d, 1)
+	for _, workers := range []int{1, 2, 8} {
+		for start := range 4 {
+			next, stop := trainLoader(t, d, workers).Stream(context.Background(), start/3, start%3)
+			for k := range 5 {
+				got, err := next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, err := alone.Batch((start+k)/3, (start+k)%3)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(got.Images, want.Images) || !slices.Equal(got.Labels, want.Labels) {
+					t.Fatalf("%d workers, start %d: batch %d differs", workers, start, k)
+				}
+			}
+			stop()
+		}
+	}
+}
+
+func TestEpochIsAPermutation(t *testing.T) {
+	l := trainLoader(t, open(t, "idx:"+idxFolder(t, 20)), 1)
+	a, b := l.order(0), l.order(1)
+	if slices.Equal(a, b) {
+		t.Error("two epochs have the same order")
+	}
+	slices.Sort(a)
+	for i, v := range a {
+		if i != v {
+			t.Fatalf("order is no permutation: %v", a)
+		}
+	}
+}
+
+func TestEvaluationPadsTheLastBatch(t *testing.T) {
+	d := open(t, "idx:"+idxFolder(t, 20))
+	l, err := NewLoader(d.Test, LoaderOptions{Batch: 3, Channels: 1, Size: 5, Mean: []float32{0}, Std: []float32{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := l.Batch(0, 1)
+	if err != nil || l.Steps() != 2 || b.Count != 1 || len(b.Labels) != 3 {
+		t.Fatalf("%d steps, last batch of %d (%v)", l.Steps(), b.Count, err)
+	}
+}
+
+func TestShiftAndFlip(t *testing.T) {
+	img := Image{Pixels: []uint8{1, 2, 3, 4, 5, 6}, Height: 2, Width: 3, Channels: 1}
+	for _, c := range []struct {
+		got  Image
+		want []uint8
+	}{
+		{flip(img), []uint8{3, 2, 1, 6, 5, 4}},
+		{shift(img, 0, 1), []uint8{2, 3, 0, 5, 6, 0}},
+		{shift(img, 0, -2), []uint8{0, 0, 1, 0, 0, 4}},
+		{shift(img, 1, 0), []uint8{4, 5, 6, 0, 0, 0}},
+		{shift(img, -1, 3), []uint8{0, 0, 0, 0, 0, 0}},
+	} {
+		if !slices.Equal(c.got.Pixels, c.want) {
+			t.Errorf("got %v, want %v", c.got.Pixels, c.want)
+		}
+	}
+}
+
+func TestFolder(t *testing.T) {
+	dir := t.TempDir()
+	for i, name := range []string{"train/b/deep/1.png", "train/a/2.PNG", "train/a/notes.txt", "test/a/3.png"} {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		img := image.NewRGBA(image.Rect(0, 0, 7, 5))
+		img.Set(2, 1, color.RGBA{10, 20, uint8(30 + i), 255})
+		var text bytes.Buffer
+		if err := png.Encode(&text, img); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, text.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := Open(context.Background(), "folder:"+dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(d.Classes, []string{"a", "b"}) || d.Train.Len() != 2 || d.Test.Len() != 1 {
+		t.Fatalf("classes %v, %d train, %d test", d.Classes, d.Train.Len(), d.Test.Len())
+	}
+	img, err := d.Train.Image(0)
+	if err != nil || img.Height != 5 || img.Width != 7 || !slices.Equal(img.Pixels[(7+2)*3:][:3], []uint8{10, 20, 31}) {
+		t.Errorf("image %dx%d (%v)", img.Width, img.Height, err)
+	}
+}
+
+func TestBadSources(t *testing.T) {
+	broken := idxFolder(t, 5)
+	if err := os.WriteFile(filepath.Join(broken, idxFiles[0]), []byte("no idx"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	empty := t.TempDir()
+	for src, want := range map[string]error{
+		"nonsense:x":             ErrSource,
+		"idx":                    ErrSource,
+		"fashion-mnist:x":        ErrSource,
+		"idx:" + empty:           os.ErrNotExist,
+		"idx:" + broken:          ErrFormat,
+		"folder:" + empty:        ErrEmpty,
+		"folder:" + empty + "/x": os.ErrNotExist,
+		"cifar10:" + empty:       os.ErrNotExist,
+	} {
+		if _, err := Open(context.Background(), src, Options{}); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", src, err, want)
+		}
+	}
+}
+
+func FuzzIDX(f *testing.F) {
+	f.Add(idx([]byte{1, 2, 3, 4}, 1, 2, 2))
+	f.Add(idx(nil, 1<<31, 1<<31, 1<<31))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		m, err := parseIDXImages(text)
+		if err == nil && len(m.pixels)%(m.height*m.width) != 0 {
+			t.Errorf("%d pixels of %dx%d", len(m.pixels), m.height, m.width)
+		}
+	})
+}
+
+func FuzzCIFAR(f *testing.F) {
+	f.Add(make([]byte, 3073), 1)
+	f.Fuzz(func(t *testing.T, text []byte, labels int) {
+		m := inMemory{height: cifarSide, width: cifarSide, channels: 3}
+		if err := parseCIFAR(text, 1+labels&1, &m); err == nil && len(m.pixels) != len(m.labels)*3*cifarSide*cifarSide {
+			t.Errorf("%d pixels of %d images", len(m.pixels), len(m.labels))
+		}
+	})
+}
