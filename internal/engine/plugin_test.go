@@ -1,0 +1,107 @@
+package engine
+
+import (
+	"archive/zip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// fakePip puts a python3 on the PATH that "downloads" a wheel holding the
+// library, and returns a plug-in whose sums are theirs and the cache's folder.
+func fakePip(t *testing.T, library string) (plugin, string) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
+	t.Setenv("GOMLX_NO_AUTO_INSTALL", "1")
+	wheel := filepath.Join(dir, "fake-1-py3-none-any.whl")
+	f, err := os.Create(wheel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := zip.NewWriter(f)
+	w, err := z.Create("fake/plugin.so")
+	if err == nil {
+		_, err = w.Write([]byte(library))
+	}
+	if err = errors.Join(err, z.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(dir, "bin")
+	script := "#!/bin/sh\nwhile [ $# -gt 0 ]; do [ \"$1\" = --dest ] && cp '" + wheel + "' \"$2\"; shift; done\n"
+	if err := errors.Join(os.MkdirAll(bin, 0o755), os.WriteFile(filepath.Join(bin, "python3"), []byte(script), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	wheelSum, err := fileSum(wheel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(library))
+	return plugin{name: "fake", pkg: "fake==1", wheelSum: wheelSum, member: "fake/plugin.so", file: "pjrt_c_api_fake_plugin.so", fileSum: hex.EncodeToString(sum[:])}, dir
+}
+
+func find(t *testing.T, p plugin) (path, log string, err error) {
+	t.Helper()
+	var lines []string
+	path, err = p.find(context.Background(), "", func(s string) { lines = append(lines, s) })
+	return path, strings.Join(lines, "\n"), err
+}
+
+func TestPluginIsFetchedOnceAndVerified(t *testing.T) {
+	p, _ := fakePip(t, "library")
+	path, log, err := find(t, p)
+	if err != nil || !strings.Contains(log, "pip") {
+		t.Fatalf("first: %v\n%s", err, log)
+	}
+	if _, log, err = find(t, p); err != nil || !strings.Contains(log, "cached") {
+		t.Fatalf("second: %v\n%s", err, log)
+	}
+	if err := os.WriteFile(path, []byte("libbary"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, log, err = find(t, p); err != nil || !strings.Contains(log, "damaged") {
+		t.Fatalf("after damage: %v\n%s", err, log)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "library" {
+		t.Errorf("the damaged copy was not replaced: %q %v", text, err)
+	}
+}
+
+func TestWrongWheelIsRefused(t *testing.T) {
+	p, _ := fakePip(t, "library")
+	p.wheelSum = strings.Repeat("0", 64)
+	if _, _, err := find(t, p); !errors.Is(err, ErrNoPlugin) || !errors.Is(err, ErrChecksum) {
+		t.Error(err)
+	}
+}
+
+func TestNoPluginToBeHad(t *testing.T) {
+	p, dir := fakePip(t, "library")
+	if err := os.WriteFile(filepath.Join(dir, "bin", "python3"), []byte("#!/bin/sh\necho no network >&2; exit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := find(t, p)
+	if !errors.Is(err, ErrNoPlugin) || !strings.Contains(err.Error(), "no network") || !strings.Contains(err.Error(), PluginEnv) {
+		t.Error(err)
+	}
+}
+
+func TestWaitingForTheLockCanBeCancelled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	unlock, err := lock(context.Background(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := lock(ctx, path); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
