@@ -82,7 +82,11 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 	began := time.Now()
 	var grads map[string]tensorfile.Tensor
 	if o.Search.NeedsGradients(s) {
-		if grads, err = proxy.Gradients(ctx, o.Engine, supernet.New(s), weights, batch, o.Progress); err != nil {
+		grads, err = proxy.Gradients(ctx, o.Engine, supernet.New(s), weights, batch, o.Progress)
+		if errors.Is(err, proxy.ErrInputs) {
+			err = fmt.Errorf("--inputs %s: %w", o.Inputs, err)
+		}
+		if err != nil {
 			return result, timing, err
 		}
 	}
