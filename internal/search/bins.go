@@ -32,6 +32,38 @@ func MACsCost(s *space.Space) Cost { return Cost{Name: "macs", Unit: 1e6, Table:
 type Limit struct {
 	Cost   Cost
 	AtMost float64
+	least  bool // of AtLeast: Cost is negated
+}
+
+// AtLeast is the limit that an architecture costs at least v units. It is a
+// limit on the negated cost, so it works wherever limits do. The cost must add
+// up: the least peak is no limit on parts.
+func AtLeast(c Cost, v float64) (Limit, error) {
+	if c.Peak {
+		return Limit{}, fmt.Errorf("%w: %s is a peak, which can be limited only from above", ErrMethod, c.Name)
+	}
+	c.Table = c.Table.mapped(func(v float64) float64 { return -v })
+	return Limit{Cost: c, AtMost: -v, least: true}, nil
+}
+
+// String is the limit in words, like "macs at most 300".
+func (l Limit) String() string {
+	if l.least {
+		return fmt.Sprintf("%s at least %v", l.Cost.Name, -l.AtMost)
+	}
+	return fmt.Sprintf("%s at most %v", l.Cost.Name, l.AtMost)
+}
+
+// check refuses a limit that no architecture of the space meets.
+func (l Limit) check(g grid) error {
+	least, _ := l.Cost.span(g)
+	if least <= l.AtMost*l.Cost.Unit {
+		return nil
+	}
+	if l.least {
+		return fmt.Errorf("%w: %s, but the largest architecture has %.6g", ErrBudget, l, -least/l.Cost.Unit)
+	}
+	return fmt.Errorf("%w: %s, but the smallest architecture has %.6g", ErrBudget, l, least/l.Cost.Unit)
 }
 
 func (c Cost) of(p pick) float64 {

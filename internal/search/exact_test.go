@@ -154,6 +154,14 @@ func TestExactEqualsTryingEverything(t *testing.T) {
 				o.Limits = append(o.Limits, l)
 			}
 		}
+		if macs := MACsCost(s); rapid.Bool().Draw(t, "limited from below") {
+			lo, hi := macs.span(newGrid(s))
+			least, err := AtLeast(macs, (lo+rapid.Float64Range(0, 1).Draw(t, "least macs")*(hi-lo)-0.5)/macs.Unit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Limits = append(o.Limits, least)
+		}
 
 		got, report, err := RunSums(s, sums, o)
 		scores, err2 := NewScores(s, sums, o.Score)

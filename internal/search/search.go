@@ -254,11 +254,11 @@ func (r *run) offer(bin int, p pick, score float64) {
 	r.found[bin] = list[:min(len(list), keep)]
 }
 
-// checkLimits refuses a limit that is below what every architecture costs.
+// checkLimits refuses a limit that no architecture meets.
 func (r *run) checkLimits() error {
 	for _, l := range r.options.Limits {
-		if least, _ := l.Cost.span(r.grid); least > l.AtMost*l.Cost.Unit {
-			return fmt.Errorf("%w: %s at most %v, but the smallest architecture has %v", ErrBudget, l.Cost.Name, l.AtMost, least/l.Cost.Unit)
+		if err := l.check(r.grid); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -296,13 +296,13 @@ func (r *run) candidates() (space.Candidates, *Report, error) {
 
 func (r *run) nothingFound() error {
 	where := fmt.Sprintf("from %v to %v by %v", r.bins.Min, r.bins.Max, r.bins.Step)
-	spans := fmt.Sprintf("the space spans %s from %v to %v", r.cost.Name, r.report.Least, r.report.Most)
+	spans := fmt.Sprintf("the space spans %s from %.6g to %.6g", r.cost.Name, r.report.Least, r.report.Most)
 	if len(r.options.Limits) == 0 {
 		return fmt.Errorf("%w %s: %s", ErrEmpty, where, spans)
 	}
 	var limits []string
 	for _, l := range r.options.Limits {
-		limits = append(limits, fmt.Sprintf("%s at most %v", l.Cost.Name, l.AtMost))
+		limits = append(limits, l.String())
 	}
 	return fmt.Errorf("%w: intervals %s together with %s: %s", ErrBudget, where, strings.Join(limits, ", "), spans)
 }

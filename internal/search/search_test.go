@@ -13,7 +13,8 @@ import (
 )
 
 // testSpace is small, with weights and gradients.
-func testSpace(t *testing.T) (*space.Space, Tensors, Tensors) {
+
+func testSpace(t testing.TB) (*space.Space, Tensors, Tensors) {
 	t.Helper()
 	s := &space.Space{
 		Name: "test", Supernet: space.Supernet{EmbedDim: 12, Depth: 4, NumHeads: 3, MLPRatio: 2},
@@ -105,13 +106,13 @@ func TestBadBudgets(t *testing.T) {
 		"beyond the space":    {Options{Interval: space.Interval{Min: 5, Max: 12, Step: 1}}, ErrEmpty, "the space spans params from 0.00"},
 		"exactly beyond":      {Options{Method: Exact, Interval: space.Interval{Min: 5, Max: 12, Step: 1}}, ErrEmpty, "the space spans"},
 		"randomly beyond":     {Options{Method: Random, Interval: space.Interval{Min: 5, Max: 12, Step: 1}}, ErrEmpty, "the space spans"},
-		"impossible limit":    {Options{Limits: []Limit{{macs, tiny}}}, ErrBudget, "macs at most"},
-		"limits together": {Options{Method: Exact, Limits: []Limit{{macs, least}},
+		"impossible limit":    {Options{Limits: []Limit{{Cost: macs, AtMost: tiny}}}, ErrBudget, "macs at most"},
+		"limits together": {Options{Method: Exact, Limits: []Limit{{Cost: macs, AtMost: least}},
 			Interval: space.Interval{Min: s.Interval.Max - s.Interval.Step, Max: s.Interval.Max, Step: s.Interval.Step * 0.99}}, ErrBudget, "together with macs"},
 		"unknown method":     {Options{Method: "best"}, ErrMethod, "evolution"},
 		"pruned taylor5":     {Options{Method: Exact, Score: ScoreMethod{base: "taylor5", pruned: true}}, ErrMethod, "evolution"},
 		"average over macs":  {Options{Method: Exact, Score: ScoreMethod{base: "taylor6", avg: true}, Cost: macs, Interval: space.Interval{Min: least, Max: most, Step: most - least}}, ErrMethod, "parameters"},
-		"average over limit": {Options{Method: Exact, Score: ScoreMethod{base: "taylor6", avg: true}, Limits: []Limit{{macs, most}}}, nil, ""},
+		"average over limit": {Options{Method: Exact, Score: ScoreMethod{base: "taylor6", avg: true}, Limits: []Limit{{Cost: macs, AtMost: most}}}, nil, ""},
 	} {
 		_, report, err := Run(s, weights, grads, c.o)
 		if c.err == nil && err == nil {

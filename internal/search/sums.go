@@ -76,8 +76,21 @@ type blockSums map[string]*cells
 // infinity (ErrNotFinite), and gradients that are all zero
 // (ErrZeroGradients).
 func NewSums(s *space.Space, weights, gradients Tensors, signed bool) (*Sums, error) {
+	u, err := newSums(s, func(name string, rows, cols []int) (*cells, error) {
+		return sumTensor(name, weights, gradients, rows, cols, signed)
+	})
+	if err != nil {
+		return nil, err
+	}
+	u.gradients, u.signed = gradients != nil, signed
+	return u, u.checkGradients()
+}
+
+// newSums asks sum for each scored tensor of the space, cut where the choices
+// of the space cut it.
+func newSums(s *space.Space, sum func(name string, rows, cols []int) (*cells, error)) (*Sums, error) {
 	g := newGrid(s)
-	u := &Sums{grid: g, gradients: gradients != nil, signed: signed, outer: map[string]*cells{}}
+	u := &Sums{grid: g, outer: map[string]*cells{}}
 	u.embedCuts = slices.Sorted(slices.Values(g.embed))
 	m := s.Model
 	patch := []int{m.Channels * m.PatchSize * m.PatchSize}
@@ -85,7 +98,7 @@ func NewSums(s *space.Space, weights, gradients Tensors, signed bool) (*Sums, er
 	one := []int{1}
 
 	add := func(into map[string]*cells, prefix, name string, rows, cols []int) error {
-		c, err := sumTensor(prefix+name, weights, gradients, rows, cols, signed)
+		c, err := sum(prefix+name, rows, cols)
 		into[name] = c
 		return err
 	}
@@ -121,8 +134,8 @@ func NewSums(s *space.Space, weights, gradients Tensors, signed bool) (*Sums, er
 		u.layers = append(u.layers, block)
 		// Block scores divide by the sum over all rows of the supernet, beyond
 		// the largest choice too: one more cut.
-		allQKV := withLast(qkv, rowsOf(weights[prefix+"attn.qkv.weight"]))
-		allHidden := withLast(hidden, rowsOf(weights[prefix+"fc1.weight"]))
+		allQKV := withLast(qkv, 3*s.Supernet.NumHeads*m.HeadDim)
+		allHidden := withLast(hidden, space.Hidden(s.Supernet.EmbedDim, s.Supernet.MLPRatio))
 		for _, w := range []struct {
 			name       string
 			rows, cols []int
@@ -148,7 +161,7 @@ func NewSums(s *space.Space, weights, gradients Tensors, signed bool) (*Sums, er
 			}
 		}
 	}
-	return u, u.checkGradients()
+	return u, nil
 }
 
 func sumTensor(name string, weights, gradients Tensors, rows, cols []int, signed bool) (*cells, error) {
@@ -202,8 +215,3 @@ func within(cuts []int, most int) []int {
 func ascending(v []int) []int { return slices.Compact(slices.Sorted(slices.Values(v))) }
 
 func withLast(cuts []int, last int) []int { return ascending(append(slices.Clone(cuts), last)) }
-
-func rowsOf(t Tensor) int {
-	rows, _ := t.matrix()
-	return rows
-}
