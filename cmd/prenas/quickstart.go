@@ -61,7 +61,7 @@ func quickstartCommand(g *global) *cobra.Command {
 				return fmt.Errorf("--out: %w", err)
 			}
 			found, _, err := job.Search(c.Context(), job.SearchOptions{
-				Engine: e, Space: s, Search: search.Options{Interval: s.Interval}, Seed: g.seed, Out: candidates,
+				Engine: e, Space: s, Search: search.Options{Interval: s.Interval}, Scoring: job.Scoring{Seed: g.seed}, Out: candidates,
 				Progress: func(done, total int) { out.progress("gradients", int64(done), int64(total), "") },
 			})
 			if err != nil {

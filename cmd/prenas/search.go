@@ -1,135 +1,210 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"math"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"prenas/internal/data"
 	"prenas/internal/job"
 	"prenas/internal/search"
 	"prenas/internal/space"
 )
 
+// searchFlags are the flags of search before they are checked.
+type searchFlags struct {
+	space, proxy, heads, mlp, method, splits string
+	top                                      int
+	budgets                                  budgetFlags
+}
+
 func searchCommand(g *global) *cobra.Command {
-	o := job.SearchOptions{DropPathRate: job.DropPathRate}
-	var spaceName, proxyName, heads, mlp, method, splits string
-	var interval space.Interval
-	var top int
+	o := job.SearchOptions{Scoring: job.Scoring{DropPathRate: job.DropPathRate}}
+	var f searchFlags
 	c := &cobra.Command{
 		Use: "search --space NAME|FILE --out FILE", Short: "Choose the preferred architecture for each size, without training", Args: cobra.NoArgs,
+		Long: "Scores every block of a supernet once, at initialisation, and picks for each interval of sizes the\n" +
+			"architecture of the best score. Sums of scores stay beside the candidates file, so that a search of the\n" +
+			"same weights and images goes on from them.",
 		Example: "  prenas search --space tiny --out candidates.json\n" +
+			"  prenas search --space tiny --method exact --max-macs 1300 --out candidates.json\n" +
+			"  prenas search --space small --by macs --min-macs 3000 --max-macs 6000 --interval 500 --out candidates.json\n" +
 			"  prenas search --space space.yaml --weights w.safetensors --inputs x.safetensors --min-params 5 --max-params 12 --interval 1 --out c.json",
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := loadSpace(spaceName)
-			if err != nil {
+			if err := f.options(c, &o); err != nil {
 				return err
-			}
-			if o.Search, err = searchOptions(proxyName, heads, mlp, method, splits); err != nil {
-				return usageError{err}
-			}
-			if o.Search.Interval, err = chooseInterval(c, s, interval); err != nil {
-				return err
-			}
-			if o.Search.Top = top; top < 1 {
-				return usagef("--top is %d, it must be at least 1", top)
 			}
 			out := newConsole(g)
-			o.Space, o.Seed, o.Search.Seed = s, g.seed, g.seed
-			o.Description = map[string]string{"proxy": proxyName, "block_scores_for_heads": heads, "block_scores_for_mlp": mlp, "method": method, "splits": splits}
+			o.Scoring.Seed = g.seed
+			var err error
 			if o.Engine, err = g.open(c.Context(), out); err != nil {
 				return err
 			}
 			defer o.Engine.Close()
+			o.Log = out.line
 			o.Progress = func(done, total int) { out.progress("gradients", int64(done), int64(total), "") }
 			r, timing, err := job.Search(c.Context(), o)
-			if err != nil {
+			switch {
+			case errors.Is(err, data.ErrSource), errors.Is(err, search.ErrMethod), errors.Is(err, search.ErrInterval), errors.Is(err, search.ErrTooLarge):
+				return usageError{err}
+			case err != nil:
 				return err
 			}
-			for _, empty := range r.Report.Empty() {
-				out.line(fmt.Sprintf("no architecture with %s M parameters; the space spans %.4g to %.4g M", empty, r.Report.Least, r.Report.Most))
-			}
-			out.line(fmt.Sprintf("gradients %.2f s, search %.3f s, %d architectures scored", timing.Gradients, timing.Search, r.Report.Enumerated))
+			out.searched(r, timing)
 			return g.printResult(struct {
-				Out        string           `json:"out"`
-				Candidates space.Candidates `json:"-"`
-				Meta       job.Meta         `json:"meta"`
-				Timing     job.Timing       `json:"timing_seconds"`
-			}{o.Out, r.Candidates, r.Meta, timing}, func(w io.Writer) error { return printCandidates(w, r.Candidates) })
+				Out    string     `json:"out"`
+				Meta   job.Meta   `json:"meta"`
+				Timing job.Timing `json:"timing_seconds"`
+			}{o.Out, r.Meta, timing}, func(w io.Writer) error {
+				if err := printCandidates(w, r); err != nil {
+					return err
+				}
+				return printStability(w, r.Meta.Stability)
+			})
 		},
 	}
-	f := c.Flags()
-	f.StringVar(&spaceName, "space", "", "built-in space ("+strings.Join(space.Names(), ", ")+") or YAML file")
-	f.StringVar(&o.Weights, "weights", "", "safetensors of the supernet's weights (default: drawn from --seed)")
-	f.StringVar(&o.Inputs, "inputs", "", "safetensors with the batch under input (default: noise drawn from --seed)")
-	f.StringVar(&proxyName, "proxy", "left_super_taylor6", "score of an architecture")
-	f.StringVar(&heads, "head-scores", "balance_taylor6_max_dim", "block score that ranks layers for heads")
-	f.StringVar(&mlp, "mlp-scores", "balance_taylor6_max_dim", "block score that ranks layers for MLP ratios")
-	f.StringVar(&method, "method", "preferred", "how to search: preferred, exact, evolution or random")
-	f.StringVar(&splits, "splits", "original", "which counts of choices to try: original or all")
-	f.Float64Var(&interval.Min, "min-params", math.NaN(), "lower end of the sizes, millions (default: the space's)")
-	f.Float64Var(&interval.Max, "max-params", math.NaN(), "upper end of the sizes, millions (default: the space's)")
-	f.Float64Var(&interval.Step, "interval", math.NaN(), "width of one interval, millions (default: the space's)")
-	f.IntVar(&top, "top", 1, "architectures per interval, best first")
-	f.StringVar(&o.Out, "out", "", "candidates file to write")
+	flags := c.Flags()
+	flags.StringVar(&f.space, "space", "", "built-in space ("+strings.Join(space.Names(), ", ")+") or YAML file")
+	flags.StringVar(&o.Scoring.Weights, "weights", "", "safetensors of the supernet's weights (default: drawn from --seed)")
+	flags.StringVar(&o.Scoring.Inputs, "inputs", "", "safetensors with the batch under input (default: noise drawn from --seed)")
+	flags.StringVar(&o.Scoring.Data, "data", "", "score on real images, SRC, instead of noise")
+	flags.IntVar(&o.Scoring.Batches, "batches", 1, "batches of 64 images to score on, with --data")
+	flags.IntVar(&o.Scoring.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
+	flags.StringVar(&f.proxy, "proxy", "left_super_taylor6", "score of an architecture")
+	flags.StringVar(&f.heads, "head-scores", "balance_taylor6_max_dim", "block score that ranks layers for heads")
+	flags.StringVar(&f.mlp, "mlp-scores", "balance_taylor6_max_dim", "block score that ranks layers for MLP ratios")
+	flags.StringVar(&f.method, "method", "preferred", "how to search: preferred, exact, evolution or random")
+	flags.StringVar(&f.splits, "splits", "original", "which counts of choices to try: original or all")
+	f.budgets.add(flags)
+	flags.IntVar(&f.top, "top", 1, "architectures per interval, best first")
+	flags.IntVar(&o.Seeds, "seeds", 1, "search with so many seeds, from --seed on, and say how often each choice wins")
+	flags.BoolVar(&o.Pareto, "pareto", false, "the best architecture for every cost, instead of one per interval (exact)")
+	flags.StringVar(&o.Out, "out", "", "candidates file to write")
+	flags.StringVar(&o.Reduced, "reduced", "", "space file to write that is reduced to what the candidates use")
 	require(c, "space", "out")
 	return c
 }
 
-func searchOptions(proxyName, heads, mlp, method, splits string) (o search.Options, err error) {
-	if o.Score, err = search.ParseScoreMethod(proxyName); err != nil {
+// options checks the flags and makes options of them.
+func (f searchFlags) options(c *cobra.Command, o *job.SearchOptions) (err error) {
+	if o.Space, err = loadSpace(f.space); err != nil {
+		return err
+	}
+	if o.Search, err = f.methods(); err != nil {
+		return usageError{err}
+	}
+	if err := f.budgets.options(c, o); err != nil {
+		return err
+	}
+	o.Search.Top = f.top
+	varies := o.Scoring.Weights == "" || o.Scoring.Inputs == "" && o.Scoring.Data == "" || o.Search.Method == search.Evolution || o.Search.Method == search.Random
+	switch {
+	case f.top < 1:
+		return usagef("--top is %d, it must be at least 1", f.top)
+	case o.Seeds < 1:
+		return usagef("--seeds is %d, it must be at least 1", o.Seeds)
+	case o.Seeds > 1 && o.Pareto:
+		return usagef("--seeds counts what wins each interval, which --pareto has none of")
+	case o.Seeds > 1 && !varies:
+		return usagef("--seeds: with --weights and --inputs given, no seed changes anything")
+	case o.Scoring.Data != "" && o.Scoring.Inputs != "":
+		return usagef("--data and --inputs both name images; give one")
+	case o.Scoring.Data == "" && c.Flags().Changed("batches"):
+		return usagef("--batches counts batches of real images; name them with --data")
+	case o.Scoring.Batches < 1:
+		return usagef("--batches is %d, it must be at least 1", o.Scoring.Batches)
+	}
+	o.Description = map[string]string{"proxy": f.proxy, "block_scores_for_heads": f.heads, "block_scores_for_mlp": f.mlp, "method": f.method, "splits": f.splits}
+	return nil
+}
+
+func (f searchFlags) methods() (o search.Options, err error) {
+	if o.Score, err = search.ParseScoreMethod(f.proxy); err != nil {
 		return o, fmt.Errorf("--proxy: %w", err)
 	}
-	if o.Heads, err = search.ParseBlockMethod(heads); err != nil {
+	if o.Heads, err = search.ParseBlockMethod(f.heads); err != nil {
 		return o, fmt.Errorf("--head-scores: %w", err)
 	}
-	if o.MLP, err = search.ParseBlockMethod(mlp); err != nil {
+	if o.MLP, err = search.ParseBlockMethod(f.mlp); err != nil {
 		return o, fmt.Errorf("--mlp-scores: %w", err)
 	}
-	if o.Method, err = search.ParseMethod(method); err != nil {
+	if o.Method, err = search.ParseMethod(f.method); err != nil {
 		return o, fmt.Errorf("--method: %w", err)
 	}
-	if o.AllSplits, err = search.ParseSplits(splits); err != nil {
+	if o.AllSplits, err = search.ParseSplits(f.splits); err != nil {
 		return o, fmt.Errorf("--splits: %w", err)
 	}
 	return o, nil
 }
 
-// chooseInterval takes each end from its flag, else from the space.
-func chooseInterval(c *cobra.Command, s *space.Space, given space.Interval) (space.Interval, error) {
-	i := s.Interval
-	for _, v := range []struct {
-		flag string
-		from float64
-		to   *float64
-	}{{"min-params", given.Min, &i.Min}, {"max-params", given.Max, &i.Max}, {"interval", given.Step, &i.Step}} {
-		switch {
-		case c.Flags().Changed(v.flag):
-			if *v.to = v.from; !(v.from >= 0) || math.IsInf(v.from, 0) {
-				return i, usagef("--%s is %v, it must be a number of millions, at least 0", v.flag, v.from)
-			}
-		case s.Interval == space.Interval{}:
-			return i, usagef("space %s has no intervals of its own: give --min-params, --max-params and --interval", s.Name)
-		}
+// searched tells what is noteworthy about a search.
+func (c *console) searched(r job.SearchResult, t job.Timing) {
+	for _, empty := range r.Meta.EmptyIntervals {
+		c.line(fmt.Sprintf("no architecture with %s in %s; the space spans %.4g to %.4g", r.Meta.Cost, empty, r.Meta.Spans[0], r.Meta.Spans[1]))
 	}
-	if i.Step <= 0 || i.Max <= i.Min {
-		return i, usagef("--min-params %v, --max-params %v and --interval %v leave no interval", i.Min, i.Max, i.Step)
-	}
-	return i, nil
+	c.line(fmt.Sprintf("weights and images %.2f s, gradients %.2f s, sums %.3f s, search %.3f s, %d architectures scored",
+		t.Weights, t.Gradients, t.Sums, t.Search, r.Meta.Enumerated))
 }
 
-func printCandidates(w io.Writer, candidates space.Candidates) error {
+// printCandidates prints what was found with what it costs. A front of
+// hundreds is in the file; a few of it show its form.
+func printCandidates(w io.Writer, r job.SearchResult) error {
+	const most = 20
+	model := r.Meta.Space.Model
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "below M\tparameters M\tscore\tarchitecture")
-	for _, bin := range candidates {
-		for _, c := range bin.Candidates {
-			fmt.Fprintf(t, "%s\t%.3f\t%.6g\t%s\n", bin.Key, millions(c.Params), c.Score, c.Arch)
+	fmt.Fprintf(t, "%s below\tparameters M\tMACs M\tscore\tarchitecture\n", r.Meta.Cost)
+	for _, bin := range r.Candidates {
+		every := (len(bin.Candidates) + most - 1) / most
+		for i, c := range bin.Candidates {
+			if i%every == 0 || i == len(bin.Candidates)-1 {
+				fmt.Fprintf(t, "%s\t%.3f\t%.1f\t%.6g\t%s\n", bin.Key, millions(c.Params), millions(model.MACs(c.Arch)), c.Score, c.Arch)
+			}
+		}
+		if every > 1 {
+			fmt.Fprintf(t, "\t\t\t\t(one in %d of %d)\n", every, len(bin.Candidates))
 		}
 	}
 	return t.Flush()
+}
+
+// printStability prints how often the most frequent choices won.
+func printStability(w io.Writer, all []search.BinStability) error {
+	if len(all) == 0 {
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\ninterval below\tseeds\tmost frequent winner\tembedding dim\tdepth\theads per layer\tMLP ratio per layer")
+	for _, b := range all {
+		fmt.Fprintf(t, "%s\t%d\t%d× %s\t%s\t%s\t%s\t%s\n", b.Key, b.Runs, b.Arch[0].Wins, b.Arch[0].Choice, wins(b.EmbedDim), wins(b.Depth), agreement(b.NumHeads), agreement(b.MLPRatio))
+	}
+	return t.Flush()
+}
+
+// wins lists choices with how often they won, like "216 (9) 240 (1)".
+func wins[T any](list []search.Wins[T]) string {
+	var parts []string
+	for _, w := range list {
+		parts = append(parts, fmt.Sprintf("%v (%d)", w.Choice, w.Wins))
+	}
+	return strings.Join(parts, " ")
+}
+
+// agreement is the average part of winners that made a layer's most frequent
+// choice.
+func agreement[T any](layers [][]search.Wins[T]) string {
+	sum := 0.0
+	for _, list := range layers {
+		total := 0
+		for _, w := range list {
+			total += w.Wins
+		}
+		sum += float64(list[0].Wins) / float64(total)
+	}
+	return fmt.Sprintf("%.0f %% agree", 100*sum/float64(max(len(layers), 1)))
 }
 
 // require marks flags without which a command cannot start.

@@ -2,23 +2,14 @@ package job
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
+	"math"
 	"time"
 
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
-	"prenas/internal/proxy"
 	"prenas/internal/search"
 	"prenas/internal/space"
-	"prenas/internal/supernet"
-	"prenas/internal/tensorfile"
 )
 
 // DropPathRate is what masks in an inputs file are taken to be drawn at: the
@@ -27,192 +18,128 @@ const DropPathRate = 0.1
 
 // SearchOptions of Search.
 type SearchOptions struct {
-	Engine       *engine.Engine
-	Space        *space.Space
-	Weights      string // safetensors file; empty: drawn from the seed
-	Inputs       string // safetensors file; empty: noise drawn from the seed
-	Search       search.Options
-	Seed         uint64
-	Out          string // candidates.json
-	Progress     func(done, total int)
-	Description  map[string]string // how methods were named, for the meta file
-	DropPathRate float64
+	Engine  *engine.Engine
+	Space   *space.Space
+	Scoring Scoring
+	Search  search.Options   // Cost and Limits are made from By and Within
+	By      string           // cost that the intervals cut; empty: params
+	Within  map[string]Range // what an architecture may cost, by cost
+	Seeds   int              // searches with seeds from Scoring.Seed on, to see what depends on it; 0 or 1: one
+	Pareto  bool             // the front of score and cost instead of the best of each interval
+
+	Out         string // candidates.json
+	Reduced     string // file for the space reduced to the candidates; empty: none
+	Description map[string]string
+	Log         func(string)
+	Progress    func(done, total int) // of the gradients
 }
 
-// SearchResult is what a search found, and how long its parts took.
+// SearchResult is what a search found.
 type SearchResult struct {
 	Candidates space.Candidates
-	Report     *search.Report
+	Report     *search.Report // nil with Pareto
 	Meta       Meta
-}
-
-// Meta is candidates.meta.json: what is ours beside a candidates file.
-type Meta struct {
-	Space          *space.Space      `json:"space"`
-	Seed           uint64            `json:"seed"`
-	Search         map[string]string `json:"search"`
-	Weights        string            `json:"weights"`
-	Inputs         string            `json:"inputs"`
-	Enumerated     int64             `json:"enumerated"`
-	EmptyIntervals []string          `json:"empty_intervals"`
-	Spans          [2]float64        `json:"spans_millions"` // sizes of the space's architectures
-	Versions       map[string]string `json:"versions"`
 }
 
 // Timing of a search, in seconds; it is printed, not written, so that the same
 // seed gives the same files.
-type Timing struct{ Gradients, Search float64 }
+type Timing struct {
+	Weights   float64 // drawing or reading weights and images, and their digest
+	Gradients float64 // compiling and running the gradient program
+	Sums      float64 // summing over slices
+	Search    float64 // choosing
+}
 
-// Search scores the supernet and chooses the preferred architectures.
+// Search scores the supernet and chooses the preferred architectures. The sums
+// that scores are made of stay beside the candidates file: a search of the same
+// weights and images goes on from them.
 func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) {
 	var result SearchResult
 	var timing Timing
-	if err := checkWritable(o.Out); err != nil {
-		return result, timing, err
-	}
-	s := o.Space
-	weights, err := o.weights(s)
-	if err != nil {
-		return result, timing, err
-	}
-	batch, err := o.batch(s)
-	if err != nil {
-		return result, timing, err
-	}
-	began := time.Now()
-	var grads map[string]tensorfile.Tensor
-	if o.Search.NeedsGradients(s) {
-		grads, err = proxy.Gradients(ctx, o.Engine, supernet.New(s), weights, batch, o.Progress)
-		if errors.Is(err, proxy.ErrInputs) {
-			err = fmt.Errorf("--inputs %s: %w", o.Inputs, err)
+	for _, file := range [][2]string{{"--out", o.Out}, {"--reduced", o.Reduced}} {
+		if file[1] == "" {
+			continue
 		}
-		if err != nil {
+		if err := checkWritable(file[0], file[1]); err != nil {
 			return result, timing, err
 		}
 	}
-	timing.Gradients = time.Since(began).Seconds()
-	began = time.Now()
-	w, err := plain(weights)
-	if err != nil {
-		return result, timing, err
+	if o.Log == nil {
+		o.Log = func(string) {}
 	}
-	g, err := plain(grads)
-	if err != nil {
-		return result, timing, err
+	s := o.Space
+	var runs []space.Candidates
+	for i := range max(o.Seeds, 1) {
+		scoring := o.Scoring
+		scoring.Seed += uint64(i)
+		options := o.Search
+		options.Seed = scoring.Seed
+		weights, err := scoring.weights(s) // may change what the space's model is
+		if err != nil {
+			return result, timing, err
+		}
+		if options.Cost, options.Limits, err = o.costs(ctx); err != nil {
+			return result, timing, err
+		}
+		sums, err := scoring.sums(ctx, o, options, weights, &timing)
+		if err != nil {
+			return result, timing, err
+		}
+		began := time.Now()
+		candidates, report, err := choose(s, sums, options, o.Pareto)
+		timing.Search += time.Since(began).Seconds()
+		if err != nil {
+			return result, timing, err
+		}
+		runs = append(runs, candidates)
+		if i == 0 {
+			result.Candidates, result.Report = candidates, report
+			result.Meta = o.meta(report, options)
+		}
 	}
-	result.Candidates, result.Report, err = search.Run(s, w, g, o.Search)
-	if err != nil {
-		return result, timing, err
-	}
-	timing.Search = time.Since(began).Seconds()
-
-	r := result.Report
-	result.Meta = Meta{
-		Space: s, Seed: o.Seed, Search: o.Description, Weights: o.Weights, Inputs: o.Inputs,
-		Enumerated: r.Enumerated, EmptyIntervals: r.Empty(), Spans: [2]float64{r.Least, r.Most}, Versions: engine.Versions(),
+	if len(runs) > 1 {
+		result.Meta.Stability = search.Stability(runs)
 	}
 	if err := result.Candidates.Write(fsys.OS, o.Out); err != nil {
 		return result, timing, err
 	}
+	if o.Reduced != "" {
+		if err := result.Candidates.Choices().WriteYAML(fsys.OS, o.Reduced, s.Supernet); err != nil {
+			return result, timing, err
+		}
+	}
 	return result, timing, writeJSON(metaPath(o.Out), result.Meta)
 }
 
-func (o SearchOptions) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
-	if o.Weights == "" {
-		return supernet.New(s).Init(o.Seed), nil
+// choose searches on sums. A front is one interval, best first.
+func choose(s *space.Space, sums *search.Sums, o search.Options, pareto bool) (space.Candidates, *search.Report, error) {
+	if !pareto {
+		return search.RunSums(s, sums, o)
 	}
-	file, err := tensorfile.Read(o.Weights)
+	front, err := search.Pareto(s, sums, o)
 	if err != nil {
-		return nil, fmt.Errorf("--weights: %w", err)
+		return nil, nil, err
 	}
-	if !s.ModelGiven {
-		if s.Model, err = supernet.InferModel(s, file.Tensors); err == nil {
-			err = s.Validate()
-		}
+	largest := 0.0
+	for i, j := 0, len(front)-1; i < j; i, j = i+1, j-1 {
+		front[i], front[j] = front[j], front[i]
 	}
-	if err == nil {
-		err = supernet.New(s).Check(file.Tensors)
+	for _, c := range front {
+		largest = max(largest, float64(c.Params)/1e6)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("--weights %s: %w", o.Weights, err)
-	}
-	return file.Tensors, nil
+	return space.Candidates{{Key: space.BinKey(math.Nextafter(largest, math.Inf(1))), Candidates: front}}, nil, nil
 }
 
-func (o SearchOptions) batch(s *space.Space) (proxy.Batch, error) {
-	if o.Inputs == "" {
-		return proxy.Noise(s.Model, o.Seed), nil
+func (o SearchOptions) meta(report *search.Report, options search.Options) Meta {
+	m := Meta{
+		Space: o.Space, Seed: o.Scoring.Seed, Search: o.Description, Weights: o.Scoring.Weights, Inputs: o.Scoring.images(),
+		Cost: options.Cost.Name, Versions: engine.Versions(),
 	}
-	file, err := tensorfile.Read(o.Inputs)
-	if err != nil {
-		return proxy.Batch{}, fmt.Errorf("--inputs: %w", err)
+	if report != nil {
+		m.Enumerated, m.EmptyIntervals, m.Spans = report.Enumerated, report.Empty(), [2]float64{report.Least, report.Most}
 	}
-	batch, err := proxy.BatchFromFile(file, o.DropPathRate)
-	if err != nil {
-		return proxy.Batch{}, fmt.Errorf("--inputs %s: %w", o.Inputs, err)
+	for _, l := range options.Limits {
+		m.Limits = append(m.Limits, fmt.Sprint(l))
 	}
-	return batch, nil
-}
-
-// plain turns tensors of files into those of search.
-func plain(from map[string]tensorfile.Tensor) (search.Tensors, error) {
-	if from == nil {
-		return nil, nil
-	}
-	to := make(search.Tensors, len(from))
-	for name, t := range from {
-		values, err := t.Float32s()
-		if err != nil {
-			return nil, fmt.Errorf("tensor %q: %w", name, err)
-		}
-		to[name] = search.Tensor{Shape: t.Shape, Data: values}
-	}
-	return to, nil
-}
-
-// metaPath is the sibling of a candidates file that holds what is ours.
-func metaPath(candidates string) string {
-	return strings.TrimSuffix(candidates, ".json") + ".meta.json"
-}
-
-// ReadMeta reads the sibling of a candidates file; it wraps fs.ErrNotExist
-// where there is none, as beside the original's files.
-func ReadMeta(candidates string) (Meta, error) {
-	path := metaPath(candidates)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return Meta{}, err
-	}
-	var m Meta
-	if err := json.Unmarshal(text, &m); err != nil {
-		return Meta{}, fmt.Errorf("%s: %w", path, err)
-	}
-	if m.Space == nil {
-		return Meta{}, fmt.Errorf("%s: it names no space", path)
-	}
-	return m, m.Space.Validate()
-}
-
-// checkWritable finds out before long work whether its result can be kept.
-func checkWritable(path string) error {
-	probe, err := os.CreateTemp(filepath.Dir(path), ".prenas-probe-*")
-	if err != nil {
-		var p *fs.PathError
-		if errors.As(err, &p) {
-			err = p.Err
-		}
-		return fmt.Errorf("--out %s: its folder cannot be written: %w", path, err)
-	}
-	return errors.Join(probe.Close(), os.Remove(probe.Name()))
-}
-
-func writeJSON(path string, value any) error {
-	text, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return fsys.WriteAtomic(fsys.OS, path, func(w io.Writer) error {
-		_, err := w.Write(append(text, '\n'))
-		return err
-	})
+	return m
 }

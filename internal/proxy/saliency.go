@@ -46,6 +46,9 @@ type Batch struct {
 	// DropPathRate is the rate that the masks were drawn at in the last block of
 	// the supernet; kept branches are divided by 1 minus the block's rate.
 	DropPathRate float64
+	// Batches is how many batches of the original the images make up; the
+	// gradients of their sum are divided by it. 0 is 1.
+	Batches int
 }
 
 // Noise draws the data-free batch of the original: NoiseBatch images, each
@@ -168,6 +171,16 @@ func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 		t, err := engine.Download(sums[i])
 		if err != nil {
 			return nil, fmt.Errorf("gradient of %s: %w", p.Name, err)
+		}
+		if b.Batches > 1 {
+			values, err := t.Float32s()
+			if err != nil {
+				return nil, fmt.Errorf("gradient of %s: %w", p.Name, err)
+			}
+			for i := range values {
+				values[i] /= float32(b.Batches)
+			}
+			t = tensorfile.FromFloat32(t.Shape, values)
 		}
 		if grads[p.Name] = t; !finite(t) {
 			return nil, fmt.Errorf("gradient of %s: %w: are the weights sound?", p.Name, ErrNotFinite)

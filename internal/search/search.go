@@ -230,9 +230,22 @@ func (o Options) signed() bool {
 	return o.Score.signed() || slices.ContainsFunc(o.blockMethods(), BlockMethod.signed)
 }
 
-// NeedsGradients reports whether a search with these options uses gradients,
-// which take far longer to make than the search.
-func (o Options) NeedsGradients(s *space.Space) bool { return o.withDefaults(s).needsGradients() }
+// Needs says what sums a search asks for.
+type Needs struct {
+	Weights, Gradients bool // gradients take far longer to make than the search
+	Signed             bool // sums with their sign too
+}
+
+// Needs of a search with these options.
+func (o Options) Needs(s *space.Space) Needs {
+	o = o.withDefaults(s)
+	return Needs{o.needsWeights(), o.needsGradients(), o.signed()}
+}
+
+// Serves tells whether the sums have what a search needs.
+func (u *Sums) Serves(n Needs) bool {
+	return (u.gradients || !n.Gradients) && (u.signed || !n.Signed)
+}
 
 // offer keeps an architecture if it is among the best of its bin. Of equal
 // scores the one that came first stays ahead. The pick's slices are shared

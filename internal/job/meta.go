@@ -1,0 +1,84 @@
+package job
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"prenas/internal/fsys"
+	"prenas/internal/search"
+	"prenas/internal/space"
+)
+
+// Meta is candidates.meta.json: what is ours beside a candidates file.
+type Meta struct {
+	Space          *space.Space          `json:"space"`
+	Seed           uint64                `json:"seed"`
+	Search         map[string]string     `json:"search"`
+	Weights        string                `json:"weights"`
+	Inputs         string                `json:"inputs"`
+	Enumerated     int64                 `json:"enumerated"`
+	EmptyIntervals []string              `json:"empty_intervals"`
+	Cost           string                `json:"cost"`  // what intervals cut
+	Spans          [2]float64            `json:"spans"` // what the space's architectures cost
+	Limits         []string              `json:"limits,omitempty"`
+	Stability      []search.BinStability `json:"stability,omitempty"`
+	Versions       map[string]string     `json:"versions"`
+}
+
+// metaPath is the sibling of a candidates file that holds what is ours.
+func metaPath(candidates string) string {
+	return strings.TrimSuffix(candidates, ".json") + ".meta.json"
+}
+
+// ReadMeta reads the sibling of a candidates file; it wraps fs.ErrNotExist
+// where there is none, as beside the original's files.
+func ReadMeta(candidates string) (Meta, error) {
+	path := metaPath(candidates)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Meta{}, err
+	}
+	var m Meta
+	if err := json.Unmarshal(text, &m); err != nil {
+		return Meta{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if m.Space == nil {
+		return Meta{}, fmt.Errorf("%s: it names no space", path)
+	}
+	return m, m.Space.Validate()
+}
+
+// checkWritable finds out before long work whether its result can be kept.
+func checkWritable(flag, path string) error {
+	probe, err := os.CreateTemp(filepath.Dir(path), ".prenas-probe-*")
+	if err != nil {
+		var p *fs.PathError
+		if errors.As(err, &p) {
+			err = p.Err
+		}
+		return fmt.Errorf("%s %s: its folder cannot be written: %w", flag, path, err)
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+// writeJSON writes a value as indented JSON.
+func writeJSON(path string, value any) error {
+	text, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return writeText(path, append(text, '\n'))
+}
+
+func writeText(path string, text []byte) error {
+	return fsys.WriteAtomic(fsys.OS, path, func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+}

@@ -1,0 +1,258 @@
+package job
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"prenas/internal/data"
+	"prenas/internal/proxy"
+	"prenas/internal/search"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
+	"prenas/internal/train"
+)
+
+// Scoring says what weights and images scores are computed from.
+type Scoring struct {
+	Weights      string // safetensors file; empty: drawn from the seed
+	Inputs       string // safetensors file of images
+	DropPathRate float64
+	Data         string // source of real images
+	Batches      int    // of real images
+	Workers      int    // goroutines that read real images; 0: one per core
+	Seed         uint64 // of weights, and of noise where there are no images
+}
+
+// weights of the supernet. For a space file that does not say what the model
+// is, weights from a file say it.
+func (o Scoring) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
+	if o.Weights == "" {
+		return supernet.New(s).Init(o.Seed), nil
+	}
+	file, err := tensorfile.Read(o.Weights)
+	if err != nil {
+		return nil, fmt.Errorf("--weights: %w", err)
+	}
+	if !s.ModelGiven {
+		if s.Model, err = supernet.InferModel(s, file.Tensors); err == nil {
+			err = s.Validate()
+		}
+	}
+	if err == nil {
+		err = supernet.New(s).Check(file.Tensors)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--weights %s: %w", o.Weights, err)
+	}
+	return file.Tensors, nil
+}
+
+// images names the source of images.
+func (o Scoring) images() string {
+	if o.Data != "" {
+		return fmt.Sprintf("%d batches of %s", o.Batches, o.Data)
+	}
+	return o.Inputs
+}
+
+// batch of images: from a file, from a data set, or noise.
+func (o Scoring) batch(ctx context.Context, s *space.Space) (proxy.Batch, error) {
+	switch {
+	case o.Data != "":
+		return o.realImages(ctx, s)
+	case o.Inputs == "":
+		return proxy.Noise(s.Model, o.Seed), nil
+	}
+	file, err := tensorfile.Read(o.Inputs)
+	if err != nil {
+		return proxy.Batch{}, fmt.Errorf("--inputs: %w", err)
+	}
+	batch, err := proxy.BatchFromFile(file, o.DropPathRate)
+	if err != nil {
+		return proxy.Batch{}, fmt.Errorf("--inputs %s: %w", o.Inputs, err)
+	}
+	return batch, nil
+}
+
+// realImages are the first batches of a shuffled epoch of the training images,
+// not augmented. The loss is the same as on noise: no labels.
+func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.Batch, error) {
+	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed})
+	if err != nil {
+		return proxy.Batch{}, err
+	}
+	source, err := train.NewImages(set, s.Model, train.Recipe{}, o.Seed, o.Workers)
+	if err != nil {
+		return proxy.Batch{}, fmt.Errorf("--data %s: %w", o.Data, err)
+	}
+	if have := set.Train.Len() / proxy.NoiseBatch; o.Batches > have {
+		return proxy.Batch{}, fmt.Errorf("--batches is %d, but %s has %d training images, %d batches of %d", o.Batches, o.Data, set.Train.Len(), have, proxy.NoiseBatch)
+	}
+	var values []float32
+	done := 0
+	for b, err := range source.Train(ctx, 0, 0, proxy.NoiseBatch) {
+		if err != nil {
+			return proxy.Batch{}, fmt.Errorf("--data %s: %w", o.Data, err)
+		}
+		values = append(values, b.Images...)
+		if done++; done == o.Batches {
+			break
+		}
+	}
+	m := s.Model
+	shape := []int{o.Batches * proxy.NoiseBatch, m.Channels, m.ImageSize, m.ImageSize}
+	return proxy.Batch{Images: tensorfile.FromFloat32(shape, values), Batches: o.Batches}, nil
+}
+
+// sums of the saliency that a search asks for, nil if it asks for none: those
+// beside the candidates file if they are of the same weights and images.
+func (o Scoring) sums(ctx context.Context, so SearchOptions, options search.Options, weights map[string]tensorfile.Tensor, timing *Timing) (*search.Sums, error) {
+	s := so.Space
+	needs := options.Needs(s)
+	if !needs.Weights {
+		return nil, nil
+	}
+	began := time.Now()
+	var batch proxy.Batch
+	var err error
+	if needs.Gradients {
+		if batch, err = o.batch(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	digest := scoringDigest(s, weights, batch)
+	timing.Weights += time.Since(began).Seconds()
+	store := sumsPath(so.Out)
+	if stored, err := readSums(store, s, digest); err == nil && stored.Serves(needs) {
+		so.Log(fmt.Sprintf("went on from the sums in %s", store))
+		return stored, nil
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		so.Log(fmt.Sprintf("%v; summing anew", err))
+	}
+
+	began = time.Now()
+	var grads map[string]tensorfile.Tensor
+	if needs.Gradients {
+		if grads, err = proxy.Gradients(ctx, so.Engine, supernet.New(s), weights, batch, so.Progress); err != nil {
+			if errors.Is(err, proxy.ErrInputs) {
+				err = fmt.Errorf("--inputs %s: %w", o.Inputs, err)
+			}
+			return nil, err
+		}
+	}
+	timing.Gradients += time.Since(began).Seconds()
+	began = time.Now()
+	w, err := plain(weights)
+	if err != nil {
+		return nil, err
+	}
+	g, err := plain(grads)
+	if err != nil {
+		return nil, err
+	}
+	sums, err := search.NewSums(s, w, g, needs.Signed)
+	if err != nil {
+		return nil, err
+	}
+	timing.Sums += time.Since(began).Seconds()
+	return sums, writeSums(store, digest, sums)
+}
+
+// storedSums is candidates.sums.json: the sums of each seed that was searched,
+// by the digest of what they were computed from.
+type storedSums map[string]json.RawMessage
+
+// sumsPath is the sibling of a candidates file that holds the sums.
+func sumsPath(candidates string) string {
+	return strings.TrimSuffix(candidates, ".json") + ".sums.json"
+}
+
+func readStore(path string) (storedSums, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var all storedSums
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return all, nil
+}
+
+func readSums(path string, s *space.Space, digest string) (*search.Sums, error) {
+	all, err := readStore(path)
+	if err != nil {
+		return nil, err
+	}
+	text, ok := all[digest]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	sums, err := search.ParseSums(s, text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return sums, nil
+}
+
+func writeSums(path, digest string, sums *search.Sums) error {
+	all, err := readStore(path)
+	if err != nil {
+		all = storedSums{}
+	}
+	if all[digest], err = json.Marshal(sums); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return writeText(path, text)
+}
+
+// scoringDigest names what sums are computed from: the space, every weight and
+// every pixel and mask.
+func scoringDigest(s *space.Space, weights map[string]tensorfile.Tensor, batch proxy.Batch) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%+v %+v %v %v %v %v %v %d\n", s.Supernet, s.Model, s.EmbedDim, s.Depth, s.NumHeads, s.MLPRatio, batch.DropPathRate, batch.Batches)
+	digestTensors(h, weights)
+	digestTensors(h, batch.Masks)
+	digestTensors(h, map[string]tensorfile.Tensor{"input": batch.Images})
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+func digestTensors(h hash.Hash, all map[string]tensorfile.Tensor) {
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		t := all[name]
+		fmt.Fprintf(h, "%s %s %v %d\n", name, t.DType, t.Shape, len(t.Data))
+		h.Write(t.Data)
+	}
+}
+
+// plain turns tensors of files into those of search.
+func plain(from map[string]tensorfile.Tensor) (search.Tensors, error) {
+	if from == nil {
+		return nil, nil
+	}
+	to := make(search.Tensors, len(from))
+	for name, t := range from {
+		values, err := t.Float32s()
+		if err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", name, err)
+		}
+		to[name] = search.Tensor{Shape: t.Shape, Data: values}
+	}
+	return to, nil
+}
