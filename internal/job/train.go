@@ -58,6 +58,6 @@ func Train(ctx context.Context, o TrainOptions) (train.Result, error) {
 	}
 	return train.Run(ctx, train.Options{
 		Engine: o.Engine, Space: o.Space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed,
-		Source: images, SourceName: o.Data, Out: o.Out, Resume: o.Resume, Command: o.Command, Log: o.Log, Progress: o.Progress,
+		Source: images, SourceName: o.Data, Look: images.Look(), Out: o.Out, Resume: o.Resume, Command: o.Command, Log: o.Log, Progress: o.Progress,
 	})
 }

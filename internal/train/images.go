@@ -35,6 +35,11 @@ func NewImages(set *data.Dataset, m space.Model, r Recipe, seed uint64, workers 
 	return &Images{set: set, options: o}, nil
 }
 
+// Look of the images, as the model sees them.
+func (s *Images) Look() Look {
+	return Look{Mean: s.options.Mean, Std: s.options.Std, Classes: s.set.Classes}
+}
+
 // Counts implements Source.
 func (s *Images) Counts() (train, heldOut int) { return s.set.Train.Len(), s.set.HeldOut.Len() }
 

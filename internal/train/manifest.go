@@ -39,6 +39,15 @@ type DataSummary struct {
 	Digest  string `json:"digest"`
 	Train   int    `json:"train"`
 	HeldOut int    `json:"held_out"`
+	Look
+}
+
+// Look is what a reader of the trained weights must know of the images: how pixels
+// were normalised, and what the classes are called, by label.
+type Look struct {
+	Mean    []float32 `json:"mean,omitempty"` // per channel, of pixels in [0, 1]
+	Std     []float32 `json:"std,omitempty"`
+	Classes []string  `json:"classes,omitempty"`
 }
 
 // Versions of what ran.

@@ -26,6 +26,7 @@ type Options struct {
 	Seed       uint64
 	Source     Source
 	SourceName string // for the manifest
+	Look       Look   // of the source's images, for the manifest
 	Out        string // run directory
 	Resume     bool   // go on from the newest whole checkpoint of Out
 
@@ -166,7 +167,7 @@ func (t *trainer) open() error {
 	trainImages, heldOut := t.Source.Counts()
 	now := Manifest{
 		Format: manifestFormat, Command: t.Command, Seed: t.Seed, Recipe: t.Recipe, Space: t.Space, Candidates: digest(candidates),
-		Data:     DataSummary{Source: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut},
+		Data:     DataSummary{Source: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut, Look: t.Look},
 		Versions: versions(t.Engine.Name()),
 	}
 	t.progress = Progress{
