@@ -126,7 +126,7 @@ const (
 // space, or why one of its choices does not fit the supernet. The error wraps
 // ErrSpace.
 func (s *Space) Validate() error {
-	if err := s.Model.validate(); err != nil {
+	if err := s.Model.Validate(); err != nil {
 		return err
 	}
 	super := s.Supernet
@@ -178,7 +178,8 @@ func validateChoices[T int | float64](key string, super, limit T, choices []T) e
 	return nil
 }
 
-func (m Model) validate() error {
+// Validate reports the first value that no model can have; the error wraps ErrSpace.
+func (m Model) Validate() error {
 	for _, v := range []struct {
 		key         string
 		value, most int

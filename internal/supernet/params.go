@@ -42,14 +42,38 @@ type Net struct {
 
 // New describes the supernet of a valid space.
 func New(s *space.Space) *Net {
-	n := &Net{space: s, index: map[string]int{}}
-	m, top := s.Model, s.Supernet
-	dim, width := top.EmbedDim, top.NumHeads*m.HeadDim
-	hidden := space.Hidden(dim, top.MLPRatio)
+	top := s.Supernet
+	return newNet(s, space.Arch{
+		EmbedDim: top.EmbedDim,
+		NumHeads: slices.Repeat([]int{top.NumHeads}, top.Depth),
+		MLPRatio: slices.Repeat([]float64{top.MLPRatio}, top.Depth),
+	})
+}
+
+// Alone describes the weights of one architecture alone, with nothing around its slices.
+// Its space has no choices.
+func Alone(m space.Model, a space.Arch) *Net {
+	return newNet(&space.Space{Name: a.String(), Model: m}, a)
+}
+
+// newNet has weights of the size of an architecture.
+func newNet(s *space.Space, size space.Arch) *Net {
+	n := &Net{space: s, index: map[string]int{}, params: ParamsOf(s.Model, size)}
+	for i, p := range n.params {
+		n.index[p.Name] = i
+	}
+	return n
+}
+
+// ParamsOf lists the weights of one architecture alone, in a fixed order. Each is the
+// slice, from index 0 along every axis, of the weight of the same name of any supernet
+// that holds the architecture; a supernet is the architecture of its own size.
+func ParamsOf(m space.Model, a space.Arch) []Param {
+	dim := a.EmbedDim
+	var params []Param
 	add := func(block int, name string, start initialiser, shape ...int) {
-		n.index[name] = len(n.params)
 		embedding := name == "pos_embed" || name == "cls_token"
-		n.params = append(n.params, Param{Name: name, Shape: shape, Decay: len(shape) > 1 && !embedding, Block: block, start: start})
+		params = append(params, Param{Name: name, Shape: shape, Decay: len(shape) > 1 && !embedding, Block: block, start: start})
 	}
 
 	add(-1, "cls_token", truncatedNormal, 1, 1, dim)
@@ -61,7 +85,8 @@ func New(s *space.Space) *Net {
 	kaiming := uniform(1 / math.Sqrt(float64(fanIn)))
 	add(-1, "patch_embed_super.proj.weight", kaiming, dim, m.Channels, m.PatchSize, m.PatchSize)
 	add(-1, "patch_embed_super.proj.bias", kaiming, dim)
-	for i := range top.Depth {
+	for i := range a.Depth() {
+		width, hidden := a.NumHeads[i]*m.HeadDim, space.Hidden(dim, a.MLPRatio[i])
 		block := func(name string, start initialiser, shape ...int) {
 			add(i, blockName(i, name), start, shape...)
 		}
@@ -89,7 +114,7 @@ func New(s *space.Space) *Net {
 	add(-1, "norm.bias", zeros, dim)
 	add(-1, "head.weight", truncatedNormal, m.NumClasses, dim)
 	add(-1, "head.bias", zeros, m.NumClasses)
-	return n
+	return params
 }
 
 // relativeTables are the tables of relative positions of a block: for keys and

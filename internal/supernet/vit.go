@@ -11,8 +11,8 @@ import (
 	"prenas/internal/space"
 )
 
-// layerNormEps is the original's.
-const layerNormEps = 1e-5
+// LayerNormEps is the original's.
+const LayerNormEps = 1e-5
 
 // Forward says which architecture to build and how.
 type Forward struct {
@@ -98,7 +98,7 @@ func (v *vit) addBias(x, bias *graph.Node) *graph.Node {
 
 func (v *vit) norm(x *graph.Node, name string) *graph.Node {
 	dim := v.Arch.EmbedDim
-	return engine.LayerNorm(x, v.vector(name+".weight", dim), v.vector(name+".bias", dim), layerNormEps)
+	return engine.LayerNorm(x, v.vector(name+".weight", dim), v.vector(name+".bias", dim), LayerNormEps)
 }
 
 // branch adds a residual branch (0 attention, 1 MLP) of a block to x.
