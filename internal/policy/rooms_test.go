@@ -32,7 +32,7 @@ var rooms = []struct {
 	{"train", []string{"data", "engine", "evaluate", "fsys", "rng", "space", "supernet", "tensorfile"}},
 	{"export", []string{"engine", "fsys", "space", "supernet", "tensorfile"}},
 	{"report", []string{"evaluate", "fsys", "space", "train"}},
-	{"job", []string{"data", "engine", "evaluate", "fsys", "proxy", "search", "space", "supernet", "tensorfile", "train"}},
+	{"job", []string{"data", "engine", "evaluate", "export", "fsys", "proxy", "search", "space", "supernet", "tensorfile", "train"}},
 	{"policy", nil},
 }
 

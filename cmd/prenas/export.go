@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"prenas/internal/export"
+	"prenas/internal/job"
+)
+
+func exportCommand(g *global) *cobra.Command {
+	var o job.ExportOptions
+	var format string
+	c := &cobra.Command{
+		Use: "export RUN --arch NAME|KEY|all --out FILE", Short: "Take a model out of a run, ready to be used by itself", Args: cobra.ExactArgs(1),
+		Long: "Write an architecture's slice of a run's weights as a model of its own, with its description (.json)\n" +
+			"and its model card (.md) beside it. An interval's key means the best architecture of the interval.",
+		Example: "  prenas export run --arch e128-h6x3_4-r3_4x3 --out model.safetensors\n" +
+			"  prenas export run --arch all --out models",
+		RunE: func(_ *cobra.Command, args []string) (err error) {
+			if o.Format, err = job.ParseFormat(format); err != nil {
+				return usagef("--format: %w", err)
+			}
+			o.Run, o.Log = args[0], newConsole(g).line
+			list, err := job.Export(o)
+			if errors.Is(err, job.ErrUnknownArch) {
+				return usageError{err}
+			}
+			if err != nil {
+				return err
+			}
+			return g.printResult(list, func(w io.Writer) error { return printExported(w, list) })
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Arch, "arch", "", "architecture's name, key of its interval, or "+job.AllArchs)
+	f.StringVar(&format, "format", "safetensors", strings.Join(job.FormatNames(), " or "))
+	f.StringVar(&o.Licence, "licence", "", "licence of the weights, for the model card")
+	f.StringVar(&o.Out, "out", "", "file to write, with --arch "+job.AllArchs+" the folder for the files")
+	require(c, "arch", "out")
+	return c
+}
+
+func printExported(w io.Writer, list []job.Exported) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "interval below\tparameters M\tMACs M\ttop-1 %\tfile")
+	for _, e := range list {
+		fmt.Fprintf(t, "%s\t%.3f\t%.1f\t%s\t%s\n", e.Interval, millions(e.Parameters), millions(e.MACs), top1(e.Accuracy), e.File)
+	}
+	return t.Flush()
+}
+
+func top1(a *export.Accuracy) string {
+	if a == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", 100*a.Top1)
+}

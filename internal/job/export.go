@@ -1,0 +1,163 @@
+package job
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"prenas/internal/evaluate"
+	"prenas/internal/export"
+	"prenas/internal/fsys"
+	"prenas/internal/space"
+	"prenas/internal/train"
+)
+
+// AllArchs, for ExportOptions.Arch, means every architecture of the run.
+const AllArchs = "all"
+
+// ErrUnknownArch: a run has no such architecture.
+var ErrUnknownArch = errors.New("unknown architecture")
+
+// ExportOptions of Export.
+type ExportOptions struct {
+	Run     string
+	Arch    string // name, key of an interval (its best), or AllArchs
+	Format  Format
+	Licence string
+	Out     string // file to write; with AllArchs the folder for them
+	Log     func(string)
+}
+
+// Exported is one model that Export wrote.
+type Exported struct {
+	Arch       string           `json:"arch"`
+	Interval   string           `json:"interval"`
+	File       string           `json:"file"`
+	Bytes      int64            `json:"bytes"`
+	Parameters int64            `json:"parameters"`
+	MACs       int64            `json:"macs"`
+	Accuracy   *export.Accuracy `json:"accuracy,omitempty"`
+}
+
+// Export takes architectures out of a run as models by themselves, each with its
+// description and its card beside it.
+func Export(o ExportOptions) ([]Exported, error) {
+	manifest, err := train.ReadManifest(fsys.OS, o.Run)
+	if err != nil {
+		return nil, err
+	}
+	if len(manifest.Data.Mean) == 0 {
+		return nil, fmt.Errorf("%s: its manifest does not say how images were normalised: it was written before models could be exported; train the run anew", o.Run)
+	}
+	chosen, err := chooseArchs(o)
+	if err != nil {
+		return nil, err
+	}
+	weights, step, err := train.Weights(fsys.OS, o.Run, manifest.Space, func(path string, why error) {
+		o.Log(fmt.Sprintf("skipped %s: %v", path, why))
+	})
+	if err != nil {
+		return nil, err
+	}
+	accuracy, err := measured(o.Run, step)
+	if err != nil {
+		return nil, err
+	}
+	recipe, err := manifest.Recipe.YAML()
+	if err != nil {
+		return nil, fmt.Errorf("%s: recipe: %w", o.Run, err)
+	}
+	if o.Arch == AllArchs {
+		if err := os.MkdirAll(o.Out, 0o755); err != nil {
+			return nil, fmt.Errorf("--out: %w", err)
+		}
+	}
+	m := manifest.Space.Model
+	var list []Exported
+	for _, c := range chosen {
+		path := o.Out
+		if o.Arch == AllArchs {
+			path = filepath.Join(o.Out, c.arch.String()+o.Format.ending)
+		}
+		model, err := export.Take(weights, m, c.arch, export.Info{
+			Preprocess: export.Preprocess{
+				Size: m.ImageSize, Resize: m.ImageSize, Interpolation: export.Bicubic, Mean: manifest.Data.Mean, Std: manifest.Data.Std,
+			},
+			Classes:  manifest.Data.Classes,
+			Data:     export.Data{Source: manifest.Data.Source, Digest: manifest.Data.Digest},
+			Training: export.Training{Steps: step, Seed: manifest.Seed, Recipe: manifest.Recipe.Digest()},
+			Accuracy: accuracy[c.arch.String()],
+			Licence:  o.Licence,
+		})
+		if err != nil {
+			return list, fmt.Errorf("%s: %w", o.Run, err)
+		}
+		if err := o.Format.write(model, fsys.OS, path); err != nil {
+			return list, fmt.Errorf("--out: %w", err)
+		}
+		card := export.Card{Info: model.Info, File: filepath.Base(path), Form: o.Format.text, Command: manifest.Command, YAML: string(recipe)}
+		if err := export.WriteSiblings(fsys.OS, path, card); err != nil {
+			return list, fmt.Errorf("--out: %w", err)
+		}
+		file, err := os.Stat(path)
+		if err != nil {
+			return list, fmt.Errorf("--out: %w", err)
+		}
+		list = append(list, Exported{
+			Arch: model.Info.Arch, Interval: c.key, File: path, Bytes: file.Size(),
+			Parameters: model.Info.Parameters, MACs: model.Info.MACs, Accuracy: model.Info.Accuracy,
+		})
+	}
+	return list, nil
+}
+
+// choice is an architecture of a run and the key of its interval.
+type choice struct {
+	key  string
+	arch space.Arch
+}
+
+// chooseArchs finds what o.Arch names among the architectures that the run trained.
+func chooseArchs(o ExportOptions) ([]choice, error) {
+	candidates, err := space.ReadCandidates(filepath.Join(o.Run, "candidates.json"))
+	if err != nil {
+		return nil, err
+	}
+	var all []choice
+	var known []string
+	for _, bin := range candidates {
+		for i, c := range bin.Candidates {
+			if o.Arch == c.Arch.String() || o.Arch == bin.Key && i == 0 {
+				return []choice{{bin.Key, c.Arch}}, nil
+			}
+			all = append(all, choice{bin.Key, c.Arch})
+			known = append(known, fmt.Sprintf("\n  %s  %s", bin.Key, c.Arch))
+		}
+	}
+	if o.Arch == AllArchs {
+		return all, nil
+	}
+	return nil, fmt.Errorf("--arch: %w %q; %s has, by interval,%s\nor %s of them", ErrUnknownArch, o.Arch, o.Run, strings.Join(known, ""), AllArchs)
+}
+
+// measured are the accuracies by architecture in the run's results, where they are those
+// of the weights after step updates.
+func measured(run string, step int) (map[string]*export.Accuracy, error) {
+	results, err := evaluate.ReadResults(filepath.Join(run, ResultsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	accuracy := map[string]*export.Accuracy{}
+	if results.Step == step {
+		for _, a := range results.Archs {
+			accuracy[a.Arch] = &export.Accuracy{Split: results.Split, Images: results.Images, Top1: a.Top1, Top5: a.Top5}
+		}
+	}
+	return accuracy, nil
+}
