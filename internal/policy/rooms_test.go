@@ -24,6 +24,7 @@ var rooms = []struct {
 	{"data", []string{"fsys", "rng"}},
 	{"engine", []string{"fsys", "rng", "tensorfile"}},
 	{"fixture", []string{"space", "tensorfile"}},
+	{"pytools", nil},
 	{"engine/enginetest", []string{"engine"}},
 	{"supernet", []string{"engine", "rng", "space", "tensorfile"}},
 	{"proxy", []string{"engine", "rng", "space", "supernet", "tensorfile"}},
@@ -31,12 +32,15 @@ var rooms = []struct {
 	{"evaluate", []string{"data", "engine", "fsys", "space", "supernet", "tensorfile"}},
 	{"train", []string{"data", "engine", "evaluate", "fsys", "rng", "space", "supernet", "tensorfile"}},
 	{"export", []string{"engine", "fsys", "space", "supernet", "tensorfile"}},
+	{"classify", []string{"data", "engine", "export", "fsys", "supernet"}},
+	{"onnx/schema", nil},
+	{"onnx", []string{"export", "fsys", "onnx/schema", "space"}},
 	{"report", []string{"evaluate", "fsys", "space", "train"}},
-	{"job", []string{"data", "engine", "evaluate", "export", "fsys", "proxy", "search", "space", "supernet", "tensorfile", "train"}},
+	{"job", []string{"data", "engine", "evaluate", "export", "fsys", "onnx", "proxy", "search", "space", "supernet", "tensorfile", "train"}},
 	{"policy", nil},
 }
 
-var fixtures = []string{"fixture", "engine/enginetest", "fsys/faultfs"}
+var fixtures = []string{"fixture", "pytools", "engine/enginetest", "fsys/faultfs"}
 
 // withoutEngine are the rooms that must work where no XLA can be had: they may not reach
 // it through libraries either.

@@ -1,0 +1,76 @@
+// Package pytools gives tests a Python with packages, to compare with what the field
+// uses. Nothing but tests needs Python's packages.
+package pytools
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Python returns the path of a Python interpreter that has the packages of a pip
+// requirements text, every one of them, dependencies too, with its version and the
+// SHA-256 of its wheels:
+//
+//	numpy==2.4.6 --hash=sha256:89cd...
+//
+// The environment is made once in the user's cache folder. Where Python or a package
+// cannot be had the test is skipped, saying why; a wheel of another checksum fails it.
+func Python(tb testing.TB, requirements string) string {
+	tb.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		tb.Fatalf("no cache folder: %v; set XDG_CACHE_HOME", err)
+	}
+	sum := sha256.Sum256([]byte(requirements))
+	dir := filepath.Join(cache, "prenas", "python", hex.EncodeToString(sum[:8]))
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	// Tests of several packages run at once.
+	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		tb.Fatalf("lock %s: %v", lock.Name(), err)
+	}
+	python, ready := filepath.Join(dir, "bin", "python3"), filepath.Join(dir, "ready")
+	if _, err := os.Stat(ready); err == nil {
+		return python
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		tb.Fatal(err)
+	}
+	if text, err := exec.Command("python3", "-m", "venv", dir).CombinedOutput(); err != nil {
+		tb.Skipf("python3 with venv cannot be had: %v: %s", err, lastLine(text))
+	}
+	list := filepath.Join(dir, "requirements.txt")
+	if err := os.WriteFile(list, []byte(requirements), 0o644); err != nil {
+		tb.Fatal(err)
+	}
+	text, err := exec.Command(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+		"--no-deps", "--only-binary=:all:", "--require-hashes", "-r", list).CombinedOutput()
+	switch {
+	case err != nil && strings.Contains(string(text), "DO NOT MATCH THE HASHES"):
+		tb.Fatalf("a Python package is not the pinned one:\n%s", text)
+	case err != nil:
+		tb.Skipf("pip cannot get the Python packages of this test: %v: %s", err, lastLine(text))
+	}
+	if err := os.WriteFile(ready, nil, 0o644); err != nil {
+		tb.Fatal(err)
+	}
+	return python
+}
+
+func lastLine(text []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return lines[len(lines)-1]
+}
