@@ -12,6 +12,12 @@ import (
 // MetadataKey is where a model's file, safetensors or ONNX, holds its Info as JSON.
 const MetadataKey = "prenas.model"
 
+// Names of the input and the output of an ONNX model.
+const (
+	InputName  = "images"
+	OutputName = "logits"
+)
+
 // Write writes the model as safetensors.
 func (m *Model) Write(f fsys.FS, path string) error {
 	text, err := json.Marshal(m.Info)

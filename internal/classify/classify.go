@@ -1,0 +1,166 @@
+package classify
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"prenas/internal/data"
+	"prenas/internal/engine"
+	"prenas/internal/export"
+	"prenas/internal/fsys"
+)
+
+// Options of Open.
+type Options struct {
+	// Engine that runs safetensors models; nil: Open opens one with Backend, and
+	// Close closes it.
+	Engine *engine.Engine
+	// Backend as engine.Options has it.
+	Backend string
+	// Batch is the most images that run at once; 0 means 32.
+	Batch int
+	// Library is the path of onnxruntime's library; empty: see RuntimeEnv.
+	Library string
+	// Log gets a line about what is being opened; nil for none.
+	Log func(string)
+}
+
+const defaultBatch = 32
+
+// Class is a class with the probability that the model gives it.
+type Class struct {
+	Index       int     `json:"index"` // of the logit, from 0
+	Name        string  `json:"name"`
+	Probability float64 `json:"probability"` // softmax over all classes
+}
+
+// runner computes logits.
+type runner interface {
+	// run takes n images [n, C, H, W] and returns logits [n, classes]; n is at most
+	// the options' Batch.
+	run(images []float32, n int) ([]float32, error)
+	close() error
+}
+
+// Model is an open model.
+type Model struct {
+	info  export.Info
+	batch int
+	mu    sync.Mutex
+	run   runner
+}
+
+// Open opens a model file, by the ending of its name: .safetensors or .onnx.
+func Open(ctx context.Context, path string, o Options) (*Model, error) {
+	if o.Batch < 1 {
+		o.Batch = defaultBatch
+	}
+	if o.Log == nil {
+		o.Log = func(string) {}
+	}
+	m := &Model{batch: o.Batch}
+	var err error
+	switch filepath.Ext(path) {
+	case ".safetensors":
+		var model *export.Model
+		if model, err = export.Read(fsys.OS, path); err != nil {
+			return nil, err
+		}
+		m.info = model.Info
+		m.run, err = openEngine(ctx, model, o)
+	case ".onnx":
+		m.run, m.info, err = openONNX(ctx, path, o)
+	default:
+		err = fmt.Errorf("%w: its name ends neither in .safetensors nor in .onnx", ErrKind)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+// Close frees the model. It must not be used after.
+func (m *Model) Close() error { return m.run.close() }
+
+// Info is the model's description.
+func (m *Model) Info() export.Info { return m.info }
+
+// Batch is the most images that run at once.
+func (m *Model) Batch() int { return m.batch }
+
+// Prepare makes the model's input [C, H, W] of an image.
+func (m *Model) Prepare(img data.Image) ([]float32, error) {
+	p := m.info.Preprocess
+	return data.Prepare(img, data.LoaderOptions{
+		Channels: m.info.Architecture.Channels, Size: p.Size, EvalResize: p.Resize, Mean: p.Mean, Std: p.Std,
+	})
+}
+
+// Logits of prepared images, a row of classes for each.
+func (m *Model) Logits(inputs [][]float32) ([][]float32, error) {
+	a := m.info.Architecture
+	size := a.Channels * a.ImageSize * a.ImageSize
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var rows [][]float32
+	for some := range slices.Chunk(inputs, m.batch) {
+		images := make([]float32, 0, len(some)*size)
+		for i, input := range some {
+			if len(input) != size {
+				return nil, fmt.Errorf("%w: input %d has %d numbers, the model takes %d", ErrRun, len(rows)+i, len(input), size)
+			}
+			images = append(images, input...)
+		}
+		logits, err := m.run.run(images, len(some))
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRun, err)
+		}
+		if len(logits) != len(some)*a.NumClasses {
+			return nil, fmt.Errorf("%w: %d logits of %d images with %d classes", ErrRun, len(logits), len(some), a.NumClasses)
+		}
+		rows = slices.AppendSeq(rows, slices.Chunk(logits, a.NumClasses))
+	}
+	return rows, nil
+}
+
+// Classify returns, for each prepared image, the top classes, best first; classes of
+// equal probability by index. top is at least 1.
+func (m *Model) Classify(inputs [][]float32, top int) ([][]Class, error) {
+	rows, err := m.Logits(inputs)
+	if err != nil {
+		return nil, err
+	}
+	all := make([][]Class, len(rows))
+	for i, logits := range rows {
+		all[i] = m.rank(logits, top)
+	}
+	return all, nil
+}
+
+func (m *Model) rank(logits []float32, top int) []Class {
+	highest := float64(slices.Max(logits))
+	sum := 0.0
+	classes := make([]Class, len(logits))
+	for i, v := range logits {
+		p := math.Exp(float64(v) - highest)
+		classes[i] = Class{Index: i, Name: m.info.ClassName(i), Probability: p}
+		sum += p
+	}
+	for i := range classes {
+		classes[i].Probability /= sum
+	}
+	slices.SortStableFunc(classes, func(a, b Class) int {
+		switch {
+		case a.Probability > b.Probability:
+			return -1
+		case a.Probability < b.Probability:
+			return 1
+		}
+		return 0
+	})
+	return classes[:min(top, len(classes))]
+}

@@ -1,0 +1,114 @@
+package classify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/engine"
+	"prenas/internal/export"
+	"prenas/internal/supernet"
+)
+
+// native runs a model on the engine. It has a program for one image, which waits for
+// nothing, and one for full batches; what is between is filled up.
+type native struct {
+	engine   *engine.Engine
+	own      bool // close the engine, too
+	net      *supernet.Net
+	info     export.Info
+	batch    int
+	weights  []*tensors.Tensor
+	programs map[int]*engine.Program // by batch
+}
+
+func openEngine(ctx context.Context, m *export.Model, o Options) (*native, error) {
+	n := &native{engine: o.Engine, net: m.Net(), info: m.Info, batch: o.Batch, programs: map[int]*engine.Program{}}
+	weights, err := m.Weights()
+	if err != nil {
+		return nil, err
+	}
+	if n.engine == nil {
+		if n.engine, err = engine.Open(ctx, engine.Options{Backend: o.Backend, Log: o.Log}); err != nil {
+			return nil, err
+		}
+		n.own = true
+	}
+	for _, p := range n.net.Params() {
+		t, err := engine.Upload(weights[p.Name])
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("tensor %q: %w", export.TimmName(p.Name), err), n.close())
+		}
+		n.weights = append(n.weights, t)
+	}
+	return n, nil
+}
+
+func (n *native) run(images []float32, count int) ([]float32, error) {
+	batch := n.batch
+	if count == 1 {
+		batch = 1
+	}
+	program, err := n.program(batch)
+	if err != nil {
+		return nil, err
+	}
+	m := n.net.Space().Model
+	padded := make([]float32, batch*m.Channels*m.ImageSize*m.ImageSize)
+	copy(padded, images)
+	input := tensors.FromFlatDataAndDimensions(padded, batch, m.Channels, m.ImageSize, m.ImageSize)
+	out, err := program.Run(append(append([]*tensors.Tensor{}, n.weights...), input))
+	if err != nil {
+		return nil, errors.Join(err, input.FinalizeAll())
+	}
+	logits, err := engine.Download(out[0])
+	if err = errors.Join(err, input.FinalizeAll(), out[0].FinalizeAll()); err != nil {
+		return nil, err
+	}
+	values, err := logits.Float32s()
+	if err != nil {
+		return nil, err
+	}
+	return values[:count*m.NumClasses], nil
+}
+
+// program for a batch, compiled when it is first needed.
+func (n *native) program(batch int) (*engine.Program, error) {
+	if p := n.programs[batch]; p != nil {
+		return p, nil
+	}
+	m := n.net.Space().Model
+	var inputs []shapes.Shape
+	for _, p := range n.net.Params() {
+		inputs = append(inputs, shapes.Make(dtypes.Float32, p.Shape...))
+	}
+	inputs = append(inputs, shapes.Make(dtypes.Float32, batch, m.Channels, m.ImageSize, m.ImageSize))
+	p, err := n.engine.Compile("classify "+n.info.Arch, inputs, func(in []*graph.Node) []*graph.Node {
+		last := len(in) - 1
+		return []*graph.Node{n.net.Logits(in[:last], in[last], supernet.Forward{Arch: n.info.SpaceArch()})}
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.programs[batch] = p
+	return p, nil
+}
+
+func (n *native) close() error {
+	var failed error
+	for _, p := range n.programs {
+		p.Close()
+	}
+	for _, w := range n.weights {
+		failed = errors.Join(failed, w.FinalizeAll())
+	}
+	if n.own {
+		n.engine.Close()
+	}
+	return failed
+}
