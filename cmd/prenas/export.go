@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -15,16 +14,17 @@ import (
 
 func exportCommand(g *global) *cobra.Command {
 	var o job.ExportOptions
-	var format string
+	var format, quantize string
 	c := &cobra.Command{
 		Use: "export RUN --arch NAME|KEY|all --out FILE", Short: "Take a model out of a run, ready to be used by itself", Args: cobra.ExactArgs(1),
 		Long: "Write an architecture's slice of a run's weights as a model of its own, with its description (.json)\n" +
 			"and its model card (.md) beside it. An interval's key means the best architecture of the interval.",
 		Example: "  prenas export run --arch e128-h6x3_4-r3_4x3 --out model.safetensors\n" +
+			"  prenas export run --arch 0.58 --format onnx --out model.onnx\n" +
 			"  prenas export run --arch all --out models",
 		RunE: func(_ *cobra.Command, args []string) (err error) {
-			if o.Format, err = job.ParseFormat(format); err != nil {
-				return usagef("--format: %w", err)
+			if o.Format, err = job.ParseFormat(format, quantize); err != nil {
+				return usageError{err}
 			}
 			o.Run, o.Log = args[0], newConsole(g).line
 			list, err := job.Export(o)
@@ -39,7 +39,8 @@ func exportCommand(g *global) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&o.Arch, "arch", "", "architecture's name, key of its interval, or "+job.AllArchs)
-	f.StringVar(&format, "format", "safetensors", strings.Join(job.FormatNames(), " or "))
+	f.StringVar(&format, "format", "safetensors", "safetensors or onnx")
+	f.StringVar(&quantize, "quantize", "", "int8: with --format onnx, weights of matrix products in 8 bits")
 	f.StringVar(&o.Licence, "licence", "", "licence of the weights, for the model card")
 	f.StringVar(&o.Out, "out", "", "file to write, with --arch "+job.AllArchs+" the folder for the files")
 	require(c, "arch", "out")

@@ -95,7 +95,7 @@ func Export(o ExportOptions) ([]Exported, error) {
 		if err != nil {
 			return list, fmt.Errorf("%s: %w", o.Run, err)
 		}
-		if err := o.Format.write(model, fsys.OS, path); err != nil {
+		if err := o.Format.write(fsys.OS, path, model); err != nil {
 			return list, fmt.Errorf("--out: %w", err)
 		}
 		card := export.Card{Info: model.Info, File: filepath.Base(path), Form: o.Format.text, Command: manifest.Command, YAML: string(recipe)}

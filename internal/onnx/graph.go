@@ -1,0 +1,102 @@
+package onnx
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"google.golang.org/protobuf/proto"
+
+	"prenas/internal/onnx/schema"
+)
+
+// graph is an ONNX graph that grows node by node. Values go by their names.
+type graph struct {
+	schema.Graph
+	scope string // of the names of the next nodes, as "blocks.0.attn."
+	count int    // of nodes, for names that differ
+}
+
+// op adds a node with one output and returns its name.
+func (g *graph) op(kind string, inputs []string, attributes ...*schema.Attribute) string {
+	return g.ops(kind, inputs, 1, attributes...)[0]
+}
+
+// ops adds a node and returns the names of its outputs.
+func (g *graph) ops(kind string, inputs []string, outputs int, attributes ...*schema.Attribute) []string {
+	name := fmt.Sprintf("%s%s_%d", g.scope, kind, g.count)
+	g.count++
+	names := []string{name}
+	if outputs > 1 {
+		names = nil
+		for i := range outputs {
+			names = append(names, fmt.Sprintf("%s.%d", name, i))
+		}
+	}
+	g.Node = append(g.Node, &schema.Node{Name: name, OpType: kind, Input: inputs, Output: names, Attribute: attributes})
+	return names
+}
+
+func integer(name string, v int) *schema.Attribute {
+	return &schema.Attribute{Name: name, Type: schema.Attribute_INT, I: proto.Int64(int64(v))}
+}
+
+func float(name string, v float64) *schema.Attribute {
+	return &schema.Attribute{Name: name, Type: schema.Attribute_FLOAT, F: proto.Float32(float32(v))}
+}
+
+func integers(name string, v ...int) *schema.Attribute {
+	return &schema.Attribute{Name: name, Type: schema.Attribute_INTS, Ints: int64s(v)}
+}
+
+func int64s(v []int) []int64 {
+	out := make([]int64, len(v))
+	for i := range v {
+		out[i] = int64(v[i])
+	}
+	return out
+}
+
+// constant adds a float32 constant and returns its name.
+func (g *graph) constant(name string, values []float32, shape ...int) string {
+	data := make([]byte, 0, 4*len(values))
+	for _, v := range values {
+		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+	}
+	return g.tensor(name, schema.Tensor_FLOAT, data, shape)
+}
+
+// int8s adds an int8 constant.
+func (g *graph) int8s(name string, values []int8, shape ...int) string {
+	data := make([]byte, len(values))
+	for i, v := range values {
+		data[i] = byte(v)
+	}
+	return g.tensor(name, schema.Tensor_INT8, data, shape)
+}
+
+// sizes adds an int64 constant of rank 1, which shapes and axes are.
+func (g *graph) sizes(name string, values ...int) string {
+	var data []byte
+	for _, v := range values {
+		data = binary.LittleEndian.AppendUint64(data, uint64(int64(v)))
+	}
+	return g.tensor(name, schema.Tensor_INT64, data, []int{len(values)})
+}
+
+func (g *graph) tensor(name string, kind schema.Tensor_Type, data []byte, shape []int) string {
+	name = g.scope + name
+	g.Initializer = append(g.Initializer, &schema.Tensor{Name: name, DataType: kind, Dims: int64s(shape), RawData: data})
+	return name
+}
+
+// value describes an input or output of the graph; its first axis is the batch.
+func value(name, text string, shape ...int) *schema.Value {
+	dims := []*schema.Dim{{Size: &schema.Dim_DimParam{DimParam: "batch"}}}
+	for _, d := range shape {
+		dims = append(dims, &schema.Dim{Size: &schema.Dim_DimValue{DimValue: int64(d)}})
+	}
+	return &schema.Value{Name: name, DocString: text, Type: &schema.ValueType{
+		TensorType: &schema.TensorType{ElemType: schema.Tensor_FLOAT, Shape: &schema.Shape{Dim: dims}},
+	}}
+}

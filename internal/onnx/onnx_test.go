@@ -1,0 +1,210 @@
+package onnx_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"prenas/internal/classify"
+	"prenas/internal/engine/enginetest"
+	"prenas/internal/export"
+	"prenas/internal/fixture"
+	"prenas/internal/fsys"
+	"prenas/internal/onnx"
+	"prenas/internal/pytools"
+	"prenas/internal/rng"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
+)
+
+// models are small ones with every option of a ViT on, off, and mixed.
+func models() []space.Model {
+	plain := space.Model{ImageSize: 32, PatchSize: 8, Channels: 3, NumClasses: 7, HeadDim: 16}
+	full := plain
+	full.RelativePosition, full.MaxRelativePosition, full.GlobalPool, full.AbsPos, full.QKVBias = true, 3, true, true, true
+	clamped := plain
+	clamped.Channels, clamped.RelativePosition, clamped.MaxRelativePosition, clamped.QKVBias = 1, true, 1, true
+	return []space.Model{plain, full, clamped}
+}
+
+func randomModel(t *testing.T, m space.Model) *export.Model {
+	t.Helper()
+	a := space.Arch{EmbedDim: 40, NumHeads: []int{3, 1, 2}, MLPRatio: []float64{1.5, 3, 2.2}}
+	weights := map[string]tensorfile.Tensor{}
+	for _, p := range supernet.ParamsOf(m, a) {
+		r := rng.New(1, p.Name)
+		values := make([]float32, size(p.Shape))
+		for i := range values {
+			values[i] = float32(0.2 * r.NormFloat64())
+		}
+		weights[p.Name] = tensorfile.FromFloat32(p.Shape, values)
+	}
+	mean, std := []float32{0.5, 0.5, 0.5}, []float32{0.25, 0.25, 0.25}
+	model, err := export.Take(weights, m, a, export.Info{Preprocess: export.Preprocess{
+		Size: m.ImageSize, Resize: m.ImageSize, Interpolation: export.Bicubic, Mean: mean[:m.Channels], Std: std[:m.Channels],
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return model
+}
+
+func size(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+const images = 64
+
+// logits of noise from our own engine, and the noise.
+func logits(t *testing.T, model *export.Model, path string) (inputs [][]float32, rows [][]float32) {
+	t.Helper()
+	if err := model.Write(fsys.OS, path); err != nil {
+		t.Fatal(err)
+	}
+	own, err := classify.Open(context.Background(), path, classify.Options{Engine: enginetest.Test(t), Batch: images})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	m := model.Info.SpaceModel()
+	for i := range images {
+		r := rng.New(2, "image", uint64(i))
+		input := make([]float32, m.Channels*m.ImageSize*m.ImageSize)
+		for k := range input {
+			input[k] = float32(r.NormFloat64())
+		}
+		inputs = append(inputs, input)
+	}
+	if rows, err = own.Logits(inputs); err != nil {
+		t.Fatal(err)
+	}
+	return inputs, rows
+}
+
+// onnxruntime gives the logits of our own engine to 1e-4 of the largest, for any batch,
+// and with weights in 8 bits nearly always the same class. onnx's checker passes all.
+func TestOnnxruntimeAgrees(t *testing.T) {
+	python := pytools.Python(t, pytools.OnnxRuntime)
+	dir := t.TempDir()
+	args := []string{filepath.Join("testdata", "check.py")}
+	type run struct {
+		name, logits string
+		int8         bool
+		want         [][]float32
+	}
+	var runs []run
+	for i, m := range models() {
+		model := randomModel(t, m)
+		inputs, want := logits(t, model, filepath.Join(dir, fmt.Sprintf("%d.safetensors", i)))
+		given := filepath.Join(dir, fmt.Sprintf("%d.images", i))
+		writeFloats(t, given, slices.Concat(inputs...))
+		for _, int8 := range []bool{false, true} {
+			name := fmt.Sprintf("model %d, int8 %v", i, int8)
+			file := filepath.Join(dir, fmt.Sprintf("%d-%v.onnx", i, int8))
+			if err := onnx.Write(fsys.OS, file, model, onnx.Options{Int8: int8}); err != nil {
+				t.Fatal(err)
+			}
+			args = append(args, file, given, file+".logits")
+			runs = append(runs, run{name, file + ".logits", int8, want})
+		}
+	}
+	if text, err := exec.Command(python, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	for _, r := range runs {
+		got, want := readFloats(t, r.logits), slices.Concat(r.want...)
+		difference := fixture.Difference(got, want)
+		t.Logf("%s: logits differ by %.2g of the largest", r.name, difference)
+		if !r.int8 && difference > 1e-4 {
+			t.Errorf("%s: logits differ by %.2g of the largest", r.name, difference)
+		}
+		same, classes := 0, len(r.want[0])
+		for i, row := range r.want {
+			if argmax(got[i*classes:][:classes]) == argmax(row) {
+				same++
+			}
+		}
+		if r.int8 && (same < images*95/100 || difference > 0.05) {
+			t.Errorf("%s: %d of %d classes are the same, logits differ by %.2g", r.name, same, images, difference)
+		}
+	}
+}
+
+// The int8 file has a byte, not four, for each weight of a product.
+func TestInt8IsSmall(t *testing.T) {
+	model := randomModel(t, models()[0])
+	dir := t.TempDir()
+	sizes := map[bool]int64{}
+	products := int64(0)
+	for _, int8 := range []bool{false, true} {
+		path := filepath.Join(dir, "model.onnx")
+		if err := onnx.Write(fsys.OS, path, model, onnx.Options{Int8: int8}); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sizes[int8] = info.Size()
+	}
+	for _, x := range model.Tensors {
+		if len(x.Shape) == 2 {
+			products += int64(size(x.Shape))
+		}
+	}
+	if saved := sizes[false] - sizes[true]; saved < products*5/2 {
+		t.Errorf("int8 saves %d bytes of %d weights", saved, products)
+	}
+}
+
+func TestSameModelSameBytes(t *testing.T) {
+	dir := t.TempDir()
+	var files [][]byte
+	for range 2 {
+		path := filepath.Join(dir, "model.onnx")
+		if err := onnx.Write(fsys.OS, path, randomModel(t, models()[1]), onnx.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, text)
+	}
+	if !bytes.Equal(files[0], files[1]) {
+		t.Error("the same model was written in two ways")
+	}
+}
+
+func argmax(row []float32) int { return slices.Index(row, slices.Max(row)) }
+
+func writeFloats(t *testing.T, path string, values []float32) {
+	t.Helper()
+	if err := os.WriteFile(path, tensorfile.FromFloat32([]int{len(values)}, values).Data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readFloats(t *testing.T, path string) []float32 {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := make([]float32, len(text)/4)
+	if _, err := binary.Decode(text, binary.LittleEndian, values); err != nil {
+		t.Fatal(err)
+	}
+	return values
+}

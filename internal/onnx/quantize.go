@@ -1,0 +1,23 @@
+package onnx
+
+import "math"
+
+// quantize rounds a matrix [in, out] to 8 bits, symmetrically, with one scale for each
+// output: w ≈ q·scale, scale = max|w| / 127 over the output's weights. NaN and infinite
+// weights have no such form; callers refuse them before.
+func quantize(w []float32, out int) (q []int8, scales []float32) {
+	scales = make([]float32, out)
+	for i, x := range w {
+		scales[i%out] = max(scales[i%out], float32(math.Abs(float64(x))))
+	}
+	for o := range scales {
+		if scales[o] /= 127; scales[o] == 0 {
+			scales[o] = 1 // all weights are 0, or so near that 8 bits cannot tell
+		}
+	}
+	q = make([]int8, len(w))
+	for i, x := range w {
+		q[i] = int8(math.RoundToEven(float64(x) / float64(scales[i%out])))
+	}
+	return q, scales
+}

@@ -1,0 +1,86 @@
+package onnx
+
+import "slices"
+
+// relative are the constants of relative positions, shared by all blocks; the comment of
+// the type of this name in package supernet has the formulas. With S the grid's side,
+// each query token has 2S+1 different embeddings: one for every row of keys, one for
+// every column, and one for the class token.
+type relative struct {
+	tokens, rows, extra int    // rows of both tables together; extra is 2S+1
+	place               string // [tokens, extra]: which row, column and class a key is in
+	placeT              string // the same, [extra, tokens]
+	pick                string // [tokens, rows, extra]: 1 where a table's row is part of an embedding
+	pickT               string // the same, [tokens, extra, rows]
+}
+
+func (v *vit) newRelative() relative {
+	m := v.model
+	side, limit := m.ImageSize/m.PatchSize, m.MaxRelativePosition
+	r := relative{tokens: m.Tokens(), rows: 2 * (2*limit + 2), extra: 2*side + 1}
+	index := func(d int) int { return max(-limit, min(limit, d)) + limit + 1 }
+	horizontal := r.rows / 2 // where the second table's rows begin
+	class := 2 * side        // the last of the extra features
+
+	place, pick := make([]float32, r.tokens*r.extra), make([]float32, r.tokens*r.rows*r.extra)
+	for token := range r.tokens {
+		row, column := (token-1)/side, (token-1)%side
+		at := func(tableRow, feature int) *float32 { return &pick[(token*r.rows+tableRow)*r.extra+feature] }
+		*at(0, class), *at(horizontal, class) = 1, 1
+		if token == 0 {
+			// Everything is at index 0 from the class token: rows of keys bring
+			// the first table's, columns of keys the second's.
+			place[class] = 1
+			for other := range side {
+				*at(0, other), *at(horizontal, side+other) = 1, 1
+			}
+			continue
+		}
+		place[token*r.extra+row], place[token*r.extra+side+column] = 1, 1
+		for other := range side {
+			*at(index(other-row), other), *at(horizontal+index(other-column), side+other) = 1, 1
+		}
+	}
+	r.place = v.constant("relative.place", place, r.tokens, r.extra)
+	r.placeT = v.op("Transpose", []string{r.place}, integers("perm", 1, 0))
+	r.pick = v.constant("relative.pick", pick, r.tokens, r.rows, r.extra)
+	r.pickT = v.op("Transpose", []string{r.pick}, integers("perm", 0, 2, 1))
+	return r
+}
+
+// tables are both tables of keys or values, one after the other: [rows, head_dim].
+func (v *vit) tables(which string) []float32 {
+	name := "attn.rel_pos_embed_" + which + ".embeddings_table_"
+	return slices.Concat(v.weight(name+"v"), v.weight(name+"h"))
+}
+
+// relativeScores are the terms of scores [batch, heads, tokens, tokens] by position.
+func (v *vit) relativeScores(query string, heads int) string {
+	d := v.model.HeadDim
+	tables := v.tables("k")
+	t := make([]float32, len(tables)) // [head_dim, rows]
+	for row := range v.rel.rows {
+		for i := range d {
+			t[i*v.rel.rows+row] = tables[row*d+i]
+		}
+	}
+	each := v.op("MatMul", []string{query, v.constant("attn.relative.keys", t, d, v.rel.rows)})
+	return v.op("MatMul", []string{v.perToken(each, "keys", v.rel.pick, heads, v.rel.rows, v.rel.extra), v.rel.placeT})
+}
+
+// relativeValues are the terms of the sums of values [batch, heads, tokens, head_dim].
+func (v *vit) relativeValues(attention string, heads int) string {
+	sums := v.op("MatMul", []string{attention, v.rel.place})
+	each := v.perToken(sums, "values", v.rel.pickT, heads, v.rel.extra, v.rel.rows)
+	return v.op("MatMul", []string{each, v.constant("attn.relative.values", v.tables("v"), v.rel.rows, v.model.HeadDim)})
+}
+
+// perToken multiplies x [batch, heads, tokens, from] with a matrix of each token's own
+// [tokens, from, to].
+func (v *vit) perToken(x, name, matrices string, heads, from, to int) string {
+	x = v.op("Transpose", []string{x}, integers("perm", 2, 0, 1, 3))
+	x = v.op("Reshape", []string{x, v.sizes("attn.relative."+name+".flat", v.rel.tokens, -1, from)})
+	x = v.op("MatMul", []string{x, matrices})
+	x = v.op("Reshape", []string{x, v.sizes("attn.relative."+name+".full", v.rel.tokens, -1, heads, to)})
+	return v.op("Transpose", []string{x}, integers("perm", 1, 2, 0, 3))
+}
