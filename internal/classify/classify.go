@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"prenas/internal/data"
 	"prenas/internal/engine"
@@ -40,6 +41,8 @@ type Class struct {
 
 // runner computes logits.
 type runner interface {
+	// ready makes ready for n images, if that needs doing.
+	ready(n int) error
 	// run takes n images [n, C, H, W] and returns logits [n, classes]; n is at most
 	// the options' Batch.
 	run(images []float32, n int) ([]float32, error)
@@ -52,6 +55,8 @@ type Model struct {
 	batch int
 	mu    sync.Mutex
 	run   runner
+	spent time.Duration // in run
+	begin time.Duration // in getting ready, which a batch size does once
 }
 
 // Open opens a model file, by the ending of its name: .safetensors or .onnx.
@@ -92,6 +97,13 @@ func (m *Model) Info() export.Info { return m.info }
 // Batch is the most images that run at once.
 func (m *Model) Batch() int { return m.batch }
 
+// Spent is how long the model has computed, and how long it has compiled before.
+func (m *Model) Spent() (computing, compiling time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.spent, m.begin
+}
+
 // Prepare makes the model's input [C, H, W] of an image.
 func (m *Model) Prepare(img data.Image) ([]float32, error) {
 	p := m.info.Preprocess
@@ -115,7 +127,14 @@ func (m *Model) Logits(inputs [][]float32) ([][]float32, error) {
 			}
 			images = append(images, input...)
 		}
+		began := time.Now()
+		if err := m.run.ready(len(some)); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRun, err)
+		}
+		m.begin += time.Since(began)
+		began = time.Now()
 		logits, err := m.run.run(images, len(some))
+		m.spent += time.Since(began)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrRun, err)
 		}
@@ -127,21 +146,9 @@ func (m *Model) Logits(inputs [][]float32) ([][]float32, error) {
 	return rows, nil
 }
 
-// Classify returns, for each prepared image, the top classes, best first; classes of
-// equal probability by index. top is at least 1.
-func (m *Model) Classify(inputs [][]float32, top int) ([][]Class, error) {
-	rows, err := m.Logits(inputs)
-	if err != nil {
-		return nil, err
-	}
-	all := make([][]Class, len(rows))
-	for i, logits := range rows {
-		all[i] = m.rank(logits, top)
-	}
-	return all, nil
-}
-
-func (m *Model) rank(logits []float32, top int) []Class {
+// Rank turns the logits of one image into its top classes, best first; classes of equal
+// probability by index. top is at least 1.
+func (m *Model) Rank(logits []float32, top int) []Class {
 	highest := float64(slices.Max(logits))
 	sum := 0.0
 	classes := make([]Class, len(logits))

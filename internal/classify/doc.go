@@ -1,7 +1,7 @@
 // Package classify gives pictures to an exported model and has names and probabilities
 // back.
 //
-//	Open(file) ─► Model ─ Prepare(image) ─► input ─ Classify(inputs) ─► classes, best first
+//	Open(file) ─► Model ─ Prepare(image) ─► input ─ Logits ─► Rank ─► classes, best first
 //
 // A safetensors model runs on the engine, XLA or pure Go; an ONNX model on the
 // onnxruntime library of the machine, where there is one. Preprocessing and names are

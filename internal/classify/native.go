@@ -50,19 +50,11 @@ func openEngine(ctx context.Context, m *export.Model, o Options) (*native, error
 }
 
 func (n *native) run(images []float32, count int) ([]float32, error) {
-	batch := n.batch
-	if count == 1 {
-		batch = 1
-	}
-	program, err := n.program(batch)
-	if err != nil {
-		return nil, err
-	}
-	m := n.net.Space().Model
+	batch, m := n.batchFor(count), n.net.Space().Model
 	padded := make([]float32, batch*m.Channels*m.ImageSize*m.ImageSize)
 	copy(padded, images)
 	input := tensors.FromFlatDataAndDimensions(padded, batch, m.Channels, m.ImageSize, m.ImageSize)
-	out, err := program.Run(append(append([]*tensors.Tensor{}, n.weights...), input))
+	out, err := n.programs[batch].Run(append(append([]*tensors.Tensor{}, n.weights...), input))
 	if err != nil {
 		return nil, errors.Join(err, input.FinalizeAll())
 	}
@@ -77,10 +69,19 @@ func (n *native) run(images []float32, count int) ([]float32, error) {
 	return values[:count*m.NumClasses], nil
 }
 
-// program for a batch, compiled when it is first needed.
-func (n *native) program(batch int) (*engine.Program, error) {
-	if p := n.programs[batch]; p != nil {
-		return p, nil
+// batchFor is the batch of the program that runs count images.
+func (n *native) batchFor(count int) int {
+	if count == 1 {
+		return 1
+	}
+	return n.batch
+}
+
+// ready compiles the program for count images when it is first needed.
+func (n *native) ready(count int) error {
+	batch := n.batchFor(count)
+	if n.programs[batch] != nil {
+		return nil
 	}
 	m := n.net.Space().Model
 	var inputs []shapes.Shape
@@ -93,10 +94,10 @@ func (n *native) program(batch int) (*engine.Program, error) {
 		return []*graph.Node{n.net.Logits(in[:last], in[last], supernet.Forward{Arch: n.info.SpaceArch()})}
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n.programs[batch] = p
-	return p, nil
+	return nil
 }
 
 func (n *native) close() error {

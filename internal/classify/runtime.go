@@ -119,6 +119,9 @@ func readInfo(session *ort.DynamicAdvancedSession) (export.Info, error) {
 	return export.ParseInfo([]byte(text))
 }
 
+// ready is nothing: a session takes any batch.
+func (x *onnx) ready(int) error { return nil }
+
 func (x *onnx) run(images []float32, count int) (_ []float32, err error) {
 	a := x.info.Architecture
 	input, err := ort.NewTensor(ort.NewShape(int64(count), int64(a.Channels), int64(a.ImageSize), int64(a.ImageSize)), images)

@@ -5,10 +5,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"image"
-	"image/color"
 	_ "image/gif" // decoders of the formats that folders may hold
 	_ "image/jpeg"
 	_ "image/png"
@@ -173,22 +171,14 @@ func decode(text []byte) (img Image, err error) {
 	}()
 	config, _, err := image.DecodeConfig(bytes.NewReader(text))
 	if err != nil {
-		return Image{}, errors.Join(ErrFormat, err)
+		return Image{}, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	if config.Width < 1 || config.Height < 1 || config.Width > maxPixels/config.Height {
 		return Image{}, fmt.Errorf("%w: %dx%d pixels", ErrFormat, config.Width, config.Height)
 	}
 	decoded, _, err := image.Decode(bytes.NewReader(text))
 	if err != nil {
-		return Image{}, errors.Join(ErrFormat, err)
+		return Image{}, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	b := decoded.Bounds()
-	img = Image{Pixels: make([]uint8, 0, 3*b.Dx()*b.Dy()), Height: b.Dy(), Width: b.Dx(), Channels: 3}
-	for y := b.Min.Y; y < b.Max.Y; y++ {
-		for x := b.Min.X; x < b.Max.X; x++ {
-			c := color.NRGBAModel.Convert(decoded.At(x, y)).(color.NRGBA)
-			img.Pixels = append(img.Pixels, c.R, c.G, c.B)
-		}
-	}
-	return img, nil
+	return FromImage(decoded), nil
 }

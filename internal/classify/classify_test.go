@@ -1,0 +1,163 @@
+package classify_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"prenas/internal/classify"
+	"prenas/internal/data"
+	"prenas/internal/export"
+	"prenas/internal/fsys"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+)
+
+var model = space.Model{ImageSize: 8, PatchSize: 4, Channels: 1, NumClasses: 3, HeadDim: 8, GlobalPool: true, QKVBias: true}
+
+// open opens a small model with weights as at initialisation.
+func open(t *testing.T, o classify.Options) *classify.Model {
+	t.Helper()
+	a := space.Arch{EmbedDim: 8, NumHeads: []int{1}, MLPRatio: []float64{1}}
+	m, err := export.Take(supernet.Alone(model, a).Init(1), model, a, export.Info{
+		Preprocess: export.Preprocess{Size: 8, Resize: 8, Interpolation: export.Bicubic, Mean: []float32{0.5}, Std: []float32{0.25}},
+		Classes:    []string{"cat", "dog"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "model.safetensors")
+	if err := m.Write(fsys.OS, path); err != nil {
+		t.Fatal(err)
+	}
+	o.Backend = "go"
+	opened, err := classify.Open(context.Background(), path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { opened.Close() })
+	return opened
+}
+
+func TestRank(t *testing.T) {
+	m := open(t, classify.Options{})
+	got := m.Rank([]float32{1000, 1001, 1000}, 5)
+	var names []string
+	for _, c := range got {
+		names = append(names, c.Name)
+	}
+	if want := []string{"dog", "cat", "class 2"}; !slices.Equal(names, want) {
+		t.Errorf("%v, want %v", names, want)
+	}
+	// softmax of 0, 1, 0
+	if p := got[0].Probability; p < 0.57611 || p > 0.57612 {
+		t.Errorf("probability %v, want 0.576117", p)
+	}
+	if top := m.Rank([]float32{1, 2, 3}, 2); len(top) != 2 {
+		t.Errorf("%d classes, want 2", len(top))
+	}
+}
+
+var errDamaged = errors.New("damaged")
+
+// gray image of one level; the third and the last of ten are damaged.
+func load(i int) (data.Image, error) {
+	if i == 2 || i == 9 {
+		return data.Image{}, fmt.Errorf("image %d: %w", i, errDamaged)
+	}
+	pixels := make([]uint8, 64)
+	for k := range pixels {
+		pixels[k] = uint8(20*i + k)
+	}
+	return data.Image{Pixels: pixels, Height: 8, Width: 8, Channels: 1}, nil
+}
+
+// Whatever the batch and the number of workers, a stream has every item in its place.
+func TestStreamKeepsTheOrder(t *testing.T) {
+	const items = 10
+	var want [items][]float32
+	single := open(t, classify.Options{Batch: 1})
+	for i := range want {
+		img, err := load(i)
+		if err != nil {
+			continue
+		}
+		input, err := single.Prepare(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, err := single.Logits([][]float32{input})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[i] = rows[0]
+	}
+	for _, c := range []struct{ batch, workers int }{{1, 1}, {3, 1}, {3, 4}, {10, 2}, {32, 0}} {
+		m := open(t, classify.Options{Batch: c.batch})
+		at := 0
+		for outcome, err := range classify.Stream(context.Background(), m, numbers(items), c.workers, load) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if outcome.Item != at || errors.Is(outcome.Err, errDamaged) != (want[at] == nil) || len(outcome.Logits) != len(want[at]) {
+				t.Fatalf("%+v: place %d has %+v, want %v", c, at, outcome, want[at])
+			}
+			for k, v := range outcome.Logits {
+				if d := v - want[at][k]; d > 1e-6 || d < -1e-6 {
+					t.Errorf("%+v: image %d: logits %v, want %v", c, at, outcome.Logits, want[at])
+				}
+			}
+			at++
+		}
+		if at != items {
+			t.Errorf("%+v: %d outcomes of %d", c, at, items)
+		}
+	}
+}
+
+func TestStreamStops(t *testing.T) {
+	m := open(t, classify.Options{Batch: 2})
+	ctx, cancel := context.WithCancel(context.Background())
+	seen := 0
+	var last error
+	for outcome, err := range classify.Stream(ctx, m, numbers(1000), 2, func(int) (data.Image, error) { return load(0) }) {
+		if last = err; err != nil {
+			break
+		}
+		if seen++; outcome.Item == 5 {
+			cancel()
+		}
+	}
+	cancel()
+	if !errors.Is(last, context.Canceled) || seen > 200 {
+		t.Errorf("stopped with %v after %d images", last, seen)
+	}
+	for range classify.Stream(context.Background(), m, numbers(1000), 2, load) {
+		break // must not hang or panic
+	}
+}
+
+func numbers(n int) func(func(int) bool) {
+	return func(yield func(int) bool) {
+		for i := range n {
+			if !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	ctx := context.Background()
+	if _, err := classify.Open(ctx, "model.pdf", classify.Options{}); !errors.Is(err, classify.ErrKind) {
+		t.Errorf("another kind of file: %v", err)
+	}
+	t.Setenv(classify.RuntimeEnv, filepath.Join(t.TempDir(), "libonnxruntime.so"))
+	file := filepath.Join("..", "..", "go.mod") // exists, and is no model
+	if _, err := classify.Open(ctx, file+".onnx", classify.Options{}); err == nil {
+		t.Error("an ONNX file that does not exist was opened")
+	}
+}

@@ -1,0 +1,97 @@
+package classify
+
+import (
+	"context"
+	"iter"
+	"runtime"
+
+	"prenas/internal/data"
+)
+
+// Outcome is what became of one item of a stream.
+type Outcome[T any] struct {
+	Item   T
+	Logits []float32 // nil where Err is not
+	Err    error     // why the item has no image
+}
+
+// Stream loads and prepares images on several goroutines ahead of the model (workers; 0:
+// one per core), and yields what became of each, in the order of items. An image that
+// cannot be loaded is an Outcome; an error of the stream itself ends it.
+func Stream[T any](ctx context.Context, m *Model, items iter.Seq[T], workers int, load func(T) (data.Image, error)) iter.Seq2[Outcome[T], error] {
+	if workers < 1 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	return func(yield func(Outcome[T], error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		var waiting []Outcome[T]
+		var inputs [][]float32
+		flush := func() bool {
+			rows, err := m.Logits(inputs)
+			if err != nil {
+				yield(Outcome[T]{}, err)
+				return false
+			}
+			for _, o := range waiting {
+				if o.Err == nil {
+					o.Logits, rows = rows[0], rows[1:]
+				}
+				if !yield(o, nil) {
+					return false
+				}
+			}
+			waiting, inputs = waiting[:0], inputs[:0]
+			return true
+		}
+		for promise := range prepare(ctx, m, items, workers, load) {
+			p := <-promise
+			waiting = append(waiting, Outcome[T]{Item: p.item, Err: p.err})
+			if p.err == nil {
+				inputs = append(inputs, p.input)
+			}
+			if len(waiting) == m.batch && !flush() {
+				return
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			yield(Outcome[T]{}, err)
+			return
+		}
+		flush()
+	}
+}
+
+type prepared[T any] struct {
+	item  T
+	input []float32
+	err   error
+}
+
+// prepare works ahead: a queue of promises keeps the order, its length bounds memory.
+func prepare[T any](ctx context.Context, m *Model, items iter.Seq[T], workers int, load func(T) (data.Image, error)) <-chan chan prepared[T] {
+	promises := make(chan chan prepared[T], workers+m.batch)
+	slots := make(chan struct{}, workers)
+	go func() {
+		defer close(promises)
+		for item := range items {
+			promise := make(chan prepared[T], 1)
+			select {
+			case promises <- promise:
+			case <-ctx.Done():
+				return
+			}
+			slots <- struct{}{}
+			go func() {
+				p := prepared[T]{item: item}
+				var img data.Image
+				if img, p.err = load(item); p.err == nil {
+					p.input, p.err = m.Prepare(img)
+				}
+				promise <- p
+				<-slots
+			}()
+		}
+	}()
+	return promises
+}

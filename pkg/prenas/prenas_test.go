@@ -1,0 +1,135 @@
+package prenas_test
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"log"
+	"math"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"prenas/pkg/prenas"
+)
+
+var (
+	shapes = filepath.Join("testdata", "shapes.safetensors")
+	red    = color.NRGBA{230, 60, 60, 255}
+	blue   = color.NRGBA{60, 60, 230, 255}
+)
+
+// picture has a coloured square on a dark ground.
+func picture(c color.Color) image.Image {
+	img := image.NewNRGBA(image.Rect(0, 0, 24, 24))
+	draw.Draw(img, img.Bounds(), image.NewUniform(color.NRGBA{30, 40, 50, 255}), image.Point{}, draw.Src)
+	draw.Draw(img, image.Rect(4, 4, 20, 20), image.NewUniform(c), image.Point{}, draw.Src)
+	return img
+}
+
+func Example() {
+	model, err := prenas.Load("testdata/shapes.safetensors", prenas.Options{Backend: "go"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+
+	// Any image.Image does: one from image.Decode, or one that was drawn.
+	classes, err := model.Classify(picture(color.NRGBA{60, 60, 230, 255}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("it is a", classes[0].Name)
+	fmt.Println("it could have been any of", model.Classes())
+	// Output:
+	// it is a square
+	// it could have been any of [circle square]
+}
+
+func load(t *testing.T, o prenas.Options) *prenas.Model {
+	t.Helper()
+	model, err := prenas.Load(shapes, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := model.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return model
+}
+
+// Alone, in batches that are filled up, and on both backends, an image has the same
+// classes and, but for rounding, the same probabilities.
+func TestClassifyAllIsClassify(t *testing.T) {
+	images := []image.Image{picture(red), picture(blue), picture(red), picture(color.White), picture(blue)}
+	alone := load(t, prenas.Options{Backend: "go"})
+	for _, o := range []prenas.Options{{Backend: "go", Batch: 2}, {Backend: "go", Batch: 8}, {Batch: 3}} {
+		all, err := load(t, o).ClassifyAll(images)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(all) != len(images) {
+			t.Fatalf("%+v: %d results of %d images", o, len(all), len(images))
+		}
+		for i, img := range images {
+			one, err := alone.Classify(img)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum := 0.0
+			for k := range one {
+				sum += all[i][k].Probability
+				if d := math.Abs(one[k].Probability - all[i][k].Probability); one[k].Index != all[i][k].Index || d > 1e-5 {
+					t.Errorf("%+v: image %d: %+v, alone %+v", o, i, all[i], one)
+				}
+			}
+			if math.Abs(sum-1) > 1e-9 {
+				t.Errorf("%+v: image %d: probabilities add up to %v", o, i, sum)
+			}
+		}
+		if all[0][0].Name != "circle" || all[1][0].Name != "square" {
+			t.Errorf("%+v: %s and %s, want circle and square", o, all[0][0].Name, all[1][0].Name)
+		}
+	}
+}
+
+func TestManyGoroutinesMayClassify(t *testing.T) {
+	model := load(t, prenas.Options{Backend: "go"})
+	var wait sync.WaitGroup
+	for i := range 8 {
+		wait.Go(func() {
+			want, c := "circle", color.Color(red)
+			if i%2 == 1 {
+				want, c = "square", blue
+			}
+			classes, err := model.Classify(picture(c))
+			if err != nil || classes[0].Name != want {
+				t.Errorf("%v (%v), want %s", classes, err, want)
+			}
+		})
+	}
+	wait.Wait()
+}
+
+func TestBadInput(t *testing.T) {
+	model := load(t, prenas.Options{Backend: "go"})
+	if _, err := model.Classify(nil); !errors.Is(err, prenas.ErrNoImage) {
+		t.Errorf("nil image: %v", err)
+	}
+	if _, err := model.Classify(image.NewGray(image.Rectangle{})); !errors.Is(err, prenas.ErrNoImage) {
+		t.Errorf("empty image: %v", err)
+	}
+	for _, path := range []string{"missing.safetensors", "prenas_test.go", "testdata"} {
+		if _, err := prenas.Load(path, prenas.Options{}); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("load %s: %v", path, err)
+		}
+	}
+	if _, err := prenas.Load(shapes, prenas.Options{Backend: "abacus"}); err == nil || !strings.Contains(err.Error(), "abacus") {
+		t.Errorf("unknown backend: %v", err)
+	}
+}
