@@ -16,8 +16,8 @@ import (
 func evalCommand(g *global) *cobra.Command {
 	var o job.EvaluateOptions
 	c := &cobra.Command{
-		Use: "eval RUN", Short: "Measure each preferred architecture of a run on the test images", Args: cobra.ExactArgs(1),
-		Example: "  prenas eval run --data fashion-mnist",
+		Use: "eval RUN|MODEL", Short: "Measure each preferred architecture of a run, or a model, on the test images", Args: cobra.ExactArgs(1),
+		Example: "  prenas eval run --data fashion-mnist\n  prenas eval model.onnx",
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if o.Batch < 1 {
 				return usagef("--batch is %d, it must be at least 1", o.Batch)

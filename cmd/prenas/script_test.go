@@ -48,27 +48,30 @@ func TestScripts(t *testing.T) {
 }
 
 // pictures DIR N is a command of scripts: N pictures of each of two classes, DIR/circle
-// and DIR/square, in colours of their own.
+// (reddish) and DIR/square (bluish), of several sizes and places.
 func pictures(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: pictures DIR N")
 	}
 	n, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	const size, radius = 20, 6
-	for class, inside := range map[string]func(x, y int) bool{
-		"circle": func(x, y int) bool { return x*x+y*y < radius*radius },
-		"square": func(x, y int) bool { return max(x, -x, y, -y) < radius },
-	} {
+	const size = 24
+	for _, class := range []string{"circle", "square"} {
 		dir := filepath.Join(ts.MkAbs(args[0]), class)
 		ts.Check(os.MkdirAll(dir, 0o755))
 		for i := range n {
 			img := image.NewNRGBA(image.Rect(0, 0, size, size))
+			middleX, middleY, radius := size/2+i%3-1, size/2+i/3%3-1, 7+i%4
 			for y := range size {
 				for x := range size {
-					if inside(x-size/2, y-size/2) {
-						img.Set(x, y, color.NRGBA{uint8(40 * i), 200, uint8(255 - 20*i), 255})
+					c := color.NRGBA{uint8(30 + i%5), 40, 50, 255}
+					switch dx, dy := x-middleX, y-middleY; {
+					case class == "circle" && dx*dx+dy*dy <= radius*radius:
+						c = color.NRGBA{uint8(255 - 10*(i%9)), uint8(40 + 10*(i%7)), 60, 255}
+					case class == "square" && max(dx, -dx, dy, -dy) <= radius:
+						c = color.NRGBA{60, uint8(40 + 10*(i%7)), uint8(255 - 10*(i%9)), 255}
 					}
+					img.Set(x, y, c)
 				}
 			}
 			file, err := os.Create(filepath.Join(dir, fmt.Sprintf("%d.png", i)))

@@ -3,11 +3,11 @@ package job
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
-	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
@@ -22,7 +22,7 @@ const ResultsFile = "results.json"
 // EvaluateOptions of Evaluate.
 type EvaluateOptions struct {
 	Engine   *engine.Engine
-	Run      string
+	Run      string // run directory, or file of an exported model
 	Data     string // empty: what the run was trained on
 	Batch    int
 	Workers  int
@@ -31,9 +31,13 @@ type EvaluateOptions struct {
 }
 
 // Evaluate measures each preferred architecture of a run, with its slice of the
-// trained weights, on the test images, and writes results.json.
+// trained weights, on the test images, and writes results.json. Run may also be the file
+// of an exported model, which is measured by itself.
 func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) {
 	var results evaluate.Results
+	if info, err := os.Stat(o.Run); err == nil && info.Mode().IsRegular() {
+		return evaluateModel(ctx, o)
+	}
 	manifest, err := train.ReadManifest(fsys.OS, o.Run)
 	if err != nil {
 		return results, err
@@ -52,12 +56,9 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if err != nil {
 		return results, err
 	}
-	set, err := data.Open(ctx, o.Data, data.Options{Log: o.Log})
+	set, err := openTest(ctx, o)
 	if err != nil {
 		return results, err
-	}
-	if set.Test.Len() == 0 {
-		return results, fmt.Errorf("--data %s has no test images: a folder needs a sub-folder test beside train", o.Data)
 	}
 	images, err := train.NewImages(set, s.Model, manifest.Recipe, manifest.Seed, o.Workers)
 	if err != nil {

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"prenas/internal/evaluate"
@@ -130,7 +132,7 @@ func chooseArchs(o ExportOptions) ([]choice, error) {
 	var known []string
 	for _, bin := range candidates {
 		for i, c := range bin.Candidates {
-			if o.Arch == c.Arch.String() || o.Arch == bin.Key && i == 0 {
+			if o.Arch == c.Arch.String() || i == 0 && sameKey(o.Arch, bin.Key) {
 				return []choice{{bin.Key, c.Arch}}, nil
 			}
 			all = append(all, choice{bin.Key, c.Arch})
@@ -141,6 +143,14 @@ func chooseArchs(o ExportOptions) ([]choice, error) {
 		return all, nil
 	}
 	return nil, fmt.Errorf("--arch: %w %q; %s has, by interval,%s\nor %s of them", ErrUnknownArch, o.Arch, o.Run, strings.Join(known, ""), AllArchs)
+}
+
+// sameKey tells whether a text names an interval's bound, which may have the digits of a
+// sum of floats: 0.34 is 0.33999999999999997.
+func sameKey(text, key string) bool {
+	given, err := strconv.ParseFloat(text, 64)
+	bound, _ := strconv.ParseFloat(key, 64) // a candidates file has only numbers as keys
+	return err == nil && math.Abs(given-bound) <= 1e-9*bound
 }
 
 // measured are the accuracies by architecture in the run's results, where they are those

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"prenas/internal/classify"
@@ -135,9 +138,52 @@ func TestOnnxruntimeAgrees(t *testing.T) {
 				same++
 			}
 		}
+		if !r.int8 && same != images {
+			t.Errorf("%s: %d of %d classes are the same", r.name, same, images)
+		}
 		if r.int8 && (same < images*95/100 || difference > 0.05) {
 			t.Errorf("%s: %d of %d classes are the same, logits differ by %.2g", r.name, same, images, difference)
 		}
+	}
+}
+
+// An ONNX file that is opened from Go, on the library of the same package, gives the
+// logits of the safetensors file, and its description.
+func TestONNXOpens(t *testing.T) {
+	python := pytools.Python(t, pytools.OnnxRuntime)
+	libraries, err := filepath.Glob(filepath.Join(filepath.Dir(python), "..", "lib", "python3*", "site-packages", "onnxruntime", "capi", "libonnxruntime.so.*"))
+	if err != nil || len(libraries) != 1 {
+		t.Fatalf("libraries of onnxruntime: %v (%v), want one", libraries, err)
+	}
+	model := randomModel(t, models()[1])
+	dir := t.TempDir()
+	inputs, want := logits(t, model, filepath.Join(dir, "model.safetensors"))
+	path := filepath.Join(dir, "model.onnx")
+	if err := onnx.Write(fsys.OS, path, model, onnx.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	opened, err := classify.Open(context.Background(), path, classify.Options{Batch: 5, Library: libraries[0]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	if !reflect.DeepEqual(opened.Info(), model.Info) {
+		t.Errorf("the file says %+v, want %+v", opened.Info(), model.Info)
+	}
+	got, err := opened.Logits(inputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := fixture.Difference(slices.Concat(got...), slices.Concat(want...)); d > 1e-4 {
+		t.Errorf("logits differ by %.2g of the largest", d)
+	}
+
+	other := filepath.Join(dir, "other.onnx")
+	if err := os.WriteFile(other, []byte("not ONNX"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := classify.Open(context.Background(), other, classify.Options{Library: libraries[0]}); !errors.Is(err, classify.ErrKind) || !strings.Contains(err.Error(), other) {
+		t.Errorf("a file of another kind: %v", err)
 	}
 }
 

@@ -36,7 +36,7 @@ var rooms = []struct {
 	{"onnx/schema", nil},
 	{"onnx", []string{"export", "fsys", "onnx/schema", "space"}},
 	{"report", []string{"evaluate", "fsys", "space", "train"}},
-	{"job", []string{"data", "engine", "evaluate", "export", "fsys", "onnx", "proxy", "search", "space", "supernet", "tensorfile", "train"}},
+	{"job", []string{"classify", "data", "engine", "evaluate", "export", "fsys", "onnx", "proxy", "search", "space", "supernet", "tensorfile", "train"}},
 	{"policy", nil},
 }
 

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"prenas/internal/engine"
+	"prenas/internal/job"
+)
+
+func predictCommand(g *global) *cobra.Command {
+	var o job.PredictOptions
+	c := &cobra.Command{
+		Use: "predict MODEL IMAGE...", Short: "Classify pictures with an exported model", Args: cobra.MinimumNArgs(2),
+		Long: "Print the most probable classes of each picture. MODEL is a file of prenas export: .safetensors, or\n" +
+			".onnx where the onnxruntime library is at hand. IMAGE is a file, a folder of them, or - for paths on\n" +
+			"standard input. Pictures that cannot be read are named, and the rest goes on; the exit code is then 1.",
+		Example: "  prenas predict model.safetensors cat.jpg\n" +
+			"  find photos -name '*.jpg' | prenas predict model.onnx --top 1 -",
+		RunE: func(c *cobra.Command, args []string) error {
+			if o.Top < 1 || o.Batch < 1 {
+				return usagef("--top is %d and --batch %d, they must be at least 1", o.Top, o.Batch)
+			}
+			out := newConsole(g)
+			o.Model, o.Images, o.Stdin, o.Backend, o.Log = args[0], args[1:], os.Stdin, g.backend, out.line
+			var list []job.Prediction
+			o.Each = func(p job.Prediction) {
+				switch {
+				case p.Error != "":
+					fmt.Fprintln(os.Stderr, "prenas:", p.Error)
+				case !g.json:
+					fmt.Println(predictionLine(p))
+				}
+				if g.json {
+					list = append(list, p)
+				}
+			}
+			sum, err := job.Predict(c.Context(), o)
+			if errors.Is(err, engine.ErrBackend) {
+				return usageError{err}
+			}
+			if err != nil {
+				return err
+			}
+			if g.json {
+				err = printJSON(os.Stdout, struct {
+					job.Predicted
+					Predictions []job.Prediction `json:"predictions"`
+				}{sum, list})
+			}
+			out.line(fmt.Sprintf("%d images, %.0f images/s", sum.Images, sum.Rate))
+			if err == nil && sum.Failed > 0 {
+				err = fmt.Errorf("%d of %d images could not be read", sum.Failed, sum.Failed+sum.Images)
+			}
+			return err
+		},
+	}
+	f := c.Flags()
+	f.IntVar(&o.Top, "top", 3, "classes to print, the most probable first")
+	f.IntVar(&o.Batch, "batch", 32, "images of one program run")
+	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
+	return c
+}
+
+// predictionLine is "cat.jpg  cat 97.1 %  dog 2.2 %".
+func predictionLine(p job.Prediction) string {
+	parts := []string{p.File}
+	for _, c := range p.Classes {
+		parts = append(parts, fmt.Sprintf("%s %.1f %%", c.Name, 100*c.Probability))
+	}
+	return strings.Join(parts, "  ")
+}

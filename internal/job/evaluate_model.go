@@ -1,0 +1,97 @@
+package job
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"prenas/internal/classify"
+	"prenas/internal/data"
+	"prenas/internal/evaluate"
+)
+
+// evaluateModel measures an exported model, safetensors or ONNX, on the test images. It
+// writes nothing.
+func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Results, err error) {
+	m, err := classify.Open(ctx, o.Run, classify.Options{Engine: o.Engine, Batch: o.Batch, Log: o.Log})
+	if err != nil {
+		return results, err
+	}
+	defer func() {
+		if closed := m.Close(); err == nil {
+			err = closed
+		}
+	}()
+	info := m.Info()
+	if o.Data == "" {
+		o.Data = info.Data.Source
+	}
+	set, err := openTest(ctx, o)
+	if err != nil {
+		return results, err
+	}
+	classes := info.Architecture.NumClasses
+	if len(set.Classes) > classes {
+		return results, fmt.Errorf("--data %s has %d classes, %s has %d", o.Data, len(set.Classes), o.Run, classes)
+	}
+	indices := func(yield func(int) bool) {
+		for i := range set.Test.Len() {
+			if !yield(i) {
+				return
+			}
+		}
+	}
+	var score evaluate.Score
+	for outcome, err := range classify.Stream(ctx, m, indices, o.Workers, set.Test.Image) {
+		if err == nil {
+			err = outcome.Err
+		}
+		if err != nil {
+			return results, fmt.Errorf("--data %s, after %d images: %w", o.Data, score.Images, err)
+		}
+		addScore(&score, outcome.Logits, set.Test.Label(outcome.Item))
+		if o.Progress != nil {
+			o.Progress(score.Images, set.Test.Len())
+		}
+	}
+	score.Loss /= float64(score.Images)
+	computing, _ := m.Spent()
+	score.Seconds = computing.Seconds()
+	results = evaluate.Results{Split: "test", Images: score.Images, Step: info.Training.Steps}
+	results.Archs = []evaluate.Result{evaluate.NewResult(info.SpaceModel(), "", info.SpaceArch(), score)}
+	return results, nil
+}
+
+// addScore counts one image: places as package evaluate has them, where of equal logits
+// the lower class wins and one that is not a number is not beaten.
+func addScore(s *evaluate.Score, logits []float32, label int) {
+	place, highest := 0, math.Inf(-1)
+	for class, v := range logits {
+		beaten := v < logits[label] || v == logits[label] && class >= label
+		if !beaten {
+			place++
+		}
+		highest = max(highest, float64(v))
+	}
+	sum := 0.0
+	for _, v := range logits {
+		sum += math.Exp(float64(v) - highest)
+	}
+	s.Images++
+	if place < 1 {
+		s.Top1++
+	}
+	if place < 5 {
+		s.Top5++
+	}
+	s.Loss += highest + math.Log(sum) - float64(logits[label])
+}
+
+// openTest opens the images to measure on.
+func openTest(ctx context.Context, o EvaluateOptions) (*data.Dataset, error) {
+	set, err := data.Open(ctx, o.Data, data.Options{Log: o.Log})
+	if err == nil && set.Test.Len() == 0 {
+		err = fmt.Errorf("--data %s has no test images: a folder needs a sub-folder test beside train", o.Data)
+	}
+	return set, err
+}

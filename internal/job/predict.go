@@ -1,0 +1,125 @@
+package job
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"time"
+
+	"prenas/internal/classify"
+	"prenas/internal/data"
+)
+
+// PredictOptions of Predict.
+type PredictOptions struct {
+	Model   string   // file
+	Images  []string // files, folders, or "-" for Stdin
+	Stdin   io.Reader
+	Top     int // classes of each image
+	Batch   int
+	Workers int
+	Backend string
+	Log     func(string)
+	Each    func(Prediction) // told of every image, in order
+}
+
+// Prediction is what a model says of one image, or why it says nothing.
+type Prediction struct {
+	File    string           `json:"file"`
+	Classes []classify.Class `json:"classes,omitempty"`
+	Error   string           `json:"error,omitempty"`
+}
+
+// Predicted sums up a Predict.
+type Predicted struct {
+	Arch   string  `json:"arch"`
+	Images int     `json:"images"`            // classified
+	Failed int     `json:"failed"`            // that could not be read
+	Rate   float64 `json:"images_per_second"` // reading and computing, without compiling
+}
+
+// Predict classifies images. It goes on after images that cannot be read.
+func Predict(ctx context.Context, o PredictOptions) (Predicted, error) {
+	m, err := classify.Open(ctx, o.Model, classify.Options{Backend: o.Backend, Batch: o.Batch, Log: o.Log})
+	if err != nil {
+		return Predicted{}, err
+	}
+	sum, err := o.all(ctx, m)
+	if closed := m.Close(); err == nil {
+		err = closed
+	}
+	return sum, err
+}
+
+func (o PredictOptions) all(ctx context.Context, m *classify.Model) (Predicted, error) {
+	sum := Predicted{Arch: m.Info().Arch}
+	began := time.Now()
+	load := func(f imageFile) (data.Image, error) {
+		if f.err != nil {
+			return data.Image{}, f.err
+		}
+		return data.ReadImage(f.path)
+	}
+	for outcome, err := range classify.Stream(ctx, m, o.files(), o.Workers, load) {
+		if err != nil {
+			return sum, err
+		}
+		p := Prediction{File: outcome.Item.path}
+		if outcome.Err != nil {
+			p.Error = outcome.Err.Error()
+			sum.Failed++
+		} else {
+			p.Classes = m.Rank(outcome.Logits, o.Top)
+			sum.Images++
+		}
+		o.Each(p)
+	}
+	_, compiling := m.Spent()
+	sum.Rate = float64(sum.Images) / (time.Since(began) - compiling).Seconds()
+	return sum, nil
+}
+
+// imageFile is a file to classify, or why there is none.
+type imageFile struct {
+	path string
+	err  error
+}
+
+// files are the images that the arguments name.
+func (o PredictOptions) files() iter.Seq[imageFile] {
+	return func(yield func(imageFile) bool) {
+		for _, arg := range o.Images {
+			if arg == "-" {
+				lines := bufio.NewScanner(o.Stdin)
+				for lines.Scan() {
+					if line := lines.Text(); line != "" && !yield(imageFile{path: line}) {
+						return
+					}
+				}
+				if err := lines.Err(); err != nil && !yield(imageFile{arg, fmt.Errorf("paths on standard input: %w", err)}) {
+					return
+				}
+				continue
+			}
+			info, err := os.Stat(arg)
+			if err != nil || !info.IsDir() {
+				if !yield(imageFile{arg, err}) {
+					return
+				}
+				continue
+			}
+			list, err := data.ListImages(arg)
+			if err != nil && !yield(imageFile{arg, err}) {
+				return
+			}
+			for _, path := range list {
+				if !yield(imageFile{path: path}) {
+					return
+				}
+			}
+		}
+	}
+}
