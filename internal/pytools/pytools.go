@@ -3,6 +3,7 @@
 package pytools
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
@@ -21,7 +22,8 @@ import (
 //	numpy==2.4.6 --hash=sha256:89cd...
 //
 // The environment is made once in the user's cache folder. Where Python or a package
-// cannot be had the test is skipped, saying why; a wheel of another checksum fails it.
+// cannot be had the test is skipped, saying why, or fails if PRENAS_NEED_PYTHON is 1,
+// as in .ci/run; a wheel of another checksum always fails it.
 func Python(tb testing.TB, requirements string) string {
 	tb.Helper()
 	cache, err := os.UserCacheDir()
@@ -50,7 +52,7 @@ func Python(tb testing.TB, requirements string) string {
 		tb.Fatal(err)
 	}
 	if text, err := exec.Command("python3", "-m", "venv", dir).CombinedOutput(); err != nil {
-		tb.Skipf("python3 with venv cannot be had: %v: %s", err, lastLine(text))
+		skip(tb, "python3 with venv cannot be had: %v: %s", err, lastLine(text))
 	}
 	list := filepath.Join(dir, "requirements.txt")
 	if err := os.WriteFile(list, []byte(requirements), 0o644); err != nil {
@@ -62,12 +64,34 @@ func Python(tb testing.TB, requirements string) string {
 	case err != nil && strings.Contains(string(text), "DO NOT MATCH THE HASHES"):
 		tb.Fatalf("a Python package is not the pinned one:\n%s", text)
 	case err != nil:
-		tb.Skipf("pip cannot get the Python packages of this test: %v: %s", err, lastLine(text))
+		skip(tb, "pip cannot get the Python packages of this test: %v: %s", err, lastLine(text))
 	}
 	if err := os.WriteFile(ready, nil, 0o644); err != nil {
 		tb.Fatal(err)
 	}
 	return python
+}
+
+// skip says why there is no Python.
+func skip(tb testing.TB, format string, args ...any) {
+	tb.Helper()
+	if os.Getenv("PRENAS_NEED_PYTHON") == "1" {
+		tb.Fatalf(format, args...)
+	}
+	tb.Skipf(format, args...)
+}
+
+// Run runs a Python program with bytes on its standard input and returns its standard
+// output. A program that fails ends the test.
+func Run(tb testing.TB, python, program string, input []byte) []byte {
+	tb.Helper()
+	c := exec.CommandContext(tb.Context(), python, "-c", program)
+	var out, complaint bytes.Buffer
+	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(input), &out, &complaint
+	if err := c.Run(); err != nil {
+		tb.Fatalf("Python: %v\n%s", err, complaint.String())
+	}
+	return out.Bytes()
 }
 
 func lastLine(text []byte) string {

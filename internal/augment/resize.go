@@ -1,0 +1,260 @@
+package augment
+
+import (
+	"encoding/binary"
+	"image"
+	"math"
+	"sync"
+)
+
+// Resizing is PIL's: each output value is a weighted sum of the input values
+// under the filter, whose width grows with the scale so that shrinking does not
+// alias. Columns first, then rows, each pass rounded to 8 bits:
+//
+//	weights   24 bits: filter((i - centre + 1/2)/scale), divided by their sum, times 2^22
+//	value     (2^21 + Σ weight·pixel) >> 22, cut to 0..255
+//
+// A sum fits in 32 bits, so one 64-bit product serves two pixels: p + q·2^32
+// times a weight is the two products side by side, exact modulo 2^64. The lower
+// sum may be negative and borrow from the upper one; unpack gives it back.
+
+// Filter is an interpolation.
+type Filter uint8
+
+// Filters. Both widen when shrinking.
+const (
+	Bilinear Filter = iota
+	Bicubic         // Keys' cubic with a = -0.5
+)
+
+// precision of a weight, in bits after the point.
+const precision = 22
+
+// half is the rounding term of both sums.
+const half = 1<<(precision-1) | 1<<(precision-1+32)
+
+func (f Filter) support() float64 {
+	if f == Bicubic {
+		return 2
+	}
+	return 1
+}
+
+func (f Filter) at(x float64) float64 {
+	x = math.Abs(x)
+	switch {
+	case f == Bilinear && x < 1:
+		return 1 - x
+	case f == Bicubic && x < 1:
+		return (1.5*x-2.5)*x*x + 1
+	case f == Bicubic && x < 2:
+		return (((x-5)*x+8)*x - 4) * -0.5
+	}
+	return 0
+}
+
+// taps are the weights of every output position along one axis.
+type taps struct {
+	start   []int   // of the first input position
+	end     []int   // behind the last one
+	weights []int64 // size of them for each output position, unused ones at the end
+	size    int
+	raw     []float64
+}
+
+// set computes the weights of count output positions, from first on, where in
+// positions become out.
+func (t *taps) set(in, out, from, count int, f Filter) {
+	scale := float64(in) / float64(out)
+	wide := max(scale, 1)
+	narrow, support := 1/wide, f.support()*wide
+	t.size = int(math.Ceil(support))*2 + 1
+	t.start, t.end = grow(t.start, count), grow(t.end, count)
+	t.weights, t.raw = grow(t.weights, count*t.size), grow(t.raw, t.size)
+	for x := range count {
+		centre := (float64(from+x) + 0.5) * scale
+		first, last := max(0, int(centre-support+0.5)), min(in, int(centre+support+0.5))
+		sum := 0.0
+		for i := first; i < last; i++ {
+			w := f.at((float64(i) - centre + 0.5) * narrow)
+			t.raw[i-first] = w
+			sum += w
+		}
+		weights := t.weights[x*t.size:][:last-first]
+		for i := range weights {
+			weights[i] = int64(math.Trunc(t.raw[i]/sum*(1<<precision) + math.Copysign(0.5, t.raw[i])))
+		}
+		t.start[x], t.end[x] = first, last
+	}
+}
+
+// at is the weights of output position number x.
+func (t *taps) at(x int) (first int, weights []int64) {
+	first = t.start[x]
+	return first, t.weights[x*t.size:][:t.end[x]-first]
+}
+
+// grow returns a slice of n elements, the same memory if it is large enough.
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
+
+// unpack takes the two rounded values out of a double sum.
+func unpack(sum int64) (low, high uint8) {
+	l := int32(sum)
+	h := int32((sum - int64(l)) >> 32)
+	return clip(l >> precision), clip(h >> precision)
+}
+
+func clip(v int32) uint8 {
+	if uint32(v) > 255 { // also what is negative
+		return uint8(^(v >> 31)) // 0 or 255
+	}
+	return uint8(v)
+}
+
+// resizing is the memory of one resize.
+type resizing struct {
+	across, down taps
+	pairs        []int64 // two rows side by side
+	middle       []uint8 // after the first pass
+}
+
+var resizings = sync.Pool{New: func() any { return new(resizing) }}
+
+// Resize resizes a part of an image, as if it had been cut out before, to
+// height x width pixels.
+func Resize(img Image, part image.Rectangle, height, width int, f Filter) Image {
+	return resize(img, part, height, width, image.Rect(0, 0, width, height), f)
+}
+
+// resize computes only a window of what [Resize] gives.
+func resize(img Image, part image.Rectangle, height, width int, window image.Rectangle, f Filter) Image {
+	c := img.Channels
+	if part.Dy() == height && part.Dx() == width {
+		return Crop(img, part.Min.Y+window.Min.Y, part.Min.X+window.Min.X, window.Dy(), window.Dx())
+	}
+	r := resizings.Get().(*resizing)
+	defer resizings.Put(r)
+	out := newImage(window.Dy(), window.Dx(), c)
+
+	// The input rows that the window needs.
+	first, last := window.Min.Y, window.Max.Y
+	if part.Dy() != height {
+		r.down.set(part.Dy(), height, window.Min.Y, window.Dy(), f)
+		first, last = r.down.start[0], r.down.end[window.Dy()-1]
+	}
+	stride := img.Width * c
+	from := img.Pixels[(part.Min.Y+first)*stride+part.Min.X*c:]
+	if part.Dx() == width {
+		from = from[window.Min.X*c:]
+	} else {
+		r.across.set(part.Dx(), width, window.Min.X, window.Dx(), f)
+		r.middle = grow(r.middle, (last-first)*window.Dx()*c)
+		r.columns(from, stride, last-first, part.Dx(), window.Dx(), c)
+		from, stride = r.middle, window.Dx()*c
+	}
+	if part.Dy() == height {
+		copy(out.Pixels, from[:len(out.Pixels)])
+		return out
+	}
+	row := window.Dx() * c
+	for y := range window.Dy() {
+		start, weights := r.down.at(y)
+		sumRows(out.Pixels[y*row:][:row], from[(start-first)*stride:], stride, weights)
+	}
+	return out
+}
+
+// columns is the first pass, two rows at a time.
+func (r *resizing) columns(from []uint8, stride, rows, columns, width, c int) {
+	n := columns * c
+	r.pairs = grow(r.pairs, n)
+	pairs := r.pairs[:n]
+	for y := 0; y < rows; y += 2 {
+		upper := from[y*stride:][:n]
+		lower := upper // a last odd row stands beside itself
+		if y+1 < rows {
+			lower = from[(y+1)*stride:][:n]
+		}
+		for i := range pairs {
+			pairs[i] = int64(upper[i]) | int64(lower[i])<<32
+		}
+		toUpper := r.middle[y*width*c:][:width*c]
+		toLower := toUpper
+		if y+1 < rows {
+			toLower = r.middle[(y+1)*width*c:][:width*c]
+		}
+		if c == 3 {
+			r.colour(pairs, toUpper, toLower, width)
+		} else {
+			r.grey(pairs, toUpper, toLower, width)
+		}
+	}
+}
+
+func (r *resizing) colour(pairs []int64, upper, lower []uint8, width int) {
+	for x := range width {
+		first, weights := r.across.at(x)
+		red, green, blue := int64(half), int64(half), int64(half)
+		p := pairs[3*first:]
+		for _, w := range weights {
+			red += p[0] * w
+			green += p[1] * w
+			blue += p[2] * w
+			p = p[3:]
+		}
+		u, l := upper[3*x:3*x+3:3*x+3], lower[3*x:3*x+3:3*x+3]
+		u[0], l[0] = unpack(red)
+		u[1], l[1] = unpack(green)
+		u[2], l[2] = unpack(blue)
+	}
+}
+
+func (r *resizing) grey(pairs []int64, upper, lower []uint8, width int) {
+	for x := range width {
+		first, weights := r.across.at(x)
+		sum := int64(half)
+		p := pairs[first:][:len(weights)]
+		for i, w := range weights {
+			sum += p[i] * w
+		}
+		upper[x], lower[x] = unpack(sum)
+	}
+}
+
+// sumRows is the second pass for one output row: the weighted sum of rows of
+// from, which stand stride apart, eight values at a time.
+func sumRows(out, from []uint8, stride int, weights []int64) {
+	const lanes = 0x000000ff000000ff
+	x := 0
+	for ; x+8 <= len(out); x += 8 {
+		a, b, c, d := int64(half), int64(half), int64(half), int64(half)
+		at := x
+		for _, w := range weights {
+			v := binary.LittleEndian.Uint64(from[at:])
+			a += int64(v&lanes) * w
+			b += int64(v>>8&lanes) * w
+			c += int64(v>>16&lanes) * w
+			d += int64(v>>24&lanes) * w
+			at += stride
+		}
+		o := out[x : x+8 : x+8]
+		o[0], o[4] = unpack(a)
+		o[1], o[5] = unpack(b)
+		o[2], o[6] = unpack(c)
+		o[3], o[7] = unpack(d)
+	}
+	for ; x < len(out); x++ {
+		sum := int64(half)
+		at := x
+		for _, w := range weights {
+			sum += int64(from[at]) * w
+			at += stride
+		}
+		out[x], _ = unpack(sum)
+	}
+}

@@ -1,0 +1,122 @@
+package augment
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// Options of training. The zero value resizes and cuts the middle out.
+type Options struct {
+	Crop          string     // of [CropModes]; empty: the first
+	Pad           int        // black pixels around the image before a random crop, with crop pad
+	Scale, Ratio  [2]float64 // share of the area and width/height of a resized crop
+	Interpolation string     // of [Interpolations]; empty: the first
+	Flip          float64    // probability of mirroring left and right
+	FlipVertical  float64    // and top and bottom
+	Policy        string     // see [Policy]; empty: none
+	Jitter        float64    // strength of the colour jitter, used where there is no policy
+	Erase         Erase
+}
+
+// CropModes are how a training image gets its size: the middle; a random place
+// of the padded middle; a random part, resized.
+var CropModes = []string{"none", "pad", "resized"}
+
+// Interpolations of resizing and of policies; random draws one of the two each
+// time.
+var Interpolations = []string{"bicubic", "bilinear", "random"}
+
+// Train augments training images.
+type Train struct {
+	in      *Input
+	o       Options
+	policy  *Policy
+	filters []Filter
+	fill    []uint8
+}
+
+// NewTrain checks the options.
+func NewTrain(in *Input, o Options) (*Train, error) {
+	t := &Train{in: in, o: o}
+	for _, word := range []struct {
+		what, value string
+		known       []string
+	}{{"crop", o.Crop, CropModes}, {"interpolation", o.Interpolation, Interpolations}, {"mode of erasing", o.Erase.Mode, EraseModes}} {
+		if word.value != "" && !slices.Contains(word.known, word.value) {
+			return nil, fmt.Errorf("%w: %s %q is none of %v", ErrOption, word.what, word.value, word.known)
+		}
+	}
+	if o.Crop == "resized" {
+		for _, span := range [][2]float64{o.Scale, o.Ratio} {
+			if !(0 < span[0] && span[0] <= span[1] && !math.IsInf(span[1], 0)) {
+				return nil, fmt.Errorf("%w: scale %v and ratio %v of a resized crop must be above 0, the lower end first", ErrOption, o.Scale, o.Ratio)
+			}
+		}
+	}
+	if o.Policy != "" {
+		var err error
+		if t.policy, err = ParsePolicy(o.Policy); err != nil {
+			return nil, err
+		}
+	}
+	switch o.Interpolation {
+	case "bilinear":
+		t.filters = []Filter{Bilinear}
+	case "random":
+		t.filters = []Filter{Bilinear, Bicubic}
+	default:
+		t.filters = []Filter{Bicubic}
+	}
+	for _, m := range in.mean {
+		t.fill = append(t.fill, uint8(min(max(round(255*float64(m)), 0), 255)))
+	}
+	return t, nil
+}
+
+// Apply writes a training image, [Channels, Size, Size]. It is a pure function
+// of the image and of the stream.
+func (t *Train) Apply(img Image, r *rand.Rand, out []float32) error {
+	if err := img.check(); err != nil {
+		return err
+	}
+	img = t.crop(Convert(img, t.in.Channels), r)
+	if p := t.o.Flip; p > 0 && r.Float64() < p {
+		img = Flip(img)
+	}
+	if p := t.o.FlipVertical; p > 0 && r.Float64() < p {
+		img = FlipVertical(img)
+	}
+	switch {
+	case t.policy != nil:
+		img = t.policy.apply(img, t.fill, t.filters, r)
+	case t.o.Jitter > 0:
+		img = jitter(img, t.o.Jitter, r)
+	}
+	t.in.normalise(img, out)
+	t.o.Erase.apply(out, t.in.Channels, t.in.Size, r)
+	return nil
+}
+
+func (t *Train) crop(img Image, r *rand.Rand) Image {
+	size := t.in.Size
+	if t.o.Crop == "resized" {
+		part := drawCrop(img.Height, img.Width, t.o.Scale, t.o.Ratio, r)
+		return Resize(img, part, size, size, pick(t.filters, r))
+	}
+	img = CentreCrop(img, size, size, pick(t.filters, r))
+	if p := t.o.Pad; t.o.Crop == "pad" && p > 0 {
+		dy, dx := r.IntN(2*p+1)-p, r.IntN(2*p+1)-p
+		img = Crop(img, dy, dx, size, size)
+	}
+	return img
+}
+
+// pick draws a filter where there is a choice.
+func pick(filters []Filter, r *rand.Rand) Filter {
+	if len(filters) == 1 {
+		return filters[0]
+	}
+	return filters[r.IntN(len(filters))]
+}
