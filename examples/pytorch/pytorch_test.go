@@ -1,0 +1,125 @@
+// Package pytorch holds a page of Python that runs exported models in PyTorch, and the
+// test that it gives the same logits.
+package pytorch
+
+import (
+	"context"
+	"encoding/binary"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"prenas/internal/classify"
+	"prenas/internal/export"
+	"prenas/internal/fixture"
+	"prenas/internal/fsys"
+	"prenas/internal/rng"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
+)
+
+// torchEnv names a Python interpreter that has torch and safetensors. They are not
+// downloaded for the test, as PyTorch's wheel has hundreds of megabytes.
+const torchEnv = "PRENAS_TORCH_PYTHON"
+
+func python(t *testing.T) string {
+	t.Helper()
+	name := os.Getenv(torchEnv)
+	asked := name != ""
+	if !asked {
+		name = "python3"
+	}
+	text, err := exec.Command(name, "-c", "import torch, safetensors").CombinedOutput()
+	switch {
+	case err != nil && asked:
+		t.Fatalf("%s=%s: %v: %s", torchEnv, name, err, text)
+	case err != nil:
+		t.Skipf("python3 has no torch and safetensors; %s names a Python that has", torchEnv)
+	}
+	return name
+}
+
+// PyTorch gives the logits of our own engine to 1e-5 of the largest, with every option of
+// a ViT on, off, and mixed.
+func TestLogitsAreEqual(t *testing.T) {
+	interpreter := python(t)
+	plain := space.Model{ImageSize: 32, PatchSize: 8, Channels: 3, NumClasses: 7, HeadDim: 16}
+	full := plain
+	full.RelativePosition, full.MaxRelativePosition, full.GlobalPool, full.AbsPos, full.QKVBias = true, 3, true, true, true
+	clamped := plain
+	clamped.Channels, clamped.RelativePosition, clamped.MaxRelativePosition, clamped.QKVBias = 1, true, 1, true
+	arch := space.Arch{EmbedDim: 40, NumHeads: []int{3, 1, 2}, MLPRatio: []float64{1.5, 3, 2.2}}
+	for _, m := range []space.Model{plain, full, clamped} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "model.safetensors")
+		inputs, want := writeModel(t, m, arch, file)
+		images, logits := filepath.Join(dir, "images"), filepath.Join(dir, "logits")
+		if err := os.WriteFile(images, tensorfile.FromFloat32(nil, slices.Concat(inputs...)).Data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		script := exec.Command(interpreter, filepath.Join("testdata", "logits.py"), file, images, logits)
+		if text, err := script.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		text, err := os.ReadFile(logits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]float32, len(text)/4)
+		if _, err := binary.Decode(text, binary.LittleEndian, got); err != nil {
+			t.Fatal(err)
+		}
+		d := fixture.Difference(got, slices.Concat(want...))
+		t.Logf("%+v: logits differ by %.2g of the largest", m, d)
+		if d > 1e-5 {
+			t.Errorf("%+v: logits differ by %.2g of the largest", m, d)
+		}
+	}
+}
+
+// writeModel writes a model with random weights, and returns noise and its logits.
+func writeModel(t *testing.T, m space.Model, a space.Arch, path string) (inputs, logits [][]float32) {
+	t.Helper()
+	weights := map[string]tensorfile.Tensor{}
+	for _, p := range supernet.ParamsOf(m, a) {
+		size := 1
+		for _, d := range p.Shape {
+			size *= d
+		}
+		weights[p.Name] = tensorfile.FromFloat32(p.Shape, noise(size, 0.2, p.Name))
+	}
+	model, err := export.Take(weights, m, a, export.Info{Preprocess: export.Preprocess{
+		Size: m.ImageSize, Resize: m.ImageSize, Interpolation: export.Bicubic,
+		Mean: slices.Repeat([]float32{0.5}, m.Channels), Std: slices.Repeat([]float32{0.25}, m.Channels),
+	}})
+	if err == nil {
+		err = model.Write(fsys.OS, path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := classify.Open(context.Background(), path, classify.Options{Batch: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	for i := range 8 {
+		inputs = append(inputs, noise(m.Channels*m.ImageSize*m.ImageSize, 1, "image", uint64(i)))
+	}
+	if logits, err = own.Logits(inputs); err != nil {
+		t.Fatal(err)
+	}
+	return inputs, logits
+}
+
+func noise(size int, deviation float64, name string, at ...uint64) []float32 {
+	r := rng.New(1, name, at...)
+	values := make([]float32, size)
+	for i := range values {
+		values[i] = float32(deviation * r.NormFloat64())
+	}
+	return values
+}
