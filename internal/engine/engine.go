@@ -66,7 +66,10 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 }
 
 func openGo() (*Engine, error) {
-	b, err := simplego.New("")
+	// Operations run one after the other, each on all cores: run side by side,
+	// as is the default, they take all workers and each waits for one more to
+	// share its product with, for ever.
+	b, err := simplego.New("ops_sequential")
 	if err != nil {
 		return nil, fmt.Errorf("open the pure-Go backend: %w", err)
 	}
