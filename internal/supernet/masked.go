@@ -147,7 +147,7 @@ func (v *masked) product(x, weight *graph.Node) *graph.Node {
 func (v *masked) norm(x *graph.Node, name string) *graph.Node {
 	scale := graph.Mul(v.weight(name+".weight"), v.features)
 	shift := graph.Mul(v.weight(name+".bias"), v.features)
-	y := maskedNormalize(x, v.at(v.features, 3, 4), v.at(v.dim, 3, 4), layerNormEps)
+	y := maskedNormalize(x, v.at(v.features, 3, 4), v.at(v.dim, 3, 4), LayerNormEps)
 	return graph.Add(graph.Mul(y, v.at(scale, 3, 4)), v.at(shift, 3, 4))
 }
 
