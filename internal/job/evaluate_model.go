@@ -8,6 +8,7 @@ import (
 	"prenas/internal/classify"
 	"prenas/internal/data"
 	"prenas/internal/evaluate"
+	"prenas/internal/export"
 )
 
 // evaluateModel measures an exported model, safetensors or ONNX, on the test images. It
@@ -30,9 +31,8 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	if err != nil {
 		return results, err
 	}
-	classes := info.Architecture.NumClasses
-	if len(set.Classes) > classes {
-		return results, fmt.Errorf("--data %s has %d classes, %s has %d", o.Data, len(set.Classes), o.Run, classes)
+	if err := sameClasses(info, set.Classes); err != nil {
+		return results, fmt.Errorf("--data %s does not suit %s: %w", o.Data, o.Run, err)
 	}
 	indices := func(yield func(int) bool) {
 		for i := range set.Test.Len() {
@@ -60,6 +60,20 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	results = evaluate.Results{Split: "test", Images: score.Images, Step: info.Training.Steps}
 	results.Archs = []evaluate.Result{evaluate.NewResult(info.SpaceModel(), "", info.SpaceArch(), score)}
 	return results, nil
+}
+
+// sameClasses reports where the classes of images are not those of a model: labels would
+// then mean something else.
+func sameClasses(info export.Info, classes []string) error {
+	if most := info.Architecture.NumClasses; len(classes) > most {
+		return fmt.Errorf("the images have %d classes, the model has %d", len(classes), most)
+	}
+	for i := range min(len(classes), len(info.Classes)) {
+		if classes[i] != info.Classes[i] {
+			return fmt.Errorf("class %d is %q of the images and %q of the model", i, classes[i], info.Classes[i])
+		}
+	}
+	return nil
 }
 
 // addScore counts one image: places as package evaluate has them, where of equal logits

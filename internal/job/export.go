@@ -64,7 +64,7 @@ func Export(o ExportOptions) ([]Exported, error) {
 	if err != nil {
 		return nil, err
 	}
-	accuracy, err := measured(o.Run, step)
+	accuracy, err := measured(o, step)
 	if err != nil {
 		return nil, err
 	}
@@ -155,19 +155,22 @@ func sameKey(text, key string) bool {
 
 // measured are the accuracies by architecture in the run's results, where they are those
 // of the weights after step updates.
-func measured(run string, step int) (map[string]*export.Accuracy, error) {
-	results, err := evaluate.ReadResults(filepath.Join(run, ResultsFile))
+func measured(o ExportOptions, step int) (map[string]*export.Accuracy, error) {
+	path := filepath.Join(o.Run, ResultsFile)
+	results, err := evaluate.ReadResults(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
+	if results.Step != step {
+		o.Log(fmt.Sprintf("%s is of the weights after %d updates, not %d: no accuracy on the cards; prenas eval %s measures anew", path, results.Step, step, o.Run))
+		return nil, nil
+	}
 	accuracy := map[string]*export.Accuracy{}
-	if results.Step == step {
-		for _, a := range results.Archs {
-			accuracy[a.Arch] = &export.Accuracy{Split: results.Split, Images: results.Images, Top1: a.Top1, Top5: a.Top5}
-		}
+	for _, a := range results.Archs {
+		accuracy[a.Arch] = &export.Accuracy{Split: results.Split, Images: results.Images, Top1: a.Top1, Top5: a.Top5}
 	}
 	return accuracy, nil
 }
