@@ -2,6 +2,7 @@ package classify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"prenas/internal/augment"
 	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/export"
@@ -52,6 +54,7 @@ type runner interface {
 // Model is an open model.
 type Model struct {
 	info  export.Info
+	input *augment.Input
 	batch int
 	mu    sync.Mutex
 	run   runner
@@ -82,6 +85,12 @@ func Open(ctx context.Context, path string, o Options) (*Model, error) {
 	default:
 		err = fmt.Errorf("%w: its name ends neither in .safetensors nor in .onnx", ErrKind)
 	}
+	if err == nil {
+		p := m.info.Preprocess
+		if m.input, err = augment.NewInput(m.info.Architecture.Channels, p.Size, p.Mean, p.Std); err != nil {
+			err = errors.Join(err, m.run.close())
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -106,10 +115,8 @@ func (m *Model) Spent() (computing, compiling time.Duration) {
 
 // Prepare makes the model's input [C, H, W] of an image.
 func (m *Model) Prepare(img data.Image) ([]float32, error) {
-	p := m.info.Preprocess
-	return data.Prepare(img, data.LoaderOptions{
-		Channels: m.info.Architecture.Channels, Size: p.Size, EvalResize: p.Resize, Mean: p.Mean, Std: p.Std,
-	})
+	out := make([]float32, m.input.Len())
+	return out, m.input.Test(img, augment.Test{Resize: m.info.Preprocess.Resize}, out)
 }
 
 // Logits of prepared images, a row of classes for each.

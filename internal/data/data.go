@@ -6,14 +6,12 @@ import (
 	"slices"
 	"strings"
 
+	"prenas/internal/augment"
 	"prenas/internal/rng"
 )
 
 // Image is 8-bit pixels [H, W, C].
-type Image struct {
-	Pixels                  []uint8
-	Height, Width, Channels int
-}
+type Image = augment.Image
 
 // Split is a list of labelled images, safe for use by several goroutines.
 type Split interface {
@@ -127,7 +125,7 @@ func (m inMemory) Label(i int) int { return int(m.labels[i]) }
 
 func (m inMemory) Image(i int) (Image, error) {
 	size := m.height * m.width * m.channels
-	return Image{m.pixels[i*size:][:size:size], m.height, m.width, m.channels}, nil
+	return Image{Pixels: m.pixels[i*size:][:size:size], Height: m.height, Width: m.width, Channels: m.channels}, nil
 }
 
 // Statistics are the mean and standard deviation per channel by which images

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"testing"
 
+	"prenas/internal/augment"
 	"prenas/internal/rng"
 )
 
@@ -77,7 +78,7 @@ func TestHeldOutIsCutFromTrain(t *testing.T) {
 func trainLoader(t *testing.T, d *Dataset, workers int) *Loader {
 	t.Helper()
 	l, err := NewLoader(d.Train, LoaderOptions{Batch: 5, Channels: 3, Size: 4, Mean: []float32{.1, .2, .3}, Std: []float32{1, 2, 3},
-		Seed: 9, Workers: workers, Train: true, CropPadding: 2, Flip: 0.5})
+		Seed: 9, Workers: workers, Train: true, Augment: augment.Options{Crop: "pad", Pad: 2, Flip: 0.5, Policy: "rand-m9-mstd0.5", Erase: augment.Erase{Prob: 0.5, Mode: "pixel"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,24 +134,6 @@ func TestEvaluationPadsTheLastBatch(t *testing.T) {
 	b, err := l.Batch(0, 1)
 	if err != nil || l.Steps() != 2 || b.Count != 1 || len(b.Labels) != 3 {
 		t.Fatalf("%d steps, last batch of %d (%v)", l.Steps(), b.Count, err)
-	}
-}
-
-func TestShiftAndFlip(t *testing.T) {
-	img := Image{Pixels: []uint8{1, 2, 3, 4, 5, 6}, Height: 2, Width: 3, Channels: 1}
-	for _, c := range []struct {
-		got  Image
-		want []uint8
-	}{
-		{flip(img), []uint8{3, 2, 1, 6, 5, 4}},
-		{shift(img, 0, 1), []uint8{2, 3, 0, 5, 6, 0}},
-		{shift(img, 0, -2), []uint8{0, 0, 1, 0, 0, 4}},
-		{shift(img, 1, 0), []uint8{4, 5, 6, 0, 0, 0}},
-		{shift(img, -1, 3), []uint8{0, 0, 0, 0, 0, 0}},
-	} {
-		if !slices.Equal(c.got.Pixels, c.want) {
-			t.Errorf("got %v, want %v", c.got.Pixels, c.want)
-		}
 	}
 }
 

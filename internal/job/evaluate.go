@@ -91,7 +91,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 			o.Progress(done, set.Test.Len())
 		}
 	}
-	scores, err := ev.Run(ctx, held, images.Plain(ctx, set.Test, o.Batch), progress)
+	scores, err := ev.Run(ctx, held, images.Plain(ctx, set.Test, o.Batch, 1), progress)
 	if err != nil {
 		return results, err
 	}

@@ -86,7 +86,7 @@ func Export(o ExportOptions) ([]Exported, error) {
 		}
 		model, err := export.Take(weights, m, c.arch, export.Info{
 			Preprocess: export.Preprocess{
-				Size: m.ImageSize, Resize: m.ImageSize, Interpolation: export.Bicubic, Mean: manifest.Data.Mean, Std: manifest.Data.Std,
+				Size: m.ImageSize, Resize: manifest.Recipe.Augment.TestResize(m.ImageSize), Interpolation: export.Bicubic, Mean: manifest.Data.Mean, Std: manifest.Data.Std,
 			},
 			Classes:  manifest.Data.Classes,
 			Data:     export.Data{Source: manifest.Data.Source, Digest: manifest.Data.Digest},

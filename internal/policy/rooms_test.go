@@ -33,7 +33,7 @@ var rooms = []struct {
 	{"evaluate", []string{"data", "engine", "fsys", "space", "supernet", "tensorfile"}},
 	{"train", []string{"augment", "data", "engine", "evaluate", "fsys", "rng", "space", "supernet", "tensorfile"}},
 	{"export", []string{"engine", "fsys", "space", "supernet", "tensorfile"}},
-	{"classify", []string{"data", "engine", "export", "fsys", "supernet"}},
+	{"classify", []string{"augment", "data", "engine", "export", "fsys", "supernet"}},
 	{"onnx/schema", nil},
 	{"onnx", []string{"export", "fsys", "onnx/schema", "space"}},
 	{"report", []string{"evaluate", "fsys", "space", "train"}},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 
+	"prenas/internal/augment"
 	"prenas/internal/data"
 	"prenas/internal/evaluate"
 	"prenas/internal/space"
@@ -24,10 +25,8 @@ func NewImages(set *data.Dataset, m space.Model, r Recipe, seed uint64, workers 
 	}
 	o := data.LoaderOptions{
 		Channels: m.Channels, Size: m.ImageSize, Seed: seed, Workers: workers,
-		Flip: r.Augment.Flip, RandomResizedCrop: r.Augment.Crop == "resized",
-	}
-	if r.Augment.Crop == "pad" {
-		o.CropPadding = r.Augment.Pad
+		Augment: r.Augment.options(), Repeat: r.Augment.RepeatedAug,
+		Test: augment.Test{Resize: r.Augment.TestResize(m.ImageSize)},
 	}
 	if o.Mean, o.Std = set.Mean, set.Std; len(o.Mean) != m.Channels {
 		o.Mean, o.Std = data.Statistics(m.Channels)
@@ -55,13 +54,13 @@ func (s *Images) Train(ctx context.Context, epoch, from, size int) iter.Seq2[eva
 
 // HeldOut implements Source.
 func (s *Images) HeldOut(ctx context.Context, size int) iter.Seq2[evaluate.Batch, error] {
-	return s.Plain(ctx, s.set.HeldOut, size)
+	return s.Plain(ctx, s.set.HeldOut, size, 1)
 }
 
-// Plain yields all images of a split in order, not augmented.
-func (s *Images) Plain(ctx context.Context, split data.Split, size int) iter.Seq2[evaluate.Batch, error] {
+// Plain yields all images of a split in order, not augmented, as 1, 5 or 10 crops each.
+func (s *Images) Plain(ctx context.Context, split data.Split, size, crops int) iter.Seq2[evaluate.Batch, error] {
 	o := s.options
-	o.Batch = size
+	o.Batch, o.Test.Crops = size, crops
 	return batches(ctx, split, o, 0, 0)
 }
 
@@ -76,6 +75,9 @@ func batches(ctx context.Context, split data.Split, o data.LoaderOptions, epoch,
 		next, stop := loader.Stream(ctx, epoch, from)
 		defer stop()
 		pixels := o.Channels * o.Size * o.Size
+		if !o.Train {
+			pixels *= max(o.Test.Crops, 1)
+		}
 		for range loader.Steps() - from {
 			b, err := next()
 			if err != nil {

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"prenas/internal/augment"
 )
 
 // Recipe says how to train: everything that changes the resulting weights, except
@@ -67,11 +69,44 @@ type Mix struct {
 	Mode   string  `yaml:"mode" json:"mode" oneof:"batch pair elem"`
 }
 
-// Augment is what happens to each training image before it is batched.
+// Augment is what happens to each training image before it is batched, in the
+// order of the keys. Their names are those of the original's flags.
 type Augment struct {
-	Flip float64 `yaml:"flip" json:"flip" range:"[0,1]"` // probability of a mirror image
-	Crop string  `yaml:"crop" json:"crop" oneof:"none pad resized"`
-	Pad  int     `yaml:"pad" json:"pad" range:"[0,64]"` // pixels around the image with crop: pad
+	Crop          string     `yaml:"crop" json:"crop" oneof:"none pad resized"`
+	Pad           int        `yaml:"pad" json:"pad" range:"[0,64]"`                                      // pixels around the image with crop: pad
+	Scale         [2]float64 `yaml:"scale" json:"scale" range:"(0,1]"`                                   // part of the area with crop: resized
+	Ratio         [2]float64 `yaml:"ratio" json:"ratio" range:"[0.01,100]"`                              // width/height with crop: resized
+	Interpolation string     `yaml:"interpolation" json:"interpolation" oneof:"bicubic bilinear random"` // of training images
+	HFlip         float64    `yaml:"hflip" json:"hflip" range:"[0,1]"`                                   // probability of a mirror image
+	VFlip         float64    `yaml:"vflip" json:"vflip" range:"[0,1]"`                                   // of one upside down
+	AA            string     `yaml:"aa" json:"aa"`                                                       // policy in timm's notation; empty: none
+	ColorJitter   float64    `yaml:"color_jitter" json:"color_jitter" range:"[0,10]"`                    // strength; only where aa is empty
+	Reprob        float64    `yaml:"reprob" json:"reprob" range:"[0,1]"`                                 // probability of random erasing
+	Remode        string     `yaml:"remode" json:"remode" oneof:"const rand pixel"`
+	Recount       int        `yaml:"recount" json:"recount" range:"[1,100]"`           // most boxes to erase
+	RepeatedAug   int        `yaml:"repeated_aug" json:"repeated_aug" range:"[1,100]"` // views of an image in a row; the original's flag is 3
+	EvalResize    int        `yaml:"eval_resize" json:"eval_resize" range:"[0,8192]"`  // shorter side of images that do not train, before their centre is cut out; 0: 256/224 of the model's size if that is over 32, else that size
+}
+
+// options of the augment room.
+func (a Augment) options() augment.Options {
+	return augment.Options{
+		Crop: a.Crop, Pad: a.Pad, Scale: a.Scale, Ratio: a.Ratio, Interpolation: a.Interpolation,
+		Flip: a.HFlip, FlipVertical: a.VFlip, Policy: a.AA, Jitter: a.ColorJitter,
+		Erase: augment.Erase{Prob: a.Reprob, Mode: a.Remode, Count: a.Recount},
+	}
+}
+
+// TestResize is what the shorter side of an image that does not train is resized to,
+// for a model that takes size x size.
+func (a Augment) TestResize(size int) int {
+	switch {
+	case a.EvalResize > 0:
+		return a.EvalResize
+	case size > 32: // the original's rule: smaller images are taken whole
+		return size * 256 / 224
+	}
+	return size
 }
 
 // Regularize holds what is switched on only while training.
@@ -92,8 +127,11 @@ func DefaultRecipe() Recipe {
 		Schedule:  Schedule{Name: "cosine", WarmupLR: 1e-6, MinLR: 1e-5},
 		Loss:      Loss{Smoothing: 0.1},
 		Mix:       Mix{Prob: 1, Switch: 0.5, Mode: "batch"},
-		Augment:   Augment{Crop: "none"},
-		Sampler:   Sampler{Name: "balanced"},
+		Augment: Augment{
+			Crop: "none", Pad: 4, Scale: [2]float64{0.08, 1}, Ratio: [2]float64{3.0 / 4, 4.0 / 3}, Interpolation: "bicubic",
+			Remode: "pixel", Recount: 1, RepeatedAug: 1,
+		},
+		Sampler: Sampler{Name: "balanced"},
 	}
 }
 
@@ -153,6 +191,12 @@ func (r Recipe) check() error {
 		return fmt.Errorf("schedule.warmup_lr (%v) is above the peak learning rate (%v)", r.Schedule.WarmupLR, peak)
 	case r.Mix.Mode == "pair" && r.Batch%2 == 1 && r.mixes():
 		return fmt.Errorf("mix.mode pair needs an even batch, not %d", r.Batch)
+	case r.Augment.Scale[0] > r.Augment.Scale[1] || r.Augment.Ratio[0] > r.Augment.Ratio[1]:
+		return fmt.Errorf("augment.scale %v and augment.ratio %v: the lower end stands first", r.Augment.Scale, r.Augment.Ratio)
+	case r.Augment.AA != "":
+		if _, err := augment.ParsePolicy(r.Augment.AA); err != nil {
+			return fmt.Errorf("augment.aa: %w", err)
+		}
 	}
 	return nil
 }

@@ -100,7 +100,7 @@ func checkValues(node *yaml.Node, v reflect.Value, path string) error {
 	return nil
 }
 
-// checkTag applies a field's `range` or `oneof` tag to its value.
+// checkTag applies a field's `range` or `oneof` tag to its value, or to each of an array.
 func checkTag(field reflect.StructField, v reflect.Value) error {
 	if allowed, ok := field.Tag.Lookup("oneof"); ok {
 		for _, word := range strings.Fields(allowed) {
@@ -112,6 +112,14 @@ func checkTag(field reflect.StructField, v reflect.Value) error {
 	}
 	limits, ok := field.Tag.Lookup("range")
 	if !ok {
+		return nil
+	}
+	if v.Kind() == reflect.Array {
+		for i := range v.Len() {
+			if err := checkTag(field, v.Index(i)); err != nil {
+				return err
+			}
+		}
 		return nil
 	}
 	x := 0.0
