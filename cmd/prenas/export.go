@@ -28,7 +28,7 @@ func exportCommand(g *global) *cobra.Command {
 			}
 			o.Run, o.Log = args[0], newConsole(g).line
 			list, err := job.Export(o)
-			if errors.Is(err, job.ErrUnknownArch) {
+			if errors.Is(err, job.ErrUnknownArch) || errors.Is(err, job.ErrOut) {
 				return usageError{err}
 			}
 			if err != nil {

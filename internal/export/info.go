@@ -86,8 +86,8 @@ type Accuracy struct {
 	Top5   float64 `json:"top5"`
 }
 
-// describe fills in what follows from model and architecture.
-func (i *Info) describe(m space.Model, a space.Arch) {
+// describe returns the Info with what follows from model and architecture filled in.
+func (i Info) describe(m space.Model, a space.Arch) Info {
 	i.Format, i.Kind, i.Arch = infoFormat, kindViT, a.String()
 	i.Architecture = Architecture{
 		EmbedDim: a.EmbedDim, Depth: a.Depth(), NumHeads: a.NumHeads, MLPRatio: a.MLPRatio, HeadDim: m.HeadDim,
@@ -102,6 +102,7 @@ func (i *Info) describe(m space.Model, a space.Arch) {
 	if i.Classes == nil {
 		i.Classes = []string{}
 	}
+	return i
 }
 
 // ClassName of a label; a label without a name has its number.
@@ -158,6 +159,10 @@ func (i Info) check() error {
 	}
 	if m.Tokens() > maxTokens {
 		return fmt.Errorf("%d tokens an image are more than %d", m.Tokens(), maxTokens)
+	}
+	if derived := (Info{}).describe(m, arch); !slices.Equal(i.Architecture.MLPHidden, derived.Architecture.MLPHidden) ||
+		i.Parameters != derived.Parameters || i.MACs != derived.MACs {
+		return fmt.Errorf("mlp_hidden, parameters or macs are not those of %s", i.Arch)
 	}
 	if i.Architecture.NormEps != supernet.LayerNormEps {
 		return fmt.Errorf("norm_eps is %v; this version computes %v", i.Architecture.NormEps, supernet.LayerNormEps)

@@ -18,7 +18,7 @@ type Model struct {
 // Take cuts an architecture out of the weights of a supernet of a space with model m.
 // about says what only the caller knows; the rest of the Info is filled in.
 func Take(weights map[string]tensorfile.Tensor, m space.Model, a space.Arch, about Info) (*Model, error) {
-	about.describe(m, a)
+	about = about.describe(m, a)
 	if err := about.check(); err != nil {
 		return nil, fmt.Errorf("%w %s: %w", ErrArch, a, err)
 	}

@@ -20,8 +20,13 @@ import (
 // AllArchs, for ExportOptions.Arch, means every architecture of the run.
 const AllArchs = "all"
 
-// ErrUnknownArch: a run has no such architecture.
-var ErrUnknownArch = errors.New("unknown architecture")
+// Errors of Export that other arguments avoid.
+var (
+	// ErrUnknownArch: a run has no such architecture.
+	ErrUnknownArch = errors.New("unknown architecture")
+	// ErrOut: a file's name that does not say what it is.
+	ErrOut = errors.New("--out")
+)
 
 // ExportOptions of Export.
 type ExportOptions struct {
@@ -47,6 +52,9 @@ type Exported struct {
 // Export takes architectures out of a run as models by themselves, each with its
 // description and its card beside it.
 func Export(o ExportOptions) ([]Exported, error) {
+	if o.Arch != AllArchs && filepath.Ext(o.Out) != o.Format.ending {
+		return nil, fmt.Errorf("%w %s: the name of a file in this format ends in %s", ErrOut, o.Out, o.Format.ending)
+	}
 	manifest, err := train.ReadManifest(fsys.OS, o.Run)
 	if err != nil {
 		return nil, err

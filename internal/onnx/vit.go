@@ -41,8 +41,8 @@ func (v *vit) build() {
 		x = v.tokens(x, 0, 1)
 	}
 	x = v.op("ReduceMean", []string{x, v.sizes("token_axis", 1)}, integer("keepdims", 0))
-	x = v.linear(x, "head", m.NumClasses, dim, true)
-	v.Node[len(v.Node)-1].Output[0] = export.OutputName // x
+	v.linear(x, "head", m.NumClasses, dim, true)
+	v.Node[len(v.Node)-1].Output[0] = export.OutputName
 }
 
 // weight is a tensor of the model, of the present scope.
