@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +32,7 @@ func predictCommand(g *global) *cobra.Command {
 				case p.Error != "":
 					fmt.Fprintln(os.Stderr, "prenas:", p.Error)
 				case !g.json:
-					fmt.Println(predictionLine(p))
+					fmt.Println(p)
 				}
 				if g.json {
 					list = append(list, p)
@@ -64,13 +63,4 @@ func predictCommand(g *global) *cobra.Command {
 	f.IntVar(&o.Batch, "batch", 32, "images of one program run")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	return c
-}
-
-// predictionLine is "cat.jpg  cat 97.1 %  dog 2.2 %".
-func predictionLine(p job.Prediction) string {
-	parts := []string{p.File}
-	for _, c := range p.Classes {
-		parts = append(parts, fmt.Sprintf("%s %.1f %%", c.Name, 100*c.Probability))
-	}
-	return strings.Join(parts, "  ")
 }

@@ -111,9 +111,9 @@ def read(path, info):
 
     p = info["preprocess"]
     picture = Image.open(path).convert("L" if info["architecture"]["channels"] == 1 else "RGB")
-    ratio = p["resize"] / min(picture.size)
-    picture = picture.resize([round(ratio * s) for s in picture.size], Image.Resampling.BICUBIC)
-    left, top = ((s - p["size"]) // 2 for s in picture.size)
+    shorter = min(picture.size)
+    picture = picture.resize([p["resize"] * s // shorter for s in picture.size], Image.Resampling.BICUBIC)
+    left, top = (round((s - p["size"]) / 2) for s in picture.size)
     picture = picture.crop((left, top, left + p["size"], top + p["size"]))
     x = torch.tensor(list(picture.tobytes()), dtype=torch.float32).reshape(1, p["size"], p["size"], -1) / 255
     return (x.permute(0, 3, 1, 2) - torch.tensor(p["mean"])[:, None, None]) / torch.tensor(p["std"])[:, None, None]

@@ -3,26 +3,34 @@
 package pytorch
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"prenas/internal/classify"
 	"prenas/internal/export"
 	"prenas/internal/fixture"
 	"prenas/internal/fsys"
+	"prenas/internal/job"
 	"prenas/internal/rng"
 	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 )
 
-// torchEnv names a Python interpreter that has torch and safetensors. They are not
-// downloaded for the test, as PyTorch's wheel has hundreds of megabytes.
+// torchEnv names a Python interpreter that has torch, safetensors and pillow. They are
+// not downloaded for the test, as PyTorch's wheel has hundreds of megabytes.
 const torchEnv = "PRENAS_TORCH_PYTHON"
 
 func python(t *testing.T) string {
@@ -32,12 +40,12 @@ func python(t *testing.T) string {
 	if !asked {
 		name = "python3"
 	}
-	text, err := exec.Command(name, "-c", "import torch, safetensors").CombinedOutput()
+	text, err := exec.Command(name, "-c", "import torch, safetensors, PIL").CombinedOutput()
 	switch {
 	case err != nil && asked:
 		t.Fatalf("%s=%s: %v: %s", torchEnv, name, err, text)
 	case err != nil:
-		t.Skipf("python3 has no torch and safetensors; %s names a Python that has", torchEnv)
+		t.Skipf("python3 lacks torch, safetensors or pillow; %s names a Python that has", torchEnv)
 	}
 	return name
 }
@@ -77,6 +85,43 @@ func TestLogitsAreEqual(t *testing.T) {
 		if d > 1e-5 {
 			t.Errorf("%+v: logits differ by %.2g of the largest", m, d)
 		}
+	}
+}
+
+// The page, run on pictures of any shape, prints what prenas predict prints.
+func TestPicturesAreReadAlike(t *testing.T) {
+	interpreter := python(t)
+	model := filepath.Join("..", "..", "pkg", "prenas", "testdata", "shapes.safetensors")
+	dir := t.TempDir()
+	script := []string{"prenas_vit.py", model}
+	var want strings.Builder
+	for i, size := range []image.Point{{16, 16}, {37, 21}, {19, 50}, {300, 199}} {
+		img := image.NewNRGBA(image.Rectangle{Max: size})
+		for y := range size.Y {
+			for x := range size.X {
+				img.Set(x, y, color.NRGBA{uint8(9 * x), uint8(7 * y), uint8(255 - 5*x), 255})
+			}
+		}
+		path := filepath.Join(dir, fmt.Sprintf("%d.png", i))
+		var file bytes.Buffer
+		if err := errors.Join(png.Encode(&file, img), os.WriteFile(path, file.Bytes(), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		script = append(script, path)
+	}
+	_, err := job.Predict(context.Background(), job.PredictOptions{
+		Model: model, Images: script[2:], Top: 3, Backend: "go", Log: func(string) {},
+		Each: func(p job.Prediction) { fmt.Fprintln(&want, p) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := exec.Command(interpreter, script...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, got)
+	}
+	if string(got) != want.String() {
+		t.Errorf("PyTorch prints\n%s\nprenas predict prints\n%s", got, want.String())
 	}
 }
 

@@ -189,7 +189,7 @@ func (p Preprocess) check(m space.Model) error {
 	return nil
 }
 
-// Bicubic is the interpolation of resizing: Catmull-Rom (a = -0.5), antialiased.
+// Bicubic is the interpolation of resizing: a = -0.5, antialiased, as PIL has it.
 const Bicubic = "bicubic"
 
 func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }

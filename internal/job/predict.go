@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"strings"
 	"time"
 
 	"prenas/internal/classify"
@@ -31,6 +32,15 @@ type Prediction struct {
 	File    string           `json:"file"`
 	Classes []classify.Class `json:"classes,omitempty"`
 	Error   string           `json:"error,omitempty"`
+}
+
+// String is like "cat.jpg  cat 97.1 %  dog 2.2 %".
+func (p Prediction) String() string {
+	parts := []string{p.File}
+	for _, c := range p.Classes {
+		parts = append(parts, fmt.Sprintf("%s %.1f %%", c.Name, 100*c.Probability))
+	}
+	return strings.Join(parts, "  ")
 }
 
 // Predicted sums up a Predict.
