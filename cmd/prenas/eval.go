@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"prenas/internal/augment"
 	"prenas/internal/data"
 	"prenas/internal/evaluate"
 	"prenas/internal/job"
@@ -17,10 +19,13 @@ func evalCommand(g *global) *cobra.Command {
 	var o job.EvaluateOptions
 	c := &cobra.Command{
 		Use: "eval RUN|MODEL", Short: "Measure each preferred architecture of a run, or a model, on the test images", Args: cobra.ExactArgs(1),
-		Example: "  prenas eval run --data fashion-mnist\n  prenas eval model.onnx",
+		Example: "  prenas eval run --data fashion-mnist\n  prenas eval run --data folder:imagenet --crops 10\n  prenas eval model.onnx",
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if o.Batch < 1 {
 				return usagef("--batch is %d, it must be at least 1", o.Batch)
+			}
+			if !slices.Contains(augment.CropCounts, o.Crops) {
+				return usagef("--crops is %d, it must be one of %v", o.Crops, augment.CropCounts)
 			}
 			out := newConsole(g)
 			if o.Engine, err = g.open(c.Context(), out); err != nil {
@@ -42,6 +47,7 @@ func evalCommand(g *global) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&o.Data, "data", "", "images to measure on, SRC (default: what the run was trained on)")
 	f.IntVar(&o.Batch, "batch", 100, "images of one program run")
+	f.IntVar(&o.Crops, "crops", 1, "crops of each image: 1 the middle, 5 the corners too, 10 these mirrored too; their logits are averaged")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	return c
 }

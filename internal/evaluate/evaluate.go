@@ -21,7 +21,8 @@ import (
 var ErrNoImages = errors.New("there are no images to evaluate on")
 
 // Batch is a run of images of the split, at most the evaluator's batch size of them:
-// float32 [N, C, H, W], normalised, row-major, and a label for each.
+// float32 [N, C, H, W], normalised, row-major, and a label for each. With several crops
+// an image they are [N, crops, C, H, W].
 type Batch struct {
 	Images []float32
 	Labels []int32
@@ -41,13 +42,16 @@ type Evaluator struct {
 	net      *supernet.Net
 	archs    []space.Arch
 	batch    int
+	crops    int
 	programs []*engine.Program
 	used     [][]int
 }
 
-// New compiles one program for each architecture, for batches of up to batch images.
-func New(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch int) (*Evaluator, error) {
-	ev := &Evaluator{net: net, archs: archs, batch: batch}
+// New compiles one program for each architecture, for batches of up to batch images of
+// crops crops each. What an architecture says of an image is the mean of the logits of
+// its crops, as in the original.
+func New(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch, crops int) (*Evaluator, error) {
+	ev := &Evaluator{net: net, archs: archs, batch: batch, crops: crops}
 	for _, arch := range archs {
 		if err := ev.compile(e, arch); err != nil {
 			ev.Close()
@@ -75,7 +79,7 @@ func (ev *Evaluator) compile(e *engine.Engine, arch space.Arch) error {
 		}
 	}
 	inputs = append(inputs,
-		shapes.Make(dtypes.Float32, ev.batch, m.Channels, m.ImageSize, m.ImageSize),
+		shapes.Make(dtypes.Float32, ev.batch*ev.crops, m.Channels, m.ImageSize, m.ImageSize),
 		shapes.Make(dtypes.Int32, ev.batch))
 	program, err := e.Compile("evaluate "+arch.String(), inputs, func(in []*graph.Node) []*graph.Node {
 		weights := make([]*graph.Node, len(params))
@@ -83,7 +87,11 @@ func (ev *Evaluator) compile(e *engine.Engine, arch space.Arch) error {
 			weights[i] = in[k]
 		}
 		images, labels := in[len(used)], in[len(used)+1]
-		return []*graph.Node{tally(ev.net.Logits(weights, images, supernet.Forward{Arch: arch}), labels)}
+		logits := ev.net.Logits(weights, images, supernet.Forward{Arch: arch})
+		if ev.crops > 1 {
+			logits = graph.ReduceMean(graph.Reshape(logits, ev.batch, ev.crops, m.NumClasses), 1)
+		}
+		return []*graph.Node{tally(logits, labels)}
 	})
 	if err != nil {
 		return err
@@ -160,7 +168,7 @@ func (ev *Evaluator) Run(ctx context.Context, weights []*tensors.Tensor, batches
 // add runs all programs on one batch.
 func (ev *Evaluator) add(scores []Score, weights []*tensors.Tensor, b Batch) error {
 	m := ev.net.Space().Model
-	size := m.Channels * m.ImageSize * m.ImageSize
+	size := ev.crops * m.Channels * m.ImageSize * m.ImageSize
 	if len(b.Labels) > ev.batch || len(b.Images) != len(b.Labels)*size {
 		return fmt.Errorf("a batch has %d labels and %d numbers; at most %d images of %d numbers are expected",
 			len(b.Labels), len(b.Images), ev.batch, size)
@@ -170,7 +178,7 @@ func (ev *Evaluator) add(scores []Score, weights []*tensors.Tensor, b Batch) err
 	for i := copy(labels, b.Labels); i < ev.batch; i++ {
 		labels[i] = -1
 	}
-	images := tensors.FromFlatDataAndDimensions(padded, ev.batch, m.Channels, m.ImageSize, m.ImageSize)
+	images := tensors.FromFlatDataAndDimensions(padded, ev.batch*ev.crops, m.Channels, m.ImageSize, m.ImageSize)
 	target := tensors.FromFlatDataAndDimensions(labels, ev.batch)
 	var failed error
 	for a, program := range ev.programs {

@@ -15,7 +15,8 @@ type Results struct {
 	Space  string   `json:"space"`
 	Split  string   `json:"split"`
 	Images int      `json:"images"`
-	Step   int      `json:"step"` // updates behind the weights
+	Crops  int      `json:"crops"` // of an image; its logits are their mean
+	Step   int      `json:"step"`  // updates behind the weights
 	Archs  []Result `json:"architectures"`
 }
 

@@ -24,7 +24,8 @@ type EvaluateOptions struct {
 	Engine   *engine.Engine
 	Run      string // run directory, or file of an exported model
 	Data     string // empty: what the run was trained on
-	Batch    int
+	Batch    int    // images of one program run, each crop being one
+	Crops    int    // of each image: one of augment.CropCounts; 0: one
 	Workers  int
 	Log      func(string)
 	Progress func(done, total int)
@@ -35,6 +36,7 @@ type EvaluateOptions struct {
 // of an exported model, which is measured by itself.
 func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) {
 	var results evaluate.Results
+	o.Crops = max(o.Crops, 1)
 	if info, err := os.Stat(o.Run); err == nil && info.Mode().IsRegular() {
 		return evaluateModel(ctx, o)
 	}
@@ -60,6 +62,9 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if err != nil {
 		return results, err
 	}
+	if resize := manifest.Recipe.Augment.TestResize(s.Model.ImageSize); o.Crops > 1 && resize == s.Model.ImageSize {
+		return results, fmt.Errorf("--crops %d: the run's images are resized to %d pixels, all that the model takes, so there is nothing to crop; eval_resize in the recipe's augment block says to what", o.Crops, resize)
+	}
 	images, err := train.NewImages(set, s.Model, manifest.Recipe, manifest.Seed, o.Workers)
 	if err != nil {
 		return results, fmt.Errorf("--data %s: %w", o.Data, err)
@@ -72,8 +77,8 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 			archs, keys = append(archs, c.Arch), append(keys, bin.Key)
 		}
 	}
-	net := supernet.New(s)
-	ev, err := evaluate.New(o.Engine, net, archs, o.Batch)
+	net, batch := supernet.New(s), max(1, o.Batch/o.Crops)
+	ev, err := evaluate.New(o.Engine, net, archs, batch, o.Crops)
 	if err != nil {
 		return results, err
 	}
@@ -91,11 +96,11 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 			o.Progress(done, set.Test.Len())
 		}
 	}
-	scores, err := ev.Run(ctx, held, images.Plain(ctx, set.Test, o.Batch, 1), progress)
+	scores, err := ev.Run(ctx, held, images.Plain(ctx, set.Test, batch, o.Crops), progress)
 	if err != nil {
 		return results, err
 	}
-	results = evaluate.Results{Space: s.Name, Split: "test", Images: set.Test.Len(), Step: step}
+	results = evaluate.Results{Space: s.Name, Split: "test", Images: set.Test.Len(), Crops: o.Crops, Step: step}
 	for i := range archs {
 		results.Archs = append(results.Archs, evaluate.NewResult(s.Model, keys[i], archs[i], scores[i]))
 	}

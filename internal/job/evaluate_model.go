@@ -14,6 +14,9 @@ import (
 // evaluateModel measures an exported model, safetensors or ONNX, on the test images. It
 // writes nothing.
 func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Results, err error) {
+	if o.Crops > 1 {
+		return results, fmt.Errorf("--crops %d is for a run directory: a model file takes the middle of each image", o.Crops)
+	}
 	m, err := classify.Open(ctx, o.Run, classify.Options{Engine: o.Engine, Batch: o.Batch, Log: o.Log})
 	if err != nil {
 		return results, err
@@ -57,7 +60,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	score.Loss /= float64(score.Images)
 	computing, _ := m.Spent()
 	score.Seconds = computing.Seconds()
-	results = evaluate.Results{Split: "test", Images: score.Images, Step: info.Training.Steps}
+	results = evaluate.Results{Split: "test", Images: score.Images, Crops: 1, Step: info.Training.Steps}
 	results.Archs = []evaluate.Result{evaluate.NewResult(info.SpaceModel(), "", info.SpaceArch(), score)}
 	return results, nil
 }

@@ -292,7 +292,7 @@ func (t *trainer) compile(ctx context.Context) error {
 	}
 	if _, heldOut := t.Source.Counts(); heldOut > 0 && p.evaluator == nil {
 		var err error
-		p.evaluator, err = evaluate.New(t.Engine, t.net, t.archs, t.evalBatch())
+		p.evaluator, err = evaluate.New(t.Engine, t.net, t.archs, t.evalBatch(), 1)
 		return err
 	}
 	return nil
