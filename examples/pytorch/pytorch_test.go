@@ -61,30 +61,50 @@ func TestLogitsAreEqual(t *testing.T) {
 	clamped.Channels, clamped.RelativePosition, clamped.MaxRelativePosition, clamped.QKVBias = 1, true, 1, true
 	arch := space.Arch{EmbedDim: 40, NumHeads: []int{3, 1, 2}, MLPRatio: []float64{1.5, 3, 2.2}}
 	for _, m := range []space.Model{plain, full, clamped} {
-		dir := t.TempDir()
-		file := filepath.Join(dir, "model.safetensors")
-		inputs, want := writeModel(t, m, arch, file)
-		images, logits := filepath.Join(dir, "images"), filepath.Join(dir, "logits")
-		if err := os.WriteFile(images, tensorfile.FromFloat32(nil, slices.Concat(inputs...)).Data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		script := exec.Command(interpreter, filepath.Join("testdata", "logits.py"), file, images, logits)
-		if text, err := script.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, text)
-		}
-		text, err := os.ReadFile(logits)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := make([]float32, len(text)/4)
-		if _, err := binary.Decode(text, binary.LittleEndian, got); err != nil {
-			t.Fatal(err)
-		}
-		d := fixture.Difference(got, slices.Concat(want...))
-		t.Logf("%+v: logits differ by %.2g of the largest", m, d)
-		if d > 1e-5 {
-			t.Errorf("%+v: logits differ by %.2g of the largest", m, d)
-		}
+		compare(t, interpreter, "logits.py", m, arch)
+	}
+}
+
+// timm's own vision transformer takes the tensors as they are, where it has all that the
+// architecture has.
+func TestTimmTakesTheTensors(t *testing.T) {
+	interpreter := python(t)
+	if text, err := exec.Command(interpreter, "-c", "import timm").CombinedOutput(); err != nil {
+		t.Skipf("%s has no timm: %v: %s", interpreter, err, text)
+	}
+	arch := space.Arch{EmbedDim: 48, NumHeads: []int{3, 3}, MLPRatio: []float64{2.5, 2.5}}
+	for _, pool := range []bool{false, true} {
+		m := space.Model{ImageSize: 32, PatchSize: 8, Channels: 3, NumClasses: 7, HeadDim: 16, AbsPos: true, QKVBias: true, GlobalPool: pool}
+		compare(t, interpreter, "timm_logits.py", m, arch)
+	}
+}
+
+// compare the logits of a script with our own engine's.
+func compare(t *testing.T, interpreter, script string, m space.Model, arch space.Arch) {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "model.safetensors")
+	inputs, want := writeModel(t, m, arch, file)
+	images, logits := filepath.Join(dir, "images"), filepath.Join(dir, "logits")
+	if err := os.WriteFile(images, tensorfile.FromFloat32(nil, slices.Concat(inputs...)).Data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run := exec.Command(interpreter, filepath.Join("testdata", script), file, images, logits)
+	if text, err := run.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	text, err := os.ReadFile(logits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]float32, len(text)/4)
+	if _, err := binary.Decode(text, binary.LittleEndian, got); err != nil {
+		t.Fatal(err)
+	}
+	d := fixture.Difference(got, slices.Concat(want...))
+	t.Logf("%+v: logits differ by %.2g of the largest", m, d)
+	if d > 1e-5 {
+		t.Errorf("%+v: logits differ by %.2g of the largest", m, d)
 	}
 }
 

@@ -265,6 +265,31 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
+// docs/export.md names every key of the description.
+func TestEveryKeyIsDocumented(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "export.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var walk func(reflect.Type)
+	walk = func(of reflect.Type) {
+		for of.Kind() == reflect.Pointer {
+			of = of.Elem()
+		}
+		if of.Kind() != reflect.Struct {
+			return
+		}
+		for i := range of.NumField() {
+			key, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+			if !strings.Contains(string(text), "`"+key+"`") {
+				t.Errorf("docs/export.md lacks the key %q", key)
+			}
+			walk(of.Field(i).Type)
+		}
+	}
+	walk(reflect.TypeFor[export.Info]())
+}
+
 func FuzzParseInfo(f *testing.F) {
 	f.Add([]byte(`{"format":1,"kind":"vit","arch":"e16-h1-r1","architecture":{"embed_dim":16,"depth":1,"num_heads":[1],"mlp_ratio":[1]}}`))
 	f.Add([]byte(`{}`))

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -211,6 +212,20 @@ func TestInt8IsSmall(t *testing.T) {
 	}
 	if saved := sizes[false] - sizes[true]; saved < products*5/2 {
 		t.Errorf("int8 saves %d bytes of %d weights", saved, products)
+	}
+}
+
+// Weights that are not finite have no 8-bit form; the tensor is named.
+func TestInt8RefusesWhatIsNotFinite(t *testing.T) {
+	model := randomModel(t, models()[0])
+	model.Tensors["norm.bias"] = tensorfile.FromFloat32([]int{1}, []float32{float32(math.Inf(1))})
+	path := filepath.Join(t.TempDir(), "model.onnx")
+	err := onnx.Write(fsys.OS, path, model, onnx.Options{Int8: true})
+	if err == nil || !strings.Contains(err.Error(), "norm.bias") || !strings.Contains(err.Error(), path) {
+		t.Errorf("an infinite weight: %v", err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a file was written")
 	}
 }
 

@@ -14,4 +14,4 @@ a = info["architecture"]
 batch = torch.frombuffer(bytearray(pathlib.Path(images).read_bytes()), dtype=torch.float32)
 with torch.inference_mode():
     result = model(batch.reshape(-1, a["channels"], a["image_size"], a["image_size"]))
-pathlib.Path(logits).write_bytes(bytes(result.numpy().tobytes()))
+pathlib.Path(logits).write_bytes(result.numpy().tobytes())
