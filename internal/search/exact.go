@@ -77,20 +77,12 @@ type costed struct {
 // solve finds, for each total of a cost from least to most that the space has,
 // the architectures of the best scores within limits, the cheapest first.
 func (r *run) solve(cost Cost, least, most int64, limits []Limit) ([]costed, error) {
-	m := r.options.Score
-	signs := []float64{1}
+	m, signs := r.options.Score, []float64{1}
 	switch {
-	case m.base == "taylor5" && m.pruned:
-		return nil, fmt.Errorf("%w: score %s cannot be searched exactly, because the least absolute value of a sum is no sum of parts; use --method evolution", ErrMethod, m)
 	case m.base == "taylor5":
 		signs = []float64{1, -1} // the largest absolute value is the largest or the least sum
 	case m.pruned:
 		signs = []float64{-1}
-	}
-	if m.avg && cost.Name != paramsName {
-		// Architectures of one trunk with equal parameters have equally many
-		// scored weights; of equal other costs they need not.
-		return nil, fmt.Errorf("%w: score %s can be searched exactly only with intervals of parameters", ErrMethod, m)
 	}
 	costs, bounds := []Cost{cost}, Bounds{Least: least, Most: most}
 	for _, l := range limits {
@@ -171,16 +163,12 @@ func (p pick) same(o pick) bool {
 // limits. sums may be nil where the score needs none.
 func Pareto(s *space.Space, sums *Sums, o Options) ([]space.Candidate, error) {
 	o = o.withDefaults(s)
-	scores, err := NewScores(s, sums, o.Score)
+	r, err := newFront(s, o)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{space: s, grid: newGrid(s), options: o, scores: scores, cost: o.Cost}
-	if err := r.checkLimits(); err != nil {
+	if r.scores, err = NewScores(s, sums, o.Score); err != nil {
 		return nil, err
-	}
-	if r.cost.Peak {
-		return nil, fmt.Errorf("%w: %s is a peak; a front needs a cost that adds up", ErrMethod, r.cost.Name)
 	}
 	least, most := r.cost.span(r.grid)
 	// Rounding of costs may move a total by one unit per part.

@@ -1,11 +1,6 @@
 package search
 
-import (
-	"fmt"
-	"math/big"
-
-	"prenas/internal/space"
-)
+import "prenas/internal/space"
 
 // maxEnumerated is the most architectures that the enumeration visits: some
 // seconds of work. The published spaces have up to 57,918.
@@ -77,11 +72,7 @@ func (s isomers) halves(b *BlockScores, e, depth int, tables []*Table, part func
 }
 
 // enumerate visits all isomers and keeps the best of each bin.
-func (r *run) enumerate(heads, mlp *BlockScores) error {
-	n := r.space.CountIsomers(r.options.AllSplits)
-	if n.Cmp(big.NewInt(maxEnumerated)) > 0 {
-		return fmt.Errorf("%w to enumerate: %v architectures, more than %d; use --method exact", ErrTooLarge, n, maxEnumerated)
-	}
+func (r *run) enumerate(heads, mlp *BlockScores) {
 	// The score's sums first, then the interval's cost, then the limits'. A
 	// peak does not add up and is looked up for what is left.
 	tables := []*Table{r.scores.sum, r.cost.Table}
@@ -126,5 +117,4 @@ func (r *run) enumerate(heads, mlp *BlockScores) error {
 		r.report.Bins[bin].Members++
 		r.offer(bin, p, r.scores.Method.finish(totals[0], count))
 	})
-	return nil
 }
