@@ -74,7 +74,7 @@ func searchCommand(g *global) *cobra.Command {
 	flags.StringVar(&o.Scoring.Data, "data", "", "score on real images, SRC, instead of noise")
 	flags.IntVar(&o.Scoring.Batches, "batches", 1, "batches of 64 images to score on, with --data")
 	flags.IntVar(&o.Scoring.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
-	flags.StringVar(&f.proxy, "proxy", "left_super_taylor6", "score of an architecture")
+	flags.StringVar(&f.proxy, "proxy", job.DefaultProxy, "score of an architecture")
 	flags.StringVar(&f.heads, "head-scores", "balance_taylor6_max_dim", "block score that ranks layers for heads")
 	flags.StringVar(&f.mlp, "mlp-scores", "balance_taylor6_max_dim", "block score that ranks layers for MLP ratios")
 	flags.StringVar(&f.method, "method", "preferred", "how to search: preferred, exact, evolution or random")
@@ -144,7 +144,11 @@ func (f searchFlags) methods() (o search.Options, err error) {
 // searched tells what is noteworthy about a search.
 func (c *console) searched(r job.SearchResult, t job.Timing) {
 	for _, empty := range r.Meta.EmptyIntervals {
-		c.line(fmt.Sprintf("no architecture with %s in %s; the space spans %.4g to %.4g", r.Meta.Cost, empty, r.Meta.Spans[0], r.Meta.Spans[1]))
+		within := ""
+		if len(r.Meta.Limits) > 0 {
+			within = " and " + strings.Join(r.Meta.Limits, ", ")
+		}
+		c.line(fmt.Sprintf("no architecture with %s in %s%s; the space spans %.4g to %.4g", r.Meta.Cost, empty, within, r.Meta.Spans[0], r.Meta.Spans[1]))
 	}
 	c.line(fmt.Sprintf("weights and images %.2f s, gradients %.2f s, sums %.3f s, search %.3f s, %d architectures scored",
 		t.Weights, t.Gradients, t.Sums, t.Search, r.Meta.Enumerated))

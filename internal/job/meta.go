@@ -27,6 +27,8 @@ type Meta struct {
 	Cost           string                `json:"cost"`  // what intervals cut
 	Spans          [2]float64            `json:"spans"` // what the space's architectures cost
 	Limits         []string              `json:"limits,omitempty"`
+	RunnersUp      map[string]string     `json:"runners_up,omitempty"` // by interval: the second best architecture
+	Sums           string                `json:"sums,omitempty"`       // digest under which the sums of scores are stored
 	Stability      []search.BinStability `json:"stability,omitempty"`
 	Versions       map[string]string     `json:"versions"`
 }

@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -53,10 +54,30 @@ func (o Scoring) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
 	if err == nil {
 		err = supernet.New(s).Check(file.Tensors)
 	}
+	if err == nil {
+		err = checkFinite(file.Tensors)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--weights %s: %w", o.Weights, err)
 	}
 	return file.Tensors, nil
+}
+
+// checkFinite refuses NaN and infinity, which every score that they touch would
+// become.
+func checkFinite(weights map[string]tensorfile.Tensor) error {
+	for _, name := range slices.Sorted(maps.Keys(weights)) {
+		values, err := weights[name].Float32s()
+		if err != nil {
+			return fmt.Errorf("tensor %q: %w", name, err)
+		}
+		for i, v := range values {
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return fmt.Errorf("tensor %q has %v at position %d: %w", name, v, i, search.ErrNotFinite)
+			}
+		}
+	}
+	return nil
 }
 
 // images names the source of images.
@@ -116,28 +137,28 @@ func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.Batch, e
 	return proxy.Batch{Images: tensorfile.FromFloat32(shape, values), Batches: o.Batches}, nil
 }
 
-// sums of the saliency that a search asks for, nil if it asks for none: those
-// beside the candidates file if they are of the same weights and images.
-func (o Scoring) sums(ctx context.Context, so SearchOptions, options search.Options, weights map[string]tensorfile.Tensor, timing *Timing) (*search.Sums, error) {
+// sums of the saliency that a search asks for, nil if it asks for none, and the
+// digest of what they are made from: those beside the candidates file if they
+// are of the same weights and images.
+func (o Scoring) sums(ctx context.Context, so SearchOptions, options search.Options, weights map[string]tensorfile.Tensor, timing *Timing) (sums *search.Sums, digest string, err error) {
 	s := so.Space
 	needs := options.Needs(s)
 	if !needs.Weights {
-		return nil, nil
+		return nil, "", nil
 	}
 	began := time.Now()
 	var batch proxy.Batch
-	var err error
 	if needs.Gradients {
 		if batch, err = o.batch(ctx, s); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
-	digest := scoringDigest(s, weights, batch)
+	digest = scoringDigest(s, weights, batch)
 	timing.Weights += time.Since(began).Seconds()
 	store := sumsPath(so.Out)
 	if stored, err := readSums(store, s, digest); err == nil && stored.Serves(needs) {
 		so.Log(fmt.Sprintf("went on from the sums in %s", store))
-		return stored, nil
+		return stored, digest, nil
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		so.Log(fmt.Sprintf("%v; summing anew", err))
 	}
@@ -149,25 +170,24 @@ func (o Scoring) sums(ctx context.Context, so SearchOptions, options search.Opti
 			if errors.Is(err, proxy.ErrInputs) {
 				err = fmt.Errorf("--inputs %s: %w", o.Inputs, err)
 			}
-			return nil, err
+			return nil, "", err
 		}
 	}
 	timing.Gradients += time.Since(began).Seconds()
 	began = time.Now()
 	w, err := plain(weights)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	g, err := plain(grads)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	sums, err := search.NewSums(s, w, g, needs.Signed)
-	if err != nil {
-		return nil, err
+	if sums, err = search.NewSums(s, w, g, needs.Signed); err != nil {
+		return nil, "", err
 	}
 	timing.Sums += time.Since(began).Seconds()
-	return sums, writeSums(store, digest, sums)
+	return sums, digest, writeSums(store, digest, sums)
 }
 
 // storedSums is candidates.sums.json: the sums of each seed that was searched,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"prenas/internal/engine"
@@ -11,6 +12,9 @@ import (
 	"prenas/internal/search"
 	"prenas/internal/space"
 )
+
+// DefaultProxy is the score of an architecture where none is named.
+const DefaultProxy = "left_super_taylor6"
 
 // DropPathRate is what masks in an inputs file are taken to be drawn at: the
 // original's rate of stochastic depth.
@@ -81,7 +85,14 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 		if options.Cost, options.Limits, err = o.costs(ctx); err != nil {
 			return result, timing, err
 		}
-		sums, err := scoring.sums(ctx, o, options, weights, &timing)
+		check := options.Check
+		if o.Pareto {
+			check = options.CheckPareto
+		}
+		if err := check(s); err != nil {
+			return result, timing, err
+		}
+		sums, digest, err := scoring.sums(ctx, o, options, weights, &timing)
 		if err != nil {
 			return result, timing, err
 		}
@@ -95,6 +106,7 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 		if i == 0 {
 			result.Candidates, result.Report = candidates, report
 			result.Meta = o.meta(report, options)
+			result.Meta.Sums = digest
 		}
 	}
 	if len(runs) > 1 {
@@ -120,14 +132,9 @@ func choose(s *space.Space, sums *search.Sums, o search.Options, pareto bool) (s
 	if err != nil {
 		return nil, nil, err
 	}
-	largest := 0.0
-	for i, j := 0, len(front)-1; i < j; i, j = i+1, j-1 {
-		front[i], front[j] = front[j], front[i]
-	}
-	for _, c := range front {
-		largest = max(largest, float64(c.Params)/1e6)
-	}
-	return space.Candidates{{Key: space.BinKey(math.Nextafter(largest, math.Inf(1))), Candidates: front}}, nil, nil
+	most := o.Cost.Of(s, front[len(front)-1].Arch) // the cheapest come first
+	slices.Reverse(front)
+	return space.Candidates{{Key: space.BinKey(math.Nextafter(most, math.Inf(1))), Candidates: front}}, nil, nil
 }
 
 func (o SearchOptions) meta(report *search.Report, options search.Options) Meta {
@@ -137,6 +144,12 @@ func (o SearchOptions) meta(report *search.Report, options search.Options) Meta 
 	}
 	if report != nil {
 		m.Enumerated, m.EmptyIntervals, m.Spans = report.Enumerated, report.Empty(), [2]float64{report.Least, report.Most}
+		m.RunnersUp = map[string]string{}
+		for _, b := range report.Bins {
+			if b.RunnerUp.Depth() > 0 {
+				m.RunnersUp[b.Key] = b.RunnerUp.String()
+			}
+		}
 	}
 	for _, l := range options.Limits {
 		m.Limits = append(m.Limits, fmt.Sprint(l))

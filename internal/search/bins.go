@@ -66,6 +66,9 @@ func (l Limit) check(g grid) error {
 	return fmt.Errorf("%w: %s, but the smallest architecture has %.6g", ErrBudget, l, least/l.Cost.Unit)
 }
 
+// Of is what an architecture of the space costs, in units of the cost.
+func (c Cost) Of(s *space.Space, a space.Arch) float64 { return c.of(newGrid(s).pick(a)) / c.Unit }
+
 func (c Cost) of(p pick) float64 {
 	if !c.Peak {
 		return c.Table.total(p)

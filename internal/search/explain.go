@@ -6,7 +6,8 @@ import (
 
 // Part is what one part of an architecture adds to its score.
 type Part struct {
-	Winner, RunnerUp float64
+	Winner   float64 `json:"winner"`
+	RunnerUp float64 `json:"runner_up"`
 }
 
 // Margin is by how much the winner's part beats the runner-up's; negative
@@ -16,18 +17,26 @@ func (p Part) Margin() float64 { return p.Winner - p.RunnerUp }
 // LayerReason compares one layer. A layer that an architecture does not have
 // has 0 heads, ratio 0 and adds nothing.
 type LayerReason struct {
-	WinnerHeads, RunnerUpHeads int
-	WinnerRatio, RunnerUpRatio float64
-	Heads, MLP                 Part // qkv and proj; fc1 and fc2
-	Rest                       Part // norms and the biases that go with no choice
+	WinnerHeads   int     `json:"winner_heads"`
+	RunnerUpHeads int     `json:"runner_up_heads"`
+	WinnerRatio   float64 `json:"winner_mlp_ratio"`
+	RunnerUpRatio float64 `json:"runner_up_mlp_ratio"`
+	Heads         Part    `json:"heads"` // qkv and proj
+	MLP           Part    `json:"mlp"`   // fc1 and fc2
+	Rest          Part    `json:"rest"`  // norms and the biases that go with no choice
 }
+
+// Margin is by how much the winner's layer beats the runner-up's.
+func (l LayerReason) Margin() float64 { return l.Heads.Margin() + l.MLP.Margin() + l.Rest.Margin() }
 
 // Explanation says, part by part, why one architecture has the higher score.
 type Explanation struct {
-	Winner, RunnerUp           space.Arch
-	WinnerScore, RunnerUpScore float64
-	Trunk                      Part // patch embedding, final norm, head
-	Layers                     []LayerReason
+	Winner        space.Arch    `json:"-"`
+	RunnerUp      space.Arch    `json:"-"`
+	WinnerScore   float64       `json:"winner_score"`
+	RunnerUpScore float64       `json:"runner_up_score"`
+	Trunk         Part          `json:"trunk"` // patch embedding, final norm, head
+	Layers        []LayerReason `json:"layers"`
 }
 
 // Explain compares two architectures of the space. The parts add up to the

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"prenas/internal/job"
+	"prenas/internal/search"
+	"prenas/internal/space"
+)
+
+func explainCommand(g *global) *cobra.Command {
+	var o job.ExplainOptions
+	c := &cobra.Command{
+		Use: "explain --candidates FILE", Short: "Show why the winner of an interval beat the runner-up, layer by layer", Args: cobra.NoArgs,
+		Long: "Reads the candidates file that search wrote, and the sums beside it, and shows what each layer adds to\n" +
+			"the score of the winner and of the runner-up. Nothing is scored anew.",
+		Example: "  prenas explain --candidates candidates.json\n" +
+			"  prenas explain --candidates candidates.json --interval 6.0 --against e192-h4x12-r4x12",
+		RunE: func(c *cobra.Command, _ []string) error {
+			all, err := job.Explain(o)
+			if errors.Is(err, space.ErrArch) || errors.Is(err, search.ErrMethod) {
+				return usageError{err}
+			}
+			if err != nil {
+				return err
+			}
+			return g.printResult(all, func(w io.Writer) error {
+				if len(all) == 0 {
+					fmt.Fprintln(w, "No interval has a runner-up.")
+				}
+				for i, x := range all {
+					if i > 0 {
+						fmt.Fprintln(w)
+					}
+					if err := printExplained(w, x); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Candidates, "candidates", "", "candidates file that search wrote")
+	f.StringVar(&o.Interval, "interval", "", "only this interval, by its upper bound as in the file")
+	f.StringVar(&o.Against, "against", "", "architecture to compare with, instead of the runner-up")
+	require(c, "candidates")
+	return c
+}
+
+// printExplained prints a table of layers: choices of the winner and of the
+// runner-up, and by how much the winner is ahead.
+func printExplained(w io.Writer, x job.Explained) error {
+	ahead := x.WinnerScore - x.RunnerUpScore
+	fmt.Fprintf(w, "below %s, by %s: the winner is ahead by %.6g (%.2g %%)\n  winner     %s  %.6g\n  runner-up  %s  %.6g\n\n",
+		x.Interval, x.Proxy, ahead, 100*ahead/x.RunnerUpScore, x.Winner, x.WinnerScore, x.RunnerUp, x.RunnerUpScore)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "layer\theads\tlead\tMLP ratio\tlead\tnorms, biases\tlayer's lead\t")
+	fmt.Fprintf(t, "trunk\t\t\t\t\t\t%s\t\n", lead(x.Trunk.Margin()))
+	for i, l := range x.Layers {
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t\n", i,
+			against(l.WinnerHeads, l.RunnerUpHeads), lead(l.Heads.Margin()), against(l.WinnerRatio, l.RunnerUpRatio), lead(l.MLP.Margin()), lead(l.Rest.Margin()), lead(l.Margin()))
+	}
+	return t.Flush()
+}
+
+// lead shows by how much the winner is ahead; nothing where both are equal.
+func lead(margin float64) string {
+	if margin == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%+.5g", margin)
+}
+
+// against shows two choices, or the one that both made; a layer that is not
+// there has none.
+func against[T comparable](winner, runnerUp T) string {
+	var none T
+	name := func(v T) string {
+		if v == none {
+			return "-"
+		}
+		return fmt.Sprint(v)
+	}
+	if winner == runnerUp {
+		return name(winner)
+	}
+	return name(winner) + " vs " + name(runnerUp)
+}

@@ -1,0 +1,108 @@
+package job
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"prenas/internal/search"
+	"prenas/internal/space"
+)
+
+// ExplainOptions of Explain.
+type ExplainOptions struct {
+	Candidates string // file that Search wrote, with its siblings
+	Interval   string // key of one interval; empty: all
+	Against    string // architecture to compare with; empty: each interval's runner-up
+}
+
+// Explained is why the winner of an interval has the higher score.
+type Explained struct {
+	Interval string `json:"interval"`
+	Proxy    string `json:"proxy"`
+	Winner   string `json:"winner"`
+	RunnerUp string `json:"runner_up"`
+	search.Explanation
+}
+
+// Explain compares, part by part, the winner of each interval with the
+// runner-up, or with any architecture of the space. Intervals whose only
+// architecture won are left out. It computes nothing anew: scores come from
+// the sums that the search stored.
+func Explain(o ExplainOptions) ([]Explained, error) {
+	candidates, err := space.ReadCandidates(o.Candidates)
+	if err != nil {
+		return nil, fmt.Errorf("--candidates: %w", err)
+	}
+	meta, err := ReadMeta(o.Candidates)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("--candidates %s: there is no %s beside it, which says how it was searched; write both with prenas search", o.Candidates, metaPath(o.Candidates))
+	}
+	if err != nil {
+		return nil, err
+	}
+	scores, err := storedScores(o.Candidates, meta)
+	if err != nil {
+		return nil, err
+	}
+	if o.Interval != "" {
+		var keys []string
+		at := slices.IndexFunc(candidates, func(b space.Bin) bool {
+			keys = append(keys, b.Key)
+			return b.Key == o.Interval
+		})
+		if at < 0 {
+			return nil, fmt.Errorf("--interval %q: %s has %s", o.Interval, o.Candidates, strings.Join(keys, ", "))
+		}
+		candidates = candidates[at : at+1]
+	}
+	var all []Explained
+	for _, bin := range candidates {
+		other := cmp.Or(o.Against, meta.runnerUp(bin))
+		if len(bin.Candidates) == 0 || other == "" {
+			continue
+		}
+		winner := bin.Candidates[0].Arch
+		runnerUp, err := space.ParseArch(other)
+		for _, a := range []space.Arch{winner, runnerUp} {
+			if err == nil {
+				err = meta.Space.Check(a)
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("interval %s: %w", bin.Key, err)
+		}
+		all = append(all, Explained{bin.Key, scores.Method.String(), winner.String(), other, scores.Explain(winner, runnerUp)})
+	}
+	return all, nil
+}
+
+// runnerUp of an interval: a front has it in the file, best first.
+func (m Meta) runnerUp(bin space.Bin) string {
+	if len(bin.Candidates) > 1 {
+		return bin.Candidates[1].Arch.String()
+	}
+	return m.RunnersUp[bin.Key]
+}
+
+// storedScores are the scores that a search chose by.
+func storedScores(candidates string, m Meta) (*search.Scores, error) {
+	method, err := search.ParseScoreMethod(cmp.Or(m.Search["proxy"], DefaultProxy))
+	if err != nil {
+		return nil, fmt.Errorf("%s: its score has no parts to compare: %w", candidates, err)
+	}
+	var sums *search.Sums
+	if m.Sums != "" {
+		sums, err = readSums(sumsPath(candidates), m.Space, m.Sums)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("--candidates %s: its sums of scores are not in %s; run the same prenas search again", candidates, sumsPath(candidates))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return search.NewScores(m.Space, sums, method)
+}
