@@ -12,7 +12,7 @@ import (
 
 // budgetFlags are the flags of what an architecture may cost: for each cost a
 // least and a most. Of the cost that --by names they are the ends of the
-// intervals, of the others they are limits.
+// intervals, of the others they are limits; with --pareto all are limits.
 type budgetFlags struct {
 	by     string
 	ranges map[string]*job.Range
@@ -46,9 +46,15 @@ func (b *budgetFlags) options(c *cobra.Command, o *job.SearchOptions) error {
 		if err := checkRange(c, name, *r); err != nil {
 			return err
 		}
-		if name != b.by && !(math.IsNaN(r.Min) && math.IsNaN(r.Max)) {
+		if (name != b.by || o.Pareto) && !(math.IsNaN(r.Min) && math.IsNaN(r.Max)) {
 			o.Within[name] = *r
 		}
+	}
+	if o.Pareto {
+		if c.Flags().Changed("interval") {
+			return usagef("--interval cuts intervals, which --pareto has none of")
+		}
+		return nil
 	}
 	own := space.Interval{}
 	if b.by == "params" {
