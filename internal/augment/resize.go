@@ -16,7 +16,8 @@ import (
 //
 // A sum fits in 32 bits, so one 64-bit product serves two pixels: p + q·2^32
 // times a weight is the two products side by side, exact modulo 2^64. The lower
-// sum may be negative and borrow from the upper one; unpack gives it back.
+// sum may be negative and borrow from the upper one; unpack gives it back. Where
+// the processor has AVX2, eight products at a time do the same.
 
 // Filter is an interpolation.
 type Filter uint8
@@ -57,7 +58,7 @@ func (f Filter) at(x float64) float64 {
 type taps struct {
 	start   []int   // of the first input position
 	end     []int   // behind the last one
-	weights []int64 // size of them for each output position, unused ones at the end
+	weights []int32 // size of them for each output position, unused ones at the end
 	size    int
 	raw     []float64
 }
@@ -82,14 +83,14 @@ func (t *taps) set(in, out, from, count int, f Filter) {
 		}
 		weights := t.weights[x*t.size:][:last-first]
 		for i := range weights {
-			weights[i] = int64(math.Trunc(t.raw[i]/sum*(1<<precision) + math.Copysign(0.5, t.raw[i])))
+			weights[i] = int32(math.Trunc(t.raw[i]/sum*(1<<precision) + math.Copysign(0.5, t.raw[i])))
 		}
 		t.start[x], t.end[x] = first, last
 	}
 }
 
 // at is the weights of output position number x.
-func (t *taps) at(x int) (first int, weights []int64) {
+func (t *taps) at(x int) (first int, weights []int32) {
 	first = t.start[x]
 	return first, t.weights[x*t.size:][:t.end[x]-first]
 }
@@ -119,9 +120,13 @@ func clip(v int32) uint8 {
 // resizing is the memory of one resize.
 type resizing struct {
 	across, down taps
-	pairs        []int64 // two rows side by side
-	middle       []uint8 // after the first pass
+	pairs        []int64  // two rows side by side, a value each
+	pixels       []uint64 // the same, a pixel each
+	middle       []uint8  // after the first pass
 }
+
+// slack is what the rows of middle have behind them.
+const slack = 4
 
 var resizings = sync.Pool{New: func() any { return new(resizing) }}
 
@@ -153,16 +158,15 @@ func resize(img Image, part image.Rectangle, height, width int, window image.Rec
 		from = from[window.Min.X*c:]
 	} else {
 		r.across.set(part.Dx(), width, window.Min.X, window.Dx(), f)
-		r.middle = grow(r.middle, (last-first)*window.Dx()*c)
 		r.columns(from, stride, last-first, part.Dx(), window.Dx(), c)
-		from, stride = r.middle, window.Dx()*c
-	}
-	if part.Dy() == height {
-		copy(out.Pixels, from[:len(out.Pixels)])
-		return out
+		from, stride = r.middle, window.Dx()*c+slack
 	}
 	row := window.Dx() * c
 	for y := range window.Dy() {
+		if part.Dy() == height {
+			copy(out.Pixels[y*row:][:row], from[y*stride:])
+			continue
+		}
 		start, weights := r.down.at(y)
 		sumRows(out.Pixels[y*row:][:row], from[(start-first)*stride:], stride, weights)
 	}
@@ -171,37 +175,33 @@ func resize(img Image, part image.Rectangle, height, width int, window image.Rec
 
 // columns is the first pass, two rows at a time.
 func (r *resizing) columns(from []uint8, stride, rows, columns, width, c int) {
-	n := columns * c
-	r.pairs = grow(r.pairs, n)
-	pairs := r.pairs[:n]
+	n, to := columns*c, width*c+slack
+	r.pairs, r.middle = grow(r.pairs, n), grow(r.middle, rows*to)
 	for y := 0; y < rows; y += 2 {
-		upper := from[y*stride:][:n]
-		lower := upper // a last odd row stands beside itself
-		if y+1 < rows {
-			lower = from[(y+1)*stride:][:n]
+		next := min(y+1, rows-1) // a last odd row stands beside itself
+		upper, lower := from[y*stride:][:n], from[next*stride:][:n]
+		toUpper, toLower := r.middle[y*to:][:to], r.middle[next*to:][:to]
+		if c == 3 && r.colourFast(upper, lower, toUpper, toLower, columns, width) {
+			continue
 		}
-		for i := range pairs {
-			pairs[i] = int64(upper[i]) | int64(lower[i])<<32
-		}
-		toUpper := r.middle[y*width*c:][:width*c]
-		toLower := toUpper
-		if y+1 < rows {
-			toLower = r.middle[(y+1)*width*c:][:width*c]
+		for i := range upper {
+			r.pairs[i] = int64(upper[i]) | int64(lower[i])<<32
 		}
 		if c == 3 {
-			r.colour(pairs, toUpper, toLower, width)
+			r.colour(toUpper, toLower, width)
 		} else {
-			r.grey(pairs, toUpper, toLower, width)
+			r.grey(toUpper, toLower, width)
 		}
 	}
 }
 
-func (r *resizing) colour(pairs []int64, upper, lower []uint8, width int) {
+func (r *resizing) colour(upper, lower []uint8, width int) {
 	for x := range width {
 		first, weights := r.across.at(x)
 		red, green, blue := int64(half), int64(half), int64(half)
-		p := pairs[3*first:]
-		for _, w := range weights {
+		p := r.pairs[3*first:]
+		for _, weight := range weights {
+			w := int64(weight)
 			red += p[0] * w
 			green += p[1] * w
 			blue += p[2] * w
@@ -214,13 +214,13 @@ func (r *resizing) colour(pairs []int64, upper, lower []uint8, width int) {
 	}
 }
 
-func (r *resizing) grey(pairs []int64, upper, lower []uint8, width int) {
+func (r *resizing) grey(upper, lower []uint8, width int) {
 	for x := range width {
 		first, weights := r.across.at(x)
 		sum := int64(half)
-		p := pairs[first:][:len(weights)]
+		p := r.pairs[first:][:len(weights)]
 		for i, w := range weights {
-			sum += p[i] * w
+			sum += p[i] * int64(w)
 		}
 		upper[x], lower[x] = unpack(sum)
 	}
@@ -228,13 +228,14 @@ func (r *resizing) grey(pairs []int64, upper, lower []uint8, width int) {
 
 // sumRows is the second pass for one output row: the weighted sum of rows of
 // from, which stand stride apart, eight values at a time.
-func sumRows(out, from []uint8, stride int, weights []int64) {
+func sumRows(out, from []uint8, stride int, weights []int32) {
 	const lanes = 0x000000ff000000ff
-	x := 0
+	x := sumRowsFast(out, from, stride, weights)
 	for ; x+8 <= len(out); x += 8 {
 		a, b, c, d := int64(half), int64(half), int64(half), int64(half)
 		at := x
-		for _, w := range weights {
+		for _, weight := range weights {
+			w := int64(weight)
 			v := binary.LittleEndian.Uint64(from[at:])
 			a += int64(v&lanes) * w
 			b += int64(v>>8&lanes) * w
@@ -252,7 +253,7 @@ func sumRows(out, from []uint8, stride int, weights []int64) {
 		sum := int64(half)
 		at := x
 		for _, w := range weights {
-			sum += int64(from[at]) * w
+			sum += int64(from[at]) * int64(w)
 			at += stride
 		}
 		out[x], _ = unpack(sum)
