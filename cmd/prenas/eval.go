@@ -11,6 +11,7 @@ import (
 
 	"prenas/internal/augment"
 	"prenas/internal/data"
+	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/job"
 )
@@ -28,14 +29,16 @@ func evalCommand(g *global) *cobra.Command {
 				return usagef("--crops is %d, it must be one of %v", o.Crops, augment.CropCounts)
 			}
 			out := newConsole(g)
-			if o.Engine, err = g.open(c.Context(), out); err != nil {
-				return err
+			if !job.IsModel(args[0]) { // a model opens what it needs
+				if o.Engine, err = g.open(c.Context(), out); err != nil {
+					return err
+				}
+				defer o.Engine.Close()
 			}
-			defer o.Engine.Close()
-			o.Run, o.Log = args[0], out.line
+			o.Run, o.Backend, o.Log = args[0], g.backend, out.line
 			o.Progress = out.evaluating
 			r, err := job.Evaluate(c.Context(), o)
-			if errors.Is(err, data.ErrSource) {
+			if errors.Is(err, data.ErrSource) || errors.Is(err, engine.ErrBackend) {
 				return usageError{err}
 			}
 			if err != nil {

@@ -21,7 +21,8 @@ const ResultsFile = "results.json"
 
 // EvaluateOptions of Evaluate.
 type EvaluateOptions struct {
-	Engine   *engine.Engine
+	Engine   *engine.Engine // nil for a model: it opens one with Backend if it needs one
+	Backend  string
 	Run      string // run directory, or file of an exported model
 	Data     string // empty: what the run was trained on
 	Batch    int    // images of one program run, each crop being one
@@ -31,13 +32,19 @@ type EvaluateOptions struct {
 	Progress func(done, total int)
 }
 
+// IsModel tells the file of an exported model from a run directory.
+func IsModel(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
 // Evaluate measures each preferred architecture of a run, with its slice of the
 // trained weights, on the test images, and writes results.json. Run may also be the file
 // of an exported model, which is measured by itself.
 func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) {
 	var results evaluate.Results
 	o.Crops = max(o.Crops, 1)
-	if info, err := os.Stat(o.Run); err == nil && info.Mode().IsRegular() {
+	if IsModel(o.Run) {
 		return evaluateModel(ctx, o)
 	}
 	manifest, err := train.ReadManifest(fsys.OS, o.Run)

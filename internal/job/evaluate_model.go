@@ -17,7 +17,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	if o.Crops > 1 {
 		return results, fmt.Errorf("--crops %d is for a run directory: a model file takes the middle of each image", o.Crops)
 	}
-	m, err := classify.Open(ctx, o.Run, classify.Options{Engine: o.Engine, Batch: o.Batch, Log: o.Log})
+	m, err := classify.Open(ctx, o.Run, classify.Options{Engine: o.Engine, Backend: o.Backend, Batch: o.Batch, Log: o.Log})
 	if err != nil {
 		return results, err
 	}
