@@ -59,30 +59,66 @@ func bilinear(img Image, x, y float64, to []uint8) {
 func between(a, b uint8, d float64) float64 { return float64(a) + (float64(b)-float64(a))*d }
 
 // bicubic mixes the sixteen pixels around (x, y), both above -1, with Keys'
-// cubic at a = -1: PIL has this one for transforms, another for resizing.
+// cubic at a = -1: PIL has this one for transforms, another for resizing. Where
+// a point lies on a row or a column of pixels, as after a shear or a shift along
+// the other axis, the cubic across is the pixel itself.
 func bicubic(img Image, x, y float64, to []uint8) {
-	left, top := int(x+1)-1, int(y+1)-1 // floor
-	dx, dy := x-float64(left), y-float64(top)
+	left, top := int(x+1)-2, int(y+1)-2 // floor, less one
+	dx, dy := x-float64(left+1), y-float64(top+1)
 	c, stride := img.Channels, img.Width*img.Channels
-	var columns [4]int
 	var rows [4][]uint8
-	for k := range 4 {
-		columns[k] = min(max(left-1+k, 0), img.Width-1) * c
-		rows[k] = img.Pixels[min(max(top-1+k, 0), img.Height-1)*stride:][:stride]
+	for k := range rows {
+		rows[k] = img.Pixels[min(max(top+k, 0), img.Height-1)*stride:][:stride]
+	}
+	if c == 3 && left >= 0 && left+4 <= img.Width {
+		at := 3 * left
+		if dy == 0 {
+			r, g, b := cubicColours(rows[1][at:at+12:at+12], dx)
+			to[0], to[1], to[2] = level(r), level(g), level(b)
+			return
+		}
+		var r, g, b [4]float64
+		for k, row := range rows {
+			p := row[at : at+12 : at+12]
+			if dx == 0 {
+				r[k], g[k], b[k] = float64(p[3]), float64(p[4]), float64(p[5])
+				continue
+			}
+			r[k], g[k], b[k] = cubicColours(p, dx)
+		}
+		to[0] = level(cubic(r[0], r[1], r[2], r[3], dy))
+		to[1] = level(cubic(g[0], g[1], g[2], g[3], dy))
+		to[2] = level(cubic(b[0], b[1], b[2], b[3], dy))
+		return
+	}
+	var columns [4]int
+	for k := range columns {
+		columns[k] = min(max(left+k, 0), img.Width-1) * c
 	}
 	for k := range to {
 		var v [4]float64
 		for i, row := range rows {
 			v[i] = cubic(float64(row[columns[0]+k]), float64(row[columns[1]+k]), float64(row[columns[2]+k]), float64(row[columns[3]+k]), dx)
 		}
-		to[k] = uint8(min(max(cubic(v[0], v[1], v[2], v[3], dy), 0), 255))
+		to[k] = level(cubic(v[0], v[1], v[2], v[3], dy))
 	}
+}
+
+// cubicColours is the cubic of four neighbouring colours.
+func cubicColours(p []uint8, d float64) (r, g, b float64) {
+	_ = p[11]
+	return cubic(float64(p[0]), float64(p[3]), float64(p[6]), float64(p[9]), d),
+		cubic(float64(p[1]), float64(p[4]), float64(p[7]), float64(p[10]), d),
+		cubic(float64(p[2]), float64(p[5]), float64(p[8]), float64(p[11]), d)
 }
 
 func cubic(v1, v2, v3, v4, d float64) float64 {
 	p2, p3, p4 := v3-v1, 2*(v1-v2)+v3-v4, v2-v1-v3+v4
 	return v2 + d*(p2+d*(p3+d*p4))
 }
+
+// level cuts down to a whole number of 0..255.
+func level(v float64) uint8 { return uint8(min(max(v, 0), 255)) }
 
 func shearX(img Image, factor float64, s setting) Image {
 	return affine(img, matrix{1, factor, 0, 0, 1, 0}, s.fill, s.filter)

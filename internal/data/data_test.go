@@ -125,6 +125,50 @@ func TestEpochIsAPermutation(t *testing.T) {
 	}
 }
 
+// With repeated augmentation an epoch has its length still: a third of the images, each
+// three times in a row, augmented anew each time.
+func TestRepeatedAugmentation(t *testing.T) {
+	d := open(t, "idx:"+idxFolder(t, 25))
+	o := LoaderOptions{Batch: 5, Channels: 1, Size: 4, Mean: []float32{0}, Std: []float32{1}, Seed: 9, Train: true, Repeat: 3,
+		Augment: augment.Options{Crop: "resized", Scale: [2]float64{0.1, 1}, Ratio: [2]float64{0.5, 2}}}
+	l, err := NewLoader(d.Train, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	order, other := l.order(0), l.order(1)
+	if l.Steps() != 4 || len(order) != 20 || slices.Equal(order, other) {
+		t.Fatalf("%d steps, orders %v and %v", l.Steps(), order, other)
+	}
+	for place, i := range order {
+		if i != order[place/3*3] || place >= 3 && slices.Contains(order[:place/3*3], i) {
+			t.Fatalf("order %v does not have each image thrice in a row", order)
+		}
+	}
+	first, err := l.Batch(0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Repeat = 1
+	if l, err = NewLoader(d.Train, o); err != nil {
+		t.Fatal(err)
+	}
+	once := make([]float32, 16)
+	img, err := d.Train.Image(order[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.prepare(img, 0, order[0], 0, once); err != nil {
+		t.Fatal(err)
+	}
+	views := [][]float32{first.Images[:16], first.Images[16:32], first.Images[32:48]}
+	if !slices.Equal(views[0], once) {
+		t.Error("the first view is not that of an image seen once")
+	}
+	if slices.Equal(views[0], views[1]) || slices.Equal(views[1], views[2]) || slices.Equal(views[0], views[2]) {
+		t.Error("two views of an image are the same")
+	}
+}
+
 func TestEvaluationPadsTheLastBatch(t *testing.T) {
 	d := open(t, "idx:"+idxFolder(t, 20))
 	l, err := NewLoader(d.Test, LoaderOptions{Batch: 3, Channels: 1, Size: 5, Mean: []float32{0}, Std: []float32{1}})
