@@ -226,7 +226,6 @@ func TestReadRefuses(t *testing.T) {
 		"other resizing":     {func(m *export.Model) { m.Info.Preprocess.Interpolation = "guess" }, `"guess"`},
 		"too many names":     {func(m *export.Model) { m.Info.Classes = make([]string, 1000) }, "1000 names"},
 		"other width":        {func(m *export.Model) { m.Info.Architecture.MLPHidden[0]++ }, "mlp_hidden"},
-		"other count":        {func(m *export.Model) { m.Info.Parameters++ }, "parameters"},
 		"no patches":         {func(m *export.Model) { m.Info.Architecture.PatchSize = 0 }, "PATCH_SIZE"},
 		"too many patches": {func(m *export.Model) {
 			m.Info.Architecture.AbsPos, m.Info.Architecture.PatchSize, m.Info.Architecture.ImageSize, m.Info.Preprocess.Size, m.Info.Preprocess.Resize = false, 1, 4096, 4096, 4096
