@@ -10,10 +10,10 @@ import (
 // whole is the rectangle of an image.
 func whole(img Image) image.Rectangle { return image.Rect(0, 0, img.Width, img.Height) }
 
-// drawCrop draws a part of an image as torchvision's RandomResizedCrop does: ten
+// DrawCrop draws a part of an image as torchvision's RandomResizedCrop does: ten
 // tries at a share of the area, uniform in scale, and an aspect (width/height),
 // log-uniform in ratio; then the middle, with the aspect brought into ratio.
-func drawCrop(height, width int, scale, ratio [2]float64, r *rand.Rand) image.Rectangle {
+func DrawCrop(height, width int, scale, ratio [2]float64, r *rand.Rand) image.Rectangle {
 	low, high := math.Log(ratio[0]), math.Log(ratio[1])
 	for range 10 {
 		area := float64(height*width) * uniform(r, scale[0], scale[1])

@@ -29,7 +29,7 @@ func TestCropThatNeverFits(t *testing.T) {
 		{1, 1 << 12, [2]float64{0.99, 1}, image.Rect(2047, 0, 2048, 1)}, // one pixel high
 	} {
 		for seed := range uint64(20) {
-			if got := drawCrop(c.height, c.width, c.scale, usualRatio, rng.New(seed, "crop")); got != c.want {
+			if got := DrawCrop(c.height, c.width, c.scale, usualRatio, rng.New(seed, "crop")); got != c.want {
 				t.Errorf("%dx%d, scale %v: %v, want %v", c.width, c.height, c.scale, got, c.want)
 			}
 		}
@@ -44,7 +44,7 @@ func TestCropsAreUniform(t *testing.T) {
 	scale := [2]float64{0.08, 0.5}
 	var shares, aspects, places [10]int
 	for range draws {
-		part := drawCrop(side, side, scale, usualRatio, r)
+		part := DrawCrop(side, side, scale, usualRatio, r)
 		if !part.In(image.Rect(0, 0, side, side)) || part.Empty() {
 			t.Fatalf("%v is not within the image", part)
 		}

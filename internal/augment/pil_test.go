@@ -175,7 +175,7 @@ func TestResizeIsPILs(t *testing.T) {
 		add(small, whole(small), 1, 1)
 		r := rng.New(3, "parts")
 		for range 20 {
-			add(large, drawCrop(large.Height, large.Width, [2]float64{0.08, 1}, [2]float64{0.75, 4.0 / 3}, r), 224, 224)
+			add(large, DrawCrop(large.Height, large.Width, [2]float64{0.08, 1}, [2]float64{0.75, 4.0 / 3}, r), 224, 224)
 		}
 	}
 	comparePIL(t, requests)

@@ -102,7 +102,7 @@ func (t *Train) Apply(img Image, r *rand.Rand, out []float32) error {
 func (t *Train) crop(img Image, r *rand.Rand) Image {
 	size := t.in.Size
 	if t.o.Crop == "resized" {
-		part := drawCrop(img.Height, img.Width, t.o.Scale, t.o.Ratio, r)
+		part := DrawCrop(img.Height, img.Width, t.o.Scale, t.o.Ratio, r)
 		return Resize(img, part, size, size, pick(t.filters, r))
 	}
 	img = CentreCrop(img, size, size, pick(t.filters, r))
