@@ -2,26 +2,11 @@ package data
 
 import (
 	"fmt"
-	"image"
-	"image/color"
 	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
 )
-
-// FromImage copies a decoded image as RGB; transparency is dropped.
-func FromImage(from image.Image) Image {
-	b := from.Bounds()
-	img := Image{Pixels: make([]uint8, 0, 3*b.Dx()*b.Dy()), Height: b.Dy(), Width: b.Dx(), Channels: 3}
-	for y := b.Min.Y; y < b.Max.Y; y++ {
-		for x := b.Min.X; x < b.Max.X; x++ {
-			c := color.NRGBAModel.Convert(from.At(x, y)).(color.NRGBA)
-			img.Pixels = append(img.Pixels, c.R, c.G, c.B)
-		}
-	}
-	return img
-}
 
 // ReadImage reads an image file as RGB. Errors name the file.
 func ReadImage(path string) (Image, error) { return readImage(path) }
