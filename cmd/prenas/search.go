@@ -47,6 +47,7 @@ func searchCommand(g *global) *cobra.Command {
 			defer o.Engine.Close()
 			o.Log = out.line
 			o.Progress = func(done, total int) { out.progress("gradients", int64(done), int64(total), "") }
+			o.Measuring = func(done, total int) { out.progress("latency", int64(done), int64(total), "") }
 			r, timing, err := job.Search(c.Context(), o)
 			switch {
 			case errors.Is(err, data.ErrSource), errors.Is(err, search.ErrMethod), errors.Is(err, search.ErrInterval), errors.Is(err, search.ErrTooLarge):
@@ -80,6 +81,7 @@ func searchCommand(g *global) *cobra.Command {
 	flags.StringVar(&f.method, "method", "preferred", "how to search: preferred, exact, evolution or random")
 	flags.StringVar(&f.splits, "splits", "original", "which counts of choices to try: original or all")
 	f.budgets.add(flags)
+	flags.IntVar(&o.LatencyBatch, "latency-batch", 1, "images at once of which latency is measured")
 	flags.IntVar(&f.top, "top", 1, "architectures per interval, best first")
 	flags.IntVar(&o.Seeds, "seeds", 1, "search with so many seeds, from --seed on, and say how often each choice wins")
 	flags.BoolVar(&o.Pareto, "pareto", false, "the best architecture for every cost, instead of one per interval (exact)")
@@ -115,6 +117,8 @@ func (f searchFlags) options(c *cobra.Command, o *job.SearchOptions) (err error)
 		return usagef("--data and --inputs both name images; give one")
 	case o.Scoring.Data == "" && c.Flags().Changed("batches"):
 		return usagef("--batches counts batches of real images; name them with --data")
+	case o.LatencyBatch < 1:
+		return usagef("--latency-batch is %d, it must be at least 1", o.LatencyBatch)
 	case o.Scoring.Batches < 1:
 		return usagef("--batches is %d, it must be at least 1", o.Scoring.Batches)
 	}

@@ -53,18 +53,21 @@ func Costs() []Cost {
 	return []Cost{
 		{Name: "params", Help: "parameters, millions"},
 		{Name: "macs", Help: "multiply-accumulates of one image, millions"},
+		{Name: "latency", Help: "measured milliseconds of a batch on this machine (see --latency-batch)"},
 		{Name: "memory", Help: "peak memory of activations of one image, MB (an estimate)"},
 	}
 }
 
-func (o SearchOptions) cost(_ context.Context, name string) (search.Cost, error) {
+func (o SearchOptions) cost(ctx context.Context, name string) (search.Cost, error) {
 	switch name {
 	case "params":
 		return search.ParamsCost(o.Space), nil
 	case "macs":
 		return search.MACsCost(o.Space), nil
+	case "latency":
+		return o.latencyCost(ctx)
 	case "memory":
 		return search.MemoryCost(o.Space), nil
 	}
-	return search.Cost{}, fmt.Errorf("there is no cost %q; known are params, macs and memory", name)
+	return search.Cost{}, fmt.Errorf("there is no cost %q; known are params, macs, latency and memory", name)
 }

@@ -29,13 +29,16 @@ type SearchOptions struct {
 	By      string           // cost that the intervals cut; empty: params
 	Within  map[string]Range // what an architecture may cost, by cost
 	Seeds   int              // searches with seeds from Scoring.Seed on, to see what depends on it; 0 or 1: one
-	Pareto  bool             // the front of score and cost instead of the best of each interval
+	// LatencyBatch is the images at once of which latency is measured; 0 is 1.
+	LatencyBatch int
+	Pareto       bool // the front of score and cost instead of the best of each interval
 
 	Out         string // candidates.json
 	Reduced     string // file for the space reduced to the candidates; empty: none
 	Description map[string]string
 	Log         func(string)
 	Progress    func(done, total int) // of the gradients
+	Measuring   func(done, total int) // of latency
 }
 
 // SearchResult is what a search found.

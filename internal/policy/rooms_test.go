@@ -30,6 +30,7 @@ var rooms = []struct {
 	{"supernet", []string{"engine", "rng", "space", "tensorfile"}},
 	{"proxy", []string{"engine", "rng", "space", "supernet", "tensorfile"}},
 	{"search", []string{"fsys", "rng", "space", "tensorfile"}},
+	{"latency", []string{"engine", "fsys", "rng", "space", "supernet"}},
 	{"evaluate", []string{"data", "engine", "fsys", "space", "supernet", "tensorfile"}},
 	{"train", []string{"augment", "data", "engine", "evaluate", "fsys", "rng", "space", "supernet", "tensorfile"}},
 	{"export", []string{"engine", "fsys", "space", "supernet", "tensorfile"}},
@@ -37,7 +38,7 @@ var rooms = []struct {
 	{"onnx/schema", nil},
 	{"onnx", []string{"export", "fsys", "onnx/schema", "space"}},
 	{"report", []string{"evaluate", "fsys", "space", "train"}},
-	{"job", []string{"classify", "data", "engine", "evaluate", "export", "fsys", "onnx", "proxy", "search", "space", "supernet", "tensorfile", "train"}},
+	{"job", []string{"classify", "data", "engine", "evaluate", "export", "fsys", "latency", "onnx", "proxy", "search", "space", "supernet", "tensorfile", "train"}},
 	{"policy", nil},
 }
 

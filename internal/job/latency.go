@@ -1,0 +1,63 @@
+package job
+
+import (
+	"context"
+	"fmt"
+
+	"prenas/internal/engine"
+	"prenas/internal/latency"
+	"prenas/internal/search"
+	"prenas/internal/space"
+)
+
+// LatencyOptions of Latency.
+type LatencyOptions struct {
+	Engine   *engine.Engine
+	Space    *space.Space
+	Batch    int
+	Again    bool   // measure anew what is kept already
+	Check    int    // whole architectures to measure beside; 0 for none
+	Seed     uint64 // of the architectures to check
+	Log      func(string)
+	Progress func(done, total int)
+}
+
+// LatencyResult is what the parts of a space take on this machine.
+type LatencyResult struct {
+	File    string           `json:"file"`
+	Profile *latency.Profile `json:"profile"`
+	Checked *latency.Checked `json:"checked,omitempty"`
+}
+
+// Latency measures the parts of a space, or takes them from the user's cache
+// folder, and holds them against whole architectures.
+func Latency(ctx context.Context, o LatencyOptions) (r LatencyResult, err error) {
+	dir, err := latency.Dir()
+	if err != nil {
+		return r, err
+	}
+	if r.Profile, r.File, err = latency.Cached(ctx, o.Engine, o.Space, o.Batch, dir, o.Again, o.Progress); err != nil || o.Check == 0 {
+		return r, err
+	}
+	o.Log(fmt.Sprintf("measuring %d whole architectures", o.Check))
+	checked, err := r.Profile.Check(ctx, o.Engine, o.Space, latency.Draw(o.Space, o.Check, o.Seed))
+	r.Checked = &checked
+	return r, err
+}
+
+// latencyCost is the measured latency as a cost; budgets are in milliseconds,
+// the table in nanoseconds.
+func (o SearchOptions) latencyCost(ctx context.Context) (search.Cost, error) {
+	r, err := Latency(ctx, LatencyOptions{Engine: o.Engine, Space: o.Space, Batch: max(o.LatencyBatch, 1), Progress: o.Measuring})
+	if err != nil {
+		return search.Cost{}, err
+	}
+	o.Log(fmt.Sprintf("latency from %s: %s", r.File, r.Profile))
+	const nano = 1e6
+	p := r.Profile
+	return search.Cost{Name: "latency", Unit: nano, Table: search.NewTable(o.Space,
+		func(e int) float64 { return nano * p.Trunk(e) },
+		func(e, _ int) float64 { return nano * p.Block(e) },
+		func(e, _, h int) float64 { return nano * p.Heads(e, h) },
+		func(e, _ int, ratio float64) float64 { return nano * p.MLP(e, ratio) })}, nil
+}

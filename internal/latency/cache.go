@@ -1,0 +1,119 @@
+package latency
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"prenas/internal/engine"
+	"prenas/internal/fsys"
+	"prenas/internal/space"
+)
+
+// Cached is the profile of a space on this machine: the one in the folder, or a
+// new one, which is put there. With again it is measured anew. The path is that
+// of its file.
+func Cached(ctx context.Context, e *engine.Engine, s *space.Space, batch int, dir string, again bool, progress func(done, total int)) (p *Profile, path string, err error) {
+	path = filepath.Join(dir, key(e, s, batch)+".json")
+	if !again {
+		p, err := read(path)
+		if err == nil && p.serves(s) {
+			return p, path, nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrLatency) {
+			return nil, path, err
+		}
+	}
+	if p, err = Measure(ctx, e, s, batch, progress); err != nil {
+		return nil, path, err
+	}
+	return p, path, p.write(path)
+}
+
+// Dir is the folder of measurements in the user's cache.
+func Dir() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("%w: no cache folder to keep measurements in: %w; set XDG_CACHE_HOME", ErrLatency, err)
+	}
+	return filepath.Join(cache, "prenas", "latency"), nil
+}
+
+// key names all that a measurement depends on: machine, engine, plug-in, model,
+// choices and batch.
+func key(e *engine.Engine, s *space.Space, batch int) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%d %v\n", machine(e), e.Devices(), engine.HugePages())
+	versions := engine.Versions()
+	delete(versions, "prenas") // a commit does not change the engine
+	for _, name := range slices.Sorted(maps.Keys(versions)) {
+		fmt.Fprintln(h, name, versions[name])
+	}
+	fmt.Fprintf(h, "%+v %v %v %v %v %d %d\n", s.Model, s.EmbedDim, s.Depth, s.NumHeads, s.MLPRatio, batch, maxLayers)
+	return hex.EncodeToString(h.Sum(nil)[:12])
+}
+
+// read reads a stored profile; what is no profile wraps ErrLatency.
+func read(path string) (*Profile, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parse(text)
+}
+
+func parse(text []byte) (*Profile, error) {
+	var p Profile
+	if err := json.Unmarshal(text, &p); err != nil {
+		return nil, fmt.Errorf("%w: stored measurement: %w", ErrLatency, err)
+	}
+	if p.Batch < 1 || p.Layers < 2 || len(p.Dims) == 0 {
+		return nil, fmt.Errorf("%w: a stored measurement has no batch, layers or dims", ErrLatency)
+	}
+	return &p, nil
+}
+
+func (p *Profile) write(path string) error {
+	text, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrLatency, path, err)
+	}
+	if err := fsys.OS.MkdirAll(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("%w: its cache folder: %w", ErrLatency, err)
+	}
+	return fsys.WriteAtomic(fsys.OS, path, func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
+}
+
+// machine names the processor and the engine on it.
+func machine(e *engine.Engine) string {
+	cpu := runtime.GOARCH
+	if f, err := os.Open("/proc/cpuinfo"); err == nil {
+		defer f.Close()
+		for lines := bufio.NewScanner(f); lines.Scan(); {
+			if name, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
+				cpu = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	engine := e.Name()
+	if e.Plugin() != "" {
+		engine += " " + filepath.Base(filepath.Dir(e.Plugin())) // which names its version
+	}
+	return fmt.Sprintf("%s, %d cores, %s", cpu, runtime.NumCPU(), engine)
+}
