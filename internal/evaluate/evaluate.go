@@ -167,19 +167,10 @@ func (ev *Evaluator) Run(ctx context.Context, weights []*tensors.Tensor, batches
 
 // add runs all programs on one batch.
 func (ev *Evaluator) add(scores []Score, weights []*tensors.Tensor, b Batch) error {
-	m := ev.net.Space().Model
-	size := ev.crops * m.Channels * m.ImageSize * m.ImageSize
-	if len(b.Labels) > ev.batch || len(b.Images) != len(b.Labels)*size {
-		return fmt.Errorf("a batch has %d labels and %d numbers; at most %d images of %d numbers are expected",
-			len(b.Labels), len(b.Images), ev.batch, size)
+	images, target, err := b.upload(ev.net.Space().Model, ev.batch, ev.crops)
+	if err != nil {
+		return err
 	}
-	padded, labels := make([]float32, ev.batch*size), make([]int32, ev.batch)
-	copy(padded, b.Images)
-	for i := copy(labels, b.Labels); i < ev.batch; i++ {
-		labels[i] = -1
-	}
-	images := tensors.FromFlatDataAndDimensions(padded, ev.batch*ev.crops, m.Channels, m.ImageSize, m.ImageSize)
-	target := tensors.FromFlatDataAndDimensions(labels, ev.batch)
 	var failed error
 	for a, program := range ev.programs {
 		var args []*tensors.Tensor
@@ -204,4 +195,20 @@ func (ev *Evaluator) add(scores []Score, weights []*tensors.Tensor, b Batch) err
 		scores[a].Loss += float64(values[tallyLoss])
 	}
 	return errors.Join(failed, images.FinalizeAll(), target.FinalizeAll())
+}
+
+// upload makes the inputs of a program of size images of crops crops each; labels of -1
+// pad the batch.
+func (b Batch) upload(m space.Model, size, crops int) (images, labels *tensors.Tensor, err error) {
+	pixels := crops * m.Channels * m.ImageSize * m.ImageSize
+	if len(b.Labels) > size || len(b.Images) != len(b.Labels)*pixels {
+		return nil, nil, fmt.Errorf("a batch has %d labels and %d numbers; at most %d images of %d numbers are expected",
+			len(b.Labels), len(b.Images), size, pixels)
+	}
+	padded, targets := make([]float32, size*pixels), make([]int32, size)
+	copy(padded, b.Images)
+	for i := copy(targets, b.Labels); i < size; i++ {
+		targets[i] = -1
+	}
+	return tensors.FromFlatDataAndDimensions(padded, size*crops, m.Channels, m.ImageSize, m.ImageSize), tensors.FromFlatDataAndDimensions(targets, size), nil
 }

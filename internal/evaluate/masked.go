@@ -1,0 +1,123 @@
+package evaluate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/engine"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+)
+
+// Masked evaluates any architecture of a supernet with one program; several models
+// at once have weights with a leading axis of models.
+type Masked struct {
+	net           *supernet.Net
+	models, batch int
+	program       *engine.Program
+}
+
+// NewMasked compiles the program, for a number of models and batches of up to batch
+// images.
+func NewMasked(e *engine.Engine, net *supernet.Net, models, batch int) (*Masked, error) {
+	params, m := net.Params(), net.Space().Model
+	var inputs []shapes.Shape
+	for _, p := range params {
+		dims := p.Shape
+		if models > 1 {
+			dims = append([]int{models}, dims...)
+		}
+		inputs = append(inputs, shapes.Make(dtypes.Float32, dims...))
+	}
+	inputs = append(inputs,
+		shapes.Make(dtypes.Int32, models, net.SizesLen()),
+		shapes.Make(dtypes.Float32, batch, m.Channels, m.ImageSize, m.ImageSize),
+		shapes.Make(dtypes.Int32, batch))
+	program, err := e.Compile("masked evaluate", inputs, func(in []*graph.Node) []*graph.Node {
+		weights := make([]*graph.Node, len(params))
+		for i, p := range params {
+			weights[i] = graph.Reshape(in[i], append([]int{models}, p.Shape...)...)
+		}
+		rest := in[len(params):]
+		logits := net.MaskedLogits(weights, rest[1], supernet.Masked{Sizes: rest[0]})
+		tallies := make([]*graph.Node, models)
+		for i := range tallies {
+			own := graph.Slice(logits, graph.AxisElem(i))
+			tallies[i] = tally(graph.Reshape(own, batch, m.NumClasses), rest[2])
+		}
+		return []*graph.Node{graph.Stack(tallies, 0)}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("masked evaluation of %s: %w", net.Space().Name, err)
+	}
+	return &Masked{net: net, models: models, batch: batch, program: program}, nil
+}
+
+// Close frees the program.
+func (ev *Masked) Close() { ev.program.Close() }
+
+// Run evaluates archs, one per model, on all batches, with weights by Params index on
+// the device; they stay valid.
+func (ev *Masked) Run(ctx context.Context, weights []*tensors.Tensor, archs []space.Arch, batches iter.Seq2[Batch, error]) ([]Score, error) {
+	if len(archs) != ev.models {
+		return nil, fmt.Errorf("masked evaluation: %d architectures for %d models", len(archs), ev.models)
+	}
+	var flat []int32
+	for _, a := range archs {
+		flat = append(flat, ev.net.Sizes(a)...)
+	}
+	sizes := tensors.FromFlatDataAndDimensions(flat, ev.models, ev.net.SizesLen())
+	defer sizes.FinalizeAll()
+	scores, done := make([]Score, ev.models), 0
+	for batch, err := range batches {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = ev.add(scores, weights, sizes, batch)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("evaluation after %d images: %w", done, err)
+		}
+		done += len(batch.Labels)
+	}
+	if done == 0 {
+		return nil, ErrNoImages
+	}
+	for i := range scores {
+		scores[i].Loss /= float64(done)
+	}
+	return scores, nil
+}
+
+// add runs the program on one batch.
+func (ev *Masked) add(scores []Score, weights []*tensors.Tensor, sizes *tensors.Tensor, b Batch) error {
+	images, labels, err := b.upload(ev.net.Space().Model, ev.batch, 1)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	out, err := ev.program.Run(append(append([]*tensors.Tensor{}, weights...), sizes, images, labels))
+	if err == nil {
+		values := make([]float32, ev.models*tallyColumns)
+		err = out[0].ConstFlatData(func(flat any) { copy(values, flat.([]float32)) })
+		for i := range scores {
+			scores[i].Seconds += time.Since(began).Seconds() / float64(ev.models)
+			scores[i].Images += len(b.Labels)
+			own := values[i*tallyColumns:]
+			scores[i].Top1 += int(own[tallyTop1])
+			scores[i].Top5 += int(own[tallyTop5])
+			scores[i].Loss += float64(own[tallyLoss])
+		}
+		err = errors.Join(err, out[0].FinalizeAll())
+	}
+	return errors.Join(err, images.FinalizeAll(), labels.FinalizeAll())
+}
