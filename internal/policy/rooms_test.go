@@ -38,7 +38,8 @@ var rooms = []struct {
 	{"onnx/schema", nil},
 	{"onnx", []string{"export", "fsys", "onnx/schema", "space"}},
 	{"report", []string{"evaluate", "fsys", "space", "train"}},
-	{"job", []string{"classify", "data", "engine", "evaluate", "export", "fsys", "latency", "onnx", "proxy", "search", "space", "supernet", "tensorfile", "train"}},
+	{"audit", []string{"engine", "evaluate", "fsys", "rng", "search", "space", "supernet", "tensorfile", "train"}},
+	{"job", []string{"audit", "classify", "data", "engine", "evaluate", "export", "fsys", "latency", "onnx", "proxy", "search", "space", "supernet", "tensorfile", "train"}},
 	{"policy", nil},
 }
 

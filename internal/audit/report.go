@@ -1,0 +1,284 @@
+package audit
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"gonum.org/v1/gonum/stat"
+
+	"prenas/internal/rng"
+)
+
+// Proxy is a score of each architecture of a benchmark, a list for each seed
+// of the weights it was computed from; one list where no weights play a part.
+type Proxy struct {
+	Name   string
+	BySeed [][]float64
+	// isRun marks the accuracies themselves: each seed's is held against the
+	// others'.
+	isRun bool
+}
+
+// Names of the rows that every report has.
+const (
+	Params = "parameters"
+	MACs   = "MACs"
+	OneRun = "one training run"
+)
+
+// Estimate is a statistic with the bounds of its 95 % confidence interval.
+type Estimate struct {
+	Value float64 `json:"value"`
+	Low   float64 `json:"low"`
+	High  float64 `json:"high"`
+}
+
+// String is the estimate with two decimals.
+func (e Estimate) String() string { return fmt.Sprintf("%.2f [%.2f, %.2f]", e.Value, e.Low, e.High) }
+
+// Row says how well the order of a proxy agrees with the order of mean
+// accuracies: over all architectures, and within intervals of parameters (the
+// mean over them). Proxies scored on several seeds have the mean over these.
+type Row struct {
+	Proxy     string     `json:"proxy"`
+	Tau       Estimate   `json:"tau"`
+	Rho       Estimate   `json:"rho"`
+	TauWithin Estimate   `json:"tau_within"`
+	RhoWithin Estimate   `json:"rho_within"`
+	OverSize  Estimate   `json:"over_size"` // TauWithin less that of parameters, in the same resamples
+	Intervals []Estimate `json:"intervals"` // tau in each
+}
+
+// IntervalSummary is what architectures of an interval reached.
+type IntervalSummary struct {
+	Lower  float64 `json:"lower"` // million parameters
+	Upper  float64 `json:"upper"`
+	Archs  int     `json:"archs"`
+	Top1   float64 `json:"top1"`   // mean
+	Spread float64 `json:"spread"` // deviation of architectures' mean accuracies
+	Noise  float64 `json:"noise"`  // deviation of an architecture's accuracy between seeds
+}
+
+// Correlations of a benchmark.
+type Correlations struct {
+	Seeds     int               `json:"seeds"`
+	Resamples int               `json:"resamples"`
+	Intervals []IntervalSummary `json:"intervals"`
+	Rows      []Row             `json:"rows"`
+}
+
+// Correlate reports how well proxies, and beside them parameters, MACs and one
+// more training run, order the architectures of a complete benchmark.
+// Confidence intervals are percentiles over resamples of the architectures
+// (with replacement, within their intervals), of the training seeds and of the
+// proxies' seeds, drawn from seed.
+func Correlate(b *Benchmark, proxies []Proxy, resamples int, seed uint64) (Correlations, error) {
+	if n := b.missing(); n > 0 {
+		return Correlations{}, fmt.Errorf("%w: %d of %d results are missing; run the same audit again to go on with it", ErrIncomplete, n, len(b.Archs)*len(b.Seeds))
+	}
+	params, macs, runs := make([]float64, len(b.Archs)), make([]float64, len(b.Archs)), make([][]float64, len(b.Seeds))
+	for i, t := range b.Archs {
+		params[i], macs[i] = float64(t.Params), float64(t.MACs)
+		for k, r := range t.Results {
+			runs[k] = append(runs[k], r.Top1)
+		}
+	}
+	all := []Proxy{{Name: Params, BySeed: [][]float64{params}}, {Name: MACs, BySeed: [][]float64{macs}}}
+	if len(runs) > 1 {
+		all = append(all, Proxy{Name: OneRun, BySeed: runs, isRun: true})
+	}
+	for _, p := range proxies {
+		for _, scores := range p.BySeed {
+			if len(scores) != len(b.Archs) {
+				return Correlations{}, fmt.Errorf("proxy %s scores %d architectures of %d", p.Name, len(scores), len(b.Archs))
+			}
+			if slices.ContainsFunc(scores, math.IsNaN) {
+				return Correlations{}, fmt.Errorf("proxy %s scores an architecture with NaN", p.Name)
+			}
+		}
+		all = append(all, p)
+	}
+	j, err := newJudge(b, runs)
+	if err != nil {
+		return Correlations{}, err
+	}
+	c := Correlations{Seeds: len(b.Seeds), Resamples: resamples, Intervals: j.summaries()}
+
+	whole := j.whole()
+	samples := make([][]verdict, len(all))
+	for i := range resamples {
+		r := rng.New(seed, "bootstrap", uint64(i))
+		s := j.resample(r)
+		for k, p := range all {
+			samples[k] = append(samples[k], j.judge(p, s, r.IntN(len(p.BySeed))))
+		}
+	}
+	for k, p := range all {
+		var points []verdict
+		for s := range p.BySeed {
+			points = append(points, j.judge(p, whole, s))
+		}
+		base := j.judge(all[0], whole, 0).tauWithin
+		row := Row{Proxy: p.Name}
+		estimate := func(of func(verdict) float64) Estimate {
+			values := make([]float64, resamples)
+			for i, v := range samples[k] {
+				values[i] = of(v)
+			}
+			mean := 0.0
+			for _, v := range points {
+				mean += of(v) / float64(len(points))
+			}
+			return bounds(mean, values)
+		}
+		row.Tau = estimate(func(v verdict) float64 { return v.tau })
+		row.Rho = estimate(func(v verdict) float64 { return v.rho })
+		row.TauWithin = estimate(func(v verdict) float64 { return v.tauWithin })
+		row.RhoWithin = estimate(func(v verdict) float64 { return v.rhoWithin })
+		for i := range c.Intervals {
+			row.Intervals = append(row.Intervals, estimate(func(v verdict) float64 { return v.intervals[i] }))
+		}
+		gains := make([]float64, resamples)
+		for i, v := range samples[k] {
+			gains[i] = v.tauWithin - samples[0][i].tauWithin
+		}
+		row.OverSize = bounds(row.TauWithin.Value-base, gains)
+		c.Rows = append(c.Rows, row)
+	}
+	return c, nil
+}
+
+// bounds are the percentiles of resampled values around a statistic.
+func bounds(value float64, resampled []float64) Estimate {
+	if len(resampled) == 0 {
+		return Estimate{value, value, value}
+	}
+	slices.Sort(resampled)
+	at := func(p float64) float64 { return stat.Quantile(p, stat.LinInterp, resampled, nil) }
+	return Estimate{value, at(0.025), at(0.975)}
+}
+
+// judge holds scores against accuracies.
+type judge struct {
+	header  Header
+	runs    [][]float64 // top-1 by seed and architecture
+	members [][]int     // architectures of each interval
+}
+
+func newJudge(b *Benchmark, runs [][]float64) (judge, error) {
+	count, err := b.Header.bins()
+	if err != nil {
+		return judge{}, fmt.Errorf("%w: %w", ErrBenchmark, err)
+	}
+	j := judge{header: b.Header, runs: runs, members: make([][]int, count)}
+	for i, t := range b.Archs {
+		bin := int(math.Floor((float64(t.Params)/1e6 - b.Interval.Min) / b.Interval.Step))
+		if bin < 0 || bin >= count {
+			return judge{}, fmt.Errorf("%w: %s lies in no interval", ErrBenchmark, t.Arch)
+		}
+		j.members[bin] = append(j.members[bin], i)
+	}
+	return j, nil
+}
+
+// sample is what a statistic is computed from: architectures by interval, some
+// perhaps several times, and training seeds.
+type sample struct {
+	members [][]int
+	seeds   []int
+}
+
+// whole is the benchmark as it is.
+func (j judge) whole() sample {
+	s := sample{members: j.members}
+	for k := range j.runs {
+		s.seeds = append(s.seeds, k)
+	}
+	return s
+}
+
+// resample draws as many architectures from each interval, and as many seeds,
+// as there are, with replacement.
+func (j judge) resample(r *rand.Rand) sample {
+	s := sample{members: make([][]int, len(j.members))}
+	for i, list := range j.members {
+		for range list {
+			s.members[i] = append(s.members[i], list[r.IntN(len(list))])
+		}
+	}
+	for range j.runs {
+		s.seeds = append(s.seeds, r.IntN(len(j.runs)))
+	}
+	return s
+}
+
+// verdict are the correlations of one sample.
+type verdict struct {
+	tau, rho, tauWithin, rhoWithin float64
+	intervals                      []float64 // tau
+}
+
+// judge a proxy by its scores of one seed.
+func (j judge) judge(p Proxy, s sample, seed int) verdict {
+	seeds := s.seeds
+	if p.isRun {
+		seeds = nil
+		for k := range j.runs {
+			if k != seed {
+				seeds = append(seeds, k)
+			}
+		}
+	}
+	var v verdict
+	var allX, allY []float64
+	for _, members := range s.members {
+		var x, y []float64
+		for _, i := range members {
+			mean := 0.0
+			for _, k := range seeds {
+				mean += j.runs[k][i] / float64(len(seeds))
+			}
+			x, y = append(x, p.BySeed[seed][i]), append(y, mean)
+		}
+		v.intervals = append(v.intervals, Kendall(x, y))
+		v.tauWithin += Kendall(x, y) / float64(len(s.members))
+		v.rhoWithin += Spearman(x, y) / float64(len(s.members))
+		allX, allY = append(allX, x...), append(allY, y...)
+	}
+	v.tau, v.rho = Kendall(allX, allY), Spearman(allX, allY)
+	return v
+}
+
+// summaries say what there is to order in each interval.
+func (j judge) summaries() []IntervalSummary {
+	var list []IntervalSummary
+	for bin, members := range j.members {
+		s := IntervalSummary{Archs: len(members)}
+		s.Lower = j.header.Interval.Min + float64(bin)*j.header.Interval.Step
+		s.Upper = s.Lower + j.header.Interval.Step
+		var means []float64
+		variance := 0.0
+		for _, i := range members {
+			var own []float64
+			for _, run := range j.runs {
+				own = append(own, run[i])
+			}
+			mean := stat.Mean(own, nil)
+			means = append(means, mean)
+			if len(own) > 1 {
+				variance += stat.Variance(own, nil) / float64(len(members))
+			}
+		}
+		if len(means) > 0 {
+			s.Top1 = stat.Mean(means, nil)
+		}
+		if len(means) > 1 {
+			s.Spread = stat.StdDev(means, nil)
+		}
+		s.Noise = math.Sqrt(variance)
+		list = append(list, s)
+	}
+	return list
+}

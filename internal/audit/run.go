@@ -1,0 +1,224 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/engine"
+	"prenas/internal/evaluate"
+	"prenas/internal/fsys"
+	"prenas/internal/search"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
+	"prenas/internal/train"
+)
+
+// Plan draws the architectures of an audit, n of them; none has a result yet.
+func Plan(h Header, n int) (*Benchmark, error) {
+	h.Format = format
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+	drawn, err := search.Uniform(h.Space, h.Interval, n, h.Draw)
+	if err != nil {
+		return nil, err
+	}
+	b := &Benchmark{Header: h}
+	for _, a := range slices.Concat(drawn...) {
+		b.Archs = append(b.Archs, Trained{
+			Arch: a.String(), Params: h.Space.Model.Params(a), MACs: h.Space.Model.MACs(a), Results: []Result{}, arch: a,
+		})
+	}
+	return b, nil
+}
+
+// Options of Run.
+type Options struct {
+	Engine *engine.Engine
+	FS     fsys.FS
+	Out    string // benchmark file; one of the same audit is continued
+	// Source of the images of a seed: their order and augmentation.
+	Source func(seed uint64) (train.Source, error)
+	// Inherited weights of a seed, by name; nil trains every architecture from
+	// scratch.
+	Inherited func(seed uint64) (map[string]tensorfile.Tensor, error)
+	Log       func(string)
+	Progress  func(done, total int) // updates trained, or architectures measured
+}
+
+// maxModels are trained by one program. More gain nothing on a CPU, and a run
+// that is cut loses what the program was at.
+const maxModels = 8
+
+// Run gets the results that the planned benchmark lacks, and writes its file
+// after each few. Seeds come one after the other, so that a run that is cut has
+// whole seeds.
+func Run(ctx context.Context, b *Benchmark, o Options) error {
+	had, err := Read(o.FS, o.Out)
+	switch {
+	case err == nil:
+		if err := b.same(had); err != nil {
+			return fmt.Errorf("%s: %w; name another file", o.Out, err)
+		}
+		b.Archs = had.Archs
+		o.Log(fmt.Sprintf("going on with %s: %d of %d results are there", o.Out, len(b.Archs)*len(b.Seeds)-b.missing(), len(b.Archs)*len(b.Seeds)))
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := b.Write(o.FS, o.Out); err != nil {
+		return err
+	}
+	if o.Inherited != nil {
+		return b.measure(ctx, o)
+	}
+	return b.train(ctx, o)
+}
+
+// done keeps results of a seed.
+func (b *Benchmark) done(o Options, seed uint64, which []int, scores []evaluate.Score) error {
+	for k, i := range which {
+		n := float64(scores[k].Images)
+		b.Archs[i].Results = append(b.Archs[i].Results, Result{Seed: seed, Top1: float64(scores[k].Top1) / n, Loss: scores[k].Loss})
+	}
+	return b.Write(o.FS, o.Out)
+}
+
+// crew are architectures that one program trains, several at a time. The
+// program is as large as they need together, not as the space: architectures of
+// the same embedding dim and depth waste little in each other's company.
+type crew struct {
+	archs  []int // in the benchmark
+	models int
+	net    *supernet.Net
+	alone  *train.Alone
+}
+
+func (b *Benchmark) crews() []*crew {
+	type key struct{ dim, depth int }
+	groups := map[key][]int{}
+	for i, t := range b.Archs {
+		k := key{t.arch.EmbedDim, t.arch.Depth()}
+		groups[k] = append(groups[k], i)
+	}
+	var crews []*crew
+	for _, archs := range groups {
+		c := &crew{archs: archs, net: supernet.New(b.box(archs))}
+		shifts := (len(archs) + maxModels - 1) / maxModels
+		c.models = (len(archs) + shifts - 1) / shifts
+		crews = append(crews, c)
+	}
+	slices.SortFunc(crews, func(x, y *crew) int { return cmp.Compare(x.archs[0], y.archs[0]) })
+	return crews
+}
+
+// box is the space with the smallest supernet that holds the architectures.
+func (b *Benchmark) box(archs []int) *space.Space {
+	s := *b.Space
+	s.Supernet = space.Supernet{}
+	for _, i := range archs {
+		a := b.Archs[i].arch
+		s.Supernet.EmbedDim = max(s.Supernet.EmbedDim, a.EmbedDim)
+		s.Supernet.Depth = max(s.Supernet.Depth, a.Depth())
+		s.Supernet.NumHeads = max(s.Supernet.NumHeads, slices.Max(a.NumHeads))
+		s.Supernet.MLPRatio = max(s.Supernet.MLPRatio, slices.Max(a.MLPRatio))
+	}
+	return &s
+}
+
+// train trains what has no result yet.
+func (b *Benchmark) train(ctx context.Context, o Options) error {
+	crews := b.crews()
+	defer func() {
+		for _, c := range crews {
+			if c.alone != nil {
+				c.alone.Close()
+			}
+		}
+	}()
+	perRun := max(1, b.Images/b.Recipe.Batch*b.Recipe.Epochs)
+	total := len(b.Archs) * len(b.Seeds) * perRun
+	for k, seed := range b.Seeds {
+		source, err := o.Source(seed)
+		if err != nil {
+			return err
+		}
+		for number, c := range crews {
+			left := slices.DeleteFunc(slices.Clone(c.archs), func(i int) bool { return len(b.Archs[i].Results) > k })
+			for shift := range slices.Chunk(left, c.models) {
+				if c.alone == nil {
+					o.Log(fmt.Sprintf("compiling program %d of %d", number+1, len(crews)))
+					if c.alone, err = train.NewAlone(o.Engine, c.net, b.Recipe, c.models, b.Images); err != nil {
+						return err
+					}
+				}
+				archs := make([]space.Arch, c.models)
+				for m := range archs {
+					archs[m] = b.Archs[shift[min(m, len(shift)-1)]].arch // an empty place trains the last once more
+				}
+				before := total - b.missing()*perRun
+				scores, err := c.alone.Train(ctx, archs, source, seed, func(done, _ int) { o.Progress(before+done*len(shift), total) })
+				if err != nil {
+					return fmt.Errorf("seed %d: %w", seed, err)
+				}
+				if err := b.done(o, seed, shift, scores); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// measure evaluates architectures with inherited weights.
+func (b *Benchmark) measure(ctx context.Context, o Options) error {
+	const images = 200
+	net := supernet.New(b.Space)
+	test, err := evaluate.NewMasked(o.Engine, net, 1, images)
+	if err != nil {
+		return err
+	}
+	defer test.Close()
+	total := len(b.Archs) * len(b.Seeds)
+	for k, seed := range b.Seeds {
+		source, err := o.Source(seed)
+		if err != nil {
+			return err
+		}
+		weights, err := o.Inherited(seed)
+		if err != nil {
+			return err
+		}
+		if err := net.Check(weights); err != nil {
+			return err
+		}
+		var held []*tensors.Tensor
+		for _, p := range net.Params() {
+			t, err := engine.Upload(weights[p.Name])
+			if err != nil {
+				return fmt.Errorf("weight %s: %w", p.Name, err)
+			}
+			held = append(held, t)
+		}
+		for i, t := range b.Archs {
+			if len(t.Results) > k {
+				continue
+			}
+			scores, err := test.Run(ctx, held, []space.Arch{t.arch}, source.HeldOut(ctx, images))
+			if err != nil {
+				return fmt.Errorf("%s: %w", t.Arch, err)
+			}
+			if err := b.done(o, seed, []int{i}, scores); err != nil {
+				return err
+			}
+			o.Progress(total-b.missing(), total)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package job
+
+import (
+	"context"
+	"fmt"
+
+	"prenas/internal/audit"
+	"prenas/internal/data"
+	"prenas/internal/engine"
+	"prenas/internal/fsys"
+	"prenas/internal/space"
+	"prenas/internal/tensorfile"
+	"prenas/internal/train"
+)
+
+// AuditOptions of Audit.
+type AuditOptions struct {
+	Engine    *engine.Engine
+	Benchmark string // file to report on as it is; empty: make it first, in Out
+
+	Space   *space.Space
+	Inherit []string // run directories of supernets to take weights from; empty: train from scratch
+	Data    string   // empty with Inherit: what the runs were trained on
+	Recipe  train.Recipe
+	Images  int // training images of an epoch; 0: all
+	Archs   int
+	Seeds   int
+	Seed    uint64 // of the architectures, the held-out cut, and the first of training
+	Workers int
+	Out     string
+
+	Resamples int
+	Log       func(string)
+	Fetch     func(done, total int64)
+	Progress  func(done, total int)
+}
+
+// Audit trains architectures of a space, or measures them with inherited
+// weights, keeps what they reach in a benchmark file, and reports how well each
+// proxy orders them.
+func Audit(ctx context.Context, o AuditOptions) (audit.Correlations, error) {
+	var b *audit.Benchmark
+	var err error
+	switch {
+	case o.Benchmark != "":
+		if b, err = audit.Read(fsys.OS, o.Benchmark); err != nil {
+			err = fmt.Errorf("--benchmark: %w", err)
+		}
+	case len(o.Inherit) > 0:
+		b, err = o.inherited(ctx)
+	default:
+		b, err = o.trained(ctx)
+	}
+	if err != nil {
+		return audit.Correlations{}, err
+	}
+	proxies, err := auditProxies(ctx, o.Engine, b, o.Log)
+	if err != nil {
+		return audit.Correlations{}, err
+	}
+	return audit.Correlate(b, proxies, o.Resamples, b.Draw)
+}
+
+// images opens the data set, cut by a seed, and makes sources of it.
+func (o AuditOptions) images(ctx context.Context, s *space.Space, src string, r train.Recipe, cut uint64) (func(seed uint64) (train.Source, error), train.DataSummary, error) {
+	set, err := data.Open(ctx, src, data.Options{Seed: cut, HeldOut: r.Holdout, Log: o.Log, Progress: o.Fetch})
+	if err != nil {
+		return nil, train.DataSummary{}, err
+	}
+	if set.HeldOut.Len() == 0 {
+		return nil, train.DataSummary{}, fmt.Errorf("--data %s: no image is held out to measure on; set holdout in the recipe", src)
+	}
+	summary := train.DataSummary{Source: src, Digest: set.Digest, Train: set.Train.Len(), HeldOut: set.HeldOut.Len()}
+	return func(seed uint64) (train.Source, error) {
+		images, err := train.NewImages(set, s.Model, r, seed, o.Workers)
+		if err != nil {
+			return nil, fmt.Errorf("--data %s: %w", src, err)
+		}
+		return images, nil
+	}, summary, nil
+}
+
+// interval of parameters that the space names.
+func interval(s *space.Space) (space.Interval, error) {
+	if s.Interval == (space.Interval{}) {
+		return s.Interval, fmt.Errorf("space %s has no INTERVAL, within which architectures are drawn and compared: add one to its file", s.Name)
+	}
+	return s.Interval, nil
+}
+
+// trained makes a benchmark from scratch, or goes on with it.
+func (o AuditOptions) trained(ctx context.Context) (*audit.Benchmark, error) {
+	within, err := interval(o.Space)
+	if err != nil {
+		return nil, err
+	}
+	source, summary, err := o.images(ctx, o.Space, o.Data, o.Recipe, o.Seed)
+	if err != nil {
+		return nil, err
+	}
+	h := audit.Header{
+		Space: o.Space, Interval: within, Data: summary, Recipe: o.Recipe, Images: summary.Train, Draw: o.Seed, Versions: engine.Versions(),
+	}
+	if o.Images > 0 {
+		h.Images = min(h.Images, o.Images)
+	}
+	for i := range o.Seeds {
+		h.Seeds = append(h.Seeds, o.Seed+uint64(i))
+	}
+	b, err := audit.Plan(h, o.Archs)
+	if err != nil {
+		return nil, err
+	}
+	return b, audit.Run(ctx, b, audit.Options{
+		Engine: o.Engine, FS: fsys.OS, Out: o.Out, Source: source, Log: o.Log, Progress: o.Progress,
+	})
+}
+
+// inherited makes a benchmark of the weights of supernets, a run directory each.
+func (o AuditOptions) inherited(ctx context.Context) (*audit.Benchmark, error) {
+	weights := map[uint64]map[string]tensorfile.Tensor{}
+	var h audit.Header
+	for i, run := range o.Inherit {
+		m, err := train.ReadManifest(fsys.OS, run)
+		if err != nil {
+			return nil, fmt.Errorf("--inherit: %w", err)
+		}
+		if i == 0 {
+			if o.Data == "" {
+				o.Data = m.Data.Source
+			}
+			if h.Interval, err = interval(m.Space); err != nil {
+				return nil, fmt.Errorf("--inherit %s: %w", run, err)
+			}
+			// The supernets' own held-out images: they were not trained on.
+			h.Space, h.Recipe, h.Draw, o.Recipe = m.Space, m.Recipe, m.Seed, m.Recipe
+		}
+		if fmt.Sprintf("%+v", *m.Space) != fmt.Sprintf("%+v", *h.Space) {
+			return nil, fmt.Errorf("--inherit %s: its space is not that of %s", run, o.Inherit[0])
+		}
+		if weights[m.Seed] != nil {
+			return nil, fmt.Errorf("--inherit %s: its seed %d is that of an earlier one", run, m.Seed)
+		}
+		h.Seeds = append(h.Seeds, m.Seed)
+		weights[m.Seed], _, err = train.Weights(fsys.OS, run, m.Space, func(path string, why error) {
+			o.Log(fmt.Sprintf("skipped %s: %v", path, why))
+		})
+		if err != nil {
+			return nil, fmt.Errorf("--inherit: %w", err)
+		}
+	}
+	h.Inherit, h.Versions = true, engine.Versions()
+	b, err := audit.Plan(h, o.Archs)
+	if err != nil {
+		return nil, err
+	}
+	cuts := map[uint64]func(uint64) (train.Source, error){}
+	for _, seed := range h.Seeds {
+		if cuts[seed], b.Data, err = o.images(ctx, h.Space, o.Data, o.Recipe, seed); err != nil {
+			return nil, err
+		}
+	}
+	return b, audit.Run(ctx, b, audit.Options{
+		Engine: o.Engine, FS: fsys.OS, Out: o.Out, Log: o.Log, Progress: o.Progress,
+		Source:    func(seed uint64) (train.Source, error) { return cuts[seed](seed) },
+		Inherited: func(seed uint64) (map[string]tensorfile.Tensor, error) { return weights[seed], nil },
+	})
+}
