@@ -16,7 +16,7 @@ import (
 
 func trainCommand(g *global) *cobra.Command {
 	var o job.TrainOptions
-	var spaceName, recipe string
+	var spaceName, recipe, precision string
 	c := &cobra.Command{
 		Use: "train --candidates FILE --data SRC --out RUN", Short: "Train one supernet on the preferred architectures", Args: cobra.NoArgs,
 		Long: "Train one weight-sharing supernet on the architectures of a candidates file.\n\nSRC is\n  " + strings.Join(data.Sources(), "\n  "),
@@ -25,6 +25,11 @@ func trainCommand(g *global) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if o.Recipe, err = train.LoadRecipe(recipe); err != nil {
 				return fmt.Errorf("--recipe: %w", err)
+			}
+			if precision != "" {
+				if o.Recipe, err = o.Recipe.WithPrecision(precision); err != nil {
+					return usageError{fmt.Errorf("--precision: %w", err)}
+				}
 			}
 			if spaceName != "" {
 				if o.Space, err = loadSpace(spaceName); err != nil {
@@ -56,6 +61,7 @@ func trainCommand(g *global) *cobra.Command {
 	f.StringVar(&spaceName, "space", "", "space of the candidates (default: the one in their meta file)")
 	f.StringVar(&o.Data, "data", "", "images to train on, SRC")
 	f.StringVar(&recipe, "recipe", "quickstart", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
+	f.StringVar(&precision, "precision", "", "of products with weights: float32, bf16, or auto, the faster one here (default: the recipe's)")
 	f.StringVar(&o.Out, "out", "", "run directory to write")
 	f.BoolVar(&o.Resume, "resume", false, "go on with the run in --out")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")

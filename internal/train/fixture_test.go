@@ -66,7 +66,7 @@ func TestFixtureTrainStep(t *testing.T) {
 		if program == nil {
 			var err error
 			arch := expected.Logits.Configs[s.Architecture].Arch()
-			program, err = compileStep(e, net, arch, optimizer, softBatch(images.Shape, targets.Shape))
+			program, err = compileStep(e, net, arch, Recipe{Optimizer: optimizer}, softBatch(images.Shape, targets.Shape))
 			if err != nil {
 				t.Fatal(err)
 			}

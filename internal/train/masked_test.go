@@ -124,7 +124,7 @@ func TestMaskedStepEqualsStaticSteps(t *testing.T) {
 	}
 	for step, arch := range maskedArchs() {
 		in := inputs{recipe: r, space: net.Space(), arch: arch}
-		own, err := compileStep(e, net, arch, r.Optimizer, in.form())
+		own, err := compileStep(e, net, arch, r, in.form())
 		if err != nil {
 			t.Fatal(err)
 		}

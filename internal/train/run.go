@@ -76,7 +76,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 
 // run trains with programs that are compiled already, or compiles them into programs.
 func run(ctx context.Context, o Options, programs *programs) (Result, error) {
-	t, err := newTrainer(o)
+	t, err := newTrainer(ctx, o)
 	if err != nil {
 		return Result{}, err
 	}
@@ -111,7 +111,7 @@ type trainer struct {
 	lastEval *EvalLine
 }
 
-func newTrainer(o Options) (*trainer, error) {
+func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 	if o.FS == nil {
 		o.FS = fsys.OS
 	}
@@ -123,6 +123,10 @@ func newTrainer(o Options) (*trainer, error) {
 	}
 	if err := o.Recipe.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRecipe, err)
+	}
+	var err error
+	if o.Recipe.Precision, err = o.precision(ctx); err != nil {
+		return nil, err
 	}
 	t := &trainer{Options: o, net: supernet.New(o.Space)}
 	for _, bin := range o.Candidates {
@@ -284,7 +288,7 @@ func (t *trainer) compile(ctx context.Context) error {
 		arch := t.archs[i]
 		t.Log(fmt.Sprintf("compiling %d/%d: %s", i+1, len(t.archs), arch))
 		form := inputs{recipe: t.Recipe, space: t.Space, arch: arch}.form()
-		program, err := compileStep(t.Engine, t.net, arch, t.Recipe.Optimizer, form)
+		program, err := compileStep(t.Engine, t.net, arch, t.Recipe, form)
 		if err != nil {
 			return err
 		}

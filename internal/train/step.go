@@ -65,7 +65,7 @@ type batch struct {
 }
 
 // compileStep builds and compiles the step of one architecture.
-func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, o Optimizer, b batch) (*step, error) {
+func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe, b batch) (*step, error) {
 	params := net.Params()
 	s := &step{}
 	for i, uses := range net.Uses(arch) {
@@ -94,13 +94,13 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, o Optimiz
 			byIndex[i] = u.weights[k]
 		}
 		images, targets, dropPath := b.prepare(in[3*n+2:])
-		logits := net.Logits(byIndex, images, supernet.Forward{Arch: arch, DropPath: dropPath})
+		logits := net.Logits(byIndex, images, supernet.Forward{Arch: arch, DropPath: dropPath, Operands: r.operands()})
 		loss := softCrossEntropy(logits, targets)
 		u.grads = engine.Gradient(loss, u.weights...)
 		norm := globalNorm(u.grads)
 		u.finite = graph.LogicalAnd(graph.IsFinite(loss), graph.IsFinite(norm))
 
-		weights, m, v, counts := o.adamw(u)
+		weights, m, v, counts := r.Optimizer.adamw(u)
 		out := append(append(append(weights, m...), v...), counts)
 		return append(out, graph.Stack([]*graph.Node{loss, norm}, 0))
 	}

@@ -1,0 +1,65 @@
+package train
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+
+	"prenas/internal/engine/enginetest"
+	"prenas/internal/fsys"
+)
+
+// A step whose products have bfloat16 operands does what the float32 step does, to
+// the precision of bfloat16 (8 bits).
+func TestBF16StepIsCloseToFloat32(t *testing.T) {
+	e := enginetest.Test(t)
+	if e.Name() == "go" {
+		t.Skip("the pure-Go backend has no bfloat16 products")
+	}
+	losses := map[string]float64{}
+	for _, precision := range []string{float32Precision, bf16Precision} {
+		o := toyOptions(t, t.TempDir())
+		o.Recipe.Precision = precision
+		result, err := Run(context.Background(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		losses[precision] = result.Last.Archs[0].Loss
+	}
+	a, b := losses[float32Precision], losses[bf16Precision]
+	if a == b || b > a*1.05+0.01 || a > b*1.05+0.01 {
+		t.Errorf("held-out loss %v in float32 and %v in bf16: they should differ by rounding only", a, b)
+	}
+}
+
+// What auto chose is in the manifest, and a resumed run keeps it whatever this machine
+// would choose.
+func TestAutoPrecisionIsKept(t *testing.T) {
+	dir := t.TempDir()
+	o := toyOptions(t, dir)
+	o.Recipe.Precision = autoPrecision
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	m, err := ReadManifest(fsys.OS, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := m.Recipe.Precision; p != float32Precision && p != bf16Precision {
+		t.Fatalf("the manifest has precision %q", p)
+	}
+	for _, kept := range []string{float32Precision, bf16Precision} {
+		m.Recipe.Precision = kept
+		other := filepath.Join(t.TempDir(), "run")
+		if err := fsys.OS.MkdirAll(other); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.write(fsys.OS, other); err != nil {
+			t.Fatal(err)
+		}
+		o.Out, o.Resume, o.FS = other, true, fsys.OS
+		if got, err := o.precision(context.Background()); err != nil || got != kept {
+			t.Errorf("resumed with precision %q (%v), the run has %q", got, err, kept)
+		}
+	}
+}
