@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -36,7 +37,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"pictures": pictures},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"pictures": pictures, "appears": appears},
 		Setup: func(e *testscript.Env) error {
 			// Scripts have a home of their own, but share the cached plug-in.
 			e.Setenv("XDG_CACHE_HOME", cache)
@@ -45,6 +46,20 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// appears FILE is a command of scripts: it waits until something was written to FILE.
+func appears(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: appears FILE")
+	}
+	const atMost = time.Minute
+	for began := time.Now(); time.Since(began) < atMost; time.Sleep(time.Millisecond) {
+		if info, err := os.Stat(ts.MkAbs(args[0])); err == nil && info.Size() > 0 {
+			return
+		}
+	}
+	ts.Fatalf("%s did not appear within %s", args[0], atMost)
 }
 
 // pictures DIR N is a command of scripts: N pictures of each of two classes, DIR/circle

@@ -219,14 +219,19 @@ func agreement[T any](layers [][]search.Wins[T]) string {
 func require(c *cobra.Command, flags ...string) {
 	check := c.PreRunE
 	c.PreRunE = func(c *cobra.Command, args []string) error {
-		for _, name := range flags {
-			if c.Flags().Lookup(name).Value.String() == "" {
-				return usagef("--%s is missing; see %s --help", name, c.CommandPath())
-			}
+		if err := missing(c, flags...); err != nil || check == nil {
+			return err
 		}
-		if check != nil {
-			return check(c, args)
-		}
-		return nil
+		return check(c, args)
 	}
+}
+
+// missing is a usage error if one of the flags has no value.
+func missing(c *cobra.Command, flags ...string) error {
+	for _, name := range flags {
+		if c.Flags().Lookup(name).Value.String() == "" {
+			return usagef("--%s is missing; see %s --help", name, c.CommandPath())
+		}
+	}
+	return nil
 }

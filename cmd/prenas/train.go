@@ -15,16 +15,35 @@ import (
 )
 
 func trainCommand(g *global) *cobra.Command {
-	var o job.TrainOptions
+	var given job.TrainOptions
 	var spaceName, recipe, precision string
 	c := &cobra.Command{
 		Use: "train --candidates FILE --data SRC --out RUN", Short: "Train one supernet on the preferred architectures", Args: cobra.NoArgs,
 		Long: "Train one weight-sharing supernet on the architectures of a candidates file.\n\nSRC is\n  " + strings.Join(data.Sources(), "\n  "),
 		Example: "  prenas train --candidates candidates.json --data fashion-mnist --out run\n" +
-			"  prenas train --candidates candidates.json --data fashion-mnist --out run --resume",
+			"  prenas train --resume --out run",
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			if o.Recipe, err = train.LoadRecipe(recipe); err != nil {
-				return fmt.Errorf("--recipe: %w", err)
+			o := given
+			if given.Resume {
+				if o, err = job.Resumed(given.Out); err != nil {
+					return err
+				}
+				o.Workers = given.Workers
+			}
+			changed := c.Flags().Changed
+			if changed("candidates") {
+				o.Candidates = given.Candidates
+			}
+			if changed("data") {
+				o.Data = given.Data
+			}
+			if changed("seed") || !given.Resume {
+				o.Seed = g.seed
+			}
+			if changed("recipe") || !given.Resume {
+				if o.Recipe, err = train.LoadRecipe(recipe); err != nil {
+					return fmt.Errorf("--recipe: %w", err)
+				}
 			}
 			if precision != "" {
 				if o.Recipe, err = o.Recipe.WithPrecision(precision); err != nil {
@@ -41,7 +60,7 @@ func trainCommand(g *global) *cobra.Command {
 				return err
 			}
 			defer o.Engine.Close()
-			o.Seed, o.Command, o.Log = g.seed, strings.Join(os.Args, " "), out.line
+			o.Command, o.Log = strings.Join(os.Args, " "), out.line
 			o.Fetch, o.Progress = out.fetching, out.training
 			r, err := job.Train(c.Context(), o)
 			if errors.Is(err, data.ErrSource) {
@@ -57,15 +76,20 @@ func trainCommand(g *global) *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.Candidates, "candidates", "", "candidates file of prenas search or of the original")
+	f.StringVar(&given.Candidates, "candidates", "", "candidates file of prenas search or of the original")
 	f.StringVar(&spaceName, "space", "", "space of the candidates (default: the one in their meta file)")
-	f.StringVar(&o.Data, "data", "", "images to train on, SRC")
+	f.StringVar(&given.Data, "data", "", "images to train on, SRC")
 	f.StringVar(&recipe, "recipe", "quickstart", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
 	f.StringVar(&precision, "precision", "", "of products with weights: float32, bf16, or auto, the faster one here (default: the recipe's)")
-	f.StringVar(&o.Out, "out", "", "run directory to write")
-	f.BoolVar(&o.Resume, "resume", false, "go on with the run in --out")
-	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
-	require(c, "candidates", "data", "out")
+	f.StringVar(&given.Out, "out", "", "run directory to write")
+	f.BoolVar(&given.Resume, "resume", false, "go on with the run in --out; what is not given is as it was")
+	f.IntVar(&given.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
+	c.PreRunE = func(c *cobra.Command, _ []string) error {
+		if given.Resume {
+			return missing(c, "out")
+		}
+		return missing(c, "candidates", "data", "out")
+	}
 	return c
 }
 

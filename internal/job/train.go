@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 
 	"prenas/internal/data"
 	"prenas/internal/engine"
+	"prenas/internal/fsys"
 	"prenas/internal/space"
 	"prenas/internal/train"
 )
@@ -27,6 +29,18 @@ type TrainOptions struct {
 	Log        func(string)
 	Fetch      func(done, total int64)
 	Progress   func(train.Status)
+}
+
+// Resumed are the options that the run directory dir was begun with.
+func Resumed(dir string) (TrainOptions, error) {
+	m, err := train.ReadManifest(fsys.OS, dir)
+	if err != nil {
+		return TrainOptions{}, fmt.Errorf("--resume: %w", err)
+	}
+	return TrainOptions{
+		Candidates: filepath.Join(dir, "candidates.json"), Space: m.Space, Data: m.Data.Source, Recipe: m.Recipe, Seed: m.Seed,
+		Out: dir, Resume: true,
+	}, nil
 }
 
 // Train trains the preferred architectures of a candidates file.

@@ -54,7 +54,7 @@ func newPage(r *run) page {
 	}
 	for i, a := range r.results.Archs {
 		p.Rows = append(p.Rows, row{
-			Class: class(i), Label: label(i), Bin: a.Bin, Arch: a.Arch,
+			Class: class(i), Label: label(i), Bin: shortNumber(a.Bin), Arch: a.Arch,
 			Params: millions(a.Params), MACs: millions(a.MACs),
 			Top1: percent(a.Top1), Top5: percent(a.Top5), Rate: strconv.FormatFloat(a.Rate, 'f', 0, 64),
 			ScoreOf: strconv.FormatFloat(r.scores[i], 'g', 6, 64),
@@ -116,6 +116,15 @@ func lossChart(r *run) *chart {
 	}
 	spread(c.Series)
 	return &c
+}
+
+// shortNumber shows an interval's key, a float64 in full, with six digits.
+func shortNumber(key string) string {
+	v, err := strconv.ParseFloat(key, 64)
+	if err != nil {
+		return key
+	}
+	return strconv.FormatFloat(v, 'g', 6, 64)
 }
 
 // settings is the manifest as a flat list: "recipe.optimizer.lr", "0.001". The file's
