@@ -160,8 +160,16 @@ func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 		if factors != nil {
 			args = append(args, tensors.FromFlatDataAndDimensions(columns(factors, arch.Depth()*2, total, at, size), arch.Depth(), 2, size))
 		}
+		before := args[len(params):]
 		if sums, err = program.Run(args); err != nil {
 			return nil, err
+		}
+		// The sums so far and the images are as large as all weights and would
+		// wait for the garbage collector.
+		for _, spent := range before {
+			if err := spent.FinalizeAll(); err != nil {
+				return nil, err
+			}
 		}
 		if progress != nil {
 			progress(at+size, total)
