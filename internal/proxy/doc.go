@@ -6,4 +6,7 @@
 // neither labels nor data: the loss is the plain sum of the logits and the
 // batch is noise. What is summed up from these gradients, and how it chooses
 // architectures, is internal/search.
+//
+// Score computes proxies of single architectures, each on the architecture's
+// own passes: Names lists them.
 package proxy

@@ -37,6 +37,16 @@ const NoiseBatch = 64
 // a half to a third of the system's time for getting memory.
 const chunk = 8
 
+// chunkOf is the size of the chunks of a batch: chunks of one size compile
+// once, and a divisor always exists.
+func chunkOf(total int) int {
+	size := min(chunk, total)
+	for total%size != 0 {
+		size--
+	}
+	return size
+}
+
 // Batch is what saliency is computed on.
 type Batch struct {
 	// Images [N, C, H, W], normalised.
@@ -108,10 +118,7 @@ func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 		return nil, err
 	}
 	total := b.Images.Shape[0]
-	size := min(chunk, total)
-	for total%size != 0 {
-		size-- // chunks of one size compile once; a divisor always exists
-	}
+	size := chunkOf(total)
 
 	params := n.Params()
 	inputs := make([]shapes.Shape, 0, 2*len(params)+2)
