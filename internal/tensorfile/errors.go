@@ -9,6 +9,9 @@ var (
 	// ErrChecksum: the file's checksum is missing or does not agree with its
 	// bytes: it was damaged after it was written.
 	ErrChecksum = errors.New("damaged tensor file")
+	// ErrGlobal: a .pth names something that is not on the list of what weights
+	// are made of. What comes from an untrusted place may be an attack.
+	ErrGlobal = errors.New("the file wants to call")
 	// ErrDType: a tensor has a type that the caller cannot use.
 	ErrDType = errors.New("unusable tensor type")
 )

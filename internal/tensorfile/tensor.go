@@ -1,6 +1,7 @@
-// Package tensorfile keeps named tensors on disk, in safetensors form.
+// Package tensorfile keeps named tensors on disk, in safetensors form, and
+// reads what PyTorch's torch.save wrote (.pth, in its zip and legacy forms).
 //
-// It promises: nothing in a file is ever executed; a malformed, truncated or
+// It promises: nothing in a file is ever executed, a .pth's names are compared with a short list; a malformed, truncated or
 // hostile file is a typed error that names it, never a panic; memory stays
 // within the size of the file; files written here carry a checksum by which
 // every later change of a bit is found (ReadVerified), and any safetensors
