@@ -1,0 +1,193 @@
+// Command step measures the train step of the largest architecture of a space beside
+// the same supernet in PyTorch, written the way the original writes it (bench/peer).
+//
+//	pip install -r bench/step/requirements.txt
+//	go run ./bench/step -space tiny -batch 16
+//
+// Every side is a process of its own, and the sides take turns, so that what else the
+// machine does falls on all of them. A round's figure is the median of its steps; the
+// table has the median of the rounds.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"prenas/bench/peer"
+	"prenas/internal/engine"
+	"prenas/internal/space"
+)
+
+// side is one of those that take turns.
+type side struct {
+	name      string
+	precision string
+	run       func(context.Context, job) (measurement, error)
+	rounds    []measurement
+}
+
+// job is what a side measures.
+type job struct {
+	Space     string `json:"space"`
+	Batch     int    `json:"batch"`
+	Steps     int    `json:"steps"`
+	Precision string `json:"precision"`
+	Backend   string `json:"backend"`
+}
+
+// measurement of one round of a side.
+type measurement struct {
+	Seconds   []float64 `json:"seconds"` // of each step
+	Compile   float64   `json:"compile"` // seconds
+	PeakBytes float64   `json:"peak_bytes"`
+	Peak      float64   `json:"peak"` // GFLOP/s of a product in this precision; ours only
+}
+
+// child marks the process that measures our side.
+const child = "PRENAS_BENCH_STEP"
+
+func main() {
+	engine.Reexec()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var err error
+	if text := os.Getenv(child); text != "" {
+		err = measureHere(ctx, text)
+	} else {
+		err = compare(ctx)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "step:", err)
+		os.Exit(1)
+	}
+}
+
+func compare(ctx context.Context) error {
+	var j job
+	flag.StringVar(&j.Space, "space", "tiny", "built-in space or YAML file")
+	flag.IntVar(&j.Batch, "batch", 16, "images of a step")
+	flag.IntVar(&j.Steps, "steps", 5, "steps of a round, after warm-up")
+	flag.StringVar(&j.Backend, "backend", "auto", "engine of our side")
+	rounds := flag.Int("rounds", 3, "turns of each side")
+	python := flag.String("python", "python3", "interpreter with the packages of bench/step/requirements.txt; empty: no peer")
+	compiled := flag.Bool("compile", false, "also measure the peer with torch.compile")
+	flag.Parse()
+	s, err := space.Load(j.Space)
+	if err != nil {
+		return err
+	}
+	theirs := func(compile bool) func(context.Context, job) (measurement, error) {
+		return func(ctx context.Context, j job) (measurement, error) { return measurePeer(ctx, *python, s, j, compile) }
+	}
+	sides := []*side{{name: "prenas", precision: "float32", run: measureOurs}, {name: "prenas", precision: "bf16", run: measureOurs}}
+	if *python != "" {
+		sides = append(sides, &side{name: "PyTorch", precision: "float32", run: theirs(false)}, &side{name: "PyTorch", precision: "bf16", run: theirs(false)})
+		if *compiled {
+			sides = append(sides, &side{name: "PyTorch, compiled", precision: "float32", run: theirs(true)},
+				&side{name: "PyTorch, compiled", precision: "bf16", run: theirs(true)})
+		}
+	}
+	for round := range *rounds {
+		for _, side := range sides {
+			j.Precision = side.precision
+			m, err := side.run(ctx, j)
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", side.name, side.precision, err)
+			}
+			side.rounds = append(side.rounds, m)
+			fmt.Fprintf(os.Stderr, "round %d  %-18s %-8s %.3f s a step\n", round+1, side.name, side.precision, median(m.Seconds))
+		}
+	}
+	return printTable(s, j, sides)
+}
+
+func printTable(s *space.Space, j job, sides []*side) error {
+	arch := s.Largest()
+	fmt.Printf("%s, %s, batch %d; forward, backward and AdamW\n", s.Name, arch, j.Batch)
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "side\tprecision\timages/s\tGFLOP/s\tof product peak\tcompile s\tpeak GB")
+	for _, side := range sides {
+		pick := func(of func(measurement) float64) float64 {
+			var all []float64
+			for _, m := range side.rounds {
+				all = append(all, of(m))
+			}
+			return median(all)
+		}
+		seconds := pick(func(m measurement) float64 { return median(m.Seconds) })
+		// A multiply-accumulate is two operations, and a step is three passes.
+		gflops := float64(s.Model.MACs(arch)) * 6 * float64(j.Batch) / seconds / 1e9
+		ofPeak, compile := "", ""
+		if peak := pick(func(m measurement) float64 { return m.Peak }); peak > 0 {
+			ofPeak = fmt.Sprintf("%.0f %% of %.0f", 100*gflops/peak, peak)
+			compile = fmt.Sprintf("%.1f", pick(func(m measurement) float64 { return m.Compile }))
+		}
+		fmt.Fprintf(w, "%s\t%s\t%.2f\t%.0f\t%s\t%s\t%.2f\n", side.name, side.precision, float64(j.Batch)/seconds, gflops,
+			ofPeak, compile, pick(func(m measurement) float64 { return m.PeakBytes })/1e9)
+	}
+	return w.Flush()
+}
+
+// measureOurs measures in a process of its own.
+func measureOurs(ctx context.Context, j job) (m measurement, err error) {
+	text, err := json.Marshal(j)
+	if err != nil {
+		return m, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return m, err
+	}
+	c := exec.CommandContext(ctx, self)
+	c.Env = append(os.Environ(), child+"="+string(text))
+	return m, runJSON(c, nil, &m)
+}
+
+func measurePeer(ctx context.Context, python string, s *space.Space, j job, compile bool) (m measurement, err error) {
+	arch := s.Largest()
+	var hidden []int
+	for _, ratio := range arch.MLPRatio {
+		hidden = append(hidden, space.Hidden(arch.EmbedDim, ratio))
+	}
+	type object = map[string]any
+	input, err := json.Marshal(object{
+		"arch": object{"embed_dim": arch.EmbedDim, "num_heads": arch.NumHeads, "hidden": hidden},
+		"model": object{
+			"image_size": s.Model.ImageSize, "patch_size": s.Model.PatchSize, "channels": s.Model.Channels, "num_classes": s.Model.NumClasses,
+			"head_dim": s.Model.HeadDim, "max_relative_position": s.Model.MaxRelativePosition,
+		},
+		"super": object{
+			"embed_dim": s.Supernet.EmbedDim, "num_heads": s.Supernet.NumHeads,
+			"hidden": space.Hidden(s.Supernet.EmbedDim, s.Supernet.MLPRatio),
+		},
+		"batch": j.Batch, "steps": j.Steps, "warm_up": 2, "precision": j.Precision, "compile": compile,
+	})
+	if err != nil {
+		return m, err
+	}
+	return m, runJSON(exec.CommandContext(ctx, python, "-c", peer.TrainStep), input, &m)
+}
+
+// runJSON runs a command that reads input and writes one JSON value.
+func runJSON(c *exec.Cmd, input []byte, into any) error {
+	var out, complaint bytes.Buffer
+	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(input), &out, &complaint
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(complaint.String()))
+	}
+	return json.Unmarshal(out.Bytes(), into)
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}

@@ -1,0 +1,64 @@
+package train
+
+import (
+	"context"
+	"time"
+
+	"prenas/internal/engine"
+	"prenas/internal/evaluate"
+	"prenas/internal/rng"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+)
+
+// Speed is what a train step costs on an engine.
+type Speed struct {
+	Compile time.Duration   // building and compiling the program
+	Steps   []time.Duration // each measured step, batch upload to loss read
+}
+
+// Measure compiles the train step of an architecture as a run with the recipe does, and
+// times steps of it on noise, after two that are not counted.
+func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.Arch, r Recipe, steps int) (Speed, error) {
+	net := supernet.New(s)
+	in := inputs{recipe: r, space: s, arch: arch}
+	began := time.Now()
+	program, err := compileStep(e, net, arch, r, in.form())
+	if err != nil {
+		return Speed{}, err
+	}
+	defer program.close()
+	speed := Speed{Compile: time.Since(began)}
+	state, err := newState(net, net.Init(0)).upload(net)
+	if err != nil {
+		return Speed{}, err
+	}
+	defer state.free()
+	batch := noiseBatch(r.Batch, s.Model)
+	const warmUp = 2
+	for i := range warmUp + steps {
+		if err := ctx.Err(); err != nil {
+			return Speed{}, err
+		}
+		began = time.Now()
+		if _, err := program.run(state, r.peakLR(), in.values(batch, 0, i, 0)...); err != nil {
+			return Speed{}, err
+		}
+		if i >= warmUp {
+			speed.Steps = append(speed.Steps, time.Since(began))
+		}
+	}
+	return speed, nil
+}
+
+func noiseBatch(n int, m space.Model) evaluate.Batch {
+	b := evaluate.Batch{Images: make([]float32, n*m.Channels*m.ImageSize*m.ImageSize), Labels: make([]int32, n)}
+	r := rng.New(0, "measure")
+	for i := range b.Images {
+		b.Images[i] = float32(r.NormFloat64())
+	}
+	for i := range b.Labels {
+		b.Labels[i] = int32(r.IntN(m.NumClasses))
+	}
+	return b
+}
