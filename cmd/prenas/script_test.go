@@ -42,6 +42,7 @@ func TestScripts(t *testing.T) {
 			// Scripts have a home of their own, but share the cached plug-in.
 			e.Setenv("XDG_CACHE_HOME", cache)
 			e.Setenv("FIXTURE", fixture)
+			e.Setenv("PTH", filepath.Join(root, "internal", "tensorfile", "testdata", "pth"))
 			e.Setenv("HOME", e.WorkDir)
 			return nil
 		},

@@ -21,6 +21,7 @@ func trainCommand(g *global) *cobra.Command {
 		Use: "train --candidates FILE --data SRC --out RUN", Short: "Train one supernet on the preferred architectures", Args: cobra.NoArgs,
 		Long: "Train one weight-sharing supernet on the architectures of a candidates file.\n\nSRC is\n  " + strings.Join(data.Sources(), "\n  "),
 		Example: "  prenas train --candidates candidates.json --data fashion-mnist --out run\n" +
+			"  prenas train --candidates candidates.json --weights vit.safetensors --data folder:images --out run\n" +
 			"  prenas train --resume --out run",
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			o := given
@@ -34,6 +35,7 @@ func trainCommand(g *global) *cobra.Command {
 			if changed("candidates") {
 				o.Candidates = given.Candidates
 			}
+			o.Weights = given.Weights
 			if changed("data") {
 				o.Data = given.Data
 			}
@@ -78,6 +80,7 @@ func trainCommand(g *global) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&given.Candidates, "candidates", "", "candidates file of prenas search or of the original")
 	f.StringVar(&spaceName, "space", "", "space of the candidates (default: the one in their meta file)")
+	f.StringVar(&given.Weights, "weights", "", "safetensors of the supernet's weights to begin with (default: drawn from --seed)")
 	f.StringVar(&given.Data, "data", "", "images to train on, SRC")
 	f.StringVar(&recipe, "recipe", "quickstart", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
 	f.StringVar(&precision, "precision", "", "of products with weights: float32, bf16, or auto, the faster one here (default: the recipe's)")

@@ -79,7 +79,7 @@ func (m *Model) Weights() (map[string]tensorfile.Tensor, error) {
 			if err != nil {
 				return nil, fmt.Errorf("tensor %q: %w", TimmName(p.Name), err)
 			}
-			t = tensorfile.FromFloat32(p.Shape, interleaveQKV(values, len(values)/p.Shape[0]))
+			t = tensorfile.FromFloat32(p.Shape, InterleaveQKV(values, len(values)/p.Shape[0]))
 		}
 		weights[p.Name] = t
 	}

@@ -21,6 +21,18 @@ var renames = strings.NewReplacer(
 // TimmName is timm's name of a weight of the supernet.
 func TimmName(name string) string { return renames.Replace(name) }
 
+// supernetNames is the inverse of renames.
+var supernetNames = strings.NewReplacer(
+	"patch_embed.", "patch_embed_super.",
+	".norm1.", ".attn_layer_norm.",
+	".norm2.", ".ffn_layer_norm.",
+	".mlp.fc1.", ".fc1.",
+	".mlp.fc2.", ".fc2.",
+)
+
+// SupernetName is the supernet's name of a weight of timm.
+func SupernetName(name string) string { return supernetNames.Replace(name) }
+
 // isQKV tells whether rows of a weight or bias are queries, keys and values.
 func isQKV(name string) bool { return strings.Contains(name, ".attn.qkv.") }
 
@@ -29,8 +41,9 @@ func sortQKV(values []float32, size int) []float32 {
 	return permuteQKV(values, size, func(part, i, width int) (from, to int) { return 3*i + part, part*width + i })
 }
 
-// interleaveQKV is the inverse of sortQKV.
-func interleaveQKV(values []float32, size int) []float32 {
+// InterleaveQKV is the inverse of sortQKV: it brings rows of timm's order into the
+// supernet's. size is the length of a row.
+func InterleaveQKV(values []float32, size int) []float32 {
 	return permuteQKV(values, size, func(part, i, width int) (from, to int) { return part*width + i, 3*i + part })
 }
 

@@ -11,6 +11,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/space"
+	"prenas/internal/tensorfile"
 	"prenas/internal/train"
 )
 
@@ -19,6 +20,7 @@ type TrainOptions struct {
 	Engine     *engine.Engine
 	Candidates string
 	Space      *space.Space // nil: the one in candidates.meta.json
+	Weights    string       // safetensors to begin with; empty: drawn from the seed
 	Data       string
 	Recipe     train.Recipe
 	Seed       uint64
@@ -62,6 +64,12 @@ func Train(ctx context.Context, o TrainOptions) (train.Result, error) {
 	if err := candidates.Check(o.Space); err != nil {
 		return train.Result{}, fmt.Errorf("--candidates %s: %w", o.Candidates, err)
 	}
+	var weights map[string]tensorfile.Tensor
+	if o.Weights != "" {
+		if weights, err = (Scoring{Weights: o.Weights}).weights(o.Space); err != nil {
+			return train.Result{}, err
+		}
+	}
 	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed, HeldOut: o.Recipe.Holdout, Log: o.Log, Progress: o.Fetch})
 	if err != nil {
 		return train.Result{}, err
@@ -71,7 +79,7 @@ func Train(ctx context.Context, o TrainOptions) (train.Result, error) {
 		return train.Result{}, fmt.Errorf("--data %s: %w", o.Data, err)
 	}
 	return train.Run(ctx, train.Options{
-		Engine: o.Engine, Space: o.Space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed,
+		Engine: o.Engine, Space: o.Space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed, Weights: weights,
 		Source: images, SourceName: o.Data, Look: images.Look(), Out: o.Out, Resume: o.Resume, Command: o.Command, Log: o.Log, Progress: o.Progress,
 	})
 }

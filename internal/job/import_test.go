@@ -1,0 +1,151 @@
+package job
+
+import (
+	"bytes"
+	"errors"
+	"maps"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"prenas/internal/export"
+	"prenas/internal/fsys"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
+)
+
+// vitSpace has the model of a plain ViT: the class token, no relative positions.
+func vitSpace(t *testing.T) *space.Space {
+	t.Helper()
+	s, err := space.Parse("vit", "vit.yaml", []byte(`
+SUPERNET: {EMBED_DIM: 16, DEPTH: 3, NUM_HEADS: 4, MLP_RATIO: 2}
+SEARCH_SPACE: {EMBED_DIM: [16], DEPTH: [3], NUM_HEADS: [4], MLP_RATIO: [2]}
+MODEL: {IMAGE_SIZE: 4, PATCH_SIZE: 2, CHANNELS: 1, NUM_CLASSES: 3, HEAD_DIM: 4, RELATIVE_POSITION: false, GLOBAL_POOL: false}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// foreign writes a file of weights and names it.
+func foreign(t *testing.T, tensors map[string]tensorfile.Tensor) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "foreign.safetensors")
+	if err := tensorfile.Write(fsys.OS, path, &tensorfile.File{Tensors: tensors}); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// timmWeights are a supernet's weights under timm's names, and the supernet's.
+func timmWeights(t *testing.T) (timm, ours map[string]tensorfile.Tensor) {
+	t.Helper()
+	s := vitSpace(t)
+	ours = supernet.New(s).Init(1)
+	m, err := export.Take(ours, s.Model, s.Largest(), export.Info{
+		Preprocess: export.Preprocess{Size: 4, Resize: 4, Interpolation: export.Bicubic, Mean: []float32{0.5}, Std: []float32{0.25}},
+		Classes:    []string{"a", "b", "c"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Tensors, ours
+}
+
+func TestImportOfTimm(t *testing.T) {
+	timm, ours := timmWeights(t)
+	for name, x := range maps.Clone(timm) { // as a model of several devices names them
+		delete(timm, name)
+		timm["module."+name] = x
+	}
+	out := filepath.Join(t.TempDir(), "vit.safetensors")
+	r, err := Import(ImportOptions{File: foreign(t, timm), Form: FormAuto, HeadDim: 4, Out: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Form != FormTimm || r.Renamed == 0 {
+		t.Errorf("%+v", r)
+	}
+	got, err := tensorfile.ReadVerified(fsys.OS, out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range ours {
+		if !bytes.Equal(got.Tensors[name].Data, want.Data) {
+			t.Errorf("%s differs", name)
+		}
+	}
+	s, err := space.Load(r.Space)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := vitSpace(t); s.Supernet != want.Supernet || s.Model.GlobalPool || s.Model.RelativePosition || s.Model.ImageSize != 4 || s.Model.NumClasses != 3 {
+		t.Errorf("the space is %+v", s)
+	}
+	if low, high := s.Interval.Min*1e6, s.Interval.Max*1e6; float64(s.Model.Params(s.Smallest())) < low || float64(s.Model.Params(s.Largest())) >= high {
+		t.Errorf("interval %+v leaves out sizes of the space", s.Interval)
+	}
+}
+
+// AutoFormer adds the bias to the features sorted into q, k and v; here the
+// rows of its weights and bias are interleaved alike.
+func TestImportOfAutoFormer(t *testing.T) {
+	_, weights := timmWeights(t)
+	const width = 16
+	bias := make([]float32, 3*width)
+	for i := range bias {
+		bias[i] = float32(i)
+	}
+	weights["blocks.0.attn.qkv.bias"] = tensorfile.FromFloat32([]int{3 * width}, bias)
+	file, out := foreign(t, weights), filepath.Join(t.TempDir(), "x.safetensors")
+	for form, want := range map[string]func(row int) float32{
+		FormPreNAS:     func(row int) float32 { return float32(row) },
+		FormAutoFormer: func(row int) float32 { return float32(row%3*width + row/3) },
+	} {
+		if _, err := Import(ImportOptions{File: file, Form: form, HeadDim: 4, Out: out}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := tensorfile.Read(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values, err := got.Tensors["blocks.0.attn.qkv.bias"].Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for row, v := range values {
+			if v != want(row) {
+				t.Fatalf("%s: row %d is %v, want %v", form, row, v, want(row))
+			}
+		}
+	}
+}
+
+func TestImportNamesWhatDoesNotFit(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(map[string]tensorfile.Tensor)
+		says  string
+	}{
+		"missing":   {func(w map[string]tensorfile.Tensor) { delete(w, "head.weight") }, `"head.weight"`},
+		"norm":      {func(w map[string]tensorfile.Tensor) { delete(w, "blocks.1.norm1.bias") }, `"blocks.1.attn_layer_norm.bias" is missing`},
+		"distilled": {func(w map[string]tensorfile.Tensor) { w["dist_token"] = w["cls_token"] }, `"dist_token" has no place`},
+		"no ViT": {func(w map[string]tensorfile.Tensor) {
+			delete(w, "patch_embed.proj.weight")
+			delete(w, "patch_embed.proj.bias")
+		}, "this is no ViT"},
+		"wrong shape": {func(w map[string]tensorfile.Tensor) { w["norm.bias"] = w["head.bias"] }, `"norm.bias" has shape [3]`},
+	} {
+		timm, _ := timmWeights(t)
+		c.spoil(timm)
+		file := foreign(t, timm)
+		_, err := Import(ImportOptions{File: file, Form: FormAuto, HeadDim: 4, Out: filepath.Join(t.TempDir(), "x.safetensors")})
+		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := Import(ImportOptions{File: "x", Form: "keras", Out: "x"}); !errors.Is(err, ErrForm) {
+		t.Errorf("unknown form: %v", err)
+	}
+}
