@@ -1,0 +1,62 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"prenas/internal/data"
+	"prenas/internal/job"
+	"prenas/internal/train"
+)
+
+func finetuneCommand(g *global) *cobra.Command {
+	var o job.FinetuneOptions
+	var recipe string
+	c := &cobra.Command{
+		Use: "finetune RUN --arch NAME|KEY --data SRC --out RUN", Short: "Go on training one architecture of a run on other images", Args: cobra.ExactArgs(1),
+		Long: "Begins with an architecture's trained weights. Other classes get a new head; for another --image-size\n" +
+			"positions are interpolated. The result is a run directory like that of prenas train, which\n" +
+			"prenas train --resume goes on with if it was stopped.",
+		Example: "  prenas finetune run --arch 0.58 --data folder:flowers --out flowers",
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if o.Recipe, err = train.LoadRecipe(recipe); err != nil {
+				return fmt.Errorf("--recipe: %w", err)
+			}
+			if c.Flags().Changed("image-size") && o.ImageSize < 1 {
+				return usagef("--image-size is %d, it must be at least 1", o.ImageSize)
+			}
+			out := newConsole(g)
+			if o.Engine, err = g.open(c.Context(), out); err != nil {
+				return err
+			}
+			defer o.Engine.Close()
+			o.Run, o.Seed, o.Command, o.Log = args[0], g.seed, strings.Join(os.Args, " "), out.line
+			o.Fetch, o.Progress = out.fetching, out.training
+			r, err := job.Finetune(c.Context(), o)
+			if errors.Is(err, data.ErrSource) || errors.Is(err, job.ErrUnknownArch) {
+				return usageError{err}
+			}
+			if err != nil {
+				return err
+			}
+			return g.printResult(r, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "trained %d updates; best top-1 on the held-out part %.2f %%\n%s\n", r.Step, 100*r.BestTop1, o.Out)
+				return err
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Arch, "arch", "", "architecture's name, or the key of its interval")
+	f.StringVar(&o.Data, "data", "", "images to train on, SRC")
+	f.IntVar(&o.ImageSize, "image-size", 0, "pixels of an image's side (default: as the run had it)")
+	f.StringVar(&recipe, "recipe", "quickstart", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
+	f.StringVar(&o.Out, "out", "", "run directory to write")
+	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
+	require(c, "arch", "data", "out")
+	return c
+}
