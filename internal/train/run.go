@@ -193,10 +193,11 @@ func (t *trainer) open() error {
 	if err := t.FS.MkdirAll(filepath.Join(t.Out, checkpointsDir)); err != nil {
 		return fmt.Errorf("run directory %s: %w", t.Out, err)
 	}
+	var began string // digest of the weights that the run began with
 	if exists {
 		had, err := ReadManifest(t.FS, t.Out)
 		if err == nil {
-			err = had.sameRun(now)
+			began, err = had.Start, had.sameRun(now)
 		}
 		if err != nil {
 			return fmt.Errorf("resume %s: %w", t.Out, err)
@@ -205,6 +206,9 @@ func (t *trainer) open() error {
 	host, err := t.restore(exists)
 	if err != nil {
 		return err
+	}
+	if exists && t.progress.Step == 0 && host.digest(t.net) != began {
+		return fmt.Errorf("%w: %s began with other weights, and was cut before its first checkpoint: give the same weights, or name another folder", ErrOtherRun, t.Out)
 	}
 	if !exists {
 		now.Start = host.digest(t.net)

@@ -14,6 +14,7 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/rng"
 	"prenas/internal/space"
+	"prenas/internal/supernet"
 )
 
 // toySpace is small enough to compile and train in a test.
@@ -175,5 +176,26 @@ func TestTrainingLearns(t *testing.T) {
 		if a.Top1 < 0.9 {
 			t.Errorf("%s reaches %.0f %% on the held-out part", a.Arch, 100*a.Top1)
 		}
+	}
+}
+
+// A run that was cut before its first checkpoint is not begun again with other
+// weights than it began with.
+func TestResumeBeforeTheFirstCheckpointNeedsTheSameWeights(t *testing.T) {
+	o := toyOptions(t, filepath.Join(t.TempDir(), "run"))
+	o.Weights = supernet.New(o.Space).Init(77)
+	cut, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Run(cut, o); !errors.Is(err, ErrInterrupted) {
+		t.Fatal(err)
+	}
+	given := o.Weights
+	o.Resume, o.Weights = true, nil
+	if _, err := Run(cut, o); !errors.Is(err, ErrOtherRun) {
+		t.Errorf("drawn weights: %v", err)
+	}
+	o.Weights = given
+	if _, err := Run(cut, o); !errors.Is(err, ErrInterrupted) {
+		t.Errorf("the same weights: %v", err)
 	}
 }
