@@ -98,5 +98,5 @@ func (a *Alone) Train(ctx context.Context, archs []space.Arch, source Source, se
 			return nil, err
 		}
 	}
-	return a.test.Run(ctx, state.Weights, archs, source.HeldOut(ctx, evalImages))
+	return a.test.Run(ctx, state.best(), archs, source.HeldOut(ctx, evalImages))
 }

@@ -23,13 +23,12 @@ import (
 // A checkpoint is one safetensors file, RUN/checkpoints/step-N.safetensors:
 //
 //	<name>                weights under their own names, so it is a weights file too
-//	optimizer.m.<name>    first moment
-//	optimizer.v.<name>    second moment
+//	optimizer.m.<name>    first moment, or momentum
+//	optimizer.v.<name>    second moment, where the optimiser has one
+//	ema.<name>            moving average of the weight, where the recipe keeps one
 //	optimizer.counts      updates that each weight has had, float32 by Params index
 //	metadata "prenas"     Progress, as JSON; the checksum is tensorfile's
 const (
-	prefixM        = "optimizer.m."
-	prefixV        = "optimizer.v."
 	nameCounts     = "optimizer.counts"
 	progressKey    = "prenas"
 	checkpointsDir = "checkpoints"
@@ -56,17 +55,32 @@ type Progress struct {
 // hostState is a State in host memory, in the form of a checkpoint's tensors.
 type hostState map[string]tensorfile.Tensor
 
-// newState is the state before the first step: moments and counts are zero.
-func newState(net *supernet.Net, weights map[string]tensorfile.Tensor) hostState {
+// newState is the state before the first step: moments and counts are zero, averages
+// are the weights.
+func newState(net *supernet.Net, r Recipe, weights map[string]tensorfile.Tensor) hostState {
 	params := net.Params()
 	h := hostState{nameCounts: tensorfile.FromFloat32([]int{len(params)}, make([]float32, len(params)))}
 	for _, p := range params {
 		w := weights[p.Name]
-		h[p.Name] = w
-		h[prefixM+p.Name] = tensorfile.FromFloat32(p.Shape, make([]float32, len(w.Data)/4))
-		h[prefixV+p.Name] = h[prefixM+p.Name]
+		zero := tensorfile.FromFloat32(p.Shape, make([]float32, len(w.Data)/4))
+		for _, prefix := range r.prefixes() {
+			switch prefix {
+			case prefixWeights, prefixEMA:
+				h[prefix+p.Name] = w
+			default:
+				h[prefix+p.Name] = zero
+			}
+		}
 	}
 	return h
+}
+
+// prefixes of the groups of tensors that the state has, by its first weight.
+func (h hostState) prefixes(net *supernet.Net) []string {
+	return slices.DeleteFunc(slices.Clone(allPrefixes), func(prefix string) bool {
+		_, has := h[prefix+net.Params()[0].Name]
+		return !has
+	})
 }
 
 // digest names the weights: a SHA-256 over them in the order of Params.
@@ -91,8 +105,8 @@ func (h hostState) check(net *supernet.Net) error {
 		return nil
 	}
 	for _, p := range net.Params() {
-		for _, name := range []string{p.Name, prefixM + p.Name, prefixV + p.Name} {
-			if err := want(name, p.Shape); err != nil {
+		for _, prefix := range append(h.prefixes(net), prefixM) {
+			if err := want(prefix+p.Name, p.Shape); err != nil {
 				return err
 			}
 		}
@@ -204,10 +218,11 @@ func (h hostState) upload(net *supernet.Net) (*State, error) {
 		}
 		return t
 	}
-	for _, p := range net.Params() {
-		s.Weights = append(s.Weights, put(p.Name))
-		s.M = append(s.M, put(prefixM+p.Name))
-		s.V = append(s.V, put(prefixV+p.Name))
+	for _, prefix := range h.prefixes(net) {
+		group := s.group(prefix)
+		for _, p := range net.Params() {
+			*group = append(*group, put(prefix+p.Name))
+		}
 	}
 	s.Counts = put(nameCounts)
 	return s, failed
@@ -224,10 +239,10 @@ func (s *State) download(net *supernet.Net) (hostState, error) {
 		}
 		h[name] = host
 	}
-	for i, p := range net.Params() {
-		get(p.Name, s.Weights[i])
-		get(prefixM+p.Name, s.M[i])
-		get(prefixV+p.Name, s.V[i])
+	for _, prefix := range allPrefixes {
+		for i, t := range *s.group(prefix) {
+			get(prefix+net.Params()[i].Name, t)
+		}
 	}
 	get(nameCounts, s.Counts)
 	return h, failed

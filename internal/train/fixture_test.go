@@ -40,7 +40,7 @@ func TestFixtureTrainStep(t *testing.T) {
 	f.JSON("expected.json", &expected)
 	tensorsOf := f.Tensors("train_step.safetensors")
 
-	optimizer := Optimizer{Name: "adamw"}
+	optimizer := Optimizer{Name: adamw}
 	if _, err := fmt.Sscanf(want.Optimizer, "AdamW lr %g betas %g %g eps %g weight_decay %g",
 		&optimizer.LR, &optimizer.Beta1, &optimizer.Beta2, &optimizer.Eps, &optimizer.Decay); err != nil {
 		t.Fatalf("optimizer %q: %v", want.Optimizer, err)
@@ -57,7 +57,7 @@ func TestFixtureTrainStep(t *testing.T) {
 		t.Errorf("without weight decay are\n%v\nwant\n%v", noDecay, want.NoDecay)
 	}
 
-	state := upload(t, net, newState(net, f.Weights))
+	state := upload(t, net, newState(net, Recipe{Optimizer: optimizer}, f.Weights))
 	programs := map[string]*step{}
 	byNoise := make([][]float64, len(net.Params())) // how far rounding may have moved each entry
 	for k, s := range want.Steps {

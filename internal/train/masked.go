@@ -3,6 +3,7 @@ package train
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -38,7 +39,7 @@ func NewMaskedStep(e *engine.Engine, net *supernet.Net, r Recipe, models int) (*
 	s := &MaskedStep{net: net, inputs: inputs{recipe: r, space: net.Space(), arch: deepest}, models: models}
 	params, b := net.Params(), s.inputs.form()
 	var shape []shapes.Shape
-	for range 3 { // weights, m, v
+	for range r.prefixes() {
 		for _, p := range params {
 			shape = append(shape, shapes.Make(dtypes.Float32, s.dims(p.Shape)...))
 		}
@@ -46,7 +47,7 @@ func NewMaskedStep(e *engine.Engine, net *supernet.Net, r Recipe, models int) (*
 	shape = append(shape, shapes.Make(dtypes.Float32, len(params)), shapes.Make(dtypes.Float32), shapes.Make(dtypes.Int32, models, net.SizesLen()))
 	shape = append(shape, b.inputs...)
 	var err error
-	s.program, err = e.Compile("masked train", shape, func(in []*graph.Node) []*graph.Node { return s.build(in, r.Optimizer, b) })
+	s.program, err = e.Compile("masked train", shape, func(in []*graph.Node) []*graph.Node { return s.build(in, r, b) })
 	if err != nil {
 		return nil, fmt.Errorf("masked train step of %s: %w", net.Space().Name, err)
 	}
@@ -61,19 +62,20 @@ func (s *MaskedStep) dims(one []int) []int {
 	return append([]int{s.models}, one...)
 }
 
-// build makes weights, m, v, counts and [2, models] of losses and gradient norms.
-func (s *MaskedStep) build(in []*graph.Node, o Optimizer, b batch) []*graph.Node {
+// build makes the groups of the state, counts and [2, models] of losses and gradient norms.
+func (s *MaskedStep) build(in []*graph.Node, r Recipe, b batch) []*graph.Node {
 	params := s.net.Params()
 	n := len(params)
-	u := update{params: params, weights: in[:n], m: in[n : 2*n], v: in[2*n : 3*n], counts: in[3*n], lr: in[3*n+1]}
-	for i := range params {
-		u.used = append(u.used, i)
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
 	}
-	sizes := in[3*n+2]
-	images, targets, dropPath := b.prepare(in[3*n+3:])
+	u, in := r.takeUpdate(params, all, in)
+	sizes := in[0]
+	images, targets, dropPath := b.prepare(in[1:])
 
 	weights := make([]*graph.Node, n)
-	for i, w := range u.weights {
+	for i, w := range u.Weights {
 		weights[i] = graph.Reshape(w, append([]int{s.models}, params[i].Shape...)...)
 	}
 	f := supernet.Masked{Sizes: sizes}
@@ -83,7 +85,7 @@ func (s *MaskedStep) build(in []*graph.Node, o Optimizer, b batch) []*graph.Node
 	logits := s.net.MaskedLogits(weights, images, f)
 	targets = graph.BroadcastToShape(graph.InsertAxes(targets, 0), logits.Shape())
 	losses := graph.ReduceMean(graph.Neg(graph.ReduceSum(graph.Mul(targets, graph.LogSoftmax(logits, -1)), -1)), -1) // [models]
-	u.grads = engine.Gradient(graph.ReduceAllSum(losses), u.weights...)
+	u.grads = engine.Gradient(graph.ReduceAllSum(losses), u.Weights...)
 	squares := graph.ZerosLike(losses)
 	for _, g := range u.grads {
 		flat := graph.Reshape(g, s.models, g.Shape().Size()/s.models)
@@ -92,28 +94,37 @@ func (s *MaskedStep) build(in []*graph.Node, o Optimizer, b batch) []*graph.Node
 	norms := graph.Sqrt(squares)
 	u.finite = graph.IsFinite(graph.ReduceAllSum(graph.Add(losses, norms)))
 
-	after, m, v, _ := o.adamw(u)
+	if factor := r.Optimizer.clipFactor(norms); factor != nil {
+		for i, g := range u.grads {
+			u.grads[i] = graph.Mul(g, s.perModel(factor, g.Shape()))
+		}
+	}
+	after, _ := r.apply(u)
 	uses := s.net.MaskedUses(sizes) // [models, params]
 	for i := range params {
 		column := graph.Slice(uses, graph.AxisRange(), graph.AxisRange(i, i+1))
-		kept := graph.GreaterThan(column, graph.ZerosLike(column))
-		if s.models == 1 {
-			kept = graph.Reshape(kept) // a scalar chooses the whole tensor
-		} else {
-			ones := make([]int, u.weights[i].Rank())
-			for k := range ones {
-				ones[k] = 1
-			}
-			ones[0] = s.models
-			kept = graph.BroadcastToShape(graph.Reshape(kept, ones...), u.weights[i].Shape())
+		kept := s.perModel(graph.GreaterThan(column, graph.ZerosLike(column)), u.Weights[i].Shape())
+		for g, group := range after.groups() {
+			group[i] = graph.Where(kept, group[i], u.groups()[g][i])
 		}
-		after[i] = graph.Where(kept, after[i], u.weights[i])
-		m[i] = graph.Where(kept, m[i], u.m[i])
-		v[i] = graph.Where(kept, v[i], u.v[i])
 	}
 	took := graph.Mul(graph.ConvertDType(u.finite, dtypes.Float32), graph.ReduceMax(uses, 0))
-	out := append(append(append(after, m...), v...), graph.Add(u.counts, took))
+	out := append(slices.Concat(after.groups()...), graph.Add(u.counts, took))
 	return append(out, graph.Stack([]*graph.Node{losses, norms}, 0))
+}
+
+// perModel makes one value a model fit a tensor of the state: a scalar for one model,
+// which goes with any shape.
+func (s *MaskedStep) perModel(values *graph.Node, shape shapes.Shape) *graph.Node {
+	if s.models == 1 {
+		return graph.Reshape(values)
+	}
+	ones := make([]int, shape.Rank())
+	for k := range ones {
+		ones[k] = 1
+	}
+	ones[0] = s.models
+	return graph.BroadcastToDims(graph.Reshape(values, ones...), shape.Dimensions...)
 }
 
 // Run applies the step of update number step (from 0) to the state, which then holds the
@@ -121,7 +132,6 @@ func (s *MaskedStep) build(in []*graph.Node, o Optimizer, b batch) []*graph.Node
 // (seed, step), as in a run. A step with a number that is not finite is applied to no
 // model. After an error the state may be gone.
 func (s *MaskedStep) Run(state *State, archs []space.Arch, lr float64, b evaluate.Batch, seed uint64, step int) ([]Stats, error) {
-	n := len(s.net.Params())
 	if len(archs) != s.models {
 		return nil, fmt.Errorf("masked train step: %d architectures for %d models", len(archs), s.models)
 	}
@@ -129,8 +139,7 @@ func (s *MaskedStep) Run(state *State, archs []space.Arch, lr float64, b evaluat
 	for _, a := range archs {
 		sizes = append(sizes, s.net.Sizes(a)...)
 	}
-	args := append(append(append([]*tensors.Tensor{}, state.Weights...), state.M...), state.V...)
-	args = append(args, state.Counts)
+	args := append(slices.Concat(state.groups()...), state.Counts)
 	donated := len(args)
 	args = append(args, tensors.FromScalar(float32(lr)), tensors.FromFlatDataAndDimensions(sizes, s.models, s.net.SizesLen()))
 	args = append(args, s.inputs.values(b, seed, step, 0)...)
@@ -138,13 +147,14 @@ func (s *MaskedStep) Run(state *State, archs []space.Arch, lr float64, b evaluat
 	if err != nil {
 		return nil, err
 	}
-	copy(state.Weights, out[:n])
-	copy(state.M, out[n:2*n])
-	copy(state.V, out[2*n:3*n])
-	state.Counts = out[3*n]
+	for _, group := range state.groups() {
+		copy(group, out)
+		out = out[len(group):]
+	}
+	state.Counts = out[0]
 	values := make([]float32, 2*s.models)
-	err = out[3*n+1].ConstFlatData(func(flat any) { copy(values, flat.([]float32)) })
-	for _, t := range append(args[donated:], out[3*n+1]) {
+	err = out[1].ConstFlatData(func(flat any) { copy(values, flat.([]float32)) })
+	for _, t := range append(args[donated:], out[1]) {
 		err = errors.Join(err, t.FinalizeAll())
 	}
 	stats := make([]Stats, s.models)
@@ -158,7 +168,7 @@ func (s *MaskedStep) Run(state *State, archs []space.Arch, lr float64, b evaluat
 func (s *MaskedStep) Close() { s.program.Close() }
 
 // Start is the state before the first step: weights of each model are drawn from
-// its seed, moments and counts are zero.
+// its seed, as are their averages; moments and counts are zero.
 func (s *MaskedStep) Start(seeds []uint64) (*State, error) {
 	if len(seeds) != s.models {
 		return nil, fmt.Errorf("masked train step: %d seeds for %d models", len(seeds), s.models)
@@ -178,9 +188,14 @@ func (s *MaskedStep) Start(seeds []uint64) (*State, error) {
 	state := &State{Counts: tensors.FromFlatDataAndDimensions(make([]float32, len(params)), len(params))}
 	for i, p := range params {
 		dims := s.dims(p.Shape)
-		state.Weights = append(state.Weights, tensors.FromFlatDataAndDimensions(all[i], dims...))
-		state.M = append(state.M, tensors.FromShape(shapes.Make(dtypes.Float32, dims...)))
-		state.V = append(state.V, tensors.FromShape(shapes.Make(dtypes.Float32, dims...)))
+		for _, prefix := range s.inputs.recipe.prefixes() {
+			start := make([]float32, len(all[i]))
+			if prefix == prefixWeights || prefix == prefixEMA {
+				copy(start, all[i])
+			}
+			group := state.group(prefix)
+			*group = append(*group, tensors.FromFlatDataAndDimensions(start, dims...))
+		}
 	}
 	return state, nil
 }

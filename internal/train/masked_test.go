@@ -71,7 +71,7 @@ func maskedBatch(r Recipe, step int) evaluate.Batch {
 func hostValues(t *testing.T, s *State) [][]float32 {
 	t.Helper()
 	var all [][]float32
-	for _, x := range slices.Concat(s.Weights, s.M, s.V) {
+	for _, x := range slices.Concat(s.groups()...) {
 		all = append(all, download(t, x))
 	}
 	return append(all, download(t, s.Counts))
@@ -117,7 +117,7 @@ func TestMaskedStepEqualsStaticSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer masked.Close()
-	static := upload(t, net, newState(net, net.Init(5)))
+	static := upload(t, net, newState(net, r, net.Init(5)))
 	state, err := masked.Start([]uint64{5})
 	if err != nil {
 		t.Fatal(err)

@@ -9,53 +9,108 @@ import (
 	"prenas/internal/supernet"
 )
 
+// Optimizers of a recipe.
+const (
+	adamw = "adamw"
+	sgd   = "sgd"
+)
+
 // update is one optimiser update of the tensors that took part in a step, as graph
 // nodes. All slices have the length of used, which holds indices of supernet Params.
 type update struct {
+	perTensor[*graph.Node]
+
 	params []supernet.Param
 	used   []int
-
-	weights, grads, m, v []*graph.Node
-	counts               *graph.Node // float32 [len(params)]: updates that each tensor has had
-	lr                   *graph.Node // float32 scalar
-	finite               *graph.Node // bool scalar: false leaves everything as it is
+	grads  []*graph.Node
+	counts *graph.Node // float32 [len(params)]: updates that each tensor has had
+	lr     *graph.Node // float32 scalar
+	finite *graph.Node // bool scalar: false leaves everything as it is
 }
 
-// adamw is torch.optim.AdamW, as its documentation writes it: decoupled decay first,
-// then w -= lr/(1-β1ᵗ) · m / (√v/√(1-β2ᵗ) + ε). t is each tensor's own count, which
-// stands still while the tensor takes part in nothing.
-func (o Optimizer) adamw(u update) (weights, m, v []*graph.Node, counts *graph.Node) {
-	t := graph.OnePlus(u.counts)
-	correction1 := powerComplement(o.Beta1, t)
-	correction2 := graph.Sqrt(powerComplement(o.Beta2, t))
-	keep := graph.OneMinus(graph.MulScalar(u.lr, o.Decay))
-	for k, i := range u.used {
-		g := u.grads[k]
-		mk := graph.Add(u.m[k], graph.MulScalar(graph.Sub(g, u.m[k]), 1-o.Beta1))
-		vk := graph.Add(graph.MulScalar(u.v[k], o.Beta2), graph.MulScalar(graph.Square(g), 1-o.Beta2))
-		w := u.weights[k]
-		if u.params[i].Decay {
-			w = graph.Mul(w, keep)
-		}
-		denominator := graph.AddScalar(graph.Div(graph.Sqrt(vk), element(correction2, i)), o.Eps)
-		step := graph.Div(u.lr, element(correction1, i))
-		w = graph.Sub(w, graph.Mul(step, graph.Div(mk, denominator)))
+// takeUpdate takes a state's tensors, its counts and the learning rate off a program's
+// inputs, and returns the rest of them.
+func (r Recipe) takeUpdate(params []supernet.Param, used []int, in []*graph.Node) (update, []*graph.Node) {
+	u := update{params: params, used: used}
+	for _, prefix := range r.prefixes() {
+		*u.group(prefix), in = in[:len(used)], in[len(used):]
+	}
+	u.counts, u.lr = in[0], in[1]
+	return u, in[2:]
+}
 
-		weights = append(weights, u.choose(w, u.weights[k]))
-		m = append(m, u.choose(mk, u.m[k]))
-		v = append(v, u.choose(vk, u.v[k]))
+// apply is the state after the update.
+func (r Recipe) apply(u update) (after perTensor[*graph.Node], counts *graph.Node) {
+	if r.Optimizer.Name == sgd {
+		after = r.Optimizer.sgd(u)
+	} else {
+		after = r.Optimizer.adamw(u)
+	}
+	for k, before := range u.EMA {
+		after.EMA = append(after.EMA, graph.Add(before, graph.MulScalar(graph.Sub(after.Weights[k], before), 1-r.EMA.Decay)))
+	}
+	for g, group := range after.groups() {
+		for k, before := range u.groups()[g] {
+			group[k] = graph.Where(u.finite, group[k], before)
+		}
 	}
 	took := make([]float32, len(u.params))
 	for _, i := range u.used {
 		took[i] = 1
 	}
 	counts = graph.Add(u.counts, graph.Mul(graph.ConvertDType(u.finite, dtypes.Float32), graph.Const(u.counts.Graph(), took)))
-	return weights, m, v, counts
+	return after, counts
 }
 
-// choose is the new value, or the old one where the step is not to be applied.
-func (u update) choose(after, before *graph.Node) *graph.Node {
-	return graph.Where(u.finite, after, before)
+// clipFactor shortens gradients of the given norm to the longest the recipe allows, as
+// torch.nn.utils.clip_grad_norm_ does; nil where it allows any.
+func (o Optimizer) clipFactor(norm *graph.Node) *graph.Node {
+	if o.Clip == 0 {
+		return nil
+	}
+	return graph.MinScalar(graph.Div(graph.Scalar(norm.Graph(), norm.DType(), o.Clip), graph.AddScalar(norm, 1e-6)), 1)
+}
+
+// adamw is torch.optim.AdamW, as its documentation writes it: decoupled decay first,
+// then w -= lr/(1-β1ᵗ) · m / (√v/√(1-β2ᵗ) + ε). t is each tensor's own count, which
+// stands still while the tensor takes part in nothing.
+func (o Optimizer) adamw(u update) (after perTensor[*graph.Node]) {
+	t := graph.OnePlus(u.counts)
+	correction1 := powerComplement(o.Beta1, t)
+	correction2 := graph.Sqrt(powerComplement(o.Beta2, t))
+	keep := graph.OneMinus(graph.MulScalar(u.lr, o.Decay))
+	for k, i := range u.used {
+		g := u.grads[k]
+		m := graph.Add(u.M[k], graph.MulScalar(graph.Sub(g, u.M[k]), 1-o.Beta1))
+		v := graph.Add(graph.MulScalar(u.V[k], o.Beta2), graph.MulScalar(graph.Square(g), 1-o.Beta2))
+		w := u.Weights[k]
+		if u.params[i].Decay {
+			w = graph.Mul(w, keep)
+		}
+		denominator := graph.AddScalar(graph.Div(graph.Sqrt(v), element(correction2, i)), o.Eps)
+		step := graph.Div(u.lr, element(correction1, i))
+		w = graph.Sub(w, graph.Mul(step, graph.Div(m, denominator)))
+		after.Weights, after.M, after.V = append(after.Weights, w), append(after.M, m), append(after.V, v)
+	}
+	return after
+}
+
+// sgd is torch.optim.SGD, as its documentation writes it, without dampening: the decay
+// is a part of the gradient g; m = μm + g; w -= lr·m, or lr·(g + μm) with Nesterov's step.
+func (o Optimizer) sgd(u update) (after perTensor[*graph.Node]) {
+	for k, i := range u.used {
+		g, w := u.grads[k], u.Weights[k]
+		if u.params[i].Decay {
+			g = graph.Add(g, graph.MulScalar(w, o.Decay))
+		}
+		m := graph.Add(graph.MulScalar(u.M[k], o.Momentum), g)
+		direction := m
+		if o.Nesterov {
+			direction = graph.Add(g, graph.MulScalar(m, o.Momentum))
+		}
+		after.Weights, after.M = append(after.Weights, graph.Sub(w, graph.Mul(u.lr, direction))), append(after.M, m)
+	}
+	return after
 }
 
 // powerComplement is 1 - βᵗ. At β = 0.999 and t = 1 the plain formula would lose four

@@ -35,25 +35,42 @@ type Recipe struct {
 	Augment    Augment    `yaml:"augment" json:"augment"`
 	Regularize Regularize `yaml:"regularize" json:"regularize"`
 	Sampler    Sampler    `yaml:"sampler" json:"sampler"`
+	EMA        EMA        `yaml:"ema" json:"ema,omitzero"`
 }
 
 // Optimizer turns gradients into updates.
 type Optimizer struct {
-	Name  string  `yaml:"name" json:"name" oneof:"adamw"`
+	Name  string  `yaml:"name" json:"name" oneof:"adamw sgd"`
 	LR    float64 `yaml:"lr" json:"lr" range:"(0,100]"`             // peak learning rate
 	PerLR int     `yaml:"lr_batch" json:"lr_batch" range:"[0,1e6]"` // 0: lr as it stands; else lr is for this many images an update and grows with them
-	Decay float64 `yaml:"decay" json:"decay" range:"[0,10]"`        // decoupled weight decay
+	Decay float64 `yaml:"decay" json:"decay" range:"[0,10]"`        // weight decay: decoupled in adamw, part of the gradient in sgd
 	Beta1 float64 `yaml:"beta1" json:"beta1" range:"[0,1)"`
 	Beta2 float64 `yaml:"beta2" json:"beta2" range:"[0,1)"`
 	Eps   float64 `yaml:"eps" json:"eps" range:"(0,1]"`
+
+	// Keys that are younger than the first runs are left out of a recipe's JSON while
+	// they are off, so that the digest of such a run stays what it was.
+	Momentum float64 `yaml:"momentum" json:"momentum,omitempty" range:"[0,1)"` // of sgd
+	Nesterov bool    `yaml:"nesterov" json:"nesterov,omitempty"`               // sgd looks one momentum step ahead
+	Clip     float64 `yaml:"clip" json:"clip,omitempty" range:"[0,1e6]"`       // longest gradient, as the L2 norm over all tensors; 0: any
 }
 
 // Schedule is the learning rate's course; fractions of an epoch are allowed.
 type Schedule struct {
-	Name     string  `yaml:"name" json:"name" oneof:"cosine"`
+	Name     string  `yaml:"name" json:"name" oneof:"cosine step constant"`
 	Warmup   float64 `yaml:"warmup" json:"warmup" range:"[0,100000]"`    // epochs of linear growth
 	WarmupLR float64 `yaml:"warmup_lr" json:"warmup_lr" range:"[0,100]"` // where the growth starts
 	MinLR    float64 `yaml:"min_lr" json:"min_lr" range:"[0,100]"`       // where the descent ends
+
+	StepEpochs float64 `yaml:"step_epochs" json:"step_epochs,omitempty" range:"[0,100000]"` // epochs between the falls of step
+	StepFactor float64 `yaml:"step_factor" json:"step_factor,omitempty" range:"[0,1]"`      // what each fall leaves of the rate
+	Cooldown   float64 `yaml:"cooldown" json:"cooldown,omitempty" range:"[0,100000]"`       // last epochs, in which the rate falls linearly to min_lr
+}
+
+// EMA keeps an exponential moving average of each weight, over the updates the weight
+// took part in. It is what is evaluated, exported and chosen by, where it is on.
+type EMA struct {
+	Decay float64 `yaml:"decay" json:"decay" range:"[0,1)"` // what an update leaves of the average; 0: off
 }
 
 // Loss is the cross entropy with soft targets.
@@ -124,8 +141,8 @@ type Sampler struct {
 func DefaultRecipe() Recipe {
 	return Recipe{
 		Epochs: 10, Batch: 128, Accumulate: 1, Holdout: 0.1, EvalEvery: 1, LogEvery: 50, Keep: 2, Precision: float32Precision,
-		Optimizer: Optimizer{Name: "adamw", LR: 5e-4, Decay: 0.05, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8},
-		Schedule:  Schedule{Name: "cosine", WarmupLR: 1e-6, MinLR: 1e-5},
+		Optimizer: Optimizer{Name: adamw, LR: 5e-4, Decay: 0.05, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8},
+		Schedule:  Schedule{Name: cosineSchedule, WarmupLR: 1e-6, MinLR: 1e-5},
 		Loss:      Loss{Smoothing: 0.1},
 		Mix:       Mix{Prob: 1, Switch: 0.5, Mode: "batch"},
 		Augment: Augment{
@@ -190,6 +207,15 @@ func (r Recipe) check() error {
 		return fmt.Errorf("schedule.min_lr (%v) is above the peak learning rate (%v)", r.Schedule.MinLR, peak)
 	case r.Schedule.Warmup > 0 && r.Schedule.WarmupLR > peak:
 		return fmt.Errorf("schedule.warmup_lr (%v) is above the peak learning rate (%v)", r.Schedule.WarmupLR, peak)
+	case r.Schedule.Warmup+r.Schedule.Cooldown > float64(r.Epochs):
+		return fmt.Errorf("schedule.warmup and schedule.cooldown (%v and %v epochs) are longer than the run (epochs: %d)",
+			r.Schedule.Warmup, r.Schedule.Cooldown, r.Epochs)
+	case r.Schedule.Name == stepSchedule && (r.Schedule.StepEpochs == 0 || r.Schedule.StepFactor == 0):
+		return fmt.Errorf("schedule.name step needs schedule.step_epochs and schedule.step_factor")
+	case r.Optimizer.Nesterov && r.Optimizer.Momentum == 0:
+		return fmt.Errorf("optimizer.nesterov needs optimizer.momentum")
+	case r.Optimizer.Name != sgd && r.Optimizer.Momentum > 0:
+		return fmt.Errorf("optimizer.momentum is of sgd; %s has beta1", r.Optimizer.Name)
 	case r.Mix.Mode == "pair" && r.Batch%2 == 1 && r.mixes():
 		return fmt.Errorf("mix.mode pair needs an even batch, not %d", r.Batch)
 	case r.Augment.Scale[0] > r.Augment.Scale[1] || r.Augment.Ratio[0] > r.Augment.Ratio[1]:

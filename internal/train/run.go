@@ -240,7 +240,7 @@ func (t *trainer) restore(exists bool) (hostState, error) {
 		if err := t.net.Check(weights); err != nil {
 			return nil, err
 		}
-		return newState(t.net, weights), nil
+		return newState(t.net, t.Recipe, weights), nil
 	}
 	if !exists {
 		return start()
@@ -436,7 +436,7 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 
 // evaluate measures all architectures on the held-out part.
 func (t *trainer) evaluate(ctx context.Context) error {
-	scores, err := t.programs.evaluator.Run(ctx, t.state.Weights, t.Source.HeldOut(ctx, t.evalBatch()), nil)
+	scores, err := t.programs.evaluator.Run(ctx, t.state.best(), t.Source.HeldOut(ctx, t.evalBatch()), nil)
 	if err != nil {
 		return err
 	}

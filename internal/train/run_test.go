@@ -110,21 +110,40 @@ func toyOptions(t *testing.T, out string) Options {
 // A run that is cut at any step and resumed, again and again, leaves the same bytes as
 // one that is not.
 func TestResumeIsByteEqual(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Recipe)
+		trials int
+	}{
+		{"adamw", func(*Recipe) {}, 6},
+		{"sgd with averages", func(r *Recipe) {
+			r.Optimizer = Optimizer{Name: sgd, LR: 0.02, Decay: 1e-4, Momentum: 0.9, Nesterov: true, Clip: 1, Eps: 1e-8}
+			r.EMA.Decay = 0.9
+			r.Schedule = Schedule{Name: constantSchedule, Cooldown: 1, MinLR: 1e-3}
+		}, 4},
+	} {
+		t.Run(c.name, func(t *testing.T) { resumeIsByteEqual(t, c.change, c.trials) })
+	}
+}
+
+func resumeIsByteEqual(t *testing.T, change func(*Recipe), trials int) {
 	whole := filepath.Join(t.TempDir(), "whole")
 	programs := &programs{}
 	defer programs.close()
-	result, err := run(context.Background(), toyOptions(t, whole), programs)
+	o := toyOptions(t, whole)
+	change(&o.Recipe)
+	result, err := run(context.Background(), o, programs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	steps := 3 * (90 / 8)
+	images, _ := o.Source.Counts()
+	steps := o.Recipe.Epochs * (images / (o.Recipe.Batch * o.Recipe.Accumulate))
 	if result.Step != steps {
 		t.Fatalf("%d steps, want %d", result.Step, steps)
 	}
 	r := rng.New(3, "cuts")
-	for trial := range 6 {
-		out := filepath.Join(t.TempDir(), fmt.Sprint(trial))
-		o := toyOptions(t, out)
+	for trial := range trials {
+		o.Out, o.Resume = filepath.Join(t.TempDir(), fmt.Sprint(trial)), false
 		var cuts []int
 		for done := false; !done; o.Resume = true {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -143,8 +162,8 @@ func TestResumeIsByteEqual(t *testing.T) {
 			done = err == nil
 		}
 		t.Logf("cut after steps %v", cuts)
-		sameFile(t, whole, out, metricsFile)
-		sameFile(t, whole, out, filepath.Join(checkpointsDir, fmt.Sprintf("step-%d.safetensors", steps)))
+		sameFile(t, whole, o.Out, metricsFile)
+		sameFile(t, whole, o.Out, filepath.Join(checkpointsDir, fmt.Sprintf("step-%d.safetensors", steps)))
 	}
 }
 

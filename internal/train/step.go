@@ -1,9 +1,9 @@
 package train
 
 import (
-	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -14,24 +14,6 @@ import (
 	"prenas/internal/space"
 	"prenas/internal/supernet"
 )
-
-// State is everything that an update changes. Its tensors live on the device; each has
-// the index of its weight in the supernet's Params.
-type State struct {
-	Weights, M, V []*tensors.Tensor
-	Counts        *tensors.Tensor // float32 [len(Params)]: updates that each tensor has had
-}
-
-// free gives the state's memory back at once.
-func (s *State) free() error {
-	failed := s.Counts.FinalizeAll()
-	for _, group := range [][]*tensors.Tensor{s.Weights, s.M, s.V} {
-		for _, t := range group {
-			failed = errors.Join(failed, t.FinalizeAll())
-		}
-	}
-	return failed
-}
 
 // Stats is what a step reports. A step with a number in it that is not finite was not
 // applied.
@@ -49,9 +31,9 @@ func (s Stats) finite() bool {
 // step is the compiled train step of one architecture: forward, backward and update in
 // one program over the tensors the architecture uses.
 //
-//	donated   weights, m, v (used ones only), counts
+//	donated   weights, moments, averages (used ones only), counts
 //	read      lr, then what the batch consists of
-//	returned  weights, m, v, counts, stats [2]
+//	returned  what was donated, stats [2]
 type step struct {
 	program *engine.Program
 	used    []int
@@ -74,7 +56,7 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 		}
 	}
 	var inputs []shapes.Shape
-	for range 3 { // weights, m, v
+	for range r.prefixes() {
 		for _, i := range s.used {
 			inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
 		}
@@ -83,25 +65,25 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 	inputs = append(inputs, b.inputs...)
 
 	build := func(in []*graph.Node) []*graph.Node {
-		n := len(s.used)
-		u := update{
-			params: params, used: s.used,
-			weights: in[:n], m: in[n : 2*n], v: in[2*n : 3*n],
-			counts: in[3*n], lr: in[3*n+1],
-		}
+		u, in := r.takeUpdate(params, s.used, in)
 		byIndex := make([]*graph.Node, len(params))
 		for k, i := range s.used {
-			byIndex[i] = u.weights[k]
+			byIndex[i] = u.Weights[k]
 		}
-		images, targets, dropPath := b.prepare(in[3*n+2:])
+		images, targets, dropPath := b.prepare(in)
 		logits := net.Logits(byIndex, images, supernet.Forward{Arch: arch, DropPath: dropPath, Operands: r.operands()})
 		loss := softCrossEntropy(logits, targets)
-		u.grads = engine.Gradient(loss, u.weights...)
+		u.grads = engine.Gradient(loss, u.Weights...)
 		norm := globalNorm(u.grads)
 		u.finite = graph.LogicalAnd(graph.IsFinite(loss), graph.IsFinite(norm))
 
-		weights, m, v, counts := r.Optimizer.adamw(u)
-		out := append(append(append(weights, m...), v...), counts)
+		if factor := r.Optimizer.clipFactor(norm); factor != nil {
+			for k, g := range u.grads {
+				u.grads[k] = graph.Mul(g, factor)
+			}
+		}
+		after, counts := r.apply(u)
+		out := append(slices.Concat(after.groups()...), counts)
 		return append(out, graph.Stack([]*graph.Node{loss, norm}, 0))
 	}
 	var err error
@@ -115,9 +97,8 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 // run applies the step to the state, which then holds the new tensors. After an error
 // the state may be gone and the run must start again from a checkpoint.
 func (s *step) run(state *State, lr float64, batch ...*tensors.Tensor) (Stats, error) {
-	n := len(s.used)
 	var args []*tensors.Tensor
-	for _, group := range [][]*tensors.Tensor{state.Weights, state.M, state.V} {
+	for _, group := range state.groups() {
 		for _, i := range s.used {
 			args = append(args, group[i])
 		}
@@ -130,13 +111,14 @@ func (s *step) run(state *State, lr float64, batch ...*tensors.Tensor) (Stats, e
 	if err != nil {
 		return Stats{}, err
 	}
-	for g, group := range [][]*tensors.Tensor{state.Weights, state.M, state.V} {
+	for _, group := range state.groups() {
 		for k, i := range s.used {
-			group[i] = out[g*n+k]
+			group[i] = out[k]
 		}
+		out = out[len(s.used):]
 	}
-	state.Counts = out[3*n]
-	stats := out[3*n+1]
+	state.Counts = out[0]
+	stats := out[1]
 	var values [2]float32
 	err = stats.ConstFlatData(func(flat any) { copy(values[:], flat.([]float32)) })
 	for _, t := range append(batch, rate, stats) {

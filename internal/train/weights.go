@@ -1,6 +1,8 @@
 package train
 
 import (
+	"slices"
+
 	"prenas/internal/fsys"
 	"prenas/internal/space"
 	"prenas/internal/supernet"
@@ -9,7 +11,7 @@ import (
 
 // Weights loads the shared weights of a run: those of the checkpoint that did best on
 // the held-out part, else of the newest that is whole, telling skip about each that is
-// not. It returns the number of updates behind them.
+// not. Where the run keeps averages of the weights, those. It returns the number of updates behind them.
 func Weights(f fsys.FS, run string, s *space.Space, skip func(path string, why error)) (map[string]tensorfile.Tensor, int, error) {
 	net := supernet.New(s)
 	h, progress, err := newestCheckpoint(f, run, net, skip)
@@ -24,9 +26,13 @@ func Weights(f fsys.FS, run string, s *space.Space, skip func(path string, why e
 			skip(path, err)
 		}
 	}
+	prefix := prefixWeights
+	if slices.Contains(h.prefixes(net), prefixEMA) {
+		prefix = prefixEMA
+	}
 	weights := map[string]tensorfile.Tensor{}
 	for _, p := range net.Params() {
-		weights[p.Name] = h[p.Name]
+		weights[p.Name] = h[prefix+p.Name]
 	}
 	return weights, progress.Step, nil
 }

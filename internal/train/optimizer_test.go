@@ -1,0 +1,135 @@
+package train
+
+import (
+	"math"
+	"testing"
+
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/supernet"
+)
+
+// twin is one weight's update in float64, formula by formula.
+type twin struct{ w, m, v, ema, t float64 }
+
+func (s *twin) update(r Recipe, g, lr float64, decay bool) {
+	o := r.Optimizer
+	s.t++
+	if o.Name == sgd {
+		if decay {
+			g += o.Decay * s.w
+		}
+		s.m = o.Momentum*s.m + g
+		d := s.m
+		if o.Nesterov {
+			d = g + o.Momentum*s.m
+		}
+		s.w -= lr * d
+	} else {
+		if decay {
+			s.w *= 1 - lr*o.Decay
+		}
+		s.m = o.Beta1*s.m + (1-o.Beta1)*g
+		s.v = o.Beta2*s.v + (1-o.Beta2)*g*g
+		s.w -= lr * s.m / (1 - math.Pow(o.Beta1, s.t)) / (math.Sqrt(s.v/(1-math.Pow(o.Beta2, s.t))) + o.Eps)
+	}
+	s.ema = r.EMA.Decay*s.ema + (1-r.EMA.Decay)*s.w
+}
+
+// Four updates of three weights, the second of which takes part in none and the third
+// of which has no decay, against the twin; the third update is not finite.
+func TestUpdatesEqualTheirFormulas(t *testing.T) {
+	e := pureGo(t)
+	params := []supernet.Param{{Name: "a", Decay: true}, {Name: "unused", Decay: true}, {Name: "b"}}
+	used := []int{0, 2}
+	base := DefaultRecipe().Optimizer
+	with := func(change func(*Recipe)) Recipe {
+		r := DefaultRecipe()
+		r.Optimizer = base
+		change(&r)
+		return r
+	}
+	for name, r := range map[string]Recipe{
+		"adamw":     with(func(*Recipe) {}),
+		"adamw ema": with(func(r *Recipe) { r.EMA.Decay = 0.7 }),
+		"sgd":       with(func(r *Recipe) { r.Optimizer.Name = sgd }),
+		"momentum":  with(func(r *Recipe) { r.Optimizer.Name, r.Optimizer.Momentum = sgd, 0.9 }),
+		"nesterov ema": with(func(r *Recipe) {
+			r.Optimizer.Name, r.Optimizer.Momentum, r.Optimizer.Nesterov, r.EMA.Decay = sgd, 0.9, true, 0.9
+		}),
+		"clipped": with(func(r *Recipe) { r.Optimizer.Name, r.Optimizer.Clip = sgd, 0.5 }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var in []shapes.Shape
+			for range len(r.prefixes()) * len(used) {
+				in = append(in, shapes.Make(dtypes.Float32))
+			}
+			in = append(in, shapes.Make(dtypes.Float32, len(params)), shapes.Make(dtypes.Float32), shapes.Make(dtypes.Float32, 2))
+			p, err := e.Compile(name, in, func(in []*graph.Node) []*graph.Node {
+				u, rest := r.takeUpdate(params, used, in)
+				u.grads = []*graph.Node{element(rest[0], 0), element(rest[0], 1)}
+				norm := globalNorm(u.grads)
+				u.finite = graph.IsFinite(norm)
+				if factor := r.Optimizer.clipFactor(norm); factor != nil {
+					for k := range u.grads {
+						u.grads[k] = graph.Mul(u.grads[k], factor)
+					}
+				}
+				after, counts := r.apply(u)
+				var out []*graph.Node
+				for _, g := range after.groups() {
+					out = append(out, g...)
+				}
+				return append(out, counts)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			want := []twin{{w: 0.5, ema: 0.5}, {w: -2, ema: -2}}
+			var state []*tensors.Tensor
+			for _, prefix := range r.prefixes() {
+				for _, w := range want {
+					start := float32(0)
+					if prefix == prefixWeights || prefix == prefixEMA {
+						start = float32(w.w)
+					}
+					state = append(state, tensors.FromScalar(start))
+				}
+			}
+			state = append(state, tensors.FromFlatDataAndDimensions(make([]float32, len(params)), len(params)))
+			const lr = 0.1
+			for _, g := range [][]float32{{0.3, -1}, {-0.1, 2}, {float32(math.NaN()), 1}, {0.4, 0.01}} {
+				args := append(state, tensors.FromScalar(float32(lr)), tensors.FromFlatDataAndDimensions(g, 2))
+				if state, err = p.RunDonating(args, len(state)); err != nil {
+					t.Fatal(err)
+				}
+				norm := math.Hypot(float64(g[0]), float64(g[1]))
+				if math.IsNaN(norm) {
+					continue
+				}
+				scale := 1.0
+				if r.Optimizer.Clip > 0 && norm > r.Optimizer.Clip {
+					scale = r.Optimizer.Clip / norm
+				}
+				for k, i := range used {
+					want[k].update(r, float64(g[k])*scale, lr, params[i].Decay)
+				}
+			}
+			for g, prefix := range r.prefixes() {
+				for k, w := range want {
+					expected := map[string]float64{prefixWeights: w.w, prefixM: w.m, prefixV: w.v, prefixEMA: w.ema}[prefix]
+					if got := float64(download(t, state[2*g+k])[0]); math.Abs(got-expected) > 2e-6 {
+						t.Errorf("%q of weight %d is %v, want %v", prefix, k, got, expected)
+					}
+				}
+			}
+			if c := download(t, state[len(state)-1]); c[0] != 3 || c[1] != 0 || c[2] != 3 {
+				t.Errorf("counts are %v, want 3 0 3", c)
+			}
+		})
+	}
+}

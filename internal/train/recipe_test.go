@@ -1,0 +1,55 @@
+package train
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestRecipesSayHowTheyAreUsed(t *testing.T) {
+	for _, name := range RecipeNames() {
+		if _, err := LoadRecipe(name); err != nil {
+			t.Error(err)
+		}
+		text, err := builtIn.ReadFile("recipes/" + name + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range []string{"#   command ", "#   hardware ", "#   expected "} {
+			if !strings.Contains(string(text), word) {
+				t.Errorf("%s does not state its %q", name, word)
+			}
+		}
+	}
+}
+
+func TestRecipesThatContradictThemselves(t *testing.T) {
+	for text, want := range map[string]string{
+		"epochs: 4\nschedule: {name: constant, warmup: 2, cooldown: 3}": "longer than the run",
+		"schedule: {name: step}":                 "step_epochs",
+		"optimizer: {name: sgd, nesterov: true}": "optimizer.momentum",
+		"optimizer: {momentum: 0.9}":             "beta1",
+		"optimizer: {clip: -1}":                  "within",
+		"ema: {decay: 1}":                        "within",
+		"ema: {decays: 0.9}":                     "did you mean",
+		"optimizer: {name: adam}":                "adamw, sgd",
+	} {
+		_, err := ParseRecipe("r.yaml", []byte(text))
+		if !errors.Is(err, ErrRecipe) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one that says %q", text, err, want)
+		}
+	}
+}
+
+// The digest of a recipe without younger keys is what the first runs have in their
+// checkpoints: they must still go on.
+func TestDigestOfOldRecipesStays(t *testing.T) {
+	r, err := LoadRecipe("quickstart")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const before = "f6f0c811736eb07bbb2b3f5e0f22240aa73650667ed656791310968463f29389"
+	if got := r.Digest(); got != before {
+		t.Errorf("the digest is %s, was %s", got, before)
+	}
+}
