@@ -1,0 +1,68 @@
+package train
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"prenas/internal/engine/enginetest"
+	"prenas/internal/evaluate"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+)
+
+// What a step costs by the number of models in it, and beside the static step of the
+// same architecture: ns/op is of all models together.
+func BenchmarkMaskedStep(b *testing.B) {
+	s, err := space.Load("../../examples/audit/little.yaml")
+	if err != nil {
+		b.Fatal(err)
+	}
+	e, net, arch := enginetest.Test(b), supernet.New(s), s.Largest()
+	r := DefaultRecipe()
+	r.Batch = 16
+	batch := evaluate.Batch{Images: make([]float32, r.Batch*28*28), Labels: make([]int32, r.Batch)}
+	report := func(b *testing.B, models int) {
+		b.ReportMetric(float64(b.N*models*r.Batch)/b.Elapsed().Seconds(), "images/s")
+	}
+	for _, models := range []int{1, 2, 4, 8, 16} {
+		b.Run(fmt.Sprintf("models=%d", models), func(b *testing.B) {
+			step, err := NewMaskedStep(e, net, r, models)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer step.Close()
+			state, err := step.Start(make([]uint64, models))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer state.free()
+			archs := slices.Repeat([]space.Arch{arch}, models)
+			for b.Loop() {
+				if _, err := step.Run(state, archs, 1e-3, batch, 1, 0); err != nil {
+					b.Fatal(err)
+				}
+			}
+			report(b, models)
+		})
+	}
+	b.Run("static", func(b *testing.B) {
+		in := inputs{recipe: r, space: s, arch: arch}
+		step, err := compileStep(e, net, arch, r.Optimizer, in.form())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer step.close()
+		state, err := newState(net, net.Init(1)).upload(net)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer state.free()
+		for b.Loop() {
+			if _, err := step.run(state, 1e-3, in.values(batch, 1, 0, 0)...); err != nil {
+				b.Fatal(err)
+			}
+		}
+		report(b, 1)
+	})
+}
