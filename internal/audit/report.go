@@ -58,7 +58,7 @@ type IntervalSummary struct {
 	Archs  int     `json:"archs"`
 	Top1   float64 `json:"top1"`   // mean
 	Spread float64 `json:"spread"` // deviation of architectures' mean accuracies
-	Noise  float64 `json:"noise"`  // deviation of an architecture's accuracy between seeds
+	Noise  float64 `json:"noise"`  // deviation of an architecture's accuracy between seeds, beyond what a seed does to all
 }
 
 // Correlations of a benchmark.
@@ -258,17 +258,22 @@ func (j judge) summaries() []IntervalSummary {
 		s := IntervalSummary{Archs: len(members)}
 		s.Lower = j.header.Interval.Min + float64(bin)*j.header.Interval.Step
 		s.Upper = s.Lower + j.header.Interval.Step
+		bySeed := make([]float64, len(j.runs)) // mean of the interval
+		for k, run := range j.runs {
+			for _, i := range members {
+				bySeed[k] += run[i] / float64(len(members))
+			}
+		}
 		var means []float64
 		variance := 0.0
 		for _, i := range members {
-			var own []float64
-			for _, run := range j.runs {
-				own = append(own, run[i])
+			var own, beyond []float64
+			for k, run := range j.runs {
+				own, beyond = append(own, run[i]), append(beyond, run[i]-bySeed[k])
 			}
-			mean := stat.Mean(own, nil)
-			means = append(means, mean)
+			means = append(means, stat.Mean(own, nil))
 			if len(own) > 1 {
-				variance += stat.Variance(own, nil) / float64(len(members))
+				variance += stat.Variance(beyond, nil) / float64(len(members))
 			}
 		}
 		if len(means) > 0 {
