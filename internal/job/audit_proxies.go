@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"prenas/internal/audit"
 	"prenas/internal/engine"
@@ -18,12 +19,13 @@ func auditProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, log
 	if err != nil {
 		return nil, err
 	}
-	list := make([]audit.Proxy, len(methods))
+	names := slices.DeleteFunc(proxy.Names(), func(name string) bool { return name == "params" || name == "macs" }) // Correlate has them
+	list := make([]audit.Proxy, len(methods)+len(names))
 	net, archs := supernet.New(b.Space), b.Arches()
 	for k, seed := range b.Seeds {
-		log(fmt.Sprintf("scoring at initialisation %d of %d", k+1, len(b.Seeds)))
-		weights := net.Init(seed)
-		grads, err := proxy.Gradients(ctx, e, net, weights, proxy.Noise(b.Space.Model, seed), nil)
+		log(fmt.Sprintf("scoring with sums of saliency at initialisation %d of %d", k+1, len(b.Seeds)))
+		weights, batch := net.Init(seed), proxy.Noise(b.Space.Model, seed)
+		grads, err := proxy.Gradients(ctx, e, net, weights, batch, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -50,6 +52,15 @@ func auditProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, log
 			}
 			list[i].Name = m.String()
 			list[i].BySeed = append(list[i].BySeed, values)
+		}
+		for i, name := range names {
+			log(fmt.Sprintf("scoring with %s at initialisation %d of %d", name, k+1, len(b.Seeds)))
+			values, err := proxy.Score(ctx, e, net, weights, batch, name, archs, nil)
+			if err != nil {
+				return nil, fmt.Errorf("proxy %s: %w", name, err)
+			}
+			p := &list[len(methods)+i]
+			p.Name, p.BySeed = name, append(p.BySeed, values)
 		}
 	}
 	return list, nil
