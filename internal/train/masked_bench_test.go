@@ -48,12 +48,12 @@ func BenchmarkMaskedStep(b *testing.B) {
 	}
 	b.Run("static", func(b *testing.B) {
 		in := inputs{recipe: r, space: s, arch: arch}
-		step, err := compileStep(e, net, arch, r.Optimizer, in.form())
+		step, err := compileStep(e, net, arch, r, in.form())
 		if err != nil {
 			b.Fatal(err)
 		}
 		defer step.close()
-		state, err := newState(net, net.Init(1)).upload(net)
+		state, err := newState(net, r, net.Init(1)).upload(net)
 		if err != nil {
 			b.Fatal(err)
 		}
