@@ -8,10 +8,7 @@ import (
 	"prenas/internal/rng"
 )
 
-var (
-	usualScale = [2]float64{0.08, 1}
-	usualRatio = [2]float64{3.0 / 4, 4.0 / 3}
-)
+var usualRatio = [2]float64{3.0 / 4, 4.0 / 3}
 
 // Where no draw can fit, the middle is taken with the nearest aspect that may be.
 func TestCropThatNeverFits(t *testing.T) {
