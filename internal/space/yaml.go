@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"prenas/internal/nearest"
 )
 
 // Parse reads a space from YAML text and validates it. name becomes the
@@ -107,7 +109,7 @@ func block(prefix string, n *yaml.Node, fields []field) error {
 		f := find(fields, key.Value)
 		switch {
 		case f == nil:
-			return syntax(key, "unknown key %s%s; did you mean %s?", prefix, key.Value, nearest(key.Value, fields))
+			return syntax(key, "unknown key %s%s; did you mean %s?", prefix, key.Value, meant(key.Value, fields))
 		case seen[key.Value]:
 			return syntax(key, "key %s%s is given twice", prefix, key.Value)
 		}
@@ -186,36 +188,12 @@ func syntax(n *yaml.Node, format string, args ...any) error {
 	return fmt.Errorf("line %d: %w: "+format, append([]any{n.Line, ErrSyntax}, args...)...)
 }
 
-// nearest is the key with the least edits from the one that was written.
-func nearest(written string, fields []field) string {
-	best, least := "", 1<<30
+// meant is the key with the least edits from the one that was written.
+func meant(written string, fields []field) string {
+	var keys []string
 	for _, f := range fields {
-		if d := edits(strings.ToUpper(written), f.key); d < least {
-			best, least = f.key, d
-		}
+		keys = append(keys, f.key)
 	}
-	return best
-}
-
-// edits is the Levenshtein distance, on the first letters of a long a: a
-// hostile key must not cost quadratic time.
-func edits(a, b string) int {
-	a = a[:min(len(a), 64)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substitute := diagonal
-			if a[i] != b[j] {
-				substitute++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	name, _ := nearest.Name(strings.ToUpper(written), keys)
+	return name
 }

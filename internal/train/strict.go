@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"prenas/internal/nearest"
 )
 
 // decodeStrict reads one YAML document into the struct that out points to and
@@ -170,35 +174,9 @@ func orDocument(path string) string {
 
 // didYouMean names the nearest known key, if one is near enough to be a slip.
 func didYouMean(key string, fields map[string]reflect.StructField) string {
-	best, distance := "", len(key)/2+2
-	for known := range fields {
-		if d := editDistance(key, known); d < distance || (d == distance && best != "" && known < best) {
-			best, distance = known, d
-		}
-	}
-	if best == "" {
+	name, edits := nearest.Name(key, slices.Collect(maps.Keys(fields)))
+	if name == "" || edits > len(key)/2+1 {
 		return ""
 	}
-	return fmt.Sprintf("; did you mean %q?", best)
-}
-
-// editDistance is Levenshtein's distance in bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return fmt.Sprintf("; did you mean %q?", name)
 }
