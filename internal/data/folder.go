@@ -1,33 +1,15 @@
 package data
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"image"
-	_ "image/gif" // decoders of the formats that folders may hold
-	_ "image/jpeg"
-	_ "image/png"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	_ "golang.org/x/image/bmp"
-	_ "golang.org/x/image/tiff"
-	_ "golang.org/x/image/webp"
-)
-
-// imageEndings are the files of a folder that count as images.
-var imageEndings = []string{".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp"}
-
-// Limits on one image, so that a small file cannot ask for much memory.
-const (
-	maxPixels = 1 << 28
-	maxBytes  = 1 << 28
 )
 
 // openFolder opens train, val (or held-out) and test sub-folders where there
@@ -162,23 +144,3 @@ func readImage(path string) (Image, error) {
 	return img, nil
 }
 
-// decode reads an image of any registered format as RGB.
-func decode(text []byte) (img Image, err error) {
-	defer func() { // decoders of hostile files may panic
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrFormat, p)
-		}
-	}()
-	config, _, err := image.DecodeConfig(bytes.NewReader(text))
-	if err != nil {
-		return Image{}, fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	if config.Width < 1 || config.Height < 1 || config.Width > maxPixels/config.Height {
-		return Image{}, fmt.Errorf("%w: %dx%d pixels", ErrFormat, config.Width, config.Height)
-	}
-	decoded, _, err := image.Decode(bytes.NewReader(text))
-	if err != nil {
-		return Image{}, fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	return FromImage(decoded), nil
-}
