@@ -18,6 +18,7 @@ import (
 
 func evalCommand(g *global) *cobra.Command {
 	var o job.EvaluateOptions
+	var bad onBadImage
 	c := &cobra.Command{
 		Use: "eval RUN|MODEL", Short: "Measure each preferred architecture of a run, or a model, on the test images", Args: cobra.ExactArgs(1),
 		Example: "  prenas eval run --data fashion-mnist\n  prenas eval run --data folder:imagenet --crops 10\n  prenas eval model.onnx",
@@ -35,6 +36,7 @@ func evalCommand(g *global) *cobra.Command {
 				}
 				defer o.Engine.Close()
 			}
+			o.SkipBad = bad.skip
 			o.Run, o.Backend, o.Log = args[0], g.backend, out.line
 			o.Progress = out.evaluating
 			r, err := job.Evaluate(c.Context(), o)
@@ -51,6 +53,7 @@ func evalCommand(g *global) *cobra.Command {
 	f.StringVar(&o.Data, "data", "", "images to measure on, SRC (default: what the run was trained on)")
 	f.IntVar(&o.Batch, "batch", 100, "images of one program run")
 	f.IntVar(&o.Crops, "crops", 1, "crops of each image: 1 the middle, 5 the corners too, 10 these mirrored too; their logits are averaged")
+	bad.add(f, " (default: as the run was trained)")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	return c
 }

@@ -17,6 +17,7 @@ import (
 func finetuneCommand(g *global) *cobra.Command {
 	var o job.FinetuneOptions
 	var recipe string
+	var bad onBadImage
 	c := &cobra.Command{
 		Use: "finetune RUN --arch NAME|KEY --data SRC --out RUN", Short: "Go on training one architecture of a run on other images", Args: cobra.ExactArgs(1),
 		Long: "Begins with an architecture's trained weights. Other classes get a new head; for another --image-size\n" +
@@ -26,6 +27,9 @@ func finetuneCommand(g *global) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if o.Recipe, err = train.LoadRecipe(recipe); err != nil {
 				return fmt.Errorf("--recipe: %w", err)
+			}
+			if c.Flags().Changed("on-bad-image") {
+				o.Recipe.SkipBadImages = bad.skip
 			}
 			if c.Flags().Changed("image-size") && o.ImageSize < 1 {
 				return usagef("--image-size is %d, it must be at least 1", o.ImageSize)
@@ -55,6 +59,7 @@ func finetuneCommand(g *global) *cobra.Command {
 	f.StringVar(&o.Data, "data", "", "images to train on, SRC")
 	f.IntVar(&o.ImageSize, "image-size", 0, "pixels of an image's side (default: as the run had it)")
 	f.StringVar(&recipe, "recipe", "quickstart", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
+	bad.add(f, " (default: the recipe's)")
 	f.StringVar(&o.Out, "out", "", "run directory to write")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	require(c, "arch", "data", "out")

@@ -20,6 +20,7 @@ type searchFlags struct {
 	space, proxy, heads, mlp, method, splits string
 	top                                      int
 	budgets                                  budgetFlags
+	bad                                      onBadImage
 }
 
 func searchCommand(g *global) *cobra.Command {
@@ -39,7 +40,7 @@ func searchCommand(g *global) *cobra.Command {
 				return err
 			}
 			out := newConsole(g)
-			o.Scoring.Seed = g.seed
+			o.Scoring.Seed, o.Scoring.SkipBad, o.Scoring.Log = g.seed, f.bad.skip, out.line
 			var err error
 			if o.Engine, err = g.open(c.Context(), out); err != nil {
 				return err
@@ -75,6 +76,7 @@ func searchCommand(g *global) *cobra.Command {
 	flags.StringVar(&o.Scoring.Data, "data", "", "score on real images, SRC, instead of noise")
 	flags.IntVar(&o.Scoring.Batches, "batches", 1, "batches of 64 images to score on, with --data")
 	flags.IntVar(&o.Scoring.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
+	f.bad.add(flags, "")
 	flags.StringVar(&f.proxy, "proxy", job.DefaultProxy, "score of an architecture")
 	flags.StringVar(&f.heads, "head-scores", "balance_taylor6_max_dim", "block score that ranks layers for heads")
 	flags.StringVar(&f.mlp, "mlp-scores", "balance_taylor6_max_dim", "block score that ranks layers for MLP ratios")

@@ -17,6 +17,7 @@ import (
 func trainCommand(g *global) *cobra.Command {
 	var given job.TrainOptions
 	var spaceName, recipe, precision string
+	var bad onBadImage
 	c := &cobra.Command{
 		Use: "train --candidates FILE --data SRC --out RUN", Short: "Train one supernet on the preferred architectures", Args: cobra.NoArgs,
 		Long: "Train one weight-sharing supernet on the architectures of a candidates file.\n\nSRC is\n  " + strings.Join(data.Sources(), "\n  "),
@@ -52,6 +53,9 @@ func trainCommand(g *global) *cobra.Command {
 					return usageError{fmt.Errorf("--precision: %w", err)}
 				}
 			}
+			if changed("on-bad-image") {
+				o.Recipe.SkipBadImages = bad.skip
+			}
 			if spaceName != "" {
 				if o.Space, err = loadSpace(spaceName); err != nil {
 					return err
@@ -84,6 +88,7 @@ func trainCommand(g *global) *cobra.Command {
 	f.StringVar(&given.Data, "data", "", "images to train on, SRC")
 	f.StringVar(&recipe, "recipe", "quickstart", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
 	f.StringVar(&precision, "precision", "", "of products with weights: float32, bf16, or auto, the faster one here (default: the recipe's)")
+	bad.add(f, " (default: the recipe's)")
 	f.StringVar(&given.Out, "out", "", "run directory to write")
 	f.BoolVar(&given.Resume, "resume", false, "go on with the run in --out; what is not given is as it was")
 	f.IntVar(&given.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")

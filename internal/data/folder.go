@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -77,8 +78,10 @@ func (f folder) Label(i int) int { return f.files[i].label }
 
 func (f folder) Image(i int) (Image, error) { return readImage(f.files[i].path) }
 
-// listFolder lists the images below dir; the first folder below dir is the
-// class. With no classes yet, it sets them; else all must be known.
+// listFolder lists the images below dir; the first folder below dir, or a link
+// to one, is the class. With no classes yet, it sets them; else all must be
+// known. What cannot be read is listed too: it is a damaged image when it is
+// asked for, so that nothing is left out unseen.
 func listFolder(dir string, classes *[]string) (folder, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -86,11 +89,10 @@ func listFolder(dir string, classes *[]string) (folder, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.IsDir() {
+		if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && info.IsDir() {
 			names = append(names, e.Name())
 		}
 	}
-	slices.Sort(names)
 	if *classes == nil {
 		*classes = names
 	}
@@ -100,22 +102,7 @@ func listFolder(dir string, classes *[]string) (folder, error) {
 		if label < 0 {
 			return folder{}, fmt.Errorf("folder source: %w: %s is a class that train does not have", ErrFormat, filepath.Join(dir, name))
 		}
-		err := filepath.WalkDir(filepath.Join(dir, name), func(path string, e fs.DirEntry, err error) error {
-			if err != nil || e.IsDir() || !slices.Contains(imageEndings, strings.ToLower(filepath.Ext(path))) {
-				return err
-			}
-			info, err := os.Stat(path)
-			if err != nil {
-				return err
-			}
-			relative, err := filepath.Rel(dir, path)
-			if err != nil {
-				return err
-			}
-			f.files = append(f.files, folderFile{path, relative, label, info.Size()})
-			return nil
-		})
-		if err != nil {
+		if err := f.add(dir, name, label); err != nil {
 			return folder{}, fmt.Errorf("folder source: %w", err)
 		}
 	}
@@ -125,22 +112,72 @@ func listFolder(dir string, classes *[]string) (folder, error) {
 	return f, nil
 }
 
-func readImage(path string) (Image, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return Image{}, err
-	}
-	if info.Size() > maxBytes {
-		return Image{}, fmt.Errorf("%s: %w: %d bytes are more than %d", path, ErrFormat, info.Size(), maxBytes)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return Image{}, err
-	}
-	img, err := decode(text)
-	if err != nil {
-		return Image{}, fmt.Errorf("%s: %w", path, err)
-	}
-	return img, nil
+// add lists the images below one class's folder. Links to folders below it are
+// not followed, as they may lead in circles: each counts as a damaged image.
+func (f *folder) add(dir, class string, label int) error {
+	root := filepath.Join(dir, class) + string(filepath.Separator) // follows a link
+	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		file := folderFile{path: path, label: label}
+		if relative, err := filepath.Rel(dir, path); err == nil {
+			file.name = relative
+		}
+		switch {
+		case err != nil && path == root && e == nil:
+			return err
+		case err != nil: // a folder that cannot be read
+			file.path = path
+		case e.IsDir():
+			return nil
+		default:
+			info, err := os.Stat(path)
+			isImage := slices.Contains(imageEndings, strings.ToLower(filepath.Ext(path)))
+			link := e.Type()&fs.ModeSymlink != 0 && (err != nil || info.IsDir())
+			if !isImage && !link {
+				return nil
+			}
+			if err == nil {
+				file.size = info.Size()
+			}
+		}
+		f.files = append(f.files, file)
+		return nil
+	})
 }
 
+// readImage reads an image file as RGB. Its errors are DamagedImage.
+func readImage(path string) (Image, error) {
+	text, err := readLimited(path)
+	if err == nil {
+		var img Image
+		if img, err = decode(text); err == nil {
+			return img, nil
+		}
+	}
+	return Image{}, &DamagedImage{path, err}
+}
+
+// readLimited reads a file that must not be larger than an image may be.
+func readLimited(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, withoutPath(err)
+	case info.IsDir():
+		return nil, fmt.Errorf("%w: a folder that cannot be listed, or a link to one", ErrFormat)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%w: neither a file nor a link to one", ErrFormat)
+	case info.Size() > maxBytes:
+		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrFormat, info.Size(), maxBytes)
+	}
+	text, err := os.ReadFile(path)
+	return text, withoutPath(err)
+}
+
+// withoutPath drops the path that the caller names.
+func withoutPath(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -11,10 +12,13 @@ import (
 // Batch is what a step or an evaluation takes.
 type Batch struct {
 	Images      []float32 // [N, C, H, W], normalised; with crops [N, crops, C, H, W]
-	Labels      []int32   // [N]
+	Labels      []int32   // [N]; NoLabel where an image was left out
 	Count       int       // valid ones of N; the rest pads the last batch
 	Epoch, Step int
 }
+
+// NoLabel marks the place of an image that was left out.
+const NoLabel = -1
 
 // LoaderOptions say how images become batches.
 type LoaderOptions struct {
@@ -34,6 +38,10 @@ type LoaderOptions struct {
 	Repeat int
 	// Test is how images are shown where they do not train.
 	Test augment.Test
+	// Skip notes the damaged images, which are then left out: where a split
+	// trains, the next sound one of the epoch's order stands in; else the
+	// image's place in the batch has the label -1. Without it they are errors.
+	Skip *Skipped
 }
 
 // Loader makes batches of a split. Batch(epoch, step) is a pure function of the
@@ -125,16 +133,34 @@ func (l *Loader) empty(order []int, epoch, step int) *Batch {
 // image makes number k of a batch.
 func (l *Loader) image(b *Batch, order []int, k int) error {
 	place := b.Step*l.o.Batch + k
+	for range order {
+		err := l.placed(b, order, k, place)
+		var damaged *DamagedImage
+		switch {
+		case err == nil:
+			return nil
+		case !errors.As(err, &damaged) || l.o.Skip == nil:
+			return fmt.Errorf("image %d: %w", order[place], err)
+		}
+		l.o.Skip.Add(damaged)
+		if !l.o.Train {
+			b.Labels[k] = NoLabel
+			return nil
+		}
+		place = (place + 1) % len(order)
+	}
+	return fmt.Errorf("%w: all %d images of the split are damaged", ErrEmpty, len(order))
+}
+
+// placed writes the image at a place of the order as number k of a batch.
+func (l *Loader) placed(b *Batch, order []int, k, place int) error {
 	i, size := order[place], l.values()
-	b.Labels[k] = int32(l.split.Label(i))
 	img, err := l.split.Image(i)
-	if err == nil {
-		err = l.prepare(img, b.Epoch, i, place%l.o.Repeat, b.Images[k*size:][:size])
-	}
 	if err != nil {
-		return fmt.Errorf("image %d: %w", i, err)
+		return err
 	}
-	return nil
+	b.Labels[k] = int32(l.split.Label(i))
+	return l.prepare(img, b.Epoch, i, place%l.o.Repeat, b.Images[k*size:][:size])
 }
 
 // prepare writes the numbers of image i, of training its view number view.

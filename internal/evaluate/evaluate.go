@@ -21,8 +21,8 @@ import (
 var ErrNoImages = errors.New("there are no images to evaluate on")
 
 // Batch is a run of images of the split, at most the evaluator's batch size of them:
-// float32 [N, C, H, W], normalised, row-major, and a label for each. With several crops
-// an image they are [N, crops, C, H, W].
+// float32 [N, C, H, W], normalised, row-major, and a label for each; a negative one marks
+// an image that does not count. With several crops an image they are [N, crops, C, H, W].
 type Batch struct {
 	Images []float32
 	Labels []int32
@@ -151,7 +151,7 @@ func (ev *Evaluator) Run(ctx context.Context, weights []*tensors.Tensor, batches
 		if err != nil {
 			return nil, fmt.Errorf("evaluation after %d images: %w", done, err)
 		}
-		done += len(batch.Labels)
+		done += batch.count()
 		if progress != nil {
 			progress(done)
 		}
@@ -189,12 +189,23 @@ func (ev *Evaluator) add(scores []Score, weights []*tensors.Tensor, b Batch) err
 		if failed = errors.Join(err, out[0].FinalizeAll()); failed != nil {
 			break
 		}
-		scores[a].Images += len(b.Labels)
+		scores[a].Images += b.count()
 		scores[a].Top1 += int(values[tallyTop1])
 		scores[a].Top5 += int(values[tallyTop5])
 		scores[a].Loss += float64(values[tallyLoss])
 	}
 	return errors.Join(failed, images.FinalizeAll(), target.FinalizeAll())
+}
+
+// count is how many images of the batch count.
+func (b Batch) count() int {
+	n := 0
+	for _, label := range b.Labels {
+		if label >= 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // upload makes the inputs of a program of size images of crops crops each; labels of -1

@@ -87,7 +87,7 @@ func (ev *Masked) Run(ctx context.Context, weights []*tensors.Tensor, archs []sp
 		if err != nil {
 			return nil, fmt.Errorf("evaluation after %d images: %w", done, err)
 		}
-		done += len(batch.Labels)
+		done += batch.count()
 	}
 	if done == 0 {
 		return nil, ErrNoImages
@@ -111,7 +111,7 @@ func (ev *Masked) add(scores []Score, weights []*tensors.Tensor, sizes *tensors.
 		err = out[0].ConstFlatData(func(flat any) { copy(values, flat.([]float32)) })
 		for i := range scores {
 			scores[i].Seconds += time.Since(began).Seconds() / float64(ev.models)
-			scores[i].Images += len(b.Labels)
+			scores[i].Images += b.count()
 			own := values[i*tallyColumns:]
 			scores[i].Top1 += int(own[tallyTop1])
 			scores[i].Top5 += int(own[tallyTop5])

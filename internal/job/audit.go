@@ -71,6 +71,7 @@ func (o AuditOptions) images(ctx context.Context, s *space.Space, src string, r 
 		return nil, train.DataSummary{}, fmt.Errorf("--data %s: no image is held out to measure on; set holdout in the recipe", src)
 	}
 	summary := train.DataSummary{Source: src, Digest: set.Digest, Train: set.Train.Len(), HeldOut: set.HeldOut.Len()}
+	r.SkipBadImages = false // the benchmark would not say on what it is
 	return func(seed uint64) (train.Source, error) {
 		images, err := train.NewImages(set, s.Model, r, seed, o.Workers)
 		if err != nil {

@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,6 +29,7 @@ type EvaluateOptions struct {
 	Batch    int    // images of one program run, each crop being one
 	Crops    int    // of each image: one of augment.CropCounts; 0: one
 	Workers  int
+	SkipBad  bool // leave out damaged images; a run whose recipe says so does anyway
 	Log      func(string)
 	Progress func(done, total int)
 }
@@ -72,6 +74,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if resize := manifest.Recipe.Augment.TestResize(s.Model.ImageSize); o.Crops > 1 && resize == s.Model.ImageSize {
 		return results, fmt.Errorf("--crops %d: the run's images are resized to %d pixels, all that the model takes, so there is nothing to crop; eval_resize in the recipe's augment block says to what", o.Crops, resize)
 	}
+	manifest.Recipe.SkipBadImages = manifest.Recipe.SkipBadImages || o.SkipBad
 	images, err := train.NewImages(set, s.Model, manifest.Recipe, manifest.Seed, o.Workers)
 	if err != nil {
 		return results, fmt.Errorf("--data %s: %w", o.Data, err)
@@ -104,10 +107,10 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		}
 	}
 	scores, err := ev.Run(ctx, held, images.Plain(ctx, set.Test, batch, o.Crops), progress)
-	if err != nil {
+	if err = errors.Join(err, noteSkipped(o.Run, images.Skipped(), o.Log)); err != nil {
 		return results, err
 	}
-	results = evaluate.Results{Space: s.Name, Split: "test", Images: set.Test.Len(), Crops: o.Crops, Step: step}
+	results = evaluate.Results{Space: s.Name, Split: "test", Images: scores[0].Images, Crops: o.Crops, Step: step}
 	for i := range archs {
 		results.Archs = append(results.Archs, evaluate.NewResult(s.Model, keys[i], archs[i], scores[i]))
 	}

@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -45,9 +46,14 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 		}
 	}
 	var score evaluate.Score
+	var skipped data.Skipped
 	for outcome, err := range classify.Stream(ctx, m, indices, o.Workers, set.Test.Image) {
 		if err == nil {
 			err = outcome.Err
+		}
+		if bad := (*data.DamagedImage)(nil); o.SkipBad && errors.As(err, &bad) {
+			skipped.Add(bad)
+			continue
 		}
 		if err != nil {
 			return results, fmt.Errorf("--data %s, after %d images: %w", o.Data, score.Images, err)
@@ -56,6 +62,10 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 		if o.Progress != nil {
 			o.Progress(score.Images, set.Test.Len())
 		}
+	}
+	tellSkipped(&skipped, o.Log)
+	if score.Images == 0 {
+		return results, fmt.Errorf("--data %s: %w", o.Data, evaluate.ErrNoImages)
 	}
 	score.Loss /= float64(score.Images)
 	computing, _ := m.Spent()

@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -91,8 +92,9 @@ func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 		Key:        space.BinKey(math.Nextafter(float64(params)/1e6, math.Inf(1))),
 		Candidates: []space.Candidate{{Arch: arch, Params: params}},
 	}}
-	return train.Run(ctx, train.Options{
+	result, err := train.Run(ctx, train.Options{
 		Engine: o.Engine, Space: &s, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed, Weights: weights,
 		Source: images, SourceName: o.Data, Look: images.Look(), Out: o.Out, Command: o.Command, Log: o.Log, Progress: o.Progress,
 	})
+	return result, errors.Join(err, noteSkipped(o.Out, images.Skipped(), o.Log))
 }

@@ -32,8 +32,10 @@ type Scoring struct {
 	DropPathRate float64
 	Data         string // source of real images
 	Batches      int    // of real images
+	SkipBad      bool   // leave out damaged images instead of failing
 	Workers      int    // goroutines that read real images; 0: one per core
 	Seed         uint64 // of weights, and of noise where there are no images
+	Log          func(string)
 }
 
 // weights of the supernet. For a space file that does not say what the model
@@ -114,7 +116,7 @@ func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.Batch, e
 	if err != nil {
 		return proxy.Batch{}, err
 	}
-	source, err := train.NewImages(set, s.Model, train.Recipe{}, o.Seed, o.Workers)
+	source, err := train.NewImages(set, s.Model, train.Recipe{SkipBadImages: o.SkipBad}, o.Seed, o.Workers)
 	if err != nil {
 		return proxy.Batch{}, fmt.Errorf("--data %s: %w", o.Data, err)
 	}
@@ -132,6 +134,7 @@ func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.Batch, e
 			break
 		}
 	}
+	tellSkipped(source.Skipped(), o.Log)
 	m := s.Model
 	shape := []int{o.Batches * proxy.NoiseBatch, m.Channels, m.ImageSize, m.ImageSize}
 	return proxy.Batch{Images: tensorfile.FromFloat32(shape, values), Batches: o.Batches}, nil

@@ -78,8 +78,9 @@ func Train(ctx context.Context, o TrainOptions) (train.Result, error) {
 	if err != nil {
 		return train.Result{}, fmt.Errorf("--data %s: %w", o.Data, err)
 	}
-	return train.Run(ctx, train.Options{
+	r, err := train.Run(ctx, train.Options{
 		Engine: o.Engine, Space: o.Space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed, Weights: weights,
 		Source: images, SourceName: o.Data, Look: images.Look(), Out: o.Out, Resume: o.Resume, Command: o.Command, Log: o.Log, Progress: o.Progress,
 	})
+	return r, errors.Join(err, noteSkipped(o.Out, images.Skipped(), o.Log))
 }

@@ -15,6 +15,7 @@ import (
 type Images struct {
 	set     *data.Dataset
 	options data.LoaderOptions
+	skipped data.Skipped
 }
 
 // NewImages checks that the data set fits the model. workers prepare images ahead of
@@ -31,8 +32,15 @@ func NewImages(set *data.Dataset, m space.Model, r Recipe, seed uint64, workers 
 	if o.Mean, o.Std = set.Mean, set.Std; len(o.Mean) != m.Channels {
 		o.Mean, o.Std = data.Statistics(m.Channels)
 	}
-	return &Images{set: set, options: o}, nil
+	images := &Images{set: set, options: o}
+	if r.SkipBadImages {
+		images.options.Skip = &images.skipped
+	}
+	return images, nil
 }
+
+// Skipped are the damaged images that were left out until now.
+func (s *Images) Skipped() *data.Skipped { return &s.skipped }
 
 // Look of the images, as the model sees them.
 func (s *Images) Look() Look {

@@ -36,6 +36,10 @@ type Recipe struct {
 	Regularize Regularize `yaml:"regularize" json:"regularize"`
 	Sampler    Sampler    `yaml:"sampler" json:"sampler"`
 	EMA        EMA        `yaml:"ema" json:"ema,omitzero"`
+
+	// Damaged images are left out, and listed in the run directory, instead of ending
+	// the run: in training the epoch's next sound one stands in.
+	SkipBadImages bool `yaml:"skip_bad_images" json:"skip_bad_images,omitempty"`
 }
 
 // Optimizer turns gradients into updates.
