@@ -1,17 +1,40 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"prenas/internal/data"
+	"prenas/internal/fsys"
 )
 
 func dataCommand(g *global) *cobra.Command {
-	c := &cobra.Command{Use: "data", Short: "Fetch data sets", Example: "  prenas data fetch fashion-mnist"}
-	c.AddCommand(&cobra.Command{
+	c := &cobra.Command{
+		Use: "data", Short: "Fetch, look at, check and pack images",
+		Long:    "SRC is\n  " + strings.Join(data.Sources(), "\n  "),
+		Example: "  prenas data fetch fashion-mnist\n  prenas data check folder:images",
+	}
+	c.AddCommand(dataFetchCommand(g), dataInfoCommand(g), dataCheckCommand(g), dataPackCommand(g))
+	return c
+}
+
+// openWhole opens a source without holding anything out.
+func openWhole(ctx context.Context, out *console, src string) (*data.Dataset, error) {
+	set, err := data.Open(ctx, src, data.Options{Log: out.line, Progress: out.fetching})
+	if errors.Is(err, data.ErrSource) {
+		return nil, usageError{err}
+	}
+	return set, err
+}
+
+func dataFetchCommand(g *global) *cobra.Command {
+	return &cobra.Command{
 		Use: "fetch NAME", Short: "Fetch a data set into the cache folder", Args: cobra.ExactArgs(1), ValidArgs: []string{"fashion-mnist"},
 		Example: "  prenas data fetch fashion-mnist",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -28,6 +51,135 @@ func dataCommand(g *global) *cobra.Command {
 				return err
 			})
 		},
-	})
+	}
+}
+
+func dataInfoCommand(g *global) *cobra.Command {
+	var sheet string
+	var sample int
+	c := &cobra.Command{
+		Use: "info SRC", Short: "Count images and classes, and measure sizes", Args: cobra.ExactArgs(1),
+		Example: "  prenas data info folder:images\n  prenas data info tar:shards --sheet sheet.png",
+		RunE: func(c *cobra.Command, args []string) error {
+			if sample < 1 {
+				return usagef("--sample is %d, it must be at least 1", sample)
+			}
+			out := newConsole(g)
+			set, err := openWhole(c.Context(), out, args[0])
+			if err != nil {
+				return err
+			}
+			info, err := data.Describe(c.Context(), args[0], set, sample, out.counting("read"))
+			if err != nil {
+				return err
+			}
+			if sheet != "" {
+				if err := fsys.WriteAtomic(fsys.OS, sheet, func(w io.Writer) error { return data.WriteSheet(c.Context(), set, w) }); err != nil {
+					return fmt.Errorf("--sheet: %w", err)
+				}
+			}
+			return g.printResult(info, func(w io.Writer) error { return printInfo(w, info) })
+		},
+	}
+	c.Flags().StringVar(&sheet, "sheet", "", "contact sheet to write, PNG: a row of images for each class")
+	c.Flags().IntVar(&sample, "sample", 1000, "images to read for their sizes, spread over all")
 	return c
+}
+
+func printInfo(w io.Writer, info data.Info) error {
+	fmt.Fprintf(w, "%s: %d training and %d test images in %d classes\n", info.Source, info.Train, info.Test, len(info.Classes))
+	s := info.Sizes
+	fmt.Fprintf(w, "pixels of %d of them: width %d to %d, median %d; height %d to %d, median %d\n",
+		s.Images-s.Damaged, s.Width.Min, s.Width.Max, s.Width.Median, s.Height.Min, s.Height.Max, s.Height.Median)
+	if s.Damaged > 0 {
+		fmt.Fprintf(w, "%d of the %d that were read are damaged: prenas data check %s lists them\n", s.Damaged, s.Images, info.Source)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "train\ttest\t  class")
+	for _, class := range info.Classes {
+		fmt.Fprintf(t, "%d\t%d\t  %s\n", class.Train, class.Test, class.Name)
+	}
+	return t.Flush()
+}
+
+func dataCheckCommand(g *global) *cobra.Command {
+	var workers int
+	c := &cobra.Command{
+		Use: "check SRC", Short: "Read every image and list the damaged ones", Args: cobra.ExactArgs(1),
+		Long:    "Read every image and list the damaged ones. Exit code 1 if there are any.",
+		Example: "  prenas data check folder:images",
+		RunE: func(c *cobra.Command, args []string) error {
+			out := newConsole(g)
+			set, err := openWhole(c.Context(), out, args[0])
+			if err != nil {
+				return err
+			}
+			images, damaged, err := data.Check(c.Context(), set, workers, out.counting("check"))
+			if err != nil {
+				return err
+			}
+			err = g.printResult(map[string]any{"images": images, "damaged": append([]data.SkippedImage{}, damaged...)}, func(w io.Writer) error {
+				for _, d := range damaged {
+					fmt.Fprintf(w, "%s: %s\n", d.Image, d.Why)
+				}
+				_, err := fmt.Fprintf(w, "%d images, %d damaged\n", images, len(damaged))
+				return err
+			})
+			if err == nil && len(damaged) > 0 {
+				err = fmt.Errorf("%s has %d damaged images; train with --on-bad-image skip to leave them out", args[0], len(damaged))
+			}
+			return err
+		},
+	}
+	c.Flags().IntVar(&workers, "workers", 0, "goroutines that read images (default: one per core)")
+	return c
+}
+
+func dataPackCommand(g *global) *cobra.Command {
+	var dir string
+	var bad onBadImage
+	var o data.PackOptions
+	c := &cobra.Command{
+		Use: "pack SRC --out DIR", Short: "Decode and resize images once, for fast training", Args: cobra.ExactArgs(1),
+		Long: "Write all images as pixels into shards that are mapped into memory, for --data pack:DIR. The shards of a\n" +
+			"packing that was stopped are kept when the command is given again.",
+		Example: "  prenas data pack folder:images --size 256 --out packed\n  prenas train --data pack:packed --candidates c.json --out run",
+		RunE: func(c *cobra.Command, args []string) error {
+			if o.Size < 0 {
+				return usagef("--size is %d, it must be at least 0", o.Size)
+			}
+			out := newConsole(g)
+			set, err := openWhole(c.Context(), out, args[0])
+			if err != nil {
+				return err
+			}
+			o.Source, o.Progress = args[0], out.counting("pack")
+			if bad.skip {
+				o.Skip = new(data.Skipped)
+			}
+			m, err := data.WritePack(c.Context(), set, dir, o)
+			if err != nil {
+				return err
+			}
+			return g.printResult(m, func(w io.Writer) error {
+				for _, d := range m.Skipped {
+					fmt.Fprintf(w, "left out: %s: %s\n", d.Image, d.Why)
+				}
+				_, err := fmt.Fprintf(w, "%s: %d shards, %d damaged images left out; train with --data pack:%s\n", dir, len(m.Train)+len(m.Test), len(m.Skipped), dir)
+				return err
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&dir, "out", "", "folder to write")
+	f.IntVar(&o.Size, "size", 256, "pixels that the shorter side is resized to where it is longer; 0: images stay as they are")
+	f.IntVar(&o.Workers, "workers", 0, "goroutines that read and resize images (default: one per core)")
+	bad.add(f, "")
+	require(c, "out")
+	return c
+}
+
+// counting shows the progress of a task that counts images.
+func (c *console) counting(task string) func(done, total int) {
+	return func(done, total int) { c.progress(task, int64(done), int64(total), "images") }
 }

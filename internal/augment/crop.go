@@ -48,6 +48,16 @@ func shorter(height, width, side int) (h, w int) {
 	return side, side * width / height
 }
 
+// Shrink resizes an image whose shorter side is longer than side to that, bicubic;
+// another stays as it is.
+func Shrink(img Image, side int) Image {
+	if min(img.Height, img.Width) <= side {
+		return img
+	}
+	h, w := shorter(img.Height, img.Width, side)
+	return Resize(img, whole(img), h, w, Bicubic)
+}
+
 // middle is where a length begins within another, in the middle.
 func middle(length, within int) int { return round(float64(within-length) / 2) }
 

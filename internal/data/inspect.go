@@ -1,0 +1,134 @@
+package data
+
+import (
+	"context"
+	"errors"
+	"slices"
+)
+
+// Info is what a data set holds.
+type Info struct {
+	Source   string      `json:"source"`
+	Digest   string      `json:"digest"`
+	Channels int         `json:"channels"`
+	Train    int         `json:"train"`
+	Test     int         `json:"test"`
+	Classes  []ClassInfo `json:"classes"`
+	Sizes    SizeInfo    `json:"sizes"`
+}
+
+// ClassInfo counts the images of a class.
+type ClassInfo struct {
+	Name  string `json:"name"`
+	Train int    `json:"train"`
+	Test  int    `json:"test"`
+}
+
+// SizeInfo is about the pixels of some images, spread evenly over the data set.
+type SizeInfo struct {
+	Images  int    `json:"images"`  // that were read
+	Damaged int    `json:"damaged"` // of them, left out of the rest
+	Width   Spread `json:"width"`
+	Height  Spread `json:"height"`
+}
+
+// Spread of a number.
+type Spread struct {
+	Min    int `json:"min"`
+	Median int `json:"median"`
+	Max    int `json:"max"`
+}
+
+func spreadOf(values []int) Spread {
+	if len(values) == 0 {
+		return Spread{}
+	}
+	slices.Sort(values)
+	return Spread{values[0], values[len(values)/2], values[len(values)-1]}
+}
+
+// Describe counts a data set that is not cut by holding out and reads up to sample of
+// its images for their sizes.
+func Describe(ctx context.Context, source string, set *Dataset, sample int, progress func(done, total int)) (Info, error) {
+	info := Info{Source: source, Digest: set.Digest, Channels: set.Channels, Train: set.Train.Len(), Test: set.Test.Len()}
+	for _, name := range set.Classes {
+		info.Classes = append(info.Classes, ClassInfo{Name: name})
+	}
+	for i := range info.Train {
+		info.Classes[set.Train.Label(i)].Train++
+	}
+	for i := range info.Test {
+		info.Classes[set.Test.Label(i)].Test++
+	}
+	all := both{set.Train, set.Test}
+	n := min(sample, all.Len())
+	var widths, heights []int
+	for i, read := range ordered(ctx, n, 0, func(i int) reading { return read(all, i*all.Len()/n) }) {
+		var damaged *DamagedImage
+		switch {
+		case read.err == nil:
+			widths, heights = append(widths, read.image.Width), append(heights, read.image.Height)
+		case errors.As(read.err, &damaged):
+			info.Sizes.Damaged++
+		default:
+			return info, read.err
+		}
+		if progress != nil {
+			progress(i+1, n)
+		}
+	}
+	info.Sizes.Images, info.Sizes.Width, info.Sizes.Height = n, spreadOf(widths), spreadOf(heights)
+	return info, ctx.Err()
+}
+
+// Check reads every image of a data set that is not cut by holding out and lists the
+// damaged ones, by name.
+func Check(ctx context.Context, set *Dataset, workers int, progress func(done, total int)) (images int, damaged []SkippedImage, err error) {
+	all := both{set.Train, set.Test}
+	var found Skipped
+	for i, why := range ordered(ctx, all.Len(), workers, func(i int) error { return read(all, i).err }) {
+		var bad *DamagedImage
+		if errors.As(why, &bad) {
+			found.Add(bad)
+		} else if why != nil {
+			return i, nil, why
+		}
+		if progress != nil {
+			progress(i+1, all.Len())
+		}
+	}
+	return all.Len(), found.List(), ctx.Err()
+}
+
+// both is train followed by test.
+type both struct{ train, test Split }
+
+func (b both) Len() int { return b.train.Len() + b.test.Len() }
+
+func (b both) at(i int) (Split, int) {
+	if n := b.train.Len(); i >= n {
+		return b.test, i - n
+	}
+	return b.train, i
+}
+
+func (b both) Label(i int) int {
+	s, k := b.at(i)
+	return s.Label(k)
+}
+
+func (b both) Image(i int) (Image, error) {
+	s, k := b.at(i)
+	return s.Image(k)
+}
+
+// reading is what came of reading an image.
+type reading struct {
+	image Image
+	err   error
+}
+
+func read(s Split, i int) reading {
+	img, err := s.Image(i)
+	return reading{img, err}
+}

@@ -1,0 +1,229 @@
+package data
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// The packed form: a folder with pack.json and shards of pixels that are mapped
+// into memory, so that an image is at hand without decoding.
+//
+//	PACK/pack.json          what it is, written last
+//	PACK/train-00000.pack   pixels [H, W, C] of one image after the other,
+//	                        the shard's index as JSON, its length (uint64,
+//	                        little-endian), its CRC-32C and the magic PRENASPK
+//
+// Every image has a CRC-32C in the index, which is checked when the image is
+// read, so no byte can change unseen.
+
+// PackManifest is pack.json.
+type PackManifest struct {
+	Version  int            `json:"version"`
+	Source   string         `json:"source"`
+	Digest   string         `json:"digest"` // of the source
+	Size     int            `json:"size"`   // longest that the shorter side of an image is; 0: as it was
+	Channels int            `json:"channels"`
+	Classes  []string       `json:"classes"`
+	Mean     []float32      `json:"mean"`
+	Std      []float32      `json:"std"`
+	Train    []PackShard    `json:"train"`
+	Test     []PackShard    `json:"test"`
+	Skipped  []SkippedImage `json:"skipped,omitempty"` // damaged images that are not in it
+}
+
+// PackShard is a shard as pack.json has it.
+type PackShard struct {
+	File   string `json:"file"`
+	Images int    `json:"images"`
+	Index  uint32 `json:"index_crc32c"`
+}
+
+const (
+	packVersion = 1
+	packFile    = "pack.json"
+	packMagic   = "PRENASPK"
+	packTail    = 8 + 4 + len(packMagic)
+	maxIndex    = 1 << 26 // bytes of a shard's index
+)
+
+// shardIndex stands behind a shard's pixels, one entry of each list per image.
+type shardIndex struct {
+	Plan     string         `json:"plan"` // digest of what the shard was made from, and how
+	Channels int            `json:"channels"`
+	Heights  []int          `json:"heights"`
+	Widths   []int          `json:"widths"`
+	Labels   []int          `json:"labels"`
+	Sums     []uint32       `json:"crc32c"`
+	Skipped  []SkippedImage `json:"skipped,omitempty"`
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// shard is an open one.
+type shard struct {
+	path    string
+	whole   []byte // the file, mapped
+	pixels  []byte
+	offsets []int  // of each image
+	sum     uint32 // of the index
+	shardIndex
+}
+
+// openShard maps a shard and checks its index against its length.
+func openShard(path string) (*shard, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	size := info.Size()
+	damaged := func(why string, args ...any) error {
+		return fmt.Errorf("%s: %w: %s; pack it anew", path, ErrFormat, fmt.Sprintf(why, args...))
+	}
+	if size < int64(packTail) || size != int64(int(size)) {
+		return nil, damaged("%d bytes are no shard", size)
+	}
+	s := &shard{path: path}
+	if s.whole, err = unix.Mmap(int(file.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED); err != nil {
+		return nil, fmt.Errorf("%s: map into memory: %w", path, err)
+	}
+	pixels, err := s.readIndex()
+	if err != nil {
+		return nil, errors.Join(damaged("%v", err), s.close())
+	}
+	s.pixels = s.whole[:pixels:pixels]
+	return s, nil
+}
+
+// close gives back the memory; images of the shard must not be used any more.
+func (s *shard) close() error { return unix.Munmap(s.whole) }
+
+// readIndex reads the index at the end and returns how many bytes are pixels.
+func (s *shard) readIndex() (pixels int, err error) {
+	tail := s.whole[len(s.whole)-packTail:]
+	if string(tail[12:]) != packMagic {
+		return 0, fmt.Errorf("it does not end as a shard does")
+	}
+	length := binary.LittleEndian.Uint64(tail)
+	if length > maxIndex || length > uint64(len(s.whole)-packTail) {
+		return 0, fmt.Errorf("an index of %d bytes does not fit", length)
+	}
+	pixels = len(s.whole) - packTail - int(length)
+	text := s.whole[pixels:][:length]
+	if s.sum = crc32.Checksum(text, castagnoli); s.sum != binary.LittleEndian.Uint32(tail[8:]) {
+		return 0, fmt.Errorf("the checksum of its index is wrong")
+	}
+	if err := json.Unmarshal(text, &s.shardIndex); err != nil {
+		return 0, fmt.Errorf("index: %v", err)
+	}
+	n := len(s.Labels)
+	if len(s.Heights) != n || len(s.Widths) != n || len(s.Sums) != n || (s.Channels != 1 && s.Channels != 3) {
+		return 0, fmt.Errorf("the index contradicts itself")
+	}
+	at := 0
+	for i := range n {
+		h, w := s.Heights[i], s.Widths[i]
+		if h < 1 || w < 1 || h > maxPixels/w || h*w*s.Channels > pixels-at {
+			return 0, fmt.Errorf("image %d of %dx%d pixels does not fit", i, w, h)
+		}
+		s.offsets = append(s.offsets, at)
+		at += h * w * s.Channels
+	}
+	if at != pixels {
+		return 0, fmt.Errorf("there are %d bytes of pixels, the index has %d", pixels, at)
+	}
+	return pixels, nil
+}
+
+// image i; its pixels are those in the file and must not be written.
+func (s *shard) image(i int) (Image, error) {
+	h, w := s.Heights[i], s.Widths[i]
+	n := h * w * s.Channels
+	pixels := s.pixels[s.offsets[i]:][:n:n]
+	if sum := crc32.Checksum(pixels, castagnoli); sum != s.Sums[i] {
+		return Image{}, &DamagedImage{fmt.Sprintf("%s, image %d", s.path, i), fmt.Errorf("%w: its checksum is %08x, not %08x", ErrFormat, sum, s.Sums[i])}
+	}
+	return Image{Pixels: pixels, Height: h, Width: w, Channels: s.Channels}, nil
+}
+
+// packed is a split of shards.
+type packed struct {
+	shards []*shard
+	places []place
+}
+
+// place of an image: its shard and its number there.
+type place struct{ shard, image int }
+
+func (p *packed) Len() int        { return len(p.places) }
+func (p *packed) Label(i int) int { return p.shards[p.places[i].shard].Labels[p.places[i].image] }
+
+func (p *packed) Image(i int) (Image, error) {
+	return p.shards[p.places[i].shard].image(p.places[i].image)
+}
+
+// ReadPackManifest reads the pack.json of a packed form.
+func ReadPackManifest(dir string) (PackManifest, error) {
+	var m PackManifest
+	path := filepath.Join(dir, packFile)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return m, fmt.Errorf("pack source: %w (prenas data pack writes it last: was packing stopped?)", err)
+	}
+	if err := json.Unmarshal(text, &m); err != nil {
+		return m, fmt.Errorf("%s: %w: %v", path, ErrFormat, err)
+	}
+	if m.Version != packVersion {
+		return m, fmt.Errorf("%s: %w: version %d, this program reads %d", path, ErrFormat, m.Version, packVersion)
+	}
+	return m, nil
+}
+
+func openPack(_ context.Context, dir string, _ Options) (*Dataset, error) {
+	m, err := ReadPackManifest(dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dataset{Classes: m.Classes, Digest: m.Digest, Channels: m.Channels, Mean: m.Mean, Std: m.Std}
+	if d.Train, err = openShards(dir, m, m.Train); err != nil {
+		return nil, err
+	}
+	if d.Test, err = openShards(dir, m, m.Test); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func openShards(dir string, m PackManifest, list []PackShard) (*packed, error) {
+	p := &packed{}
+	for k, entry := range list {
+		path := filepath.Join(dir, filepath.Base(entry.File))
+		s, err := openShard(path)
+		if err != nil {
+			return nil, err
+		}
+		if s.Channels != m.Channels || s.sum != entry.Index {
+			return nil, fmt.Errorf("%s: %w: it is not the shard that %s names", path, ErrFormat, packFile)
+		}
+		for i, label := range s.Labels {
+			if label < 0 || label >= len(m.Classes) {
+				return nil, fmt.Errorf("%s: %w: image %d has label %d of %d classes", path, ErrFormat, i, label, len(m.Classes))
+			}
+			p.places = append(p.places, place{k, i})
+		}
+		p.shards = append(p.shards, s)
+	}
+	return p, nil
+}

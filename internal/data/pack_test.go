@@ -1,0 +1,208 @@
+package data
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"prenas/internal/augment"
+)
+
+// pack packs a folder of images into shards of four.
+func pack(t *testing.T, ctx context.Context, src, dir string, o PackOptions) error {
+	t.Helper()
+	set, err := Open(context.Background(), src, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.shard, o.Source = 4, src
+	_, err = WritePack(ctx, set, dir, o)
+	return err
+}
+
+func soundFolder(t *testing.T, n int) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, split := range []string{"train", "test"} {
+		for i := range n {
+			sub := filepath.Join(dir, split, string(rune('a'+i%2)))
+			if err := os.MkdirAll(sub, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(sub, string(rune('a'+i))+".png"), pngOf(t, 9+i, 12, byte(3*i)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return "folder:" + dir
+}
+
+func TestPackedImagesAreThoseOfTheSource(t *testing.T) {
+	src := soundFolder(t, 10)
+	for _, size := range []int{0, 7} {
+		dir := filepath.Join(t.TempDir(), "packed")
+		if err := pack(t, context.Background(), src, dir, PackOptions{Size: size, Workers: 3}); err != nil {
+			t.Fatal(err)
+		}
+		from, to := open(t, src), open(t, "pack:"+dir)
+		if from.Digest != to.Digest || !slices.Equal(from.Classes, to.Classes) {
+			t.Errorf("digest %s, classes %v; the source has %s, %v", to.Digest, to.Classes, from.Digest, from.Classes)
+		}
+		for _, splits := range [][2]Split{{from.Train, to.Train}, {from.HeldOut, to.HeldOut}, {from.Test, to.Test}} {
+			if splits[0].Len() != splits[1].Len() {
+				t.Fatalf("%d images, the source has %d", splits[1].Len(), splits[0].Len())
+			}
+			for i := range splits[0].Len() {
+				want, err := splits[0].Image(i)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if size > 0 {
+					want = augment.Shrink(want, size)
+				}
+				got, err := splits[1].Image(i)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !slices.Equal(got.Pixels, want.Pixels) || got.Height != want.Height || splits[0].Label(i) != splits[1].Label(i) {
+					t.Errorf("size %d, image %d is not that of the source", size, i)
+				}
+			}
+		}
+	}
+}
+
+// Packing that is stopped keeps its whole shards, and ends as if it had not been.
+func TestPackingGoesOn(t *testing.T) {
+	src, whole, cut := soundFolder(t, 10), t.TempDir(), t.TempDir()
+	if err := pack(t, context.Background(), src, whole, PackOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	err := pack(t, ctx, src, cut, PackOptions{Workers: 1, Progress: func(done, _ int) {
+		if done == 6 {
+			stop()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("stopped: %v", err)
+	}
+	if _, err := Open(context.Background(), "pack:"+cut, Options{}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a stopped packing opens: %v", err)
+	}
+	first := filepath.Join(cut, "train-00000.pack")
+	before, err := os.Stat(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pack(t, context.Background(), src, cut, PackOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.Stat(first); err != nil || !os.SameFile(before, after) {
+		t.Errorf("a whole shard was written again: %v", err)
+	}
+	names, err := filepath.Glob(filepath.Join(whole, "*"))
+	if err != nil || len(names) != 7 {
+		t.Fatalf("%q, %v", names, err)
+	}
+	for _, name := range names {
+		a, err1 := os.ReadFile(name)
+		b, err2 := os.ReadFile(filepath.Join(cut, filepath.Base(name)))
+		if err1 != nil || err2 != nil || !slices.Equal(a, b) {
+			t.Errorf("%s differs (%v, %v)", filepath.Base(name), err1, err2)
+		}
+	}
+}
+
+func TestPackedWithoutDamaged(t *testing.T) {
+	src, damaged := damagedFolder(t, 12)
+	dir := filepath.Join(t.TempDir(), "packed")
+	var bad *DamagedImage
+	if err := pack(t, context.Background(), "folder:"+src, dir, PackOptions{}); !errors.As(err, &bad) || !slices.Contains(damaged, bad.Name) {
+		t.Errorf("error %v, want one that names a damaged image", err)
+	}
+	for range 2 { // the second time all shards are there
+		var skipped Skipped
+		if err := pack(t, context.Background(), "folder:"+src, dir, PackOptions{Skip: &skipped}); err != nil {
+			t.Fatal(err)
+		}
+		m, err := ReadPackManifest(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if names := skippedNames(&skipped); !slices.Equal(names, damaged) || len(m.Skipped) != len(damaged) {
+			t.Errorf("left out %q, want %q", names, damaged)
+		}
+	}
+	if n := open(t, "pack:"+dir).Train.Len() + open(t, "pack:"+dir).HeldOut.Len(); n != 12 {
+		t.Errorf("%d images are packed, 12 are sound", n)
+	}
+}
+
+// No bit of a shard can change, and no part of it be missing, unseen.
+func TestDamagedShards(t *testing.T) {
+	dir := t.TempDir()
+	if err := pack(t, context.Background(), soundFolder(t, 2), dir, PackOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "train-00000.pack")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	notice := func(text []byte) bool {
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		d, err := Open(context.Background(), "pack:"+dir, Options{})
+		if err == nil {
+			_, damaged, failed := Check(context.Background(), d, 1, nil)
+			for _, p := range []Split{d.Train.(subset).Split, d.Test} {
+				for _, s := range p.(*packed).shards {
+					if err := s.close(); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			return failed != nil || len(damaged) > 0
+		}
+		return errors.Is(err, ErrFormat)
+	}
+	if notice(whole) {
+		t.Fatal("a whole shard is refused")
+	}
+	for n := range len(whole) {
+		if !notice(whole[:n]) {
+			t.Errorf("a shard cut to %d of %d bytes is not noticed", n, len(whole))
+		}
+		text := slices.Clone(whole)
+		text[n] ^= 1 << (n % 8)
+		if !notice(text) {
+			t.Errorf("a flipped bit in byte %d is not noticed", n)
+		}
+	}
+}
+
+func FuzzShard(f *testing.F) {
+	f.Add([]byte(packMagic))
+	f.Add([]byte("\x01{}\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" + packMagic))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		path := filepath.Join(t.TempDir(), "f.pack")
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s, err := openShard(path)
+		if err != nil {
+			return
+		}
+		for i := range s.Labels {
+			_, _ = s.image(i)
+		}
+		if err := s.close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -1,0 +1,151 @@
+package data
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"path/filepath"
+
+	"prenas/internal/augment"
+	"prenas/internal/fsys"
+)
+
+// shardImages is the usual number of images of the source that a shard is made from.
+const shardImages = 1024
+
+// PackOptions of WritePack.
+type PackOptions struct {
+	Source   string // SRC of the data set
+	Size     int    // longest that the shorter side of an image may be; 0: as it is
+	Workers  int    // goroutines that read and resize; 0: one per core
+	Skip     *Skipped
+	Progress func(done, total int)
+
+	shard int // images of the source that a shard is made from; 0: shardImages
+}
+
+// WritePack writes a data set, not cut by holding out, in the packed form: images with a
+// shorter side of more than Size are made smaller, once, bicubic with antialiasing as
+// evaluation has it. Shards that are there already, of the same images and size, stay,
+// so that packing that was stopped goes on.
+func WritePack(ctx context.Context, set *Dataset, dir string, o PackOptions) (PackManifest, error) {
+	m := PackManifest{
+		Version: packVersion, Source: o.Source, Digest: set.Digest, Size: o.Size, Channels: set.Channels, Classes: set.Classes,
+		Mean: set.Mean, Std: set.Std,
+	}
+	if err := fsys.OS.MkdirAll(dir); err != nil {
+		return m, fmt.Errorf("--out: %w", err)
+	}
+	if o.shard == 0 {
+		o.shard = shardImages
+	}
+	done, total := 0, set.Train.Len()+set.Test.Len()
+	for _, split := range []struct {
+		name string
+		Split
+		list *[]PackShard
+	}{{"train", set.Train, &m.Train}, {"test", set.Test, &m.Test}} {
+		for k, first := 0, 0; first < split.Len(); k, first = k+1, first+o.shard {
+			n := min(o.shard, split.Len()-first)
+			w := shardWriter{
+				split: split, first: first, n: n, channels: set.Channels, o: o,
+				path: filepath.Join(dir, fmt.Sprintf("%s-%05d.pack", split.name, k)),
+				plan: fmt.Sprintf("%s %s %d+%d size %d channels %d skip %v", set.Digest, split.name, first, n, o.Size, set.Channels, o.Skip != nil),
+				progress: func(i int) {
+					if o.Progress != nil {
+						o.Progress(done+i, total)
+					}
+				},
+			}
+			entry, skipped, err := w.write(ctx)
+			if err != nil {
+				return m, err
+			}
+			done += n
+			w.progress(0)
+			*split.list, m.Skipped = append(*split.list, entry), append(m.Skipped, skipped...)
+		}
+	}
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return m, err
+	}
+	return m, fsys.WriteAtomic(fsys.OS, filepath.Join(dir, packFile), func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
+}
+
+// shardWriter writes one shard: n images of a split, from first on.
+type shardWriter struct {
+	split              Split
+	first, n, channels int
+	o                  PackOptions
+	path, plan         string
+	progress           func(done int)
+}
+
+func (w shardWriter) write(ctx context.Context) (PackShard, []SkippedImage, error) {
+	s, err := openShard(w.path)
+	if err != nil || s.Plan != w.plan {
+		err = fsys.WriteAtomic(fsys.OS, w.path, func(to io.Writer) error { return w.fill(ctx, to) })
+		if err == nil {
+			s, err = openShard(w.path)
+		}
+	}
+	if err != nil {
+		return PackShard{}, nil, err
+	}
+	for _, image := range s.Skipped { // also those that an earlier call left out
+		w.o.Skip.Add(&DamagedImage{image.Image, errors.New(image.Why)})
+	}
+	return PackShard{File: filepath.Base(w.path), Images: len(s.Labels), Index: s.sum}, s.Skipped, s.close()
+}
+
+// fill writes the pixels, and the index behind them.
+func (w shardWriter) fill(ctx context.Context, to io.Writer) error {
+	index := shardIndex{Plan: w.plan, Channels: w.channels}
+	prepare := func(i int) reading {
+		made := read(w.split, w.first+i)
+		if made.err == nil {
+			if made.image = augment.Convert(made.image, w.channels); w.o.Size > 0 {
+				made.image = augment.Shrink(made.image, w.o.Size)
+			}
+		}
+		return made
+	}
+	for i, made := range ordered(ctx, w.n, w.o.Workers, prepare) {
+		var damaged *DamagedImage
+		switch {
+		case errors.As(made.err, &damaged) && w.o.Skip != nil:
+			index.Skipped = append(index.Skipped, SkippedImage{damaged.Name, damaged.Err.Error()})
+			continue
+		case made.err != nil:
+			return made.err
+		}
+		img := made.image
+		if _, err := to.Write(img.Pixels); err != nil {
+			return err
+		}
+		index.Heights, index.Widths = append(index.Heights, img.Height), append(index.Widths, img.Width)
+		index.Labels = append(index.Labels, w.split.Label(w.first+i))
+		index.Sums = append(index.Sums, crc32.Checksum(img.Pixels, castagnoli))
+		w.progress(i + 1)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	text, err := json.Marshal(index)
+	if err != nil {
+		return err
+	}
+	sum := crc32.Checksum(text, castagnoli)
+	text = binary.LittleEndian.AppendUint64(text, uint64(len(text)))
+	text = binary.LittleEndian.AppendUint32(text, sum)
+	_, err = to.Write(append(text, packMagic...))
+	return err
+}
