@@ -18,6 +18,9 @@ import (
 // imageEndings are the files that count as images where only a name is known.
 var imageEndings = []string{".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp"}
 
+// maxClasses bounds what a label can be.
+const maxClasses = 1 << 20
+
 // Limits on one image, so that a small file cannot ask for much memory: a
 // picture of 16384 by 16384 still passes.
 const (
