@@ -87,7 +87,11 @@ func dataInfoCommand(g *global) *cobra.Command {
 }
 
 func printInfo(w io.Writer, info data.Info) error {
-	fmt.Fprintf(w, "%s: %d training and %d test images in %d classes\n", info.Source, info.Train, info.Test, len(info.Classes))
+	held, column := "", ""
+	if info.HeldOut > 0 {
+		held, column = fmt.Sprintf(", %d held-out", info.HeldOut), "held out\t"
+	}
+	fmt.Fprintf(w, "%s: %d training%s and %d test images in %d classes\n", info.Source, info.Train, held, info.Test, len(info.Classes))
 	s := info.Sizes
 	fmt.Fprintf(w, "pixels of %d of them: width %d to %d, median %d; height %d to %d, median %d\n",
 		s.Images-s.Damaged, s.Width.Min, s.Width.Max, s.Width.Median, s.Height.Min, s.Height.Max, s.Height.Median)
@@ -95,9 +99,12 @@ func printInfo(w io.Writer, info data.Info) error {
 		fmt.Fprintf(w, "%d of the %d that were read are damaged: prenas data check %s lists them\n", s.Damaged, s.Images, info.Source)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "train\ttest\t  class")
+	fmt.Fprintf(t, "train\t%stest\t  class\n", column)
 	for _, class := range info.Classes {
-		fmt.Fprintf(t, "%d\t%d\t  %s\n", class.Train, class.Test, class.Name)
+		if held != "" {
+			column = fmt.Sprintf("%d\t", class.HeldOut)
+		}
+		fmt.Fprintf(t, "%d\t%s%d\t  %s\n", class.Train, column, class.Test, class.Name)
 	}
 	return t.Flush()
 }
@@ -165,7 +172,7 @@ func dataPackCommand(g *global) *cobra.Command {
 				for _, d := range m.Skipped {
 					fmt.Fprintf(w, "left out: %s: %s\n", d.Image, d.Why)
 				}
-				_, err := fmt.Fprintf(w, "%s: %d shards, %d damaged images left out; train with --data pack:%s\n", dir, len(m.Train)+len(m.Test), len(m.Skipped), dir)
+				_, err := fmt.Fprintf(w, "%s: %d shards, %d damaged images left out; train with --data pack:%s\n", dir, len(m.Train)+len(m.HeldOut)+len(m.Test), len(m.Skipped), dir)
 				return err
 			})
 		},

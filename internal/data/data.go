@@ -20,7 +20,8 @@ type Split interface {
 	Image(i int) (Image, error)
 }
 
-// Dataset is an open source.
+// Dataset is an open source. HeldOut is the validation split that the source has beside a
+// test split, else the part of train that Open cut off.
 type Dataset struct {
 	Train, HeldOut, Test Split
 	Classes              []string
@@ -32,7 +33,7 @@ type Dataset struct {
 // Options of Open and Fetch.
 type Options struct {
 	Seed     uint64
-	HeldOut  float64                 // part of train to hold out for choosing; 0 for none
+	HeldOut  float64                 // part of train to hold out for choosing, where the source has no such split; 0 for none
 	Log      func(string)            // steps of fetching; nil for none
 	Progress func(done, total int64) // bytes of a download; nil for none
 }
@@ -57,6 +58,7 @@ var sources = []source{
 	{"cifar100", "the folder of CIFAR-100's binary version", openCIFAR100},
 	{"tar", fmt.Sprintf(shardPatterns, ".tar"), openTar},
 	{"pack", "a folder that prenas data pack wrote", openPack},
+	{"synthetic", "CLASSESxCOUNTxSIZE, as 10x5000x224: images made up for benchmarks", openSynthetic},
 }
 
 // Sources describes what SRC can be, a line each.
@@ -72,16 +74,33 @@ func Sources() []string {
 	return lines
 }
 
-// Open opens a source and cuts off its held-out split.
-func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
+// parseSource finds the kind of a SRC and its path.
+func parseSource(src string) (s source, path string, err error) {
 	kind, path, _ := strings.Cut(src, ":")
 	i := slices.IndexFunc(sources, func(s source) bool { return s.kind == kind })
-	if i < 0 || (sources[i].path == "") != (path == "") {
-		return nil, fmt.Errorf("%w %q; --data takes:\n  %s", ErrSource, src, strings.Join(Sources(), "\n  "))
+	switch {
+	case i < 0:
+		return s, "", fmt.Errorf("%w %q; --data takes:\n  %s", ErrSource, src, strings.Join(Sources(), "\n  "))
+	case sources[i].path == "" && path != "":
+		return s, "", fmt.Errorf("%w %q: %s takes no path", ErrSource, src, kind)
+	case sources[i].path != "" && path == "":
+		return s, "", fmt.Errorf("%w %q: want %s:PATH, PATH being %s", ErrSource, src, kind, sources[i].path)
 	}
-	d, err := sources[i].open(ctx, path, o)
+	return sources[i], path, nil
+}
+
+// Open opens a source and, where it has none, cuts off a held-out split.
+func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
+	source, path, err := parseSource(src)
 	if err != nil {
 		return nil, err
+	}
+	d, err := source.open(ctx, path, o)
+	if err != nil {
+		return nil, err
+	}
+	if d.Test == nil {
+		d.Test = none{}
 	}
 	if d.Train.Len() == 0 && d.Test.Len() == 0 {
 		return nil, fmt.Errorf("%w in %s", ErrEmpty, src)
@@ -114,6 +133,11 @@ type subset struct {
 func (s subset) Len() int                   { return len(s.index) }
 func (s subset) Label(i int) int            { return s.Split.Label(s.index[i]) }
 func (s subset) Image(i int) (Image, error) { return s.Split.Image(s.index[i]) }
+
+// none is the split of a source that has no such images.
+type none struct{ Split }
+
+func (none) Len() int { return 0 }
 
 // inMemory holds images of one size one after the other.
 type inMemory struct {

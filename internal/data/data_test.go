@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"prenas/internal/augment"
@@ -211,6 +212,55 @@ func TestFolder(t *testing.T) {
 	}
 }
 
+// A source's own validation split is what choosing is done on, if there is a test split
+// beside it; else it is what is reported on.
+func TestFolderWithThreeSplits(t *testing.T) {
+	src := soundFolder(t, 5)
+	for range 2 {
+		d := open(t, src)
+		if d.Train.Len() != 5 || d.HeldOut.Len() != 5 || d.Test.Len() != 5 {
+			t.Errorf("%d train, %d held out, %d test", d.Train.Len(), d.HeldOut.Len(), d.Test.Len())
+		}
+		info, err := Describe(context.Background(), src, d, 100, nil)
+		if err != nil || info.HeldOut != 5 || info.Classes[0].HeldOut != 3 || info.Sizes.Images != 15 {
+			t.Errorf("info %+v (%v)", info, err)
+		}
+		packed := t.TempDir()
+		if err := pack(t, context.Background(), src, packed, PackOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		src = "pack:" + packed
+	}
+	src = soundFolder(t, 5)
+	if err := os.RemoveAll(filepath.Join(strings.TrimPrefix(src, "folder:"), "test")); err != nil {
+		t.Fatal(err)
+	}
+	if d := open(t, src); d.Train.Len() != 4 || d.HeldOut.Len() != 1 || d.Test.Len() != 5 {
+		t.Errorf("%d train, %d held out, %d test", d.Train.Len(), d.HeldOut.Len(), d.Test.Len())
+	}
+}
+
+func TestSynthetic(t *testing.T) {
+	d := open(t, "synthetic:3x20x7")
+	if d.Train.Len() != 16 || d.HeldOut.Len() != 4 || d.Test.Len() != 3 || len(d.Classes) != 3 {
+		t.Fatalf("%d train, %d held out, %d test, classes %v", d.Train.Len(), d.HeldOut.Len(), d.Test.Len(), d.Classes)
+	}
+	seen := map[string]bool{}
+	for _, split := range []Split{d.Train, d.HeldOut, d.Test} {
+		for i := range split.Len() {
+			a, err1 := split.Image(i)
+			b, err2 := split.Image(i)
+			if err1 != nil || err2 != nil || a.Height != 7 || a.Width != 7 || len(a.Pixels) != 147 || !slices.Equal(a.Pixels, b.Pixels) {
+				t.Errorf("image %d is %dx%d (%v, %v)", i, a.Width, a.Height, err1, err2)
+			}
+			seen[string(a.Pixels)] = true
+		}
+	}
+	if len(seen) != 23 {
+		t.Errorf("%d images differ, want 23", len(seen))
+	}
+}
+
 func TestBadSources(t *testing.T) {
 	broken := idxFolder(t, 5)
 	if err := os.WriteFile(filepath.Join(broken, idxFiles[0]), []byte("no idx"), 0o644); err != nil {
@@ -221,6 +271,10 @@ func TestBadSources(t *testing.T) {
 		"nonsense:x":             ErrSource,
 		"idx":                    ErrSource,
 		"fashion-mnist:x":        ErrSource,
+		"synthetic:3x2x8":        ErrSource,
+		"synthetic:2x4":          ErrSource,
+		"synthetic:2x4x8x1":      ErrSource,
+		"synthetic:2x4x99999":    ErrSource,
 		"idx:" + empty:           os.ErrNotExist,
 		"idx:" + broken:          ErrFormat,
 		"folder:" + empty:        ErrEmpty,
@@ -240,16 +294,6 @@ func FuzzIDX(f *testing.F) {
 		m, err := parseIDXImages(text)
 		if err == nil && len(m.pixels)%(m.height*m.width) != 0 {
 			t.Errorf("%d pixels of %dx%d", len(m.pixels), m.height, m.width)
-		}
-	})
-}
-
-func FuzzCIFAR(f *testing.F) {
-	f.Add(make([]byte, 3073), 1)
-	f.Fuzz(func(t *testing.T, text []byte, labels int) {
-		m := inMemory{height: cifarSide, width: cifarSide, channels: 3}
-		if err := parseCIFAR(text, 1+labels&1, &m); err == nil && len(m.pixels) != len(m.labels)*3*cifarSide*cifarSide {
-			t.Errorf("%d pixels of %d images", len(m.pixels), len(m.labels))
 		}
 	})
 }

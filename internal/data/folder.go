@@ -13,9 +13,10 @@ import (
 	"strings"
 )
 
-// openFolder opens train, val (or held-out) and test sub-folders where there
-// is a train, else the folder itself as train and, by the caller, held out
-// from it. Classes are the sub-folders' names, in order.
+// openFolder opens train, val and test sub-folders where there is a train, else
+// the folder itself as train. Where val has no test beside it, as in ImageNet's
+// form, it is what is reported on, and choosing is done on a part of train.
+// Classes are the sub-folders' names, in order.
 func openFolder(_ context.Context, dir string, _ Options) (*Dataset, error) {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -51,11 +52,17 @@ func openFolder(_ context.Context, dir string, _ Options) (*Dataset, error) {
 	if d.Train, err = open(train); err != nil {
 		return nil, err
 	}
-	d.Test = folder{}
 	if train != dir {
-		// ImageNet's form has train and val, and reports on val: what is reported
-		// on is test, and choosing is done on a part of train.
-		if test := sub("test", "val", "validation"); test != "" {
+		val, test := sub("val", "validation"), sub("test")
+		if test == "" {
+			val, test = "", val
+		}
+		if val != "" {
+			if d.HeldOut, err = open(val); err != nil {
+				return nil, err
+			}
+		}
+		if test != "" {
 			if d.Test, err = open(test); err != nil {
 				return nil, err
 			}

@@ -12,6 +12,7 @@ type Info struct {
 	Digest   string      `json:"digest"`
 	Channels int         `json:"channels"`
 	Train    int         `json:"train"`
+	HeldOut  int         `json:"held_out"` // the source's own validation split beside a test split
 	Test     int         `json:"test"`
 	Classes  []ClassInfo `json:"classes"`
 	Sizes    SizeInfo    `json:"sizes"`
@@ -19,9 +20,10 @@ type Info struct {
 
 // ClassInfo counts the images of a class.
 type ClassInfo struct {
-	Name  string `json:"name"`
-	Train int    `json:"train"`
-	Test  int    `json:"test"`
+	Name    string `json:"name"`
+	Train   int    `json:"train"`
+	HeldOut int    `json:"held_out"`
+	Test    int    `json:"test"`
 }
 
 // SizeInfo is about the pixels of some images, spread evenly over the data set.
@@ -50,17 +52,20 @@ func spreadOf(values []int) Spread {
 // Describe counts a data set that is not cut by holding out and reads up to sample of
 // its images for their sizes.
 func Describe(ctx context.Context, source string, set *Dataset, sample int, progress func(done, total int)) (Info, error) {
-	info := Info{Source: source, Digest: set.Digest, Channels: set.Channels, Train: set.Train.Len(), Test: set.Test.Len()}
+	info := Info{Source: source, Digest: set.Digest, Channels: set.Channels, Train: set.Train.Len(), HeldOut: set.HeldOut.Len(), Test: set.Test.Len()}
 	for _, name := range set.Classes {
 		info.Classes = append(info.Classes, ClassInfo{Name: name})
 	}
 	for i := range info.Train {
 		info.Classes[set.Train.Label(i)].Train++
 	}
+	for i := range info.HeldOut {
+		info.Classes[set.HeldOut.Label(i)].HeldOut++
+	}
 	for i := range info.Test {
 		info.Classes[set.Test.Label(i)].Test++
 	}
-	all := both{set.Train, set.Test}
+	all := whole(set)
 	n := min(sample, all.Len())
 	var widths, heights []int
 	for i, read := range ordered(ctx, n, 0, func(i int) reading { return read(all, i*all.Len()/n) }) {
@@ -84,7 +89,7 @@ func Describe(ctx context.Context, source string, set *Dataset, sample int, prog
 // Check reads every image of a data set that is not cut by holding out and lists the
 // damaged ones, by name.
 func Check(ctx context.Context, set *Dataset, workers int, progress func(done, total int)) (images int, damaged []SkippedImage, err error) {
-	all := both{set.Train, set.Test}
+	all := whole(set)
 	var found Skipped
 	for i, why := range ordered(ctx, all.Len(), workers, func(i int) error { return read(all, i).err }) {
 		var bad *DamagedImage
@@ -100,25 +105,36 @@ func Check(ctx context.Context, set *Dataset, workers int, progress func(done, t
 	return all.Len(), found.List(), ctx.Err()
 }
 
-// both is train followed by test.
-type both struct{ train, test Split }
+// chain is splits one after the other.
+type chain []Split
 
-func (b both) Len() int { return b.train.Len() + b.test.Len() }
+func whole(set *Dataset) chain { return chain{set.Train, set.HeldOut, set.Test} }
 
-func (b both) at(i int) (Split, int) {
-	if n := b.train.Len(); i >= n {
-		return b.test, i - n
+func (c chain) Len() int {
+	n := 0
+	for _, s := range c {
+		n += s.Len()
 	}
-	return b.train, i
+	return n
 }
 
-func (b both) Label(i int) int {
-	s, k := b.at(i)
+func (c chain) at(i int) (Split, int) {
+	for _, s := range c[:len(c)-1] {
+		if i < s.Len() {
+			return s, i
+		}
+		i -= s.Len()
+	}
+	return c[len(c)-1], i
+}
+
+func (c chain) Label(i int) int {
+	s, k := c.at(i)
 	return s.Label(k)
 }
 
-func (b both) Image(i int) (Image, error) {
-	s, k := b.at(i)
+func (c chain) Image(i int) (Image, error) {
+	s, k := c.at(i)
 	return s.Image(k)
 }
 

@@ -35,6 +35,7 @@ type PackManifest struct {
 	Mean     []float32      `json:"mean"`
 	Std      []float32      `json:"std"`
 	Train    []PackShard    `json:"train"`
+	HeldOut  []PackShard    `json:"held_out,omitempty"` // where the source has such a split
 	Test     []PackShard    `json:"test"`
 	Skipped  []SkippedImage `json:"skipped,omitempty"` // damaged images that are not in it
 }
@@ -199,6 +200,11 @@ func openPack(_ context.Context, dir string, _ Options) (*Dataset, error) {
 	d := &Dataset{Classes: m.Classes, Digest: m.Digest, Channels: m.Channels, Mean: m.Mean, Std: m.Std}
 	if d.Train, err = openShards(dir, m, m.Train); err != nil {
 		return nil, err
+	}
+	if len(m.HeldOut) > 0 {
+		if d.HeldOut, err = openShards(dir, m, m.HeldOut); err != nil {
+			return nil, err
+		}
 	}
 	if d.Test, err = openShards(dir, m, m.Test); err != nil {
 		return nil, err

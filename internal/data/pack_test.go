@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"prenas/internal/augment"
@@ -26,7 +27,7 @@ func pack(t *testing.T, ctx context.Context, src, dir string, o PackOptions) err
 func soundFolder(t *testing.T, n int) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, split := range []string{"train", "test"} {
+	for _, split := range []string{"train", "val", "test"} {
 		for i := range n {
 			sub := filepath.Join(dir, split, string(rune('a'+i%2)))
 			if err := os.MkdirAll(sub, 0o755); err != nil {
@@ -98,14 +99,22 @@ func TestPackingGoesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What a packing that is killed leaves of a shard that it was writing.
+	rest := filepath.Join(cut, ".train-00001.pack.tmp-1")
+	if err := os.WriteFile(rest, []byte("half"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	if err := pack(t, context.Background(), src, cut, PackOptions{}); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := os.Stat(rest); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("half a shard is left: %v", err)
 	}
 	if after, err := os.Stat(first); err != nil || !os.SameFile(before, after) {
 		t.Errorf("a whole shard was written again: %v", err)
 	}
 	names, err := filepath.Glob(filepath.Join(whole, "*"))
-	if err != nil || len(names) != 7 {
+	if err != nil || len(names) != 10 {
 		t.Fatalf("%q, %v", names, err)
 	}
 	for _, name := range names {
@@ -114,6 +123,21 @@ func TestPackingGoesOn(t *testing.T) {
 		if err1 != nil || err2 != nil || !slices.Equal(a, b) {
 			t.Errorf("%s differs (%v, %v)", filepath.Base(name), err1, err2)
 		}
+	}
+}
+
+func TestOnePackingAtATime(t *testing.T) {
+	dir := t.TempDir()
+	unlock, err := lockPack(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pack(t, context.Background(), "synthetic:1x2x3", dir, PackOptions{}); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("error %v, want one that names the folder", err)
+	}
+	unlock()
+	if err := pack(t, context.Background(), "synthetic:1x2x3", dir, PackOptions{}); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -160,7 +184,7 @@ func TestDamagedShards(t *testing.T) {
 		d, err := Open(context.Background(), "pack:"+dir, Options{})
 		if err == nil {
 			_, damaged, failed := Check(context.Background(), d, 1, nil)
-			for _, p := range []Split{d.Train.(subset).Split, d.Test} {
+			for _, p := range []Split{d.Train, d.HeldOut, d.Test} {
 				for _, s := range p.(*packed).shards {
 					if err := s.close(); err != nil {
 						t.Fatal(err)

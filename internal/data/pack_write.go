@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"prenas/internal/augment"
 	"prenas/internal/fsys"
@@ -40,15 +43,20 @@ func WritePack(ctx context.Context, set *Dataset, dir string, o PackOptions) (Pa
 	if err := fsys.OS.MkdirAll(dir); err != nil {
 		return m, fmt.Errorf("--out: %w", err)
 	}
+	unlock, err := lockPack(dir)
+	if err != nil {
+		return m, err
+	}
+	defer unlock()
 	if o.shard == 0 {
 		o.shard = shardImages
 	}
-	done, total := 0, set.Train.Len()+set.Test.Len()
+	done, total := 0, whole(set).Len()
 	for _, split := range []struct {
 		name string
 		Split
 		list *[]PackShard
-	}{{"train", set.Train, &m.Train}, {"test", set.Test, &m.Test}} {
+	}{{"train", set.Train, &m.Train}, {"held-out", set.HeldOut, &m.HeldOut}, {"test", set.Test, &m.Test}} {
 		for k, first := 0, 0; first < split.Len(); k, first = k+1, first+o.shard {
 			n := min(o.shard, split.Len()-first)
 			w := shardWriter{
@@ -78,6 +86,26 @@ func WritePack(ctx context.Context, set *Dataset, dir string, o PackOptions) (Pa
 		_, err := w.Write(append(text, '\n'))
 		return err
 	})
+}
+
+// lockPack keeps other packings away from a folder, and removes what one that was
+// killed left behind: shards without a name.
+func lockPack(dir string) (unlock func(), err error) {
+	file, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("--out: %w", err)
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, fmt.Errorf("--out %s: another packing writes there: %w", dir, errors.Join(err, file.Close()))
+	}
+	left, err := filepath.Glob(filepath.Join(dir, ".*.pack.tmp-*"))
+	for _, path := range left {
+		err = errors.Join(err, fsys.OS.Remove(path))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--out: %w", errors.Join(err, file.Close()))
+	}
+	return func() { file.Close() }, nil
 }
 
 // shardWriter writes one shard: n images of a split, from first on.
