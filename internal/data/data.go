@@ -56,7 +56,7 @@ var sources = []source{
 	{"folder", "a folder of images, one sub-folder a class, or train, val and test with such in them", openFolder},
 	{"cifar10", "the folder of CIFAR-10's binary version", openCIFAR10},
 	{"cifar100", "the folder of CIFAR-100's binary version", openCIFAR100},
-	{"tar", fmt.Sprintf(shardPatterns, ".tar"), openTar},
+	{"tar", "tar shards, .tar, .tar.gz or .tar.zst: " + fmt.Sprintf(shardPatterns, ".tar"), openTar},
 	{"pack", "a folder that prenas data pack wrote", openPack},
 	{"synthetic", "CLASSESxCOUNTxSIZE, as 10x5000x224: images made up for benchmarks", openSynthetic},
 }

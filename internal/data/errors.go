@@ -6,6 +6,8 @@ import "errors"
 var (
 	// ErrSource: a SRC that names no known kind of source.
 	ErrSource = errors.New("unknown data source")
+	// ErrPattern: a pattern of file names that means nothing.
+	ErrPattern = errors.New("malformed pattern")
 	// ErrEmpty: a source without images.
 	ErrEmpty = errors.New("no images")
 	// ErrFormat: a file that is not of its kind, or damaged.

@@ -2,134 +2,138 @@ package data
 
 import (
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+	"unicode"
 )
 
-// shardPatterns is how the PATH of a sharded source is written.
-const shardPatterns = "a folder of shards, or patterns such as train-{000..099}%[1]s,test-*%[1]s, http(s) too; shards whose names begin with test or val are the test split"
+// The splits that a shard can be of.
+const (
+	trainSplit = iota
+	valSplit
+	testSplit
+	splitCount
+)
 
-// maxShards bounds what one pattern may stand for.
-const maxShards = 1 << 20
-
-// listShards lists the training and the test shards of a PATH: files with one of
-// the endings, or web addresses.
-func listShards(source string, endings ...string) (train, test []string, err error) {
-	var all []string
-	if info, err := os.Stat(source); err == nil && info.IsDir() {
-		entries, err := os.ReadDir(source)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, e := range entries {
-			if slices.ContainsFunc(endings, func(end string) bool { return strings.HasSuffix(e.Name(), end) }) {
-				all = append(all, filepath.Join(source, e.Name()))
-			}
-		}
-	} else {
-		for _, pattern := range splitPatterns(source) {
-			names, err := expand(pattern)
-			if err != nil {
-				return nil, nil, err
-			}
-			for _, name := range names {
-				if isWeb(name) {
-					all = append(all, name)
-					continue
-				}
-				found, err := filepath.Glob(name)
-				if err != nil {
-					return nil, nil, fmt.Errorf("%w: pattern %q: %v", ErrSource, name, err)
-				}
-				if len(found) == 0 {
-					return nil, nil, fmt.Errorf("%w: %s matches no file", ErrEmpty, name)
-				}
-				all = append(all, found...)
-			}
-		}
-	}
-	if len(all) == 0 {
-		return nil, nil, fmt.Errorf("%w in %s: shards end in %s", ErrEmpty, source, strings.Join(endings, " "))
-	}
-	for _, name := range all {
-		base := filepath.Base(name)
-		if isWeb(name) {
-			if address, err := url.Parse(name); err == nil {
-				base = path.Base(address.Path)
-			}
-		}
-		if strings.HasPrefix(base, "test") || strings.HasPrefix(base, "val") {
-			test = append(test, name)
-		} else {
-			train = append(train, name)
-		}
-	}
-	return train, test, nil
+// shardFile is a file that holds many images.
+type shardFile struct {
+	at    string   // path or address
+	url   *url.URL // of an address
+	split int
 }
 
-func isWeb(name string) bool {
-	return strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://")
+func (s shardFile) String() string {
+	if s.url != nil {
+		return s.url.Redacted()
+	}
+	return s.at
+}
+
+// shardPatterns is how the PATH of a source of shards is written, with their ending.
+const shardPatterns = "a folder, or patterns as train-{000..127}%[1]s,test-*%[1]s; http(s) too"
+
+// listShards lists the shards that patterns stand for, in order. A pattern is a folder, of
+// any depth; a file; or has braces, as {000..127}, and wildcards, as *; commas outside
+// braces stand between patterns. Shards in a folder end with one of endings. http and https
+// addresses take braces only.
+func listShards(patterns string, endings []string) ([]shardFile, error) {
+	var names []string
+	for _, pattern := range splitPatterns(patterns) {
+		list, err := expandBraces(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", pattern, err)
+		}
+		names = append(names, list...)
+	}
+	var shards []shardFile
+	for _, name := range names {
+		if strings.HasPrefix(name, "http://") || strings.HasPrefix(name, "https://") {
+			address, err := url.Parse(name)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrPattern, err)
+			}
+			shards = append(shards, shardFile{name, address, splitOf(address.Path)})
+			continue
+		}
+		files, err := listLocal(name, endings)
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			shards = append(shards, shardFile{at: file, split: splitOf(filepath.ToSlash(file))})
+		}
+	}
+	return shards, nil
 }
 
 // splitPatterns splits at commas outside braces.
 func splitPatterns(text string) []string {
-	var parts []string
-	depth, from := 0, 0
-	for i, c := range text {
-		switch {
-		case c == '{':
-			depth++
-		case c == '}':
-			depth--
-		case c == ',' && depth == 0:
-			parts = append(parts, text[from:i])
-			from = i + 1
-		}
-	}
-	return append(parts, text[from:])
+	inside := false
+	return strings.FieldsFunc(text, func(r rune) bool {
+		inside = r == '{' || inside && r != '}'
+		return r == ',' && !inside
+	})
 }
 
-// expand replaces {a,b} and {000..123} by all that they stand for, as a shell does.
-func expand(pattern string) ([]string, error) {
-	open := strings.IndexByte(pattern, '{')
-	if open < 0 {
-		return []string{pattern}, nil
-	}
-	length := strings.IndexByte(pattern[open:], '}')
-	if length < 0 {
-		return nil, fmt.Errorf("%w: %q has a { without a }", ErrSource, pattern)
-	}
-	inside := pattern[open+1 : open+length]
-	var choices []string
-	if low, high, is := strings.Cut(inside, ".."); is {
-		a, err1 := strconv.Atoi(low)
-		b, err2 := strconv.Atoi(high)
-		if err1 != nil || err2 != nil || a < 0 || b < a || b-a >= maxShards {
-			return nil, fmt.Errorf("%w: {%s} in %q is no range of up to %d numbers", ErrSource, inside, pattern, maxShards)
-		}
-		for i := a; i <= b; i++ {
-			choices = append(choices, fmt.Sprintf("%0*d", len(low), i))
-		}
-	} else {
-		choices = strings.Split(inside, ",")
-	}
-	rest, err := expand(pattern[open+length+1:])
-	if err != nil {
-		return nil, err
-	}
-	if len(choices)*len(rest) > maxShards {
-		return nil, fmt.Errorf("%w: %q stands for more than %d shards", ErrSource, pattern, maxShards)
-	}
-	var all []string
-	for _, choice := range choices {
-		for _, end := range rest {
-			all = append(all, pattern[:open]+choice+end)
+func listLocal(name string, endings []string) (files []string, err error) {
+	info, err := os.Stat(name)
+	switch {
+	case err == nil && !info.IsDir():
+		return []string{name}, nil
+	case err == nil:
+		err = filepath.WalkDir(name, func(file string, e fs.DirEntry, err error) error {
+			if err == nil && !e.IsDir() && hasEnding(file, endings) {
+				files = append(files, file)
+			}
+			return err
+		})
+	case strings.ContainsAny(name, "*?["):
+		if files, err = filepath.Glob(name); err != nil {
+			return nil, fmt.Errorf("%s: %w: %w", name, ErrPattern, err)
 		}
 	}
-	return all, nil
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("%w in %s: want files that end in %s", ErrEmpty, name, strings.Join(endings, " or "))
+	}
+	return files, err
+}
+
+func hasEnding(file string, endings []string) bool {
+	return slices.ContainsFunc(endings, func(ending string) bool { return strings.HasSuffix(file, ending) })
+}
+
+// splitOf tells a shard's split from the words of its file's name, else from those of its
+// folder's: imagenet-val-003.tar and val/003.tar are of the validation split.
+func splitOf(file string) int {
+	for _, name := range []string{path.Base(file), path.Base(path.Dir(file))} {
+		for _, word := range strings.FieldsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) }) {
+			switch strings.ToLower(word) {
+			case "train", "training":
+				return trainSplit
+			case "val", "valid", "validation":
+				return valSplit
+			case "test":
+				return testSplit
+			}
+		}
+	}
+	return trainSplit
+}
+
+// setSplits gives a data set its splits. Where there is a validation but no test split, it
+// is what is reported on, and choosing is done on a part of train.
+func (d *Dataset) setSplits(splits [splitCount]Split) {
+	d.Train, d.Test = splits[trainSplit], splits[testSplit]
+	switch val := splits[valSplit]; {
+	case val.Len() == 0:
+	case d.Test.Len() == 0:
+		d.Test = val
+	default:
+		d.HeldOut = val
+	}
 }

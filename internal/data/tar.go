@@ -2,241 +2,199 @@ package data
 
 import (
 	"archive/tar"
-	"cmp"
+	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// Tar shards in webdataset's form: members that share a path up to its first dot
-// are a sample, NAME.jpg (or another image) and NAME.cls with the number of its
-// class, or NAME.json with a "label". A tar of folders without such members has a
-// class for each folder.
-
+// Tar shards in webdataset's form: files that stand one after the other with the
+// same name up to the first dot of the base name are a sample.
+//
+//	0017.jpg   the image, of any format that a folder takes
+//	0017.cls   its label, a number from 0 on; or 0017.json with "label"
+//
+// Other files of a sample are passed over. A tar without any label is one of
+// folders, each a class. What is compressed or comes over http is laid into the
+// cache folder, as a plain tar, once.
 var tarEndings = []string{".tar", ".tar.gz", ".tgz", ".tar.zst"}
 
-// maxLabel bounds the small members that say a class.
-const maxLabelBytes = 1 << 20
+// maxLabelText bounds a file with a label.
+const maxLabelText = 1 << 20
 
-func openTar(ctx context.Context, source string, o Options) (*Dataset, error) {
-	train, test, err := listShards(source, tarEndings...)
+func openTar(ctx context.Context, pattern string, o Options) (*Dataset, error) {
+	shards, err := listShards(pattern, tarEndings)
 	if err != nil {
 		return nil, fmt.Errorf("tar source: %w", err)
 	}
-	return openArchives(ctx, source, train, test, o, plainTar)
-}
-
-// openArchives opens shards that local turns into plain tars on this machine.
-func openArchives(ctx context.Context, source string, train, test []string, o Options, local func(ctx context.Context, shard string, o Options) (string, error)) (*Dataset, error) {
-	d := &Dataset{Channels: 3}
-	digest := sha256.New()
-	splits := [2]*archive{}
-	for k, shards := range [][]string{train, test} {
-		a := &archive{}
-		for _, shard := range shards {
-			name, err := local(ctx, shard, o)
-			if err == nil {
-				err = a.add(name, shard, digest)
-			}
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", shard, err)
-			}
-		}
-		splits[k] = a
-	}
-	names, err := classesOf(source, train, splits)
+	cache, err := newShardCache(o)
 	if err != nil {
 		return nil, err
 	}
-	d.Classes, d.Train, d.Test = names, splits[0], splits[1]
-	d.Digest = hex.EncodeToString(digest.Sum(nil))
-	return d, nil
-}
-
-// classesOf gives every sample its label and returns the names of the classes: those of
-// the folders, of a classes.txt beside the shards, or the numbers.
-func classesOf(source string, train []string, splits [2]*archive) ([]string, error) {
-	var folders []string
-	numbered, most := 0, -1
-	for _, a := range splits {
-		for _, s := range a.samples {
-			if s.label >= 0 {
-				numbered, most = numbered+1, max(most, s.label)
-			} else {
-				folders = append(folders, s.folder)
-			}
-		}
-	}
-	slices.Sort(folders)
-	folders = slices.Compact(folders)
-	if numbered > 0 && len(folders) > 0 || slices.Contains(folders, "") {
-		return nil, fmt.Errorf("%s: %w: some images have no class: neither a .cls or .json of the same name nor, throughout, a folder each class", source, ErrFormat)
-	}
-	if numbered == 0 {
-		for _, a := range splits {
-			for i := range a.samples {
-				a.samples[i].label, _ = slices.BinarySearch(folders, a.samples[i].folder)
-			}
-		}
-		return folders, nil
-	}
-	var names []string
-	if len(train) > 0 && !isWeb(train[0]) {
-		var err error
-		if names, err = readNames(filepath.Join(filepath.Dir(train[0]), "classes.txt")); err != nil && !errors.Is(err, os.ErrNotExist) {
+	return openMembers(ctx, shards, func(ctx context.Context, s shardFile) (*membersFile, error) {
+		local, forget, err := cache.plain(ctx, s)
+		if err != nil {
 			return nil, err
 		}
-	}
-	if names != nil && most >= len(names) {
-		return nil, fmt.Errorf("%s: %w: class %d of the %d in classes.txt", source, ErrFormat, most, len(names))
-	}
-	for i := len(names); i <= most; i++ {
-		names = append(names, strconv.Itoa(i))
-	}
-	return names, nil
+		list, err := scanTarFile(local)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", s, err), forget())
+		}
+		return &membersFile{shown: s.String(), path: local, members: list}, nil
+	})
 }
 
-// archive is a split of images in plain tar files.
-type archive struct {
-	files   []*os.File
-	names   []string // as the user has them
-	samples []sample
-}
-
-type sample struct {
-	file   int
-	name   string // of the member
-	offset int64
-	size   int64
-	label  int // negative: the folder's
-	folder string
-}
-
-func (a *archive) Len() int        { return len(a.samples) }
-func (a *archive) Label(i int) int { return a.samples[i].label }
-
-func (a *archive) Image(i int) (Image, error) {
-	s := a.samples[i]
-	img, err := a.read(s)
+func scanTarFile(path string) ([]member, error) {
+	file, err := os.Open(path)
 	if err != nil {
-		return Image{}, &DamagedImage{a.names[s.file] + ", " + s.name, err}
+		return nil, withoutPath(err)
 	}
-	return img, nil
+	defer file.Close()
+	return scanTar(file)
 }
 
-func (a *archive) read(s sample) (Image, error) {
-	if s.size > maxBytes {
-		return Image{}, fmt.Errorf("%w: %d bytes are more than %d", ErrFormat, s.size, maxBytes)
-	}
-	text := make([]byte, s.size)
-	if _, err := a.files[s.file].ReadAt(text, s.offset); err != nil {
-		return Image{}, err
-	}
-	return decode(text)
+// pictureOf is an image file of a tar, with the number of its sample.
+type pictureOf struct {
+	member
+	sample int
+	alone  bool // it has no part in its name between the sample's and the ending
 }
 
-// add lists the samples of a plain tar file, by name, which the user knows as
-// shown, and adds them to a digest.
-func (a *archive) add(file, shown string, digest hash.Hash) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	a.files, a.names = append(a.files, f), append(a.names, shown)
-	samples, err := listTar(f)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrFormat, err)
-	}
-	for _, s := range samples {
-		s.file = len(a.files) - 1
-		fmt.Fprintf(digest, "%s\x00%d\x00%d\x00%s\x00", s.name, s.size, s.label, s.folder)
-		a.samples = append(a.samples, s)
-	}
-	return nil
-}
-
-// listTar lists the images of a tar with their classes, by name.
-func listTar(f io.ReadSeeker) ([]sample, error) {
-	images, labels := map[string]sample{}, map[string]int{}
-	for r := tar.NewReader(f); ; {
-		member, err := r.Next()
+// scanTar lists the images of a plain tar, in its order, and checks that it is
+// whole.
+func scanTar(file io.ReadSeeker) ([]member, error) {
+	var pictures []pictureOf
+	var keys []string // of the samples
+	labels := map[int]int{}
+	for r := tar.NewReader(file); ; {
+		h, err := r.Next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 		}
-		if member.Typeflag != tar.TypeReg {
+		name := path.Clean(h.Name)
+		base := path.Base(name)
+		stem, ending, _ := strings.Cut(base, ".")
+		isImage := slices.Contains(imageEndings, strings.ToLower(path.Ext(base)))
+		switch {
+		case strings.HasPrefix(base, "__"), h.FileInfo().IsDir(): // __: webdataset's notes on the shard itself
+			continue
+		case h.Typeflag != tar.TypeReg || isSparse(h):
+			if isImage {
+				return nil, fmt.Errorf("%w: %s is not an ordinary file", ErrFormat, name)
+			}
 			continue
 		}
-		name := path.Clean(member.Name)
-		folder, base := path.Split(name)
-		stem, ending, _ := strings.Cut(base, ".")
-		switch key := folder + stem; {
-		case ending == "cls" || ending == "json":
-			label, is, err := readLabel(r, ending)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
-			}
-			if is {
-				labels[key] = label
-			}
-		case slices.Contains(imageEndings, strings.ToLower(path.Ext(base))):
-			if _, twice := images[key]; twice {
-				return nil, fmt.Errorf("%s: a second image of the same sample", name)
-			}
-			at, err := f.Seek(0, io.SeekCurrent)
+		if key := path.Join(path.Dir(name), stem); len(keys) == 0 || key != keys[len(keys)-1] {
+			keys = append(keys, key)
+		}
+		sample := len(keys) - 1
+		switch _, marked := labels[sample]; {
+		case isImage:
+			at, err := file.Seek(0, io.SeekCurrent) // tar reads whole headers and no further
 			if err != nil {
 				return nil, err
 			}
-			first, _, _ := strings.Cut(strings.TrimSuffix(folder, "/"), "/")
-			images[key] = sample{name: name, offset: at, size: member.Size, label: -1, folder: first}
+			top, _, _ := strings.Cut(name, "/")
+			if top == base {
+				top = ""
+			}
+			pictures = append(pictures, pictureOf{member{name: name, offset: at, size: h.Size, label: noLabelYet, folder: top}, sample, path.Ext(base) == "."+ending})
+		case ending == "cls", ending == "json" && !marked:
+			label, found, err := readLabel(r, ending)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %s: %w", ErrFormat, name, err)
+			}
+			if found {
+				labels[sample] = label
+			}
 		}
 	}
-	var list []sample
-	for key, s := range images {
-		if label, is := labels[key]; is {
-			s.label, s.folder = label, ""
-		}
-		list = append(list, s)
+	if err := checkTarEnd(file); err != nil {
+		return nil, err
 	}
-	slices.SortFunc(list, func(a, b sample) int { return cmp.Compare(a.name, b.name) })
+	return matchLabels(pictures, labels, keys)
+}
+
+// matchLabels gives each sample's label to its image.
+func matchLabels(pictures []pictureOf, labels map[int]int, keys []string) ([]member, error) {
+	var list []member
+	last, seen := -1, 0 // seen: samples with an image
+	for _, p := range pictures {
+		label, marked := labels[p.sample]
+		switch {
+		case len(labels) == 0: // of folders
+		case !p.alone:
+			continue
+		case !marked:
+			return nil, fmt.Errorf("%w: %s has no label beside it, as %s.cls", ErrFormat, p.name, keys[p.sample])
+		case p.sample == last:
+			return nil, fmt.Errorf("%w: %s is a second image of its sample", ErrFormat, p.name)
+		default:
+			p.label, p.folder, last, seen = label, "", p.sample, seen+1
+		}
+		list = append(list, p.member)
+	}
+	if seen != len(labels) {
+		return nil, fmt.Errorf("%w: %d samples have a label but no image (%s)", ErrFormat, len(labels)-seen, strings.Join(imageEndings, " "))
+	}
 	return list, nil
 }
 
-// readLabel reads a member that says a class, if it does.
-func readLabel(r io.Reader, ending string) (label int, is bool, err error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxLabelBytes))
-	if err != nil {
-		return 0, false, err
+func isSparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
 	}
-	var said struct {
-		Label *int `json:"label"`
-	}
-	if ending == "cls" {
-		label, err = strconv.Atoi(strings.TrimSpace(string(text)))
-		said.Label = &label
-	} else {
-		err = json.Unmarshal(text, &said)
-	}
+	return false
+}
+
+// readLabel reads the label of a sample, which a .json need not have.
+func readLabel(r io.Reader, ending string) (label int, found bool, err error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxLabelText+1))
 	switch {
 	case err != nil:
-		return 0, false, fmt.Errorf("no class can be read from it: %w", err)
-	case said.Label == nil:
-		return 0, false, nil
-	case *said.Label < 0 || *said.Label >= maxClasses:
-		return 0, false, fmt.Errorf("class %d is not within 0 to %d", *said.Label, maxClasses-1)
+		return 0, false, err
+	case len(text) > maxLabelText:
+		return 0, false, fmt.Errorf("it has more than %d bytes", maxLabelText)
+	case ending == "cls":
+		label, err = strconv.Atoi(strings.TrimSpace(string(text)))
+		found = true
+	default:
+		var all struct{ Label *int }
+		if err = json.Unmarshal(text, &all); err == nil && all.Label != nil {
+			label, found = *all.Label, true
+		}
 	}
-	return *said.Label, true, nil
+	if err == nil && (label < 0 || label >= maxClasses) {
+		err = fmt.Errorf("label %d is not from 0 to %d", label, maxClasses-1)
+	}
+	return label, found, err
+}
+
+// checkTarEnd looks for the zeros that end a tar: one that was cut between two
+// files would otherwise pass for a shorter one.
+func checkTarEnd(file io.ReadSeeker) error {
+	const block = 512
+	last := make([]byte, block)
+	if _, err := file.Seek(-block, io.SeekEnd); err != nil {
+		return fmt.Errorf("%w: it is shorter than a tar can be", ErrFormat)
+	}
+	if _, err := io.ReadFull(file, last); err != nil {
+		return err
+	}
+	if !bytes.Equal(last, make([]byte, block)) {
+		return fmt.Errorf("%w: the tar does not end as one does: it was cut off", ErrFormat)
+	}
+	return nil
 }

@@ -1,0 +1,184 @@
+package data
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+)
+
+// noLabelYet is the label of a member that has its class from its folder.
+const noLabelYet = -1
+
+// member is an image that lies as it is inside a larger file.
+type member struct {
+	name         string
+	offset, size int64
+	label        int
+	folder       string // its class, where it has no label of its own
+}
+
+// membersFile is such a file.
+type membersFile struct {
+	shown, path string // where it came from, and where its bytes are
+	members     []member
+}
+
+// members are the images of several files, in order.
+type members struct {
+	files []*membersFile
+	ends  []int // images up to the end of each file
+}
+
+func (m *members) add(file *membersFile) {
+	m.files, m.ends = append(m.files, file), append(m.ends, m.Len()+len(file.members))
+}
+
+func (m *members) at(i int) (*membersFile, *member) {
+	k, _ := slices.BinarySearch(m.ends, i+1)
+	file := m.files[k]
+	return file, &file.members[i-m.ends[k]+len(file.members)]
+}
+
+func (m *members) Len() int {
+	if len(m.ends) == 0 {
+		return 0
+	}
+	return m.ends[len(m.ends)-1]
+}
+
+func (m *members) Label(i int) int {
+	_, one := m.at(i)
+	return one.label
+}
+
+func (m *members) Name(i int) string {
+	file, one := m.at(i)
+	return file.shown + ", " + one.name
+}
+
+func (m *members) Encoded(i int) ([]byte, error) {
+	file, one := m.at(i)
+	if one.size > maxBytes {
+		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrFormat, one.size, maxBytes)
+	}
+	from, err := os.Open(file.path)
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	text := make([]byte, one.size)
+	if _, err := from.ReadAt(text, one.offset); err == io.EOF {
+		return nil, fmt.Errorf("%w: the file became shorter", ErrFormat)
+	} else if err != nil {
+		return nil, err
+	}
+	return text, nil
+}
+
+// openMembers opens a data set of shards, reading what each of them holds with scan.
+func openMembers(ctx context.Context, shards []shardFile, scan func(context.Context, shardFile) (*membersFile, error)) (*Dataset, error) {
+	type scanned struct {
+		file *membersFile
+		err  error
+	}
+	var splits [splitCount]*members
+	for k := range splits {
+		splits[k] = new(members)
+	}
+	digest := sha256.New()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for k, s := range ordered(ctx, len(shards), 0, func(k int) scanned {
+		file, err := scan(ctx, shards[k])
+		return scanned{file, err}
+	}) {
+		if s.err != nil {
+			return nil, s.err
+		}
+		splits[shards[k].split].add(s.file)
+		for _, one := range s.file.members {
+			fmt.Fprintf(digest, "%d\x00%s\x00%d\x00%d\x00", shards[k].split, one.name, one.size, one.label)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	d := &Dataset{Channels: 3, Digest: hex.EncodeToString(digest.Sum(nil))}
+	var err error
+	if d.Classes, err = nameClasses(shards, splits[:]); err != nil {
+		return nil, err
+	}
+	d.setSplits([splitCount]Split{decoded{splits[0]}, decoded{splits[1]}, decoded{splits[2]}})
+	return d, nil
+}
+
+// nameClasses returns the names of the classes, and gives labels to members that have a
+// folder instead. Names are those of the folders, in order, or the lines of a file
+// classes.txt beside the first shard, else numbers.
+func nameClasses(shards []shardFile, splits []*members) ([]string, error) {
+	folders, most, without := map[string]int{}, -1, ""
+	for one, where := range each(splits) {
+		if one.label != noLabelYet {
+			most = max(most, one.label)
+			continue
+		}
+		folders[one.folder] = 0
+		if one.folder == "" || without == "" {
+			without = where
+		}
+	}
+	if _, homeless := folders[""]; homeless || len(folders) > 0 && most >= 0 {
+		return nil, fmt.Errorf("%s: %w: it has no label, neither a .cls or .json of the same name beside it nor, all through the shards, a folder for each class", without, ErrFormat)
+	}
+	if len(folders) > 0 {
+		names := slices.Sorted(maps.Keys(folders))
+		for k, name := range names {
+			folders[name] = k
+		}
+		for one := range each(splits) {
+			one.label = folders[one.folder]
+		}
+		return names, nil
+	}
+	return numberedClasses(shards[0], most)
+}
+
+// numberedClasses are the names of the classes 0 to most.
+func numberedClasses(first shardFile, most int) (names []string, err error) {
+	if first.url == nil {
+		path := filepath.Join(filepath.Dir(first.at), "classes.txt")
+		if names, err = readNames(path); err != nil && !os.IsNotExist(err) {
+			return nil, err
+		}
+		if err == nil && len(names) <= most {
+			return nil, fmt.Errorf("%s: %w: it names %d classes, but there is a label %d", path, ErrFormat, len(names), most)
+		}
+	}
+	for i := len(names); i <= most; i++ {
+		names = append(names, strconv.Itoa(i))
+	}
+	return names, nil
+}
+
+// each yields all members of splits, and says where each is.
+func each(splits []*members) iter.Seq2[*member, string] {
+	return func(yield func(*member, string) bool) {
+		for _, split := range splits {
+			for _, file := range split.files {
+				for i := range file.members {
+					if one := &file.members[i]; !yield(one, file.shown+", "+one.name) {
+						return
+					}
+				}
+			}
+		}
+	}
+}

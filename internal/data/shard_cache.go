@@ -1,0 +1,256 @@
+package data
+
+import (
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"prenas/internal/fsys"
+)
+
+// shardCache lays shards that cannot be read at any place, as those that are
+// compressed or elsewhere, into the cache folder, plain. A name there is that of
+// one state of a local file, or of an address: what comes from an address is
+// taken not to change.
+type shardCache struct {
+	dir   string
+	o     Options
+	meter meter
+	slots chan struct{} // for downloads at once
+}
+
+const (
+	downloads    = 4 // at once
+	attempts     = 3 // of a download
+	retryAfter   = 200 * time.Millisecond
+	unpackFree   = 1 << 30 // bytes that any shard may have unpacked
+	unpackFactor = 100     // and how much larger than packed: images hardly shrink
+)
+
+func newShardCache(o Options) (*shardCache, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, fmt.Errorf("%w: no cache folder: %w; set XDG_CACHE_HOME", ErrFetch, err)
+	}
+	return &shardCache{
+		dir: filepath.Join(cache, "prenas", "data", "shards"), o: o,
+		meter: meter{tell: o.Progress}, slots: make(chan struct{}, downloads),
+	}, nil
+}
+
+// plain returns the path of a shard that can be read at any place. forget removes it from
+// the cache, for a shard that turns out to be damaged.
+func (c *shardCache) plain(ctx context.Context, s shardFile) (path string, forget func() error, err error) {
+	name, key := s.at, "address\x00"+s.at
+	if s.url != nil {
+		name = s.url.Path
+	}
+	packed := strings.HasSuffix(name, "gz") || strings.HasSuffix(name, ".zst")
+	switch info, err := os.Stat(s.at); {
+	case s.url != nil:
+	case err != nil:
+		return "", nil, err
+	case !packed:
+		return s.at, func() error { return nil }, nil
+	default:
+		absolute, err := filepath.Abs(s.at)
+		if err != nil {
+			return "", nil, err
+		}
+		key = fmt.Sprintf("file\x00%s\x00%d\x00%d", absolute, info.Size(), info.ModTime().UnixNano())
+	}
+	sum := sha256.Sum256([]byte(key))
+	path = filepath.Join(c.dir, hex.EncodeToString(sum[:16])+".tar")
+	forget = func() error { return os.Remove(path) }
+	if _, err := os.Stat(path); err == nil {
+		return path, forget, nil
+	}
+	if err := fsys.OS.MkdirAll(c.dir); err != nil {
+		return "", nil, err
+	}
+	c.o.log("data: laying %s into %s", s, c.dir)
+	if s.url == nil {
+		err = c.unpackFile(ctx, s.at, path)
+	} else {
+		err = c.download(ctx, s, name, path)
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("%s: %w", s, err)
+	}
+	return path, forget, nil
+}
+
+func (c *shardCache) unpackFile(ctx context.Context, from, to string) error {
+	file, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return fsys.WriteAtomic(fsys.OS, to, func(w io.Writer) error { return unpack(ctx, from, file, w) })
+}
+
+// download tries a few times; name says how the shard is compressed.
+func (c *shardCache) download(ctx context.Context, s shardFile, name, to string) (err error) {
+	select {
+	case c.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-c.slots }()
+	for k := range attempts {
+		if k > 0 {
+			select {
+			case <-time.After(retryAfter << k):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		var final bool
+		if final, err = c.downloadOnce(ctx, s, name, to); err == nil || final || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// downloadOnce reports whether an error will not go away by another attempt.
+func (c *shardCache) downloadOnce(ctx context.Context, s shardFile, name, to string) (final bool, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.at, nil)
+	if err != nil {
+		return true, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrFetch, withoutURL(err))
+	}
+	defer response.Body.Close()
+	if code := response.StatusCode; code != http.StatusOK {
+		return code < 500 && code != http.StatusTooManyRequests, fmt.Errorf("%w: the server says %s", ErrFetch, response.Status)
+	}
+	body := c.meter.read(response.Body, response.ContentLength)
+	err = fsys.WriteAtomic(fsys.OS, to, func(w io.Writer) error { return unpack(ctx, name, body, w) })
+	if err != nil {
+		body.undo()
+	}
+	return errors.Is(err, ErrFormat), err
+}
+
+// unpack copies a shard, decompressed as its name says, and refuses one that
+// grows as no images do.
+func unpack(ctx context.Context, name string, from io.Reader, to io.Writer) error {
+	packed := &sized{r: from}
+	plain := io.Reader(packed)
+	switch {
+	case strings.HasSuffix(name, "gz"):
+		z, err := gzip.NewReader(packed)
+		if err != nil {
+			return damagedPacked(err)
+		}
+		plain = z
+	case strings.HasSuffix(name, ".zst"):
+		z, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(1<<27))
+		if err != nil {
+			return damagedPacked(err)
+		}
+		defer z.Close()
+		plain = z
+	}
+	buffer := make([]byte, 1<<17)
+	for written := int64(0); ; {
+		n, err := plain.Read(buffer)
+		if written += int64(n); written > unpackFree+unpackFactor*packed.n {
+			return fmt.Errorf("%w: %d bytes of it unpack to more than %d", ErrFormat, packed.n, written)
+		}
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return err
+		}
+		switch {
+		case err == io.EOF:
+			return ctx.Err()
+		case packed.err != nil && packed.err != io.EOF: // not the shard's fault
+			return fmt.Errorf("%w: %w", ErrFetch, packed.err)
+		case err != nil:
+			return damagedPacked(err)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+	}
+}
+
+func damagedPacked(err error) error { return fmt.Errorf("%w: decompress: %w", ErrFormat, err) }
+
+// sized counts what is read, and keeps the error that ended it.
+type sized struct {
+	r   io.Reader
+	n   int64
+	err error
+}
+
+func (s *sized) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.n += int64(n)
+	s.err = err
+	return n, err
+}
+
+// meter sums the progress of several downloads.
+type meter struct {
+	mu          sync.Mutex
+	done, total int64
+	tell        func(done, total int64)
+}
+
+// metered is one of them.
+type metered struct {
+	m              *meter
+	r              io.Reader
+	n, lengthKnown int64
+}
+
+func (m *meter) add(done, total int64) {
+	if m.tell == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.done, m.total = m.done+done, m.total+total
+	m.tell(m.done, m.total)
+}
+
+func (m *meter) read(r io.Reader, length int64) *metered {
+	one := &metered{m: m, r: r, lengthKnown: max(length, 0)}
+	m.add(0, one.lengthKnown)
+	return one
+}
+
+func (d *metered) Read(p []byte) (int, error) {
+	n, err := d.r.Read(p)
+	d.n += int64(n)
+	d.m.add(int64(n), 0)
+	return n, err
+}
+
+// undo takes back a download that failed.
+func (d *metered) undo() { d.m.add(-d.n, -d.lengthKnown) }
+
+// withoutURL drops the address that the caller names, with its password if it has one.
+func withoutURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
