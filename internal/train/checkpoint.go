@@ -50,6 +50,7 @@ type Progress struct {
 	BadSteps     int     `json:"bad_steps"`     // steps in a row that were not finite
 	BestStep     int     `json:"best_step"`     // checkpoint with the best held-out accuracy; 0: none yet
 	BestTop1     float64 `json:"best_top1"`
+	RolledBack   int     `json:"rolled_back,omitempty"` // times that training went back and lowered its rate
 }
 
 // hostState is a State in host memory, in the form of a checkpoint's tensors.

@@ -78,10 +78,14 @@ func newWindow(archs int) window {
 	return window{Loss: make([]float64, archs), Steps: make([]int, archs)}
 }
 
-func (w *window) add(arch int, s Stats) {
-	w.Loss[arch] += float64(s.Loss)
-	w.Steps[arch]++
-	w.Norm += float64(s.GradNorm)
+// add counts an update that was applied. Its norm counts once for each of its parts, so
+// that the mean over the parts is that over the updates.
+func (w *window) add(o outcome) {
+	for _, p := range o.parts {
+		w.Loss[p.which] += float64(p.loss)
+		w.Steps[p.which]++
+		w.Norm += float64(o.GradNorm)
+	}
 }
 
 // line sums the window up.

@@ -35,11 +35,17 @@ type Recipe struct {
 	Augment    Augment    `yaml:"augment" json:"augment"`
 	Regularize Regularize `yaml:"regularize" json:"regularize"`
 	Sampler    Sampler    `yaml:"sampler" json:"sampler"`
+	Distill    Distill    `yaml:"distill,omitempty" json:"distill,omitzero"`
 	EMA        EMA        `yaml:"ema" json:"ema,omitzero"`
 
 	// Damaged images are left out, and listed in the run directory, instead of ending
 	// the run: in training the epoch's next sound one stands in.
 	SkipBadImages bool `yaml:"skip_bad_images" json:"skip_bad_images,omitempty"`
+
+	// After three updates in a row that are not finite, training goes back to its newest
+	// checkpoint with half the learning rate, at most maxRollBacks times, instead of
+	// stopping.
+	RollBack bool `yaml:"roll_back" json:"roll_back,omitempty"`
 }
 
 // Optimizer turns gradients into updates.
@@ -138,7 +144,7 @@ type Regularize struct {
 
 // Sampler picks the architecture of each update.
 type Sampler struct {
-	Name string `yaml:"name" json:"name" oneof:"balanced"`
+	Name string `yaml:"name" json:"name" oneof:"balanced uniform groups sandwich space"`
 }
 
 // DefaultRecipe is what a recipe file starts from.
@@ -153,7 +159,7 @@ func DefaultRecipe() Recipe {
 			Crop: "none", Pad: 4, Scale: [2]float64{0.08, 1}, Ratio: [2]float64{3.0 / 4, 4.0 / 3}, Interpolation: "bicubic",
 			Remode: "pixel", Recount: 1, RepeatedAug: 1,
 		},
-		Sampler: Sampler{Name: "balanced"},
+		Sampler: Sampler{Name: balancedSampler},
 	}
 }
 
@@ -220,6 +226,10 @@ func (r Recipe) check() error {
 		return fmt.Errorf("optimizer.nesterov needs optimizer.momentum")
 	case r.Optimizer.Name != sgd && r.Optimizer.Momentum > 0:
 		return fmt.Errorf("optimizer.momentum is of sgd; %s has beta1", r.Optimizer.Name)
+	case r.Sampler.Name == spaceSampler && r.Accumulate > 1:
+		return fmt.Errorf("accumulate is %d; sampler.name space takes one batch an update: set a larger batch", r.Accumulate)
+	case r.teachesInPlace() && r.Sampler.Name != sandwichSampler:
+		return fmt.Errorf("distill.in_place needs sampler.name sandwich, where the largest architecture teaches the others of its update")
 	case r.Mix.Mode == "pair" && r.Batch%2 == 1 && r.mixes():
 		return fmt.Errorf("mix.mode pair needs an even batch, not %d", r.Batch)
 	case r.Augment.Scale[0] > r.Augment.Scale[1] || r.Augment.Ratio[0] > r.Augment.Ratio[1]:

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -54,9 +52,6 @@ type Result struct {
 	Last     *EvalLine
 }
 
-// maxBadSteps in a row that are not finite end a run.
-const maxBadSteps = 3
-
 // Run trains the supernet on the candidates' architectures and keeps everything in a
 // run directory:
 //
@@ -98,12 +93,15 @@ type trainer struct {
 	net      *supernet.Net
 	archs    []space.Arch
 	names    []string // of archs
-	perEpoch int      // updates
-	steps    int      // updates of the whole run
+	parts    []string // names of what an update may train: archs, or any of the space
+	sampler  sampler
+	perEpoch int // updates
+	steps    int // updates of the whole run
 
 	programs *programs
 	state    *State
 	progress Progress
+	start    Progress // of the run's first step
 	saved    Progress // of the newest checkpoint written
 	metrics  *journal
 	timing   *journal
@@ -147,7 +145,12 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 			images, o.Recipe.Batch, o.Recipe.Accumulate)
 	}
 	t.steps = t.perEpoch * o.Recipe.Epochs
-	t.pace = newPace(len(t.archs))
+	t.sampler = newSampler(o.Recipe.Sampler.Name, o.Seed, o.Space.Model, t.archs)
+	t.parts = t.names
+	if o.Recipe.Sampler.Name == spaceSampler {
+		t.parts = []string{"any of " + o.Space.Name}
+	}
+	t.pace = newPace(len(t.parts))
 	return t, nil
 }
 
@@ -162,156 +165,6 @@ func (t *trainer) close() {
 	}
 }
 
-// open makes the run directory, or finds where an earlier process left it.
-func (t *trainer) open() error {
-	candidates, err := t.Candidates.MarshalText()
-	if err != nil {
-		return fmt.Errorf("candidates: %w", err)
-	}
-	trainImages, heldOut := t.Source.Counts()
-	now := Manifest{
-		Format: manifestFormat, Command: t.Command, Seed: t.Seed, Recipe: t.Recipe, Space: t.Space, Candidates: digest(candidates),
-		Data:     DataSummary{Source: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut, Look: t.Look},
-		Versions: versions(t.Engine.Name()),
-	}
-	t.progress = Progress{
-		Format: progressFormat, Seed: t.Seed, Recipe: t.Recipe.Digest(), Candidates: now.Candidates,
-		Window: newWindow(len(t.archs)),
-	}
-	manifest := filepath.Join(t.Out, manifestFile)
-	_, err = t.FS.Stat(manifest)
-	exists := err == nil
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	switch {
-	case exists && !t.Resume:
-		return fmt.Errorf("%w: %s; continue it with --resume, or name another folder", ErrRunExists, manifest)
-	case t.Resume && !exists:
-		return fmt.Errorf("%s: there is no run to resume: %w", t.Out, fs.ErrNotExist)
-	}
-	if err := t.FS.MkdirAll(filepath.Join(t.Out, checkpointsDir)); err != nil {
-		return fmt.Errorf("run directory %s: %w", t.Out, err)
-	}
-	var began string // digest of the weights that the run began with
-	if exists {
-		had, err := ReadManifest(t.FS, t.Out)
-		if err == nil {
-			began, err = had.Start, had.sameRun(now)
-		}
-		if err != nil {
-			return fmt.Errorf("resume %s: %w", t.Out, err)
-		}
-	}
-	host, err := t.restore(exists)
-	if err != nil {
-		return err
-	}
-	if exists && t.progress.Step == 0 && host.digest(t.net) != began {
-		return fmt.Errorf("%w: %s began with other weights, and was cut before its first checkpoint: give the same weights, or name another folder", ErrOtherRun, t.Out)
-	}
-	if !exists {
-		now.Start = host.digest(t.net)
-		if err := t.Candidates.Write(t.FS, filepath.Join(t.Out, candidatesFile)); err != nil {
-			return err
-		}
-		// The manifest is last: a folder that has one is a run that can be resumed.
-		if err := now.write(t.FS, t.Out); err != nil {
-			return err
-		}
-	}
-	if t.state, err = host.upload(t.net); err != nil {
-		return err
-	}
-	if t.metrics, err = openJournal(t.FS, t.Out, metricsFile, t.progress.MetricsBytes); err != nil {
-		return err
-	}
-	t.timing, err = appendJournal(t.FS, t.Out, timingFile)
-	return err
-}
-
-// restore is the state to go on from.
-func (t *trainer) restore(exists bool) (hostState, error) {
-	start := func() (hostState, error) {
-		weights := t.Weights
-		if weights == nil {
-			weights = t.net.Init(t.Seed)
-		}
-		if err := t.net.Check(weights); err != nil {
-			return nil, err
-		}
-		return newState(t.net, t.Recipe, weights), nil
-	}
-	if !exists {
-		return start()
-	}
-	steps, err := checkpointSteps(t.FS, t.Out)
-	if err != nil {
-		return nil, err
-	}
-	if len(steps) == 0 {
-		t.Log("the run was cut before its first checkpoint: starting it again")
-		return start()
-	}
-	host, progress, err := newestCheckpoint(t.FS, t.Out, t.net, func(path string, why error) {
-		t.Log(fmt.Sprintf("skipped %s: %v", path, why))
-	})
-	if err != nil {
-		return nil, err
-	}
-	if progress.Seed != t.Seed || progress.Recipe != t.progress.Recipe || progress.Candidates != t.progress.Candidates {
-		return nil, fmt.Errorf("%w: checkpoint of step %d has another seed, recipe or candidates", ErrOtherRun, progress.Step)
-	}
-	t.Log(fmt.Sprintf("going on from step %d of %d", progress.Step, t.steps))
-	t.progress = progress
-	return host, nil
-}
-
-// programs are all compiled programs of a run; they hold none of its state.
-type programs struct {
-	steps     []*step // by architecture
-	evaluator *evaluate.Evaluator
-}
-
-func (p *programs) close() {
-	for _, s := range p.steps {
-		s.close()
-	}
-	if p.evaluator != nil {
-		p.evaluator.Close()
-	}
-}
-
-// compile builds every program of the run before its first step.
-func (t *trainer) compile(ctx context.Context) error {
-	p := t.programs
-	for i := len(p.steps); i < len(t.archs); i++ {
-		if ctx.Err() != nil {
-			return t.interrupted()
-		}
-		arch := t.archs[i]
-		t.Log(fmt.Sprintf("compiling %d/%d: %s", i+1, len(t.archs), arch))
-		form := inputs{recipe: t.Recipe, space: t.Space, arch: arch}.form()
-		program, err := compileStep(t.Engine, t.net, arch, t.Recipe, form)
-		if err != nil {
-			return err
-		}
-		p.steps = append(p.steps, program)
-	}
-	if _, heldOut := t.Source.Counts(); heldOut > 0 && p.evaluator == nil {
-		var err error
-		p.evaluator, err = evaluate.New(t.Engine, t.net, t.archs, t.evalBatch(), 1)
-		return err
-	}
-	return nil
-}
-
-// evalBatch is the batch size of evaluations.
-func (t *trainer) evalBatch() int {
-	_, heldOut := t.Source.Counts()
-	return min(heldOut, t.Recipe.Batch)
-}
-
 // train does what is left of the run. What belongs to the end of an epoch is done after
 // its last step, be it in the next process.
 func (t *trainer) train(ctx context.Context) error {
@@ -324,7 +177,14 @@ func (t *trainer) train(ctx context.Context) error {
 	}
 	for p.Ended < t.Recipe.Epochs {
 		if p.Step < (p.Ended+1)*t.perEpoch {
-			if err := t.epoch(ctx); err != nil {
+			err := t.epoch(ctx)
+			if errors.Is(err, errRollBack) {
+				err = t.rollBack()
+				if err == nil {
+					continue
+				}
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -339,6 +199,7 @@ func (t *trainer) train(ctx context.Context) error {
 func (t *trainer) epoch(ctx context.Context) error {
 	epoch, within := t.progress.Step/t.perEpoch, t.progress.Step%t.perEpoch
 	began := time.Now()
+	var batches []evaluate.Batch // of the next update
 	for b, err := range t.Source.Train(ctx, epoch, within*t.Recipe.Accumulate, t.Recipe.Batch) {
 		if ctx.Err() != nil {
 			return t.interrupt()
@@ -346,10 +207,13 @@ func (t *trainer) epoch(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("epoch %d, update %d: %w", epoch+1, within+1, err)
 		}
-		if err := t.update(b, began); err != nil {
+		if batches = append(batches, b); len(batches) < t.Recipe.Accumulate {
+			continue
+		}
+		if err := t.update(batches, began); err != nil {
 			return err
 		}
-		began = time.Now()
+		batches, began = nil, time.Now()
 		within++
 		if within == t.perEpoch {
 			break
@@ -369,33 +233,29 @@ func (t *trainer) epoch(ctx context.Context) error {
 	return nil
 }
 
-// update does one step and everything that hangs on it but saving.
-func (t *trainer) update(b evaluate.Batch, began time.Time) error {
+// update does one update and everything that hangs on it but saving.
+func (t *trainer) update(batches []evaluate.Batch, began time.Time) error {
 	p, r := &t.progress, t.Recipe
-	which := balanced(t.Seed, p.Step, len(t.archs))
-	lr := r.learningRate(p.Step, t.perEpoch)
-	values := inputs{recipe: r, space: t.Space, arch: t.archs[which]}.values(b, t.Seed, p.Step, 0)
-	stats, err := t.programs.steps[which].run(t.state, lr, values...)
+	lr := r.learningRate(p.Step, t.perEpoch) * p.rateFactor()
+	o, err := t.programs.updater.update(t.state, lr, p.Step, batches)
 	if err != nil {
 		return fmt.Errorf("step %d: %w", p.Step+1, err)
 	}
 	p.Step++
-	if stats.finite() {
+	if o.finite() {
 		p.BadSteps = 0
-		p.Window.add(which, stats)
-	} else {
-		p.BadSteps++
-		p.Window.Skipped++
-		t.Log(fmt.Sprintf("step %d (%s): loss %v, gradient norm %v: not applied", p.Step, t.names[which], stats.Loss, stats.GradNorm))
-		if p.BadSteps >= maxBadSteps {
-			return fmt.Errorf("%w: steps %d to %d, so training stops; a smaller optimizer.lr or a longer schedule.warmup in the recipe may help",
-				ErrNonFinite, p.Step-maxBadSteps+1, p.Step)
-		}
+		p.Window.add(o)
+	} else if err := t.notFinite(o); err != nil {
+		return err
 	}
-	rate := t.pace.add(which, len(b.Labels), time.Since(began))
+	images := 0
+	for _, b := range batches {
+		images += len(b.Labels)
+	}
+	rate := t.pace.add(o.parts, images, time.Since(began))
 	t.Progress(Status{
 		Step: p.Step, Steps: t.steps, Epoch: 1 + (p.Step-1)/t.perEpoch, Epochs: r.Epochs,
-		Arch: t.names[which], Loss: float64(stats.Loss), LR: lr, Rate: rate,
+		Arch: t.parts[o.parts[0].which], Loss: float64(o.Loss), LR: lr, Rate: rate,
 	})
 	if p.Step%r.LogEvery == 0 || p.Step == t.steps {
 		return t.writeLines(lr)
@@ -406,13 +266,13 @@ func (t *trainer) update(b evaluate.Batch, began time.Time) error {
 // writeLines ends an interval of the metrics.
 func (t *trainer) writeLines(lr float64) error {
 	p := &t.progress
-	line := p.Window.line(t.names)
+	line := p.Window.line(t.parts)
 	line.Step, line.Epoch, line.LR = p.Step, float64(p.Step)/float64(t.perEpoch), lr
-	p.Window = newWindow(len(t.archs))
+	p.Window = newWindow(len(t.parts))
 	if err := t.metrics.write(line); err != nil {
 		return err
 	}
-	return t.timing.write(t.pace.line(p.Step, t.names))
+	return t.timing.write(t.pace.line(p.Step, t.parts))
 }
 
 // endEpoch evaluates and saves as the recipe says.
@@ -459,28 +319,6 @@ func (t *trainer) evaluate(ctx context.Context) error {
 	return t.metrics.write(line)
 }
 
-// save writes a checkpoint of the step the run stands at. The metrics it counts on are
-// on the disk before it.
-func (t *trainer) save() error {
-	p := &t.progress
-	if t.saved.Step == p.Step && t.saved.Ended == p.Ended && p.Step > 0 {
-		return nil
-	}
-	if err := t.metrics.sync(); err != nil {
-		return err
-	}
-	p.MetricsBytes = t.metrics.size
-	host, err := t.state.download(t.net)
-	if err != nil {
-		return fmt.Errorf("checkpoint of step %d: %w", p.Step, err)
-	}
-	if err := writeCheckpoint(t.FS, t.Out, host, *p); err != nil {
-		return err
-	}
-	t.saved = *p
-	return pruneCheckpoints(t.FS, t.Out, t.Recipe.Keep, p.BestStep)
-}
-
 // interrupt saves and says how to go on.
 func (t *trainer) interrupt() error {
 	if err := t.save(); err != nil {
@@ -491,36 +329,4 @@ func (t *trainer) interrupt() error {
 
 func (t *trainer) interrupted() error {
 	return fmt.Errorf("%w after step %d of %d; go on with prenas train --out %s --resume", ErrInterrupted, t.progress.Step, t.steps, t.Out)
-}
-
-// pace measures how many images a second each architecture trains.
-type pace struct {
-	images  []int
-	seconds []float64
-}
-
-func newPace(archs int) pace { return pace{make([]int, archs), make([]float64, archs)} }
-
-// add counts a step, and returns its own speed.
-func (p *pace) add(arch, images int, took time.Duration) float64 {
-	p.images[arch] += images
-	p.seconds[arch] += took.Seconds()
-	return float64(images) / took.Seconds()
-}
-
-// line sums up and starts again.
-func (p *pace) line(step int, names []string) TimingLine {
-	line := TimingLine{Step: step}
-	images, seconds := 0, 0.0
-	for i, name := range names {
-		if p.images[i] > 0 {
-			line.Archs = append(line.Archs, ArchTiming{Arch: name, Rate: float64(p.images[i]) / p.seconds[i]})
-			images, seconds = images+p.images[i], seconds+p.seconds[i]
-		}
-	}
-	if seconds > 0 {
-		line.Rate = float64(images) / seconds
-	}
-	*p = newPace(len(names))
-	return line
 }

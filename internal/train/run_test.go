@@ -121,6 +121,11 @@ func TestResumeIsByteEqual(t *testing.T) {
 			r.EMA.Decay = 0.9
 			r.Schedule = Schedule{Name: constantSchedule, Cooldown: 1, MinLR: 1e-3}
 		}, 4},
+		{"two batches an update", func(r *Recipe) { r.Batch, r.Accumulate, r.SaveEvery = 4, 2, 5 }, 3},
+		{"sandwich that teaches", func(r *Recipe) {
+			r.Sampler.Name, r.Distill = sandwichSampler, Distill{InPlace: "soft", Weight: 1}
+		}, 2},
+		{"any of the space", func(r *Recipe) { r.Sampler.Name = spaceSampler }, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) { resumeIsByteEqual(t, c.change, c.trials) })
 	}

@@ -1,14 +1,98 @@
 package train
 
-import "prenas/internal/rng"
+import (
+	"cmp"
+	"slices"
+
+	"prenas/internal/rng"
+	"prenas/internal/space"
+)
+
+// Samplers of a recipe. Each is a pure function of the step, so resuming needs no state.
+const (
+	balancedSampler = "balanced" // every architecture in turn, in an order drawn anew each round
+	uniformSampler  = "uniform"  // one architecture, drawn for each update
+	groupsSampler   = "groups"   // every group of equal embed_dim and depth in turn, then its members in turn
+	sandwichSampler = "sandwich" // the largest, the smallest and one of the others in turn, in one update
+	spaceSampler    = "space"    // any architecture of the space, each choice drawn uniformly: AutoFormer's way
+)
+
+// sampler picks what an update trains, out of the preferred architectures.
+type sampler struct {
+	name   string
+	seed   uint64
+	count  int
+	groups [][]int // by embed_dim, then depth
+	bySize []int   // smallest first
+}
+
+func newSampler(name string, seed uint64, m space.Model, archs []space.Arch) sampler {
+	s := sampler{name: name, seed: seed, count: len(archs)}
+	type group struct{ dim, depth int }
+	members := map[group][]int{}
+	for i, a := range archs {
+		g := group{a.EmbedDim, a.Depth()}
+		members[g] = append(members[g], i)
+		s.bySize = append(s.bySize, i)
+	}
+	for _, list := range members {
+		s.groups = append(s.groups, list)
+	}
+	slices.SortFunc(s.groups, func(a, b []int) int {
+		x, y := archs[a[0]], archs[b[0]]
+		return cmp.Or(cmp.Compare(x.EmbedDim, y.EmbedDim), cmp.Compare(x.Depth(), y.Depth()))
+	})
+	slices.SortStableFunc(s.bySize, func(a, b int) int { return cmp.Compare(m.Params(archs[a]), m.Params(archs[b])) })
+	return s
+}
+
+// at is the architectures that update number step trains, the largest first where there
+// are several.
+func (s sampler) at(step int) []int {
+	switch s.name {
+	case uniformSampler:
+		return []int{rng.New(s.seed, "sampler uniform", uint64(step)).IntN(s.count)}
+	case groupsSampler:
+		group := balanced(s.seed, step, len(s.groups))
+		members := s.groups[group]
+		turn := step / len(s.groups) // each round has one turn of each group
+		return []int{members[inTurn(s.seed, "sampler members", uint64(group), turn, len(members))]}
+	case sandwichSampler:
+		list := []int{s.bySize[s.count-1]}
+		if s.count > 1 {
+			list = append(list, s.bySize[0])
+		}
+		if others := s.count - 2; others > 0 {
+			list = append(list, s.bySize[1+balanced(s.seed, step, others)])
+		}
+		return list
+	}
+	return []int{balanced(s.seed, step, s.count)}
+}
 
 // balanced is the architecture (of count) that update number step trains.
 //
 // Every count updates in a row are one permutation of all architectures, drawn from
 // the seed: after any update each has had the same number of turns, give or take one,
-// and exactly the same whenever count divides the number of updates. The answer is a
-// pure function of the step, so resuming needs no state.
+// and exactly the same whenever count divides the number of updates.
 func balanced(seed uint64, step, count int) int {
-	round := step / count
-	return rng.New(seed, "sampler", uint64(round)).Perm(count)[step%count]
+	return rng.New(seed, "sampler", uint64(step/count)).Perm(count)[step%count]
+}
+
+// inTurn is balanced for one of several lists.
+func inTurn(seed uint64, purpose string, list uint64, turn, count int) int {
+	return rng.New(seed, purpose, list, uint64(turn/count)).Perm(count)[turn%count]
+}
+
+// anyArch draws an architecture of a space: embed_dim, depth, and heads and ratio of each
+// layer, each uniformly. Unlike the search it keeps layers independent, as AutoFormer's
+// training does.
+func anyArch(s *space.Space, seed uint64, step int) space.Arch {
+	r := rng.New(seed, "sampler space", uint64(step))
+	a := space.Arch{EmbedDim: s.EmbedDim[r.IntN(len(s.EmbedDim))]}
+	for range s.Depth[r.IntN(len(s.Depth))] {
+		a.NumHeads = append(a.NumHeads, s.NumHeads[r.IntN(len(s.NumHeads))])
+		a.MLPRatio = append(a.MLPRatio, s.MLPRatio[r.IntN(len(s.MLPRatio))])
+	}
+	return a
 }

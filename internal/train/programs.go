@@ -1,0 +1,53 @@
+package train
+
+import (
+	"context"
+	"fmt"
+
+	"prenas/internal/evaluate"
+)
+
+// programs are all compiled programs of a run; they hold none of its state.
+type programs struct {
+	updater   updater
+	evaluator *evaluate.Evaluator
+}
+
+func (p *programs) close() {
+	if p.updater != nil {
+		p.updater.close()
+	}
+	if p.evaluator != nil {
+		p.evaluator.Close()
+	}
+}
+
+// compile builds every program of the run before its first step.
+func (t *trainer) compile(ctx context.Context) error {
+	p := t.programs
+	if p.updater == nil {
+		u, err := t.newUpdater(func(done, total int, arch string) error {
+			if ctx.Err() != nil {
+				return t.interrupted()
+			}
+			t.Log(fmt.Sprintf("compiling %d/%d: %s", done+1, total, arch))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		p.updater = u
+	}
+	if _, heldOut := t.Source.Counts(); heldOut > 0 && p.evaluator == nil {
+		var err error
+		p.evaluator, err = evaluate.New(t.Engine, t.net, t.archs, t.evalBatch(), 1)
+		return err
+	}
+	return nil
+}
+
+// evalBatch is the batch size of evaluations.
+func (t *trainer) evalBatch() int {
+	_, heldOut := t.Source.Counts()
+	return min(heldOut, t.Recipe.Batch)
+}

@@ -1,0 +1,71 @@
+package train
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"prenas/internal/space"
+)
+
+func toyArchs() []space.Arch {
+	var archs []space.Arch
+	for _, bin := range toyCandidates() {
+		archs = append(archs, bin.Candidates[0].Arch)
+	}
+	// A second one with the embed_dim and depth of the last.
+	return append(archs, space.Arch{EmbedDim: 24, NumHeads: []int{1, 1}, MLPRatio: []float64{1, 1}})
+}
+
+// turns counts how often each architecture is trained.
+func turns(name string, archs []space.Arch, steps int) []int {
+	s := newSampler(name, 7, toySpace().Model, archs)
+	count := make([]int, len(archs))
+	for step := range steps {
+		for _, which := range s.at(step) {
+			count[which]++
+		}
+	}
+	return count
+}
+
+func TestSamplersFavourNoneButAsTheySay(t *testing.T) {
+	archs := toyArchs() // groups: {0}, {1, 2, 3}; by size: 0, 3, 1, 2
+	for _, c := range []struct {
+		name  string
+		steps int
+		want  []int
+	}{
+		{balancedSampler, 400, []int{100, 100, 100, 100}},
+		{groupsSampler, 600, []int{300, 100, 100, 100}},
+		{sandwichSampler, 100, []int{100, 50, 100, 50}},
+	} {
+		if got := turns(c.name, archs, c.steps); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v turns in %d updates, want %v", c.name, got, c.steps, c.want)
+		}
+	}
+	for i, n := range turns(uniformSampler, archs, 4000) { // σ = 27
+		if n < 880 || n > 1120 {
+			t.Errorf("uniform: architecture %d has %d turns of 4000", i, n)
+		}
+	}
+	if again := newSampler(sandwichSampler, 7, toySpace().Model, archs[:1]).at(3); !slices.Equal(again, []int{0}) {
+		t.Errorf("a sandwich of one is %v", again)
+	}
+}
+
+func TestAnyArchIsOfTheSpace(t *testing.T) {
+	s := toySpace()
+	seen := map[string]bool{}
+	for step := range 2000 {
+		a := anyArch(s, 1, step)
+		if err := s.Check(a); err != nil {
+			t.Fatal(err)
+		}
+		seen[fmt.Sprint(a)] = true
+	}
+	// 2 dims x (4 of one layer + 16 of two)
+	if len(seen) != 40 {
+		t.Errorf("%d architectures were drawn, the space has 40", len(seen))
+	}
+}

@@ -1,0 +1,329 @@
+package train
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/engine"
+	"prenas/internal/evaluate"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+)
+
+// summed does updates of several parts: several batches, several architectures, or both.
+//
+//	for each batch, for each architecture:   gradient program   sums += gradient
+//	then once:                               apply program      state, sums ─► state, zeros
+//
+// The gradient of an update is the mean over its parts, so that a learning rate and a
+// clipping length mean the same whatever their number. Two batches of an architecture
+// give the update of one batch of both their images, but for what is drawn by batch.
+type summed struct {
+	run       inputs
+	seed      uint64
+	archs     []space.Arch
+	sampler   sampler
+	net       *supernet.Net
+	gradients []*gradient         // by architecture
+	apply     map[string]*applied // by the tensors that it updates
+	sums      []*tensors.Tensor   // by Params index; zero between updates
+}
+
+// gradient is the program of one part.
+//
+//	in   used weights, their sums, 1/parts, the batch, and where another part
+//	     teaches: its class probabilities [N, classes]
+//	out  sums, loss, and where this part teaches: its class probabilities
+type gradient struct {
+	program         *engine.Program
+	used            []int
+	teaches, taught bool
+}
+
+// applied is the program that ends an update.
+type applied struct {
+	program *engine.Program
+	used    []int
+}
+
+func newSummed(t *trainer, compiling func(done, total int, arch string) error) (*summed, error) {
+	u := &summed{
+		run: inputs{recipe: t.Recipe, space: t.Space}, seed: t.Seed, archs: t.archs, sampler: t.sampler, net: t.net,
+		apply: map[string]*applied{},
+	}
+	params := t.net.Params()
+	for _, p := range params {
+		u.sums = append(u.sums, tensors.FromFlatDataAndDimensions(make([]float32, shapes.Make(dtypes.Float32, p.Shape...).Size()), p.Shape...))
+	}
+	for i, arch := range t.archs {
+		err := compiling(i, len(t.archs), arch.String())
+		if err == nil {
+			err = u.compileGradient(t.Engine, i)
+		}
+		if err != nil {
+			u.close()
+			return nil, err
+		}
+	}
+	// Whatever is drawn, these are the sets of architectures of an update.
+	for step := range 2 * len(t.archs) * len(t.archs) {
+		if err := u.compileApply(t.Engine, t.sampler.at(step)); err != nil {
+			u.close()
+			return nil, err
+		}
+	}
+	return u, nil
+}
+
+// largest is the architecture that teaches the others of an update, if any does.
+func (u *summed) largest() int {
+	if !u.run.recipe.teachesInPlace() {
+		return -1
+	}
+	return u.sampler.bySize[len(u.archs)-1]
+}
+
+func (u *summed) compileGradient(e *engine.Engine, which int) error {
+	r, net, arch := u.run.recipe, u.net, u.archs[which]
+	params, form := net.Params(), u.inputs(which).form()
+	g := &gradient{used: usedBy(net, arch), teaches: which == u.largest(), taught: u.largest() >= 0 && which != u.largest()}
+	var shape []shapes.Shape
+	for range 2 {
+		for _, i := range g.used {
+			shape = append(shape, shapes.Make(dtypes.Float32, params[i].Shape...))
+		}
+	}
+	shape = append(append(shape, shapes.Make(dtypes.Float32)), form.inputs...)
+	if g.taught {
+		shape = append(shape, shapes.Make(dtypes.Float32, r.Batch, u.run.space.Model.NumClasses))
+	}
+	var err error
+	g.program, err = e.Compile("gradient "+arch.String(), shape, func(in []*graph.Node) []*graph.Node {
+		n := len(g.used)
+		weights, sums, share, rest := in[:n], in[n:2*n], in[2*n], in[2*n+1:]
+		byIndex := make([]*graph.Node, len(params))
+		for k, i := range g.used {
+			byIndex[i] = weights[k]
+		}
+		images, targets, dropPath := form.prepare(rest[:len(form.inputs)])
+		if g.taught {
+			targets = r.Distill.mix(targets, rest[len(form.inputs)])
+		}
+		logits := net.Logits(byIndex, images, supernet.Forward{Arch: arch, DropPath: dropPath, Operands: r.operands()})
+		loss := softCrossEntropy(logits, targets)
+		var out []*graph.Node
+		for k, g := range engine.Gradient(loss, weights...) {
+			out = append(out, graph.Add(sums[k], graph.Mul(g, share)))
+		}
+		out = append(out, loss)
+		if g.teaches {
+			out = append(out, graph.Softmax(logits, -1))
+		}
+		return out
+	})
+	if err != nil {
+		return fmt.Errorf("gradient of %s: %w", arch, err)
+	}
+	u.gradients = append(u.gradients, g)
+	return nil
+}
+
+// usedBy is the Params indices of the tensors that any of the architectures uses.
+func usedBy(net *supernet.Net, archs ...space.Arch) []int {
+	any := make([]bool, len(net.Params()))
+	for _, a := range archs {
+		for i, uses := range net.Uses(a) {
+			any[i] = any[i] || uses
+		}
+	}
+	var used []int
+	for i, uses := range any {
+		if uses {
+			used = append(used, i)
+		}
+	}
+	return used
+}
+
+func (u *summed) usedIn(turns []int) []int {
+	var archs []space.Arch
+	for _, which := range turns {
+		archs = append(archs, u.archs[which])
+	}
+	return usedBy(u.net, archs...)
+}
+
+func (u *summed) compileApply(e *engine.Engine, turns []int) error {
+	r, params, used := u.run.recipe, u.net.Params(), u.usedIn(turns)
+	key := fmt.Sprint(used)
+	if u.apply[key] != nil {
+		return nil
+	}
+	var shape []shapes.Shape
+	for range len(r.prefixes()) + 1 { // the state, as usual; then the sums
+		for _, i := range used {
+			shape = append(shape, shapes.Make(dtypes.Float32, params[i].Shape...))
+		}
+	}
+	sums := shape[:len(used)]
+	shape = shape[len(used):]
+	shape = append(shape, shapes.Make(dtypes.Float32, len(params)), shapes.Make(dtypes.Float32), shapes.Make(dtypes.Float32))
+	shape = append(shape, sums...)
+	program, err := e.Compile("apply", shape, func(in []*graph.Node) []*graph.Node {
+		v, in := r.takeUpdate(params, used, in)
+		finite, sums := in[0], in[1:]
+		norm := globalNorm(sums)
+		v.grads = append([]*graph.Node{}, sums...)
+		v.finite = graph.LogicalAnd(graph.IsFinite(norm), graph.GreaterThan(finite, graph.ZerosLike(finite)))
+		if factor := r.Optimizer.clipFactor(norm); factor != nil {
+			for k, g := range v.grads {
+				v.grads[k] = graph.Mul(g, factor)
+			}
+		}
+		after, counts := r.apply(v)
+		var out []*graph.Node
+		for _, group := range after.groups() {
+			out = append(out, group...)
+		}
+		out = append(out, counts)
+		for _, s := range sums {
+			out = append(out, graph.ZerosLike(s))
+		}
+		return append(out, norm)
+	})
+	if err != nil {
+		return fmt.Errorf("update: %w", err)
+	}
+	u.apply[key] = &applied{program, used}
+	return nil
+}
+
+func (u *summed) inputs(which int) inputs {
+	in := u.run
+	in.arch = u.archs[which]
+	return in
+}
+
+func (u *summed) update(state *State, lr float64, step int, batches []evaluate.Batch) (outcome, error) {
+	turns := u.sampler.at(step)
+	var o outcome
+	share := 1 / float64(len(turns)*len(batches))
+	losses := make([]float64, len(turns))
+	for k, b := range batches {
+		var teacher *tensors.Tensor
+		for turn, which := range turns {
+			loss, taught, err := u.add(state, which, share, u.inputs(which).values(b, u.seed, step, k), teacher)
+			if err != nil {
+				return o, err
+			}
+			if taught != nil {
+				teacher = taught
+			}
+			losses[turn] += float64(loss) / float64(len(batches))
+		}
+		if teacher != nil {
+			if err := teacher.FinalizeAll(); err != nil {
+				return o, err
+			}
+		}
+	}
+	total := 0.0
+	for turn, which := range turns {
+		o.parts = append(o.parts, part{which, float32(losses[turn])})
+		total += losses[turn] / float64(len(turns))
+	}
+	o.Loss = float32(total)
+	var err error
+	o.GradNorm, err = u.finish(state, lr, turns, !math.IsNaN(total) && !math.IsInf(total, 0))
+	return o, err
+}
+
+// add adds the gradient of one part to the sums.
+func (u *summed) add(state *State, which int, share float64, batch []*tensors.Tensor, teacher *tensors.Tensor) (loss float32, teaching *tensors.Tensor, err error) {
+	g := u.gradients[which]
+	var args []*tensors.Tensor
+	for _, i := range g.used {
+		args = append(args, state.Weights[i])
+	}
+	for _, i := range g.used {
+		args = append(args, u.sums[i])
+	}
+	n := len(args)
+	args = append(append(args, tensors.FromScalar(float32(share))), batch...)
+	own := args[n:]
+	if g.taught {
+		args = append(args, teacher)
+	}
+	out, err := g.program.Run(args)
+	if err != nil {
+		return 0, nil, err
+	}
+	for k, i := range g.used {
+		own = append(own, u.sums[i])
+		u.sums[i] = out[k]
+	}
+	out = out[len(g.used):]
+	err = out[0].ConstFlatData(func(flat any) { loss = flat.([]float32)[0] })
+	for _, t := range append(own, out[0]) {
+		if freed := t.FinalizeAll(); err == nil {
+			err = freed
+		}
+	}
+	if g.teaches {
+		teaching = out[1]
+	}
+	return loss, teaching, err
+}
+
+// finish applies the sums to the state and empties them.
+func (u *summed) finish(state *State, lr float64, turns []int, finite bool) (norm float32, err error) {
+	a := u.apply[fmt.Sprint(u.usedIn(turns))]
+	var args []*tensors.Tensor
+	for _, group := range state.groups() {
+		for _, i := range a.used {
+			args = append(args, group[i])
+		}
+	}
+	flag := float32(0)
+	if finite {
+		flag = 1
+	}
+	args = append(args, state.Counts, tensors.FromScalar(float32(lr)), tensors.FromScalar(flag))
+	for _, i := range a.used {
+		args = append(args, u.sums[i])
+	}
+	out, err := a.program.RunDonating(args, len(args))
+	if err != nil {
+		return 0, err
+	}
+	for _, group := range state.groups() {
+		for k, i := range a.used {
+			group[i] = out[k]
+		}
+		out = out[len(a.used):]
+	}
+	state.Counts = out[0]
+	for k, i := range a.used {
+		u.sums[i] = out[1+k]
+	}
+	last := out[len(out)-1]
+	err = last.ConstFlatData(func(flat any) { norm = flat.([]float32)[0] })
+	if freed := last.FinalizeAll(); err == nil {
+		err = freed
+	}
+	return norm, err
+}
+
+func (u *summed) close() {
+	for _, g := range u.gradients {
+		g.program.Close()
+	}
+	for _, a := range u.apply {
+		a.program.Close()
+	}
+}

@@ -1,0 +1,173 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"prenas/internal/evaluate"
+	"prenas/internal/fsys"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+)
+
+// littleOptions are of two architectures that compile fast.
+func littleOptions(t *testing.T) Options {
+	o := toyOptions(t, filepath.Join(t.TempDir(), "run"))
+	o.Candidates = space.Candidates{
+		{Key: "0.1", Candidates: []space.Candidate{{Arch: space.Arch{EmbedDim: 16, NumHeads: []int{1}, MLPRatio: []float64{1}}}}},
+		{Key: "0.2", Candidates: []space.Candidate{{Arch: space.Arch{EmbedDim: 24, NumHeads: []int{2}, MLPRatio: []float64{2}}}}},
+	}
+	o.Source, o.Recipe.EvalEvery = toyImages{train: 90}, 0
+	return o
+}
+
+// trained runs a recipe and returns the weights it ends with.
+func trained(t *testing.T, change func(*Options)) map[string][]float32 {
+	t.Helper()
+	o := littleOptions(t)
+	change(&o)
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	weights, _, err := Weights(fsys.OS, o.Out, o.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string][]float32{}
+	for name, w := range weights {
+		if values[name], err = w.Float32s(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return values
+}
+
+// far is the largest difference of two sets of weights, relative to the largest weight of
+// the tensor.
+func far(a, b map[string][]float32) float64 {
+	worst := 0.0
+	for name := range a {
+		largest, most := 0.0, 0.0
+		for i, v := range a[name] {
+			largest = max(largest, math.Abs(float64(v)))
+			most = max(most, math.Abs(float64(v)-float64(b[name][i])))
+		}
+		worst = max(worst, most/max(largest, 1e-3))
+	}
+	return worst
+}
+
+func plainToy(o *Options) {
+	o.Recipe.Epochs, o.Recipe.Mix, o.Recipe.Regularize = 2, Mix{Mode: "batch"}, Regularize{}
+	o.Recipe.Optimizer = Optimizer{Name: sgd, LR: 0.05, Momentum: 0.9, Eps: 1e-8, Clip: 0.5}
+}
+
+// Two batches of 4 an update are one batch of 8.
+func TestAccumulatedBatchesAreOne(t *testing.T) {
+	one := trained(t, func(o *Options) { plainToy(o); o.Recipe.Batch = 8 })
+	two := trained(t, func(o *Options) { plainToy(o); o.Recipe.Batch, o.Recipe.Accumulate = 4, 2 })
+	if d := far(one, two); d > 1e-4 {
+		t.Errorf("weights differ by %.2g of their largest", d)
+	}
+	other := trained(t, func(o *Options) { plainToy(o); o.Recipe.Batch = 4 })
+	if d := far(one, other); d < 1e-2 {
+		t.Errorf("batches of 4 without accumulation give the same weights (%.2g)", d)
+	}
+}
+
+// A sandwich whose largest teaches trains otherwise.
+func TestTeaching(t *testing.T) {
+	train := func(d Distill) map[string][]float32 {
+		return trained(t, func(o *Options) { plainToy(o); o.Recipe.Sampler.Name, o.Recipe.Distill = sandwichSampler, d })
+	}
+	plain := train(Distill{})
+	soft, hard := train(Distill{InPlace: "soft", Weight: 0.5}), train(Distill{InPlace: "hard", Weight: 0.5})
+	if a, b, c := far(plain, soft), far(plain, hard), far(soft, hard); min(a, b, c) < 1e-3 {
+		t.Errorf("teaching changes nothing: %.2g, %.2g, %.2g", a, b, c)
+	}
+}
+
+// poisoned are images of which one batch is not finite, each time it is seen.
+type poisoned struct {
+	toyImages
+	at int // batch of the first epoch
+}
+
+func (s poisoned) Train(ctx context.Context, epoch, from, size int) iter.Seq2[evaluate.Batch, error] {
+	return func(yield func(evaluate.Batch, error) bool) {
+		k := from
+		for b, err := range s.toyImages.Train(ctx, epoch, from, size) {
+			if epoch == 1 && k >= s.at && k < s.at+maxBadSteps {
+				b.Images[0] = float32(math.Inf(1))
+			}
+			k++
+			if !yield(b, err) {
+				return
+			}
+		}
+	}
+}
+
+// Updates that are not finite change nothing; three in a row end the run, or take it
+// back, as often as it may, and every line says so.
+func TestUpdatesThatAreNotFinite(t *testing.T) {
+	for _, sampler := range []string{balancedSampler, sandwichSampler} {
+		o := littleOptions(t)
+		o.Source, o.Recipe.Sampler.Name = poisoned{toyImages{train: 90}, 4}, sampler
+		programs := &programs{}
+		defer programs.close()
+		if _, err := run(context.Background(), o, programs); !errors.Is(err, ErrNonFinite) {
+			t.Fatalf("%s: error %v, want ErrNonFinite", sampler, err)
+		}
+		o.Out, o.Recipe.RollBack = filepath.Join(t.TempDir(), "back"), true
+		backs := 0
+		o.Log = func(line string) {
+			if strings.Contains(line, "back to step 11 with") { // 90/8 updates an epoch
+				backs++
+			}
+		}
+		if _, err := run(context.Background(), o, programs); !errors.Is(err, ErrNonFinite) || backs != maxRollBacks {
+			t.Errorf("%s: went back %d times, then %v", sampler, backs, err)
+		}
+	}
+}
+
+// An update that is not finite leaves the state as it was.
+func TestOneUpdateThatIsNotFiniteIsLeftOut(t *testing.T) {
+	for _, sampler := range []string{balancedSampler, sandwichSampler, spaceSampler} {
+		o := littleOptions(t)
+		o.Recipe.Sampler.Name, o.Recipe.Epochs = sampler, 1
+		o.Source = spoiled{toyImages{train: 16}}
+		if _, err := Run(context.Background(), o); err != nil {
+			t.Fatal(err)
+		}
+		weights, _, err := Weights(fsys.OS, o.Out, o.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, w := range supernet.New(o.Space).Init(o.Seed) {
+			if string(w.Data) != string(weights[name].Data) {
+				t.Errorf("%s: %s was changed", sampler, name)
+			}
+		}
+	}
+}
+
+// spoiled are images none of which is finite.
+type spoiled struct{ toyImages }
+
+func (s spoiled) Train(ctx context.Context, epoch, from, size int) iter.Seq2[evaluate.Batch, error] {
+	return func(yield func(evaluate.Batch, error) bool) {
+		for b, err := range s.toyImages.Train(ctx, epoch, from, size) {
+			b.Images[3] = float32(math.NaN())
+			if !yield(b, err) {
+				return
+			}
+		}
+	}
+}
