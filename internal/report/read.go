@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,7 +46,7 @@ func read(fs fsys.FS, dir string) (*run, error) {
 			candidates, err = space.ParseCandidates(text)
 			return err
 		}},
-		{source{"metrics.jsonl", training}, r.parseMetrics},
+		{source{"metrics.jsonl", training}, func([]byte) error { return r.readMetrics(fs, dir) }},
 		{source{"results.json", evaluation}, func(text []byte) error { return r.parseResults(text, candidates) }},
 	} {
 		path := filepath.Join(dir, file.name)
@@ -115,29 +114,14 @@ func (r *run) parseResults(text []byte, candidates space.Candidates) error {
 	return nil
 }
 
-// parseMetrics keeps the losses. What stands after the last end of a line was being
-// written when the run was cut, and is left out.
-func (r *run) parseMetrics(text []byte) error {
+// readMetrics keeps the losses.
+func (r *run) readMetrics(fs fsys.FS, dir string) error {
+	m, err := train.ReadMetrics(fs, dir)
 	r.losses = map[string][]point{}
-	for number := 1; ; number++ {
-		line, rest, whole := bytes.Cut(text, []byte("\n"))
-		if !whole {
-			return nil
-		}
-		text = rest
-		var t train.TrainLine
-		var kind struct {
-			Kind string `json:"kind"`
-		}
-		err := json.Unmarshal(line, &kind)
-		if err == nil && kind.Kind == "train" {
-			err = json.Unmarshal(line, &t)
-		}
-		if err != nil {
-			return fmt.Errorf("line %d: %w", number, err)
-		}
+	for _, t := range m.Train {
 		for _, a := range t.Archs {
 			r.losses[a.Arch] = append(r.losses[a.Arch], point{float64(t.Step), a.Loss})
 		}
 	}
+	return err
 }

@@ -141,7 +141,11 @@ func ptr(text string) *string { return &text }
 func TestUnfinishedLineIsLeftOut(t *testing.T) {
 	var r run
 	text := `{"kind":"train","step":5,"archs":[{"arch":"a","steps":1,"loss":2}]}` + "\n" + `{"kind":"train","st`
-	if err := r.parseMetrics([]byte(text)); err != nil {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "metrics.jsonl"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.readMetrics(fsys.OS, dir); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[string][]point{"a": {{5, 2}}}, r.losses); diff != "" {

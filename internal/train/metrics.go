@@ -55,6 +55,7 @@ type ArchEval struct {
 // TimingLine is the speed of the same interval as the TrainLine of the same step.
 type TimingLine struct {
 	Step  int          `json:"step"`
+	Time  float64      `json:"time"` // seconds of Unix time
 	Rate  float64      `json:"images_per_second"`
 	Archs []ArchTiming `json:"archs"`
 }

@@ -72,7 +72,10 @@ func (t *trainer) open() error {
 	if t.metrics, err = openJournal(t.FS, t.Out, metricsFile, t.progress.MetricsBytes); err != nil {
 		return err
 	}
-	t.timing, err = appendJournal(t.FS, t.Out, timingFile)
+	if t.timing, err = appendJournal(t.FS, t.Out, timingFile); err != nil {
+		return err
+	}
+	t.board, err = openBoard(t.FS, t.Out)
 	return err
 }
 

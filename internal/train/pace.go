@@ -19,7 +19,7 @@ func (p *pace) add(parts []part, images int, took time.Duration) float64 {
 
 // line sums up and starts again.
 func (p *pace) line(step int, names []string) TimingLine {
-	line := TimingLine{Step: step}
+	line := TimingLine{Step: step, Time: float64(time.Now().UnixMilli()) / 1e3}
 	images, seconds := 0, 0.0
 	for i, name := range names {
 		if p.images[i] > 0 {

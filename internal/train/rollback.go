@@ -70,5 +70,12 @@ func (t *trainer) rollBack() error {
 		return err
 	}
 	t.saved = Progress{}
-	return t.metrics.write(RollBackLine{Kind: "roll_back", Step: p.Step, From: before.Step, Factor: p.rateFactor()})
+	if err := t.metrics.write(RollBackLine{Kind: "roll_back", Step: p.Step, From: before.Step, Factor: p.rateFactor()}); err != nil {
+		return err
+	}
+	if err := t.board.Close(); err != nil {
+		return err
+	}
+	t.board, err = openBoard(t.FS, t.Out)
+	return err
 }

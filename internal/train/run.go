@@ -12,6 +12,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/internal/tensorboard"
 	"prenas/internal/tensorfile"
 )
 
@@ -59,6 +60,7 @@ type Result struct {
 //	candidates.json  the preferred set trained
 //	metrics.jsonl    TrainLine and EvalLine, one a line
 //	timing.jsonl     TimingLine, one a line
+//	tb/              TensorBoard's events of the same
 //	checkpoints/     step-N.safetensors, the newest and the best
 //
 // When ctx is cancelled it writes a checkpoint and returns an error that wraps
@@ -105,6 +107,7 @@ type trainer struct {
 	saved    Progress // of the newest checkpoint written
 	metrics  *journal
 	timing   *journal
+	board    *tensorboard.Writer
 	pace     pace
 	lastEval *EvalLine
 }
@@ -159,6 +162,9 @@ func (t *trainer) close() {
 		if j != nil {
 			j.close()
 		}
+	}
+	if t.board != nil {
+		t.board.Close()
 	}
 	if t.state != nil {
 		t.state.free()
@@ -272,7 +278,11 @@ func (t *trainer) writeLines(lr float64) error {
 	if err := t.metrics.write(line); err != nil {
 		return err
 	}
-	return t.timing.write(t.pace.line(p.Step, t.parts))
+	timing := t.pace.line(p.Step, t.parts)
+	if err := t.timing.write(timing); err != nil {
+		return err
+	}
+	return t.board.Write(timing.at(), line.Step, append(line.scalars(), timing.scalars()...))
 }
 
 // endEpoch evaluates and saves as the recipe says.
@@ -316,7 +326,10 @@ func (t *trainer) evaluate(ctx context.Context) error {
 		words = append(words, fmt.Sprintf("%.2f %%", 100*a.Top1))
 	}
 	t.Log(fmt.Sprintf("epoch %.3g: held-out top-1 %s", line.Epoch, strings.Join(words, ", ")))
-	return t.metrics.write(line)
+	if err := t.metrics.write(line); err != nil {
+		return err
+	}
+	return t.board.Write(time.Now(), line.Step, line.scalars())
 }
 
 // interrupt saves and says how to go on.

@@ -1,0 +1,150 @@
+package train
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"time"
+
+	"prenas/internal/fsys"
+	"prenas/internal/tensorboard"
+)
+
+// boardDir of a run holds the metrics as TensorBoard's events.
+const boardDir = "tb"
+
+// Metrics are the lines of a run's metrics and timing files, in order.
+type Metrics struct {
+	Train   []TrainLine
+	Eval    []EvalLine
+	Back    []RollBackLine
+	Timings map[int]TimingLine // by step; of an interval that was done twice, the last
+}
+
+// ReadMetrics reads what a run has written until now. What stands after the last end of
+// a line was being written when it was read, or cut, and is left out.
+func ReadMetrics(f fsys.FS, run string) (Metrics, error) {
+	m := Metrics{Timings: map[int]TimingLine{}}
+	err := readLines(f, filepath.Join(run, metricsFile), func(line []byte) error {
+		var kind struct {
+			Kind string `json:"kind"`
+		}
+		if err := json.Unmarshal(line, &kind); err != nil {
+			return err
+		}
+		switch kind.Kind {
+		case "train":
+			return appendLine(&m.Train, line)
+		case "eval":
+			return appendLine(&m.Eval, line)
+		case "roll_back":
+			return appendLine(&m.Back, line)
+		}
+		return fmt.Errorf("a line of kind %q", kind.Kind)
+	})
+	if err != nil {
+		return m, err
+	}
+	err = readLines(f, filepath.Join(run, timingFile), func(line []byte) error {
+		var timing TimingLine
+		err := json.Unmarshal(line, &timing)
+		m.Timings[timing.Step] = timing
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return m, err
+}
+
+func appendLine[T any](to *[]T, line []byte) error {
+	var value T
+	err := json.Unmarshal(line, &value)
+	*to = append(*to, value)
+	return err
+}
+
+// readLines reads the whole lines of a file.
+func readLines(f fsys.FS, path string, each func(line []byte) error) error {
+	file, err := f.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	for number := 1; ; number++ {
+		line, rest, whole := bytes.Cut(text, []byte("\n"))
+		if !whole {
+			return nil
+		}
+		if err := each(line); err != nil {
+			return fmt.Errorf("%s, line %d: %w", path, number, err)
+		}
+		text = rest
+	}
+}
+
+// openBoard writes the events of all metrics that a run has, and stays open for more.
+func openBoard(f fsys.FS, run string) (*tensorboard.Writer, error) {
+	m, err := ReadMetrics(f, run)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(run, boardDir)
+	if err := f.MkdirAll(dir); err != nil {
+		return nil, err
+	}
+	w, err := tensorboard.Create(f, filepath.Join(dir, tensorboard.FileName), time.Now())
+	if err != nil {
+		return nil, err
+	}
+	evals, at := m.Eval, time.Unix(0, 0)
+	evalUntil := func(step int) {
+		for ; len(evals) > 0 && evals[0].Step <= step && err == nil; evals = evals[1:] {
+			err = w.Write(at, evals[0].Step, evals[0].scalars())
+		}
+	}
+	for _, line := range m.Train {
+		evalUntil(line.Step - 1)
+		if err == nil {
+			timing := m.Timings[line.Step]
+			at = timing.at()
+			err = w.Write(at, line.Step, append(line.scalars(), timing.scalars()...))
+		}
+	}
+	if evalUntil(math.MaxInt); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+// at is when the line was written; runs of older versions did not note it.
+func (l TimingLine) at() time.Time { return time.Unix(0, int64(l.Time*1e9)) }
+
+func (l TrainLine) scalars() []tensorboard.Scalar {
+	list := []tensorboard.Scalar{{Tag: "train/loss", Value: l.Loss}, {Tag: "train/lr", Value: l.LR}, {Tag: "train/grad_norm", Value: l.GradNorm}}
+	for _, a := range l.Archs {
+		list = append(list, tensorboard.Scalar{Tag: "train_loss/" + a.Arch, Value: a.Loss})
+	}
+	return list
+}
+
+func (l EvalLine) scalars() []tensorboard.Scalar {
+	list := []tensorboard.Scalar{{Tag: "held_out/top1", Value: l.Top1}}
+	for _, a := range l.Archs {
+		list = append(list, tensorboard.Scalar{Tag: "held_out_top1/" + a.Arch, Value: a.Top1})
+	}
+	return list
+}
+
+func (l TimingLine) scalars() []tensorboard.Scalar {
+	return []tensorboard.Scalar{{Tag: "speed/images_per_second", Value: l.Rate}}
+}
