@@ -53,7 +53,7 @@ supernet on only those, and hands you a finished model per budget.`,
 	f.BoolVar(&g.json, "json", false, "print one JSON value instead of text")
 	f.BoolVar(&g.quiet, "quiet", false, "print results and errors only")
 	for _, add := range []func(*global) *cobra.Command{
-		quickstartCommand, importCommand, searchCommand, explainCommand, auditCommand, trainCommand, finetuneCommand, evalCommand, reportCommand, exportCommand, predictCommand,
+		quickstartCommand, importCommand, searchCommand, explainCommand, auditCommand, trainCommand, finetuneCommand, evalCommand, reportCommand, watchCommand, exportCommand, predictCommand,
 		dataCommand, spacesCommand, doctorCommand,
 	} {
 		root.AddCommand(add(g))

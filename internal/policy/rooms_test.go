@@ -39,6 +39,7 @@ var rooms = []struct {
 	{"classify", []string{"augment", "data", "engine", "export", "fsys", "supernet"}},
 	{"onnx/schema", nil},
 	{"onnx", []string{"export", "fsys", "onnx/schema", "space"}},
+	{"watch", []string{"fsys", "train"}},
 	{"report", []string{"evaluate", "fsys", "space", "train"}},
 	{"audit", []string{"engine", "evaluate", "fsys", "rng", "search", "space", "supernet", "tensorfile", "train"}},
 	{"job", []string{"audit", "classify", "data", "engine", "evaluate", "export", "fsys", "latency", "onnx", "proxy", "search", "space", "supernet", "tensorfile", "train"}},
