@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -18,11 +20,13 @@ func trainCommand(g *global) *cobra.Command {
 	var given job.TrainOptions
 	var spaceName, recipe, precision string
 	var bad onBadImage
+	var dryRun bool
 	c := &cobra.Command{
 		Use: "train --candidates FILE --data SRC --out RUN", Short: "Train one supernet on the preferred architectures", Args: cobra.NoArgs,
 		Long: "Train one weight-sharing supernet on the architectures of a candidates file.\n\nSRC is\n  " + strings.Join(data.Sources(), "\n  "),
 		Example: "  prenas train --candidates candidates.json --data fashion-mnist --out run\n" +
 			"  prenas train --candidates candidates.json --weights vit.safetensors --data folder:images --out run\n" +
+			"  prenas train --candidates candidates.json --data folder:images --recipe tiny --dry-run\n" +
 			"  prenas train --resume --out run",
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			o := given
@@ -68,6 +72,9 @@ func trainCommand(g *global) *cobra.Command {
 			defer o.Engine.Close()
 			o.Command, o.Log = strings.Join(os.Args, " "), out.line
 			o.Fetch, o.Progress = out.fetching, out.training
+			if dryRun {
+				return g.printPlan(c.Context(), o)
+			}
 			r, err := job.Train(c.Context(), o)
 			if errors.Is(err, data.ErrSource) {
 				return usageError{err}
@@ -90,15 +97,44 @@ func trainCommand(g *global) *cobra.Command {
 	f.StringVar(&precision, "precision", "", "of products with weights: float32, bf16, or auto, the faster one here (default: the recipe's)")
 	bad.add(f, " (default: the recipe's)")
 	f.StringVar(&given.Out, "out", "", "run directory to write")
+	f.BoolVar(&dryRun, "dry-run", false, "measure a few steps of each architecture, say what the run would take, and write nothing")
 	f.BoolVar(&given.Resume, "resume", false, "go on with the run in --out; what is not given is as it was")
 	f.IntVar(&given.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	c.PreRunE = func(c *cobra.Command, _ []string) error {
 		if given.Resume {
 			return missing(c, "out")
 		}
+		if dryRun {
+			return missing(c, "candidates", "data")
+		}
 		return missing(c, "candidates", "data", "out")
 	}
 	return c
+}
+
+// printPlan prints what a run would take.
+func (g *global) printPlan(ctx context.Context, o job.TrainOptions) error {
+	p, err := job.PlanTraining(ctx, o)
+	if errors.Is(err, data.ErrSource) {
+		return usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	return g.printResult(p, func(w io.Writer) error {
+		fmt.Fprintf(w, "%d epochs of %d images, %d held out: %d updates of %d images, sampler %s, %s, peak learning rate %.3g\n",
+			p.Epochs, p.Train, p.HeldOut, p.Updates, p.Images, p.Sampler, p.Precision, p.PeakLR)
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintln(t, "parameters M\timages/s\tturns an update\t  architecture")
+		for _, a := range p.Archs {
+			fmt.Fprintf(t, "%.3f\t%.0f\t%.2f\t  %s\n", millions(a.Params), a.Rate, a.Turns, a.Arch)
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(w, "about %s on this machine, evaluation and checkpoints not counted; %.1f GB of memory\n", p.Time(), float64(p.PeakBytes)/1e9)
+		return err
+	})
 }
 
 // training shows a run's progress.

@@ -47,40 +47,58 @@ func Resumed(dir string) (TrainOptions, error) {
 
 // Train trains the preferred architectures of a candidates file.
 func Train(ctx context.Context, o TrainOptions) (train.Result, error) {
+	run, images, err := o.open(ctx)
+	if err != nil {
+		return train.Result{}, err
+	}
+	r, err := train.Run(ctx, run)
+	return r, errors.Join(err, noteSkipped(o.Out, images.Skipped(), o.Log))
+}
+
+// PlanTraining says what Train would do, and how long it would take, and does nothing.
+func PlanTraining(ctx context.Context, o TrainOptions) (train.Plan, error) {
+	run, _, err := o.open(ctx)
+	if err != nil {
+		return train.Plan{}, err
+	}
+	return train.MakePlan(ctx, run)
+}
+
+// open reads all that a run needs.
+func (o TrainOptions) open(ctx context.Context) (run train.Options, images *train.Images, err error) {
 	candidates, err := space.ReadCandidates(o.Candidates)
 	if err != nil {
-		return train.Result{}, fmt.Errorf("--candidates: %w", err)
+		return run, nil, fmt.Errorf("--candidates: %w", err)
 	}
 	if o.Space == nil {
 		meta, err := ReadMeta(o.Candidates)
 		if errors.Is(err, fs.ErrNotExist) {
-			return train.Result{}, fmt.Errorf("--candidates %s has no meta file beside it that names its space: name it with --space", o.Candidates)
+			return run, nil, fmt.Errorf("--candidates %s has no meta file beside it that names its space: name it with --space", o.Candidates)
 		}
 		if err != nil {
-			return train.Result{}, err
+			return run, nil, err
 		}
 		o.Space = meta.Space
 	}
 	if err := candidates.Check(o.Space); err != nil {
-		return train.Result{}, fmt.Errorf("--candidates %s: %w", o.Candidates, err)
+		return run, nil, fmt.Errorf("--candidates %s: %w", o.Candidates, err)
 	}
 	var weights map[string]tensorfile.Tensor
 	if o.Weights != "" {
 		if weights, err = (Scoring{Weights: o.Weights}).weights(o.Space); err != nil {
-			return train.Result{}, err
+			return run, nil, err
 		}
 	}
 	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed, HeldOut: o.Recipe.Holdout, Log: o.Log, Progress: o.Fetch})
 	if err != nil {
-		return train.Result{}, err
+		return run, nil, err
 	}
-	images, err := train.NewImages(set, o.Space.Model, o.Recipe, o.Seed, o.Workers)
+	images, err = train.NewImages(set, o.Space.Model, o.Recipe, o.Seed, o.Workers)
 	if err != nil {
-		return train.Result{}, fmt.Errorf("--data %s: %w", o.Data, err)
+		return run, nil, fmt.Errorf("--data %s: %w", o.Data, err)
 	}
-	r, err := train.Run(ctx, train.Options{
+	return train.Options{
 		Engine: o.Engine, Space: o.Space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed, Weights: weights,
 		Source: images, SourceName: o.Data, Look: images.Look(), Out: o.Out, Resume: o.Resume, Command: o.Command, Log: o.Log, Progress: o.Progress,
-	})
-	return r, errors.Join(err, noteSkipped(o.Out, images.Skipped(), o.Log))
+	}, images, nil
 }
