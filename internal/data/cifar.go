@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,17 +82,26 @@ func parseCIFAR(text []byte, labelBytes int, m *inMemory) error {
 	return nil
 }
 
+// readNames are the lines of a file that are not empty.
 func readNames(path string) ([]string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	var names []string
-	for lines := bufio.NewScanner(f); lines.Scan(); {
+	names, err := linesOf(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return names, nil
+}
+
+func linesOf(r io.Reader) (names []string, err error) {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
 		if name := strings.TrimSpace(lines.Text()); name != "" {
 			names = append(names, name)
 		}
 	}
-	return names, nil
+	return names, lines.Err()
 }

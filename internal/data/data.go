@@ -57,6 +57,7 @@ var sources = []source{
 	{"cifar10", "the folder of CIFAR-10's binary version", openCIFAR10},
 	{"cifar100", "the folder of CIFAR-100's binary version", openCIFAR100},
 	{"tar", "tar shards, .tar, .tar.gz or .tar.zst: " + fmt.Sprintf(shardPatterns, ".tar"), openTar},
+	{"parquet", "Parquet files in Hugging Face's image layout: " + fmt.Sprintf(shardPatterns, ".parquet"), openParquet},
 	{"pack", "a folder that prenas data pack wrote", openPack},
 	{"synthetic", "CLASSESxCOUNTxSIZE, as 10x5000x224: images made up for benchmarks", openSynthetic},
 }

@@ -29,6 +29,7 @@ type member struct {
 type membersFile struct {
 	shown, path string // where it came from, and where its bytes are
 	members     []member
+	classes     []string // names of all classes, where it has them
 }
 
 // members are the images of several files, in order.
@@ -122,7 +123,7 @@ func openMembers(ctx context.Context, shards []shardFile, scan func(context.Cont
 
 // nameClasses returns the names of the classes, and gives labels to members that have a
 // folder instead. Names are those of the folders, in order, or the lines of a file
-// classes.txt beside the first shard, else numbers.
+// classes.txt beside the first shard, or those in the shards, else numbers.
 func nameClasses(shards []shardFile, splits []*members) ([]string, error) {
 	folders, most, without := map[string]int{}, -1, ""
 	for one, where := range each(splits) {
@@ -148,19 +149,30 @@ func nameClasses(shards []shardFile, splits []*members) ([]string, error) {
 		}
 		return names, nil
 	}
-	return numberedClasses(shards[0], most)
+	return numberedClasses(shards[0], splits, most)
 }
 
 // numberedClasses are the names of the classes 0 to most.
-func numberedClasses(first shardFile, most int) (names []string, err error) {
+func numberedClasses(first shardFile, splits []*members, most int) (names []string, err error) {
+	where := ""
 	if first.url == nil {
-		path := filepath.Join(filepath.Dir(first.at), "classes.txt")
-		if names, err = readNames(path); err != nil && !os.IsNotExist(err) {
+		where = filepath.Join(filepath.Dir(first.at), "classes.txt")
+		if names, err = readNames(where); err != nil && !os.IsNotExist(err) {
 			return nil, err
 		}
-		if err == nil && len(names) <= most {
-			return nil, fmt.Errorf("%s: %w: it names %d classes, but there is a label %d", path, ErrFormat, len(names), most)
+	}
+	for _, split := range splits {
+		for _, file := range split.files {
+			switch {
+			case names == nil:
+				names, where = file.classes, file.shown
+			case file.classes != nil && !slices.Equal(file.classes, names):
+				return nil, fmt.Errorf("%s: %w: its classes have other names than those of %s", file.shown, ErrFormat, where)
+			}
 		}
+	}
+	if names != nil && len(names) <= most {
+		return nil, fmt.Errorf("%s: %w: it names %d classes, but there is a label %d", where, ErrFormat, len(names), most)
 	}
 	for i := len(names); i <= most; i++ {
 		names = append(names, strconv.Itoa(i))

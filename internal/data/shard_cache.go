@@ -21,12 +21,18 @@ import (
 	"prenas/internal/fsys"
 )
 
+// converter copies a shard, of a name, as a plain tar.
+type converter func(ctx context.Context, name string, from io.Reader, to io.Writer) error
+
 // shardCache lays shards that cannot be read at any place, as those that are
-// compressed or elsewhere, into the cache folder, plain. A name there is that of
-// one state of a local file, or of an address: what comes from an address is
-// taken not to change.
+// compressed or elsewhere, into the cache folder, as plain tars. A name there is
+// that of one state of a local file, or of an address: what comes from an address
+// is taken not to change.
 type shardCache struct {
-	dir   string
+	dir     string
+	other   func(name string) bool // tells what is no plain tar
+	convert converter
+
 	o     Options
 	meter meter
 	slots chan struct{} // for downloads at once
@@ -40,13 +46,13 @@ const (
 	unpackFactor = 100     // and how much larger than packed: images hardly shrink
 )
 
-func newShardCache(o Options) (*shardCache, error) {
+func newShardCache(o Options, other func(name string) bool, convert converter) (*shardCache, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return nil, fmt.Errorf("%w: no cache folder: %w; set XDG_CACHE_HOME", ErrFetch, err)
 	}
 	return &shardCache{
-		dir: filepath.Join(cache, "prenas", "data", "shards"), o: o,
+		dir: filepath.Join(cache, "prenas", "data", "shards"), other: other, convert: convert, o: o,
 		meter: meter{tell: o.Progress}, slots: make(chan struct{}, downloads),
 	}, nil
 }
@@ -58,12 +64,11 @@ func (c *shardCache) plain(ctx context.Context, s shardFile) (path string, forge
 	if s.url != nil {
 		name = s.url.Path
 	}
-	packed := strings.HasSuffix(name, "gz") || strings.HasSuffix(name, ".zst")
 	switch info, err := os.Stat(s.at); {
 	case s.url != nil:
 	case err != nil:
 		return "", nil, err
-	case !packed:
+	case !c.other(name):
 		return s.at, func() error { return nil }, nil
 	default:
 		absolute, err := filepath.Abs(s.at)
@@ -83,7 +88,7 @@ func (c *shardCache) plain(ctx context.Context, s shardFile) (path string, forge
 	}
 	c.o.log("data: laying %s into %s", s, c.dir)
 	if s.url == nil {
-		err = c.unpackFile(ctx, s.at, path)
+		err = c.convertFile(ctx, s.at, path)
 	} else {
 		err = c.download(ctx, s, name, path)
 	}
@@ -93,13 +98,13 @@ func (c *shardCache) plain(ctx context.Context, s shardFile) (path string, forge
 	return path, forget, nil
 }
 
-func (c *shardCache) unpackFile(ctx context.Context, from, to string) error {
+func (c *shardCache) convertFile(ctx context.Context, from, to string) error {
 	file, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	return fsys.WriteAtomic(fsys.OS, to, func(w io.Writer) error { return unpack(ctx, from, file, w) })
+	return fsys.WriteAtomic(fsys.OS, to, func(w io.Writer) error { return c.convert(ctx, from, file, w) })
 }
 
 // download tries a few times; name says how the shard is compressed.
@@ -141,14 +146,14 @@ func (c *shardCache) downloadOnce(ctx context.Context, s shardFile, name, to str
 		return code < 500 && code != http.StatusTooManyRequests, fmt.Errorf("%w: the server says %s", ErrFetch, response.Status)
 	}
 	body := c.meter.read(response.Body, response.ContentLength)
-	err = fsys.WriteAtomic(fsys.OS, to, func(w io.Writer) error { return unpack(ctx, name, body, w) })
+	err = fsys.WriteAtomic(fsys.OS, to, func(w io.Writer) error { return c.convert(ctx, name, body, w) })
 	if err != nil {
 		body.undo()
 	}
 	return errors.Is(err, ErrFormat), err
 }
 
-// unpack copies a shard, decompressed as its name says, and refuses one that
+// unpack is the converter of tars: it copies one, decompressed as its name says, and refuses one that
 // grows as no images do.
 func unpack(ctx context.Context, name string, from io.Reader, to io.Writer) error {
 	packed := &sized{r: from}

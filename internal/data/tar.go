@@ -29,12 +29,21 @@ var tarEndings = []string{".tar", ".tar.gz", ".tgz", ".tar.zst"}
 // maxLabelText bounds a file with a label.
 const maxLabelText = 1 << 20
 
+// classesMember is a member of a tar with the names of the classes, a line each.
+const classesMember = "__classes__.txt"
+
 func openTar(ctx context.Context, pattern string, o Options) (*Dataset, error) {
-	shards, err := listShards(pattern, tarEndings)
+	packed := func(name string) bool { return strings.HasSuffix(name, "gz") || strings.HasSuffix(name, ".zst") }
+	return openAsTars(ctx, pattern, tarEndings, o, packed, unpack)
+}
+
+// openAsTars opens shards that are plain tars, or that convert makes one of.
+func openAsTars(ctx context.Context, pattern string, endings []string, o Options, other func(name string) bool, convert converter) (*Dataset, error) {
+	shards, err := listShards(pattern, endings)
 	if err != nil {
-		return nil, fmt.Errorf("tar source: %w", err)
+		return nil, err
 	}
-	cache, err := newShardCache(o)
+	cache, err := newShardCache(o, other, convert)
 	if err != nil {
 		return nil, err
 	}
@@ -43,18 +52,18 @@ func openTar(ctx context.Context, pattern string, o Options) (*Dataset, error) {
 		if err != nil {
 			return nil, err
 		}
-		list, err := scanTarFile(local)
+		list, classes, err := scanTarFile(local)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", s, err), forget())
 		}
-		return &membersFile{shown: s.String(), path: local, members: list}, nil
+		return &membersFile{shown: s.String(), path: local, members: list, classes: classes}, nil
 	})
 }
 
-func scanTarFile(path string) ([]member, error) {
+func scanTarFile(path string) (list []member, classes []string, err error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, withoutPath(err)
+		return nil, nil, withoutPath(err)
 	}
 	defer file.Close()
 	return scanTar(file)
@@ -67,9 +76,9 @@ type pictureOf struct {
 	alone  bool // it has no part in its name between the sample's and the ending
 }
 
-// scanTar lists the images of a plain tar, in its order, and checks that it is
-// whole.
-func scanTar(file io.ReadSeeker) ([]member, error) {
+// scanTar lists the images of a plain tar, in its order, with the names of the
+// classes if it has them, and checks that it is whole.
+func scanTar(file io.ReadSeeker) (list []member, classes []string, err error) {
 	var pictures []pictureOf
 	var keys []string // of the samples
 	labels := map[int]int{}
@@ -79,18 +88,23 @@ func scanTar(file io.ReadSeeker) ([]member, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+			return nil, nil, fmt.Errorf("%w: %w", ErrFormat, err)
 		}
 		name := path.Clean(h.Name)
 		base := path.Base(name)
 		stem, ending, _ := strings.Cut(base, ".")
 		isImage := slices.Contains(imageEndings, strings.ToLower(path.Ext(base)))
 		switch {
+		case name == classesMember:
+			if classes, err = linesOf(io.LimitReader(r, maxLabelText)); err != nil {
+				return nil, nil, fmt.Errorf("%w: %s: %w", ErrFormat, name, err)
+			}
+			continue
 		case strings.HasPrefix(base, "__"), h.FileInfo().IsDir(): // __: webdataset's notes on the shard itself
 			continue
 		case h.Typeflag != tar.TypeReg || isSparse(h):
 			if isImage {
-				return nil, fmt.Errorf("%w: %s is not an ordinary file", ErrFormat, name)
+				return nil, nil, fmt.Errorf("%w: %s is not an ordinary file", ErrFormat, name)
 			}
 			continue
 		}
@@ -102,7 +116,7 @@ func scanTar(file io.ReadSeeker) ([]member, error) {
 		case isImage:
 			at, err := file.Seek(0, io.SeekCurrent) // tar reads whole headers and no further
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			top, _, _ := strings.Cut(name, "/")
 			if top == base {
@@ -112,7 +126,7 @@ func scanTar(file io.ReadSeeker) ([]member, error) {
 		case ending == "cls", ending == "json" && !marked:
 			label, found, err := readLabel(r, ending)
 			if err != nil {
-				return nil, fmt.Errorf("%w: %s: %w", ErrFormat, name, err)
+				return nil, nil, fmt.Errorf("%w: %s: %w", ErrFormat, name, err)
 			}
 			if found {
 				labels[sample] = label
@@ -120,9 +134,10 @@ func scanTar(file io.ReadSeeker) ([]member, error) {
 		}
 	}
 	if err := checkTarEnd(file); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return matchLabels(pictures, labels, keys)
+	list, err = matchLabels(pictures, labels, keys)
+	return list, classes, err
 }
 
 // matchLabels gives each sample's label to its image.

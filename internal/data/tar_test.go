@@ -169,12 +169,12 @@ func TestHostileTars(t *testing.T) {
 // A tar that was cut between two files is not taken for a shorter one, whatever is missing.
 func TestCutTar(t *testing.T) {
 	whole := tarOf(t, samplesFrom(t, 0, 2)...)
-	if list, err := scanTar(bytes.NewReader(whole)); err != nil || len(list) != 2 {
+	if list, _, err := scanTar(bytes.NewReader(whole)); err != nil || len(list) != 2 {
 		t.Fatalf("%d images, %v", len(list), err)
 	}
 	ends := len(whole) - 1024 // two blocks of zeros end a tar; one is enough to know it by
 	for n := 0; n <= ends; n += 128 {
-		if _, err := scanTar(bytes.NewReader(whole[:n])); !errors.Is(err, ErrFormat) {
+		if _, _, err := scanTar(bytes.NewReader(whole[:n])); !errors.Is(err, ErrFormat) {
 			t.Errorf("cut to %d of %d bytes: %v", n, len(whole), err)
 		}
 	}
@@ -184,7 +184,7 @@ func TestCutTar(t *testing.T) {
 // looks like an image but is no ordinary file is not.
 func TestPartsOfSamples(t *testing.T) {
 	text := tarOf(t, "__info__.png", "x", "a/1.jpg", "one", "a/1.mask.png", "no", "a/1.txt", "no", "a/1.cls", " 7\n", "b.c/2.seg.png", "no", "b.c/2.JPG", "three", "b.c/2.cls", "0")
-	list, err := scanTar(bytes.NewReader(text))
+	list, _, err := scanTar(bytes.NewReader(text))
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%+v, %v", list, err)
 	}
@@ -202,7 +202,7 @@ func TestPartsOfSamples(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := scanTar(bytes.NewReader(linked.Bytes())); !errors.Is(err, ErrFormat) {
+	if _, _, err := scanTar(bytes.NewReader(linked.Bytes())); !errors.Is(err, ErrFormat) {
 		t.Errorf("a link for an image: %v", err)
 	}
 }
@@ -284,7 +284,7 @@ func TestUnpackingBomb(t *testing.T) {
 func FuzzListTar(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, text []byte) {
-		samples, err := scanTar(bytes.NewReader(text))
+		samples, _, err := scanTar(bytes.NewReader(text))
 		if err != nil {
 			return
 		}

@@ -1,0 +1,179 @@
+package data
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// Parquet in Hugging Face's image layout: a row is an image and its label.
+//
+//	image  struct of bytes, an image file, and path; or bytes themselves
+//	label  integer from 0 on
+//
+// The columns and the names of the classes are those that the file's metadata
+// declares under "huggingface", else columns of usual names. A row cannot be read
+// without those beside it, so a file is laid into the cache folder, as a plain
+// tar, once.
+var parquetEndings = []string{".parquet"}
+
+func openParquet(ctx context.Context, pattern string, o Options) (*Dataset, error) {
+	return openAsTars(ctx, pattern, parquetEndings, o, func(string) bool { return true }, parquetToTar)
+}
+
+// parquetToTar copies the rows of a Parquet file.
+func parquetToTar(ctx context.Context, _ string, from io.Reader, to io.Writer) (err error) {
+	file, ok := from.(*os.File)
+	if !ok { // its index is at its end
+		if file, err = os.CreateTemp("", "prenas-*.parquet"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
+		if _, err := io.Copy(file, from); err != nil {
+			return fmt.Errorf("%w: %w", ErrFetch, err)
+		}
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	return rowsToTar(ctx, file, info.Size(), to)
+}
+
+func rowsToTar(ctx context.Context, from io.ReaderAt, size int64, to io.Writer) (err error) {
+	defer func() { // the library may panic on a hostile file
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", ErrFormat, p)
+		}
+	}()
+	if err := checkFooter(from, size); err != nil {
+		return fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	file, err := parquet.OpenFile(from, size, parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	layout, err := layoutOf(file)
+	if err != nil {
+		return err
+	}
+	images, labels := &columnReader{pages: layout.image.Pages()}, &columnReader{pages: layout.label.Pages()}
+	defer images.close()
+	defer labels.close()
+	w := tar.NewWriter(to)
+	if len(layout.classes) > 0 {
+		if err := writeMember(w, classesMember, []byte(strings.Join(layout.classes, "\n")+"\n")); err != nil {
+			return err
+		}
+	}
+	for row := range file.NumRows() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		image, err := images.next()
+		if err != nil {
+			return fmt.Errorf("%w: row %d of column %s: %w", ErrFormat, row, layout.image.Name(), err)
+		}
+		label, err := labels.next()
+		if err != nil {
+			return fmt.Errorf("%w: row %d of column %s: %w", ErrFormat, row, layout.label.Name(), err)
+		}
+		if label.IsNull() || label.Int64() < 0 || label.Int64() >= maxClasses {
+			return fmt.Errorf("%w: row %d has the label %v, not one from 0 to %d; leave files without labels out by a pattern, as parquet:DIR/{train,validation}-*.parquet", ErrFormat, row, label, maxClasses-1)
+		}
+		// An image that is missing is a damaged one: an empty file.
+		text := image.ByteArray()
+		name := fmt.Sprintf("row%08d", row)
+		if err := writeMember(w, name+endingOf(text), text); err != nil {
+			return err
+		}
+		if err := writeMember(w, name+".cls", fmt.Append(nil, label.Int64())); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+// checkFooter checks the length of the footer against that of the file before the library
+// asks for as much memory: a file ends with it (uint32, little-endian) and the magic PAR1.
+func checkFooter(from io.ReaderAt, size int64) error {
+	const magic = "PAR1"
+	var tail [8]byte
+	if size < int64(len(tail)+len(magic)) {
+		return fmt.Errorf("%d bytes are no Parquet file", size)
+	}
+	if _, err := from.ReadAt(tail[:], size-int64(len(tail))); err != nil {
+		return err
+	}
+	length := int64(binary.LittleEndian.Uint32(tail[:]))
+	if string(tail[4:]) != magic || length > size-int64(len(tail)+len(magic)) {
+		return fmt.Errorf("it does not end as a Parquet file does: it was cut off, is encrypted, or is none")
+	}
+	return nil
+}
+
+func writeMember(w *tar.Writer, name string, text []byte) error {
+	if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(text))}); err != nil {
+		return err
+	}
+	_, err := w.Write(text)
+	return err
+}
+
+// endingOf tells an image's format; what has none is named as most are.
+func endingOf(text []byte) string {
+	ending := "." + strings.TrimPrefix(http.DetectContentType(text), "image/")
+	if slices.Contains(imageEndings, ending) {
+		return ending
+	}
+	return ".jpg"
+}
+
+// columnReader reads a column's values from first to last.
+type columnReader struct {
+	pages  parquet.Pages
+	page   parquet.Page
+	values parquet.ValueReader
+	one    [1]parquet.Value
+}
+
+func (c *columnReader) next() (parquet.Value, error) {
+	for {
+		if c.values == nil {
+			page, err := c.pages.ReadPage()
+			if err == io.EOF {
+				return parquet.Value{}, io.ErrUnexpectedEOF
+			}
+			if err != nil {
+				return parquet.Value{}, err
+			}
+			c.page, c.values = page, page.Values()
+		}
+		n, err := c.values.ReadValues(c.one[:])
+		switch {
+		case n == 1:
+			return c.one[0], nil
+		case err != nil && err != io.EOF:
+			return parquet.Value{}, err
+		}
+		parquet.Release(c.page)
+		c.page, c.values = nil, nil
+	}
+}
+
+// close gives back what reading holds; nothing was written.
+func (c *columnReader) close() {
+	if c.page != nil {
+		parquet.Release(c.page)
+	}
+	_ = c.pages.Close()
+}
