@@ -32,7 +32,7 @@ type PlannedArch struct {
 }
 
 // planSteps are measured of each architecture; the fastest counts.
-const planSteps = 3
+const planSteps = 2
 
 // MakePlan compiles the step of each architecture, times a few steps on noise, and adds
 // up. It writes nothing. The sampler space, which trains others too, is planned by the
