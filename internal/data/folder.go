@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -32,9 +33,7 @@ func openFolder(_ context.Context, dir string, _ Options) (*Dataset, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, file := range f.files {
-			fmt.Fprintf(digest, "%s\x00%d\x00", filepath.ToSlash(file.name), file.size)
-		}
+		f.digest(digest)
 		return f, nil
 	}
 	sub := func(names ...string) string {
@@ -79,6 +78,13 @@ type folderFile struct {
 }
 
 type folder struct{ files []folderFile }
+
+// digest adds names and sizes to a digest.
+func (f folder) digest(h hash.Hash) {
+	for _, file := range f.files {
+		fmt.Fprintf(h, "%s\x00%d\x00", filepath.ToSlash(file.name), file.size)
+	}
+}
 
 func (f folder) Len() int        { return len(f.files) }
 func (f folder) Label(i int) int { return f.files[i].label }

@@ -24,7 +24,8 @@ var rooms = []struct {
 	{"tensorfile", []string{"fsys"}},
 	{"space", []string{"fsys", "nearest"}},
 	{"augment", nil},
-	{"data", []string{"augment", "fsys", "rng"}},
+	{"matfile", nil},
+	{"data", []string{"augment", "fsys", "matfile", "rng"}},
 	{"engine", []string{"fsys", "rng", "tensorfile"}},
 	{"fixture", []string{"space", "tensorfile"}},
 	{"pytools", nil},
@@ -50,7 +51,7 @@ var fixtures = []string{"fixture", "pytools", "engine/enginetest", "fsys/faultfs
 
 // withoutEngine are the rooms that must work where no XLA can be had: they may not reach
 // it through libraries either.
-var withoutEngine = []string{"fsys", "rng", "tensorfile", "space", "search", "augment", "data", "fixture"}
+var withoutEngine = []string{"fsys", "rng", "tensorfile", "space", "search", "augment", "matfile", "data", "fixture"}
 
 func TestTableOfRoomsHasNoCircle(t *testing.T) {
 	var below []string

@@ -1,0 +1,97 @@
+package data
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// openImageNet opens ImageNet (ILSVRC 2012), or a part of it, as it is shipped or as
+// others lay it out:
+//
+//	train/n01440764/n01440764_10026.JPEG     a folder each class, by WordNet id
+//	val/n01440764/ILSVRC2012_val_00000293.JPEG
+//	val/ILSVRC2012_val_00000293.JPEG         or all in one folder, with labels as below
+//
+// The two may stand in ILSVRC/Data/CLS-LOC below the folder. A class index, see
+// readClassIndex, gives the classes their numbers and names; without one they are numbered
+// in the order of their ids, which for the 1000 classes is the same. What is reported on
+// is val: the test images have no public labels.
+func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
+	index, err := readClassIndex(dir)
+	if err != nil {
+		return nil, fmt.Errorf("imagenet source: %w", err)
+	}
+	root := dir
+	if nested := filepath.Join(dir, "ILSVRC", "Data", "CLS-LOC"); isFolder(nested) {
+		root = nested
+	}
+	ids := index.ids()
+	train, err := listFolder(filepath.Join(root, "train"), &ids)
+	if err != nil {
+		return nil, fmt.Errorf("imagenet source: %w", err)
+	}
+	digest := sha256.New()
+	train.digest(digest)
+	d := &Dataset{Channels: 3, Train: train, Test: none{}}
+	if val := filepath.Join(root, "val"); isFolder(val) {
+		test, err := listVal(dir, val, &ids)
+		if err != nil {
+			return nil, fmt.Errorf("imagenet source: %w", err)
+		}
+		test.digest(digest)
+		d.Test = test
+	} else {
+		o.log("data: there is no %s: there are no test images", val)
+	}
+	fmt.Fprintf(digest, "%q", ids) // the labels follow from them
+	d.Digest, d.Classes = hex.EncodeToString(digest.Sum(nil)), index.names(ids)
+	return d, nil
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// listVal lists the validation images, from a folder each class or from one.
+func listVal(dir, val string, ids *[]string) (folder, error) {
+	entries, err := os.ReadDir(val)
+	if err != nil {
+		return folder{}, err
+	}
+	var names []string
+	for _, e := range entries {
+		if isFolder(filepath.Join(val, e.Name())) {
+			return listFolder(val, ids)
+		}
+		if hasEnding(strings.ToLower(e.Name()), imageEndings) {
+			names = append(names, e.Name())
+		}
+	}
+	labels, from, err := readValLabels(dir, names)
+	if err != nil {
+		return folder{}, err
+	}
+	numbers := map[string]int{}
+	for i, id := range *ids {
+		numbers[id] = i
+	}
+	var f folder
+	for i, name := range names {
+		label, known := numbers[labels[i]]
+		if !known {
+			return folder{}, fmt.Errorf("%s: %w: image %s has the class %q, which is none of train", from, ErrFormat, name, labels[i])
+		}
+		file := folderFile{path: filepath.Join(val, name), name: name, label: label}
+		if info, err := os.Stat(file.path); err == nil { // else it is a damaged image
+			file.size = info.Size()
+		}
+		f.files = append(f.files, file)
+	}
+	return f, nil
+}
