@@ -61,7 +61,7 @@ func auditCommand(g *global) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&spaceName, "space", "", "built-in space or YAML file, with an INTERVAL")
-	f.StringVar(&o.Data, "data", "", "images to train and measure on, SRC")
+	f.StringVar(&o.Data, "data", "", "images to train and measure on, SRC (prenas data --help)")
 	f.StringVar(&o.Out, "out", "", "benchmark file to write, or to go on with")
 	f.IntVar(&o.Archs, "archs", 100, "architectures to draw")
 	f.IntVar(&o.Seeds, "seeds", 3, "trainings of each, from seeds --seed on")

@@ -50,7 +50,7 @@ func evalCommand(g *global) *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.Data, "data", "", "images to measure on, SRC (default: what the run was trained on)")
+	f.StringVar(&o.Data, "data", "", "images to measure on, SRC as in prenas data --help (default: what the run was trained on)")
 	f.IntVar(&o.Batch, "batch", 100, "images of one program run")
 	f.IntVar(&o.Crops, "crops", 1, "crops of each image: 1 the middle, 5 the corners too, 10 these mirrored too; their logits are averaged")
 	bad.add(f, " (default: as the run was trained)")

@@ -56,7 +56,7 @@ func finetuneCommand(g *global) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&o.Arch, "arch", "", "architecture's name, or the key of its interval")
-	f.StringVar(&o.Data, "data", "", "images to train on, SRC")
+	f.StringVar(&o.Data, "data", "", "images to train on, SRC (prenas data --help)")
 	f.IntVar(&o.ImageSize, "image-size", 0, "pixels of an image's side (default: as the run had it)")
 	f.StringVar(&recipe, "recipe", "quickstart", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
 	bad.add(f, " (default: the recipe's)")

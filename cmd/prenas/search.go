@@ -73,7 +73,7 @@ func searchCommand(g *global) *cobra.Command {
 	flags.StringVar(&f.space, "space", "", "built-in space ("+strings.Join(space.Names(), ", ")+") or YAML file")
 	flags.StringVar(&o.Scoring.Weights, "weights", "", "safetensors of the supernet's weights (default: drawn from --seed)")
 	flags.StringVar(&o.Scoring.Inputs, "inputs", "", "safetensors with the batch under input (default: noise drawn from --seed)")
-	flags.StringVar(&o.Scoring.Data, "data", "", "score on real images, SRC, instead of noise")
+	flags.StringVar(&o.Scoring.Data, "data", "", "score on real images, SRC (prenas data --help), instead of noise")
 	flags.IntVar(&o.Scoring.Batches, "batches", 1, "batches of 64 images to score on, with --data")
 	flags.IntVar(&o.Scoring.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	f.bad.add(flags, "")

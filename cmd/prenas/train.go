@@ -92,7 +92,7 @@ func trainCommand(g *global) *cobra.Command {
 	f.StringVar(&given.Candidates, "candidates", "", "candidates file of prenas search or of the original")
 	f.StringVar(&spaceName, "space", "", "space of the candidates (default: the one in their meta file)")
 	f.StringVar(&given.Weights, "weights", "", "safetensors of the supernet's weights to begin with (default: drawn from --seed)")
-	f.StringVar(&given.Data, "data", "", "images to train on, SRC")
+	f.StringVar(&given.Data, "data", "", "images to train on, SRC (prenas data --help)")
 	f.StringVar(&recipe, "recipe", "quickstart", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
 	f.StringVar(&precision, "precision", "", "of products with weights: float32, bf16, or auto, the faster one here (default: the recipe's)")
 	bad.add(f, " (default: the recipe's)")

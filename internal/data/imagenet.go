@@ -33,7 +33,7 @@ func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
 	ids := index.ids()
 	train, err := listFolder(filepath.Join(root, "train"), &ids)
 	if err != nil {
-		return nil, fmt.Errorf("imagenet source: %w", err)
+		return nil, err
 	}
 	digest := sha256.New()
 	train.digest(digest)
@@ -41,7 +41,7 @@ func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
 	if val := filepath.Join(root, "val"); isFolder(val) {
 		test, err := listVal(dir, val, &ids)
 		if err != nil {
-			return nil, fmt.Errorf("imagenet source: %w", err)
+			return nil, err
 		}
 		test.digest(digest)
 		d.Test = test

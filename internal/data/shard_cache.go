@@ -104,7 +104,21 @@ func (c *shardCache) convertFile(ctx context.Context, from, to string) error {
 		return err
 	}
 	defer file.Close()
-	return fsys.WriteAtomic(fsys.OS, to, func(w io.Writer) error { return c.convert(ctx, from, file, w) })
+	return c.write(ctx, from, file, to)
+}
+
+// write converts a shard into a file of the cache. What is wrong with the shard is not told
+// as an error of that file.
+func (c *shardCache) write(ctx context.Context, name string, from io.Reader, to string) error {
+	var failed error
+	err := fsys.WriteAtomic(fsys.OS, to, func(w io.Writer) error {
+		failed = c.convert(ctx, name, from, w)
+		return failed
+	})
+	if failed != nil {
+		return failed
+	}
+	return err
 }
 
 // download tries a few times; name says how the shard is compressed.
@@ -146,8 +160,7 @@ func (c *shardCache) downloadOnce(ctx context.Context, s shardFile, name, to str
 		return code < 500 && code != http.StatusTooManyRequests, fmt.Errorf("%w: the server says %s", ErrFetch, response.Status)
 	}
 	body := c.meter.read(response.Body, response.ContentLength)
-	err = fsys.WriteAtomic(fsys.OS, to, func(w io.Writer) error { return c.convert(ctx, name, body, w) })
-	if err != nil {
+	if err = c.write(ctx, name, body, to); err != nil {
 		body.undo()
 	}
 	return errors.Is(err, ErrFormat), err

@@ -41,7 +41,7 @@ func openTar(ctx context.Context, pattern string, o Options) (*Dataset, error) {
 func openAsTars(ctx context.Context, pattern string, endings []string, o Options, other func(name string) bool, convert converter) (*Dataset, error) {
 	shards, err := listShards(pattern, endings)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s source: %w", strings.TrimPrefix(endings[0], "."), err)
 	}
 	cache, err := newShardCache(o, other, convert)
 	if err != nil {
