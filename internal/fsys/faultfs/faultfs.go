@@ -91,6 +91,30 @@ func (f *FS) MkdirAll(dir string) error {
 	return f.FS.MkdirAll(dir)
 }
 
+// Truncate implements fsys.FS.
+func (f *FS) Truncate(path string, size int64) error {
+	if err := f.step("truncate"); err != nil {
+		return err
+	}
+	return f.FS.Truncate(path, size)
+}
+
+// ReadDir implements fsys.FS.
+func (f *FS) ReadDir(dir string) ([]fs.DirEntry, error) {
+	if err := f.step("list"); err != nil {
+		return nil, err
+	}
+	return f.FS.ReadDir(dir)
+}
+
+// Open implements fsys.FS.
+func (f *FS) Open(path string) (fsys.File, error) {
+	if err := f.step("open"); err != nil {
+		return nil, err
+	}
+	return f.FS.Open(path)
+}
+
 type faultFile struct {
 	fsys.File
 	fs *FS
