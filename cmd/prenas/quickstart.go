@@ -18,11 +18,10 @@ import (
 	"prenas/internal/train"
 )
 
-const quickstartData = "fashion-mnist"
-
 func quickstartCommand(g *global) *cobra.Command {
 	var dir string
 	var small bool
+	var src string
 	c := &cobra.Command{
 		Use: "quickstart", Short: "Do the whole job on Fashion-MNIST, in minutes", Args: cobra.NoArgs,
 		Long: "Search, train, evaluate and report on Fashion-MNIST, which fetches itself.\n" +
@@ -72,7 +71,7 @@ func quickstartCommand(g *global) *cobra.Command {
 			stage("train: one supernet on the preferred architectures")
 			_, missing := os.Stat(filepath.Join(dir, "manifest.json"))
 			_, err = job.Train(c.Context(), job.TrainOptions{
-				Engine: e, Candidates: candidates, Data: quickstartData, Recipe: recipe, Seed: g.seed, Out: dir, Resume: missing == nil,
+				Engine: e, Candidates: candidates, Data: src, Recipe: recipe, Seed: g.seed, Out: dir, Resume: missing == nil,
 				Command: strings.Join(os.Args, " "), Log: out.line, Fetch: out.fetching, Progress: out.training,
 			})
 			if err != nil {
@@ -100,6 +99,7 @@ func quickstartCommand(g *global) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&dir, "out", filepath.Join("runs", "quickstart"), "run directory to write")
+	c.Flags().StringVar(&src, "data", "fashion-mnist", "other images of up to ten classes, SRC (prenas data --help)")
 	c.Flags().BoolVar(&small, "small", false, "fewer updates, for a first look")
 	return c
 }
