@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -14,10 +16,13 @@ import (
 type spaceSummary struct {
 	Name          string         `json:"name"`
 	Supernet      space.Supernet `json:"supernet"`
-	EmbedDim      []int          `json:"embed_dim"`
-	Depth         []int          `json:"depth"`
-	NumHeads      []int          `json:"num_heads"`
-	MLPRatio      []float64      `json:"mlp_ratio"`
+	EmbedDim      []int          `json:"embed_dim,omitempty"`
+	Depth         []int          `json:"depth"` // of each unit where there are units
+	NumHeads      []int          `json:"num_heads,omitempty"`
+	MLPRatio      []float64      `json:"mlp_ratio,omitempty"`
+	Resolution    []int          `json:"resolution,omitempty"`
+	Kernel        []int          `json:"kernel_size,omitempty"`
+	Expand        []float64      `json:"expand_ratio,omitempty"`
 	Model         space.Model    `json:"model"`
 	Interval      space.Interval `json:"interval_millions"`
 	Architectures string         `json:"architectures"`
@@ -31,6 +36,7 @@ func summarize(s *space.Space) spaceSummary {
 	small, large := s.Smallest(), s.Largest()
 	return spaceSummary{
 		Name: s.Name, Supernet: s.Supernet, EmbedDim: s.EmbedDim, Depth: s.Depth, NumHeads: s.NumHeads, MLPRatio: s.MLPRatio,
+		Resolution: s.Resolution, Kernel: s.Kernel, Expand: s.Expand,
 		Model: s.Model, Interval: s.Interval, Architectures: s.Size().String(),
 		Isomers: s.CountIsomers(false).String(), IsomersAll: s.CountIsomers(true).String(),
 		Params: [2]int64{s.Model.Params(small), s.Model.Params(large)},
@@ -82,8 +88,11 @@ func spacesCommand(g *global) *cobra.Command {
 					if err := printSpaces(w, sum); err != nil {
 						return err
 					}
-					_, err := fmt.Fprintf(w, "\nembed_dim %v  depth %v  num_heads %v  mlp_ratio %v\nsupernet %+v\nmodel %+v\nsmallest %s\nlargest  %s\n",
-						s.EmbedDim, s.Depth, s.NumHeads, s.MLPRatio, s.Supernet, s.Model, s.Smallest(), s.Largest())
+					choices := fmt.Sprintf("embed_dim %v  depth %v  num_heads %v  mlp_ratio %v", s.EmbedDim, s.Depth, s.NumHeads, s.MLPRatio)
+					if s.Model.IsConv() {
+						choices = fmt.Sprintf("resolution %v  depth of each unit %v  kernel_size %v  expand_ratio %v", s.Resolution, s.Depth, s.Kernel, s.Expand)
+					}
+					_, err := fmt.Fprintf(w, "\n%s\nsupernet %+v\nmodel %+v\nsmallest %s\nlargest  %s\n", choices, s.Supernet, s.Model, s.Smallest(), s.Largest())
 					return err
 				})
 			},
@@ -93,13 +102,24 @@ func spacesCommand(g *global) *cobra.Command {
 
 func printSpaces(w io.Writer, list ...spaceSummary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "space\timage\tarchitectures\tisomers\tparameters M\tMACs G\tintervals M")
+	fmt.Fprintln(t, "space\timages\tarchitectures\tisomers\tparameters M\tMACs G\tintervals M")
 	for _, s := range list {
-		fmt.Fprintf(t, "%s\t%d/%d\t%s\t%s\t%.3g to %.3g\t%.3g to %.3g\t%g to %g by %g\n", s.Name, s.Model.ImageSize, s.Model.PatchSize,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%.3g to %.3g\t%.3g to %.3g\t%g to %g by %g\n", s.Name, images(s),
 			s.Architectures, s.Isomers, millions(s.Params[0]), millions(s.Params[1]), millions(s.MACs[0])/1e3, millions(s.MACs[1])/1e3,
 			s.Interval.Min, s.Interval.Max, s.Interval.Step)
 	}
 	return t.Flush()
+}
+
+// images says what side they have, and a transformer's patches.
+func images(s spaceSummary) string {
+	if len(s.Resolution) > 0 {
+		if least := slices.Min(s.Resolution); least < s.Model.ImageSize {
+			return fmt.Sprintf("%d to %d", least, s.Model.ImageSize)
+		}
+		return strconv.Itoa(s.Model.ImageSize)
+	}
+	return fmt.Sprintf("%d/%d", s.Model.ImageSize, s.Model.PatchSize)
 }
 
 func millions(n int64) float64 { return float64(n) / 1e6 }

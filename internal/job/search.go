@@ -71,6 +71,9 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 			return result, timing, err
 		}
 	}
+	if o.Reduced != "" && o.Space.Model.IsConv() {
+		return result, timing, fmt.Errorf("--reduced: the file's form has heads and MLP ratios, which space %s has not; leave the flag out", o.Space.Name)
+	}
 	if o.Log == nil {
 		o.Log = func(string) {}
 	}

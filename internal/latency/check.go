@@ -32,13 +32,7 @@ type Checked struct {
 func Draw(s *space.Space, n int, seed uint64) []space.Arch {
 	archs := []space.Arch{s.Smallest(), s.Largest()}
 	for i := 2; i < n; i++ {
-		r := rng.New(seed, "latency check", uint64(i))
-		a := space.Arch{EmbedDim: s.EmbedDim[r.IntN(len(s.EmbedDim))]}
-		for range s.Depth[r.IntN(len(s.Depth))] {
-			a.NumHeads = append(a.NumHeads, s.NumHeads[r.IntN(len(s.NumHeads))])
-			a.MLPRatio = append(a.MLPRatio, s.MLPRatio[r.IntN(len(s.MLPRatio))])
-		}
-		archs = append(archs, a)
+		archs = append(archs, s.Draw(rng.New(seed, "latency check", uint64(i))))
 	}
 	return archs
 }

@@ -7,20 +7,36 @@ import (
 	"strings"
 )
 
-// Arch is one architecture: an embedding dim and, for each layer, a number of
-// heads and an MLP ratio. Both lists have one entry per layer.
+// Arch is one architecture of either family; the fields of the other are zero.
 type Arch struct {
+	// A vision transformer: an embedding dim and, for each layer, a number of
+	// heads and an MLP ratio. Both lists have one entry per layer.
 	EmbedDim int
 	NumHeads []int
 	MLPRatio []float64
+
+	// A convolutional network: the side of its images, and the layers of each
+	// unit, of which none is empty.
+	Resolution int
+	Units      [][]ConvLayer
 }
 
-// Depth is the number of layers.
-func (a Arch) Depth() int { return len(a.NumHeads) }
+// IsConv tells the family.
+func (a Arch) IsConv() bool { return a.Units != nil }
+
+// Depth is the number of layers, of all units together.
+func (a Arch) Depth() int {
+	n := len(a.NumHeads)
+	for _, layers := range a.Units {
+		n += len(layers)
+	}
+	return n
+}
 
 // Equal reports whether a and b are the same architecture.
 func (a Arch) Equal(b Arch) bool {
-	return a.EmbedDim == b.EmbedDim && slices.Equal(a.NumHeads, b.NumHeads) && slices.Equal(a.MLPRatio, b.MLPRatio)
+	return a.EmbedDim == b.EmbedDim && slices.Equal(a.NumHeads, b.NumHeads) && slices.Equal(a.MLPRatio, b.MLPRatio) &&
+		a.Resolution == b.Resolution && slices.EqualFunc(a.Units, b.Units, slices.Equal)
 }
 
 // String is the architecture's name: embedding dim, heads and ratios, the
@@ -28,10 +44,25 @@ func (a Arch) Equal(b Arch) bool {
 //
 //	e192-h4x3_3-r4_3.5x2_4
 //
+// and of a convolutional network the resolution, the layers of each unit, and
+// each layer's kernel and expansion:
+//
+//	i224-d2_3x3_4-k3x5_5x10-x6x15
+//
 // It holds only letters, digits, '-', '_' and '.', so it needs no quoting in
 // a shell and can be part of a file's name.
 func (a Arch) String() string {
 	var b strings.Builder
+	if a.IsConv() {
+		depths, kernels, expands := a.flat()
+		b.WriteString("i" + strconv.Itoa(a.Resolution) + "-d")
+		writeRuns(&b, depths, strconv.Itoa)
+		b.WriteString("-k")
+		writeRuns(&b, kernels, strconv.Itoa)
+		b.WriteString("-x")
+		writeRuns(&b, expands, formatRatio)
+		return b.String()
+	}
 	b.WriteString("e" + strconv.Itoa(a.EmbedDim) + "-h")
 	writeRuns(&b, a.NumHeads, strconv.Itoa)
 	b.WriteString("-r")
@@ -69,38 +100,116 @@ func ParseArch(text string) (Arch, error) {
 		if len(text) > most {
 			text = text[:most] + "..."
 		}
-		return Arch{}, fmt.Errorf("%w: %q: %s (it looks like e192-h4x3_3-r4_3.5x2_4)", ErrArch, text, why)
+		return Arch{}, fmt.Errorf("%w: %q: %s (it looks like e192-h4x3_3-r4_3.5x2_4, or i224-d2x5-k3x10-x4x10)", ErrArch, text, why)
 	}
 	parts := strings.Split(text, "-")
-	if len(parts) != 3 || !strings.HasPrefix(parts[0], "e") || !strings.HasPrefix(parts[1], "h") || !strings.HasPrefix(parts[2], "r") {
-		return bad("want three parts, e..., h... and r..., joined by '-'")
+	parse := parseViT
+	if strings.HasPrefix(text, "i") {
+		parse = parseConv
 	}
-	embedDim, err := strconv.Atoi(parts[0][1:])
-	if err != nil || embedDim < 1 || embedDim > maxDim {
-		return bad("the embedding dim is not a number in range")
+	a, why := parse(parts)
+	if why != "" {
+		return bad(why)
 	}
-	heads, ok := parseRuns(parts[1][1:], func(s string) (int, bool) {
-		v, err := strconv.Atoi(s)
-		return v, err == nil && v >= 1 && v <= maxLayers
-	})
-	if !ok {
-		return bad("the heads are not a list of numbers in range")
-	}
-	ratios, ok := parseRuns(parts[2][1:], func(s string) (float64, bool) {
-		v, err := strconv.ParseFloat(s, 64)
-		return v, err == nil && v > 0 && v <= maxRatio
-	})
-	if !ok {
-		return bad("the MLP ratios are not a list of numbers in range")
-	}
-	if len(heads) != len(ratios) {
-		return bad(fmt.Sprintf("%d layers of heads and %d of MLP ratios", len(heads), len(ratios)))
-	}
-	a := Arch{EmbedDim: embedDim, NumHeads: heads, MLPRatio: ratios}
 	if canonical := a.String(); canonical != text {
 		return bad("not the canonical form, which is " + canonical)
 	}
 	return a, nil
+}
+
+// parseViT reads the parts of a name; why says what is wrong with them.
+func parseViT(parts []string) (a Arch, why string) {
+	if !prefixed(parts, "e", "h", "r") {
+		return a, "want three parts, e..., h... and r..., joined by '-'"
+	}
+	embedDim, ok := number(parts[0][1:], maxDim)
+	if !ok {
+		return a, "the embedding dim is not a number in range"
+	}
+	heads, ok := parseRuns(parts[1][1:], func(s string) (int, bool) { return number(s, maxLayers) })
+	if !ok {
+		return a, "the heads are not a list of numbers in range"
+	}
+	ratios, ok := parseRuns(parts[2][1:], ratio)
+	if !ok {
+		return a, "the MLP ratios are not a list of numbers in range"
+	}
+	if len(heads) != len(ratios) {
+		return a, fmt.Sprintf("%d layers of heads and %d of MLP ratios", len(heads), len(ratios))
+	}
+	return Arch{EmbedDim: embedDim, NumHeads: heads, MLPRatio: ratios}, ""
+}
+
+// parseConv is parseViT for a convolutional network.
+func parseConv(parts []string) (a Arch, why string) {
+	if !prefixed(parts, "i", "d", "k", "x") {
+		return a, "want four parts, i..., d..., k... and x..., joined by '-'"
+	}
+	resolution, ok := number(parts[0][1:], maxPixels)
+	if !ok {
+		return a, "the resolution is not a number in range"
+	}
+	depths, ok := parseRuns(parts[1][1:], func(s string) (int, bool) { return number(s, maxLayers) })
+	if !ok {
+		return a, "the depths are not a list of numbers in range"
+	}
+	kernels, ok := parseRuns(parts[2][1:], func(s string) (int, bool) {
+		k, ok := number(s, maxKernel)
+		return k, ok && k%2 == 1
+	})
+	if !ok {
+		return a, "the kernels are not a list of odd numbers in range"
+	}
+	expands, ok := parseRuns(parts[3][1:], ratio)
+	if !ok {
+		return a, "the expansions are not a list of numbers in range"
+	}
+	return convArch(resolution, depths, kernels, expands)
+}
+
+// convArch puts layers, given one after the other, into their units.
+func convArch(resolution int, depths, kernels []int, expands []float64) (a Arch, why string) {
+	total := 0
+	for _, d := range depths {
+		total += d
+	}
+	if total != len(kernels) || total != len(expands) {
+		return a, fmt.Sprintf("%d layers in all, %d kernels and %d expansions", total, len(kernels), len(expands))
+	}
+	a.Resolution, a.Units = resolution, make([][]ConvLayer, len(depths))
+	at := 0
+	for u, d := range depths {
+		for range d {
+			a.Units[u] = append(a.Units[u], ConvLayer{kernels[at], expands[at]})
+			at++
+		}
+	}
+	return a, ""
+}
+
+// flat is convArch's inverse.
+func (a Arch) flat() (depths, kernels []int, expands []float64) {
+	for _, layers := range a.Units {
+		depths = append(depths, len(layers))
+		for _, l := range layers {
+			kernels, expands = append(kernels, l.Kernel), append(expands, l.Expand)
+		}
+	}
+	return depths, kernels, expands
+}
+
+func prefixed(parts []string, prefixes ...string) bool {
+	return slices.EqualFunc(parts, prefixes, strings.HasPrefix)
+}
+
+func number(s string, most int) (int, bool) {
+	v, err := strconv.Atoi(s)
+	return v, err == nil && v >= 1 && v <= most
+}
+
+func ratio(s string) (float64, bool) {
+	v, err := strconv.ParseFloat(s, 64)
+	return v, err == nil && v > 0 && v <= maxRatio
 }
 
 func parseRuns[T any](text string, parse func(string) (T, bool)) ([]T, bool) {

@@ -44,6 +44,13 @@ type Bin struct {
 //	  ],
 //	  "7.0": [...]
 //	}
+//
+// A convolutional candidate has instead of its first four keys
+//
+//	"resolution": 224,
+//	"depth": [2, 3, 4, 2, 2],          layers of each unit
+//	"kernel_size": [3, 5, ...],        one per layer
+//	"expand_ratio": [4, 6, ...],       one per layer
 type Candidates []Bin
 
 // Limits of a candidates file; the largest published one has 8 kB.
@@ -82,23 +89,29 @@ func ReadCandidates(path string) (Candidates, error) {
 // fileCandidate is a candidate as the file has it. Pointers tell a missing key
 // from a zero.
 type fileCandidate struct {
-	LayerNum  *int    `json:"layer_num"`
-	MLPRatio  []ratio `json:"mlp_ratio"`
-	NumHeads  []int   `json:"num_heads"`
-	EmbedDim  []int   `json:"embed_dim"`
-	NumParams *number `json:"num_params"`
-	Score     *number `json:"score"`
+	LayerNum *int        `json:"layer_num,omitempty"`
+	MLPRatio []fileRatio `json:"mlp_ratio,omitempty"`
+	NumHeads []int       `json:"num_heads,omitempty"`
+	EmbedDim []int       `json:"embed_dim,omitempty"`
+
+	Resolution  *int        `json:"resolution,omitempty"`
+	Depth       []int       `json:"depth,omitempty"`
+	KernelSize  []int       `json:"kernel_size,omitempty"`
+	ExpandRatio []fileRatio `json:"expand_ratio,omitempty"`
+
+	NumParams *fileNumber `json:"num_params"`
+	Score     *fileNumber `json:"score"`
 }
 
-// ratio is written as the YAML files have it: 4, not 4.0.
-type ratio float64
+// fileRatio is written as the YAML files have it: 4, not 4.0.
+type fileRatio float64
 
-func (r ratio) MarshalJSON() ([]byte, error) { return []byte(formatRatio(float64(r))), nil }
+func (r fileRatio) MarshalJSON() ([]byte, error) { return []byte(formatRatio(float64(r))), nil }
 
-// number is written as Python writes a float.
-type number float64
+// fileNumber is written as Python writes a float.
+type fileNumber float64
 
-func (n number) MarshalJSON() ([]byte, error) { return []byte(pythonFloat(float64(n))), nil }
+func (n fileNumber) MarshalJSON() ([]byte, error) { return []byte(pythonFloat(float64(n))), nil }
 
 // ParseCandidates reads the text of a candidates file; see ReadCandidates.
 func ParseCandidates(text []byte) (Candidates, error) {
@@ -155,8 +168,34 @@ func ParseCandidates(text []byte) (Candidates, error) {
 
 func (f fileCandidate) candidate() (Candidate, error) {
 	fail := func(format string, args ...any) (Candidate, error) { return Candidate{}, fmt.Errorf(format, args...) }
-	if f.LayerNum == nil || f.NumParams == nil || f.Score == nil || f.MLPRatio == nil || f.NumHeads == nil || f.EmbedDim == nil {
-		return fail("it needs layer_num, mlp_ratio, num_heads, embed_dim, num_params and score")
+	if f.NumParams == nil || f.Score == nil {
+		return fail("it needs num_params and score")
+	}
+	read := f.vit
+	if f.Resolution != nil {
+		read = f.conv
+	}
+	a, err := read()
+	if err != nil {
+		return Candidate{}, err
+	}
+	// Millions are written with all their digits, so the count is exact; 1e-3
+	// allows for the rounding of the division and of the product.
+	exact := float64(*f.NumParams) * 1e6
+	params := math.Round(exact)
+	if !(params > 0 && params < 1e15) || math.Abs(exact-params) > 1e-3 {
+		return fail("num_params %v is not a count in millions", *f.NumParams)
+	}
+	return Candidate{Arch: a, Params: int64(params), Score: float64(*f.Score)}, nil
+}
+
+func (f fileCandidate) vit() (Arch, error) {
+	fail := func(format string, args ...any) (Arch, error) { return Arch{}, fmt.Errorf(format, args...) }
+	if f.LayerNum == nil || f.MLPRatio == nil || f.NumHeads == nil || f.EmbedDim == nil {
+		return fail("it needs layer_num, mlp_ratio, num_heads and embed_dim")
+	}
+	if f.Depth != nil || f.KernelSize != nil || f.ExpandRatio != nil {
+		return fail("depth, kernel_size and expand_ratio go with resolution, not with layer_num")
 	}
 	layers := *f.LayerNum
 	if layers < 1 || layers > maxLayers {
@@ -176,18 +215,48 @@ func (f fileCandidate) candidate() (Candidate, error) {
 			return fail("layer %d: mlp_ratio %v is not above 0 and at most %d", i, f.MLPRatio[i], maxRatio)
 		}
 	}
-	// Millions are written with all their digits, so the count is exact; 1e-3
-	// allows for the rounding of the division and of the product.
-	exact := float64(*f.NumParams) * 1e6
-	params := math.Round(exact)
-	if !(params > 0 && params < 1e15) || math.Abs(exact-params) > 1e-3 {
-		return fail("num_params %v is not a count in millions", *f.NumParams)
+	return Arch{EmbedDim: f.EmbedDim[0], NumHeads: f.NumHeads, MLPRatio: converted[float64](f.MLPRatio)}, nil
+}
+
+func (f fileCandidate) conv() (Arch, error) {
+	fail := func(format string, args ...any) (Arch, error) { return Arch{}, fmt.Errorf(format, args...) }
+	if f.LayerNum != nil || f.MLPRatio != nil || f.NumHeads != nil || f.EmbedDim != nil {
+		return fail("layer_num, mlp_ratio, num_heads and embed_dim do not go with resolution")
 	}
-	a := Arch{EmbedDim: f.EmbedDim[0], NumHeads: f.NumHeads, MLPRatio: make([]float64, layers)}
-	for i, r := range f.MLPRatio {
-		a.MLPRatio[i] = float64(r)
+	if *f.Resolution < 1 || *f.Resolution > maxPixels {
+		return fail("resolution %d is not from 1 to %d", *f.Resolution, maxPixels)
 	}
-	return Candidate{Arch: a, Params: int64(params), Score: float64(*f.Score)}, nil
+	for u, d := range f.Depth {
+		if d < 1 || d > maxLayers {
+			return fail("unit %d: depth %d is not from 1 to %d", u, d, maxLayers)
+		}
+	}
+	for l, k := range f.KernelSize {
+		if k < 1 || k > maxKernel || k%2 == 0 {
+			return fail("layer %d: kernel_size %d is not an odd number from 1 to %d", l, k, maxKernel)
+		}
+	}
+	for l, e := range f.ExpandRatio {
+		if !(e > 0 && e <= maxRatio) {
+			return fail("layer %d: expand_ratio %v is not above 0 and at most %d", l, e, maxRatio)
+		}
+	}
+	if len(f.Depth) == 0 || len(f.Depth) > maxUnits {
+		return fail("depth lists %d units; it must be from 1 to %d", len(f.Depth), maxUnits)
+	}
+	a, why := convArch(*f.Resolution, f.Depth, f.KernelSize, converted[float64](f.ExpandRatio))
+	if why != "" {
+		return fail("depth, kernel_size and expand_ratio: %s", why)
+	}
+	return a, nil
+}
+
+func converted[To, From ~float64](values []From) []To {
+	out := make([]To, len(values))
+	for i, v := range values {
+		out[i] = To(v)
+	}
+	return out
 }
 
 // Check reports the first candidate that is not of the space, or whose number
@@ -254,15 +323,16 @@ func (c Candidates) MarshalText() ([]byte, error) {
 }
 
 func toFile(c Candidate) fileCandidate {
-	layers, params, score := c.Arch.Depth(), number(float64(c.Params)/1e6), number(c.Score)
-	f := fileCandidate{
-		LayerNum: &layers, NumHeads: c.Arch.NumHeads, NumParams: &params, Score: &score,
-		EmbedDim: slices.Repeat([]int{c.Arch.EmbedDim}, layers),
-		MLPRatio: make([]ratio, layers),
+	params, score := fileNumber(float64(c.Params)/1e6), fileNumber(c.Score)
+	f := fileCandidate{NumParams: &params, Score: &score}
+	if c.Arch.IsConv() {
+		depths, kernels, expands := c.Arch.flat()
+		f.Resolution, f.Depth, f.KernelSize, f.ExpandRatio = &c.Arch.Resolution, depths, kernels, converted[fileRatio](expands)
+		return f
 	}
-	for i, r := range c.Arch.MLPRatio {
-		f.MLPRatio[i] = ratio(r)
-	}
+	layers := c.Arch.Depth()
+	f.LayerNum, f.NumHeads, f.MLPRatio = &layers, c.Arch.NumHeads, converted[fileRatio](c.Arch.MLPRatio)
+	f.EmbedDim = slices.Repeat([]int{c.Arch.EmbedDim}, layers)
 	return f
 }
 

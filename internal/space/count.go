@@ -13,8 +13,12 @@ func (m Model) Tokens() int { return 1 + m.Patches() }
 // convolution, blocks (qkv, proj, fc1, fc2 and norms with their biases, and the
 // relative-position tables), final norm, head, and embed_dim·(1 + tokens) for
 // the class token and the positions, which it adds even without absolute
-// positions. All published candidates come out exactly.
+// positions. All published candidates come out exactly. Running statistics of
+// a convolutional network's batch norms are no parameters.
 func (m Model) Params(a Arch) int64 {
+	if m.IsConv() {
+		return m.convParams(a)
+	}
 	e := a.EmbedDim
 	n := m.TrunkParams(e)
 	for i := range a.NumHeads {
@@ -56,7 +60,11 @@ func (m Model) BlockParams(embedDim int) int {
 // MACs counts the multiply-accumulates of matrix products for one image: patch
 // convolution, qkv, proj and MLP of every token, the two products of attention
 // (and, with relative positions, the products with their tables), and the head.
+// Those of a convolutional network are of all its convolutions and its classifier.
 func (m Model) MACs(a Arch) int64 {
+	if m.IsConv() {
+		return m.convMACs(a)
+	}
 	n := m.TrunkMACs(a.EmbedDim)
 	for i := range a.NumHeads {
 		n += m.HeadMACs(a.EmbedDim)*int64(a.NumHeads[i]) + m.MLPMACs(a.EmbedDim, a.MLPRatio[i])

@@ -56,12 +56,41 @@ func CountSplits(n, depth int, all bool) *big.Int {
 
 // CountIsomers is the number of architectures that the enumeration over
 // splits visits: one for each embedding dim, depth, split of the ratios and
-// split of the heads.
+// split of the heads; in a convolutional space one for each resolution, list of
+// the units' depths, split of the kernels and split of the expansions over all
+// layers.
 func (s *Space) CountIsomers(all bool) *big.Int {
+	if s.Model.IsConv() {
+		return s.countConvIsomers(all)
+	}
 	total := new(big.Int)
 	for _, depth := range s.Depth {
 		n := CountSplits(len(s.MLPRatio), depth, all)
 		total.Add(total, n.Mul(n, CountSplits(len(s.NumHeads), depth, all)))
 	}
 	return total.Mul(total, big.NewInt(int64(len(s.EmbedDim))))
+}
+
+func (s *Space) countConvIsomers(all bool) *big.Int {
+	// ways[n]: lists of depths of n layers in all.
+	ways := map[int]*big.Int{0: big.NewInt(1)}
+	for range s.Model.Conv.Units {
+		next := map[int]*big.Int{}
+		for n, w := range ways {
+			for _, d := range s.Depth {
+				if next[n+d] == nil {
+					next[n+d] = new(big.Int)
+				}
+				next[n+d].Add(next[n+d], w)
+			}
+		}
+		ways = next
+	}
+	total := new(big.Int)
+	for layers, w := range ways {
+		n := CountSplits(len(s.Kernel), layers, all)
+		n.Mul(n, CountSplits(len(s.Expand), layers, all))
+		total.Add(total, n.Mul(n, w))
+	}
+	return total.Mul(total, big.NewInt(int64(len(s.Resolution))))
 }

@@ -18,8 +18,11 @@ var builtin embed.FS
 // maxFile bounds a space file; real ones have a few hundred bytes.
 const maxFile = 1 << 20
 
-// Names are the built-in spaces, smallest first.
-func Names() []string { return []string{"quickstart", "tiny", "small", "base"} }
+// Names are the built-in spaces: vision transformers, then convolutional
+// networks, smallest first.
+func Names() []string {
+	return []string{"quickstart", "tiny", "small", "base", "conv-quickstart", "conv"}
+}
 
 // Load reads a built-in space by its name, or a YAML file. A name that is
 // built in wins over a file that happens to be called the same; write ./tiny

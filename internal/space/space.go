@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -11,22 +12,31 @@ import (
 type Ratio = float64
 
 // Supernet is the size of the shared weights; every architecture's weights
-// are slices of them.
+// are slices of them. Depth is the layers of each unit where there are units.
 type Supernet struct {
 	EmbedDim, Depth, NumHeads int
 	MLPRatio                  float64
+
+	Kernel int     `json:",omitzero"`
+	Expand float64 `json:",omitzero"`
 }
 
-// Model is what all architectures of a space have in common.
+// Model is what all architectures of a space have in common: image and classes,
+// and for a vision transformer the rest here, for a convolutional network Conv.
 type Model struct {
-	ImageSize, PatchSize, Channels, NumClasses int
+	ImageSize, PatchSize, Channels, NumClasses int  // of the largest resolution
 	HeadDim                                    int  // features of one attention head
 	RelativePosition                           bool // 2-D relative positions for keys and values
 	MaxRelativePosition                        int  // distances are clamped to this, in patches
 	GlobalPool                                 bool // classify the mean of the patch tokens, not the class token
 	AbsPos                                     bool // add a learned position to each token
 	QKVBias                                    bool
+
+	Conv ConvModel `json:",omitzero"`
 }
+
+// IsConv tells the family.
+func (m Model) IsConv() bool { return len(m.Conv.Units) > 0 }
 
 // DefaultModel is the original's model with the flags that its scripts use.
 func DefaultModel() Model {
@@ -51,6 +61,13 @@ type Space struct {
 	NumHeads []int
 	MLPRatio []float64
 	Model    Model
+
+	// Of a convolutional space: Depth are the layers that a unit may have, each
+	// unit by itself, and the other lists above are empty.
+	Resolution []int
+	Kernel     []int
+	Expand     []float64
+
 	// ModelGiven tells that the space file says what the model is; without it,
 	// Model is the default, and weights that are given may say otherwise.
 	ModelGiven bool
@@ -60,13 +77,43 @@ type Space struct {
 // Largest is the architecture of the largest choice of every list. It may be
 // smaller than the supernet (tiny: 240 of 256 wide).
 func (s *Space) Largest() Arch {
+	if s.Model.IsConv() {
+		return s.convUniform(slices.Max(s.Resolution), slices.Max(s.Depth), slices.Max(s.Kernel), slices.Max(s.Expand))
+	}
 	return uniform(slices.Max(s.EmbedDim), slices.Max(s.Depth), slices.Max(s.NumHeads), slices.Max(s.MLPRatio))
 }
 
 // Smallest is the architecture of the smallest choice of every list.
 func (s *Space) Smallest() Arch {
+	if s.Model.IsConv() {
+		return s.convUniform(slices.Min(s.Resolution), slices.Min(s.Depth), slices.Min(s.Kernel), slices.Min(s.Expand))
+	}
 	return uniform(slices.Min(s.EmbedDim), slices.Min(s.Depth), slices.Min(s.NumHeads), slices.Min(s.MLPRatio))
 }
+
+// Whole is the architecture of the supernet's own size.
+func (s *Space) Whole() Arch {
+	top := s.Supernet
+	if s.Model.IsConv() {
+		return s.convUniform(s.Model.ImageSize, top.Depth, top.Kernel, top.Expand)
+	}
+	return uniform(top.EmbedDim, top.Depth, top.NumHeads, top.MLPRatio)
+}
+
+// Draw picks an architecture, each choice uniformly and by itself.
+func (s *Space) Draw(r *rand.Rand) Arch {
+	if s.Model.IsConv() {
+		return s.drawConv(r)
+	}
+	a := Arch{EmbedDim: anyOf(r, s.EmbedDim)}
+	for range anyOf(r, s.Depth) {
+		a.NumHeads = append(a.NumHeads, anyOf(r, s.NumHeads))
+		a.MLPRatio = append(a.MLPRatio, anyOf(r, s.MLPRatio))
+	}
+	return a
+}
+
+func anyOf[T any](r *rand.Rand, choices []T) T { return choices[r.IntN(len(choices))] }
 
 func uniform(embedDim, depth, heads int, ratio float64) Arch {
 	return Arch{
@@ -81,6 +128,12 @@ func uniform(embedDim, depth, heads int, ratio float64) Arch {
 func (s *Space) Check(a Arch) error {
 	bad := func(what string, got any, choices any) error {
 		return fmt.Errorf("%w of space %q: %s %v is not one of %v", ErrArch, s.Name, what, got, choices)
+	}
+	if s.Model.IsConv() != a.IsConv() {
+		return fmt.Errorf("%w of space %q: %s is of the other family", ErrArch, s.Name, a)
+	}
+	if a.IsConv() {
+		return s.checkConv(a, bad)
 	}
 	if len(a.MLPRatio) != len(a.NumHeads) {
 		return fmt.Errorf("%w of space %q: %d layers of heads and %d of MLP ratios", ErrArch, s.Name, len(a.NumHeads), len(a.MLPRatio))
@@ -103,8 +156,12 @@ func (s *Space) Check(a Arch) error {
 }
 
 // Size is the number of architectures in the space:
-// |embed| · Σ over depths of (|heads|·|ratios|)^depth.
+// |embed| · Σ over depths of (|heads|·|ratios|)^depth, and of a convolutional
+// one |resolution| · (Σ over depths of (|kernel|·|expand|)^depth)^units.
 func (s *Space) Size() *big.Int {
+	if s.Model.IsConv() {
+		return s.convSize()
+	}
 	perLayer := big.NewInt(int64(len(s.NumHeads) * len(s.MLPRatio)))
 	total := new(big.Int)
 	for _, depth := range s.Depth {
@@ -128,6 +185,9 @@ const (
 func (s *Space) Validate() error {
 	if err := s.Model.Validate(); err != nil {
 		return err
+	}
+	if s.Model.IsConv() {
+		return s.validateConv()
 	}
 	super := s.Supernet
 	for _, c := range []struct {
@@ -180,6 +240,9 @@ func validateChoices[T int | float64](key string, super, limit T, choices []T) e
 
 // Validate reports the first value that no model can have; the error wraps ErrSpace.
 func (m Model) Validate() error {
+	if m.IsConv() {
+		return m.validateConv()
+	}
 	for _, v := range []struct {
 		key         string
 		value, most int

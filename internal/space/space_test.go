@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -173,8 +174,8 @@ func TestPythonFloat(t *testing.T) {
 
 func TestArchText(t *testing.T) {
 	for text, want := range map[string]Arch{
-		"e192-h4x3_3-r4_3.5x2_4": {192, []int{4, 4, 4, 3}, []float64{4, 3.5, 3.5, 4}},
-		"e48-h1-r2":              {48, []int{1}, []float64{2}},
+		"e192-h4x3_3-r4_3.5x2_4": {EmbedDim: 192, NumHeads: []int{4, 4, 4, 3}, MLPRatio: []float64{4, 3.5, 3.5, 4}},
+		"e48-h1-r2":              {EmbedDim: 48, NumHeads: []int{1}, MLPRatio: []float64{2}},
 	} {
 		got, err := ParseArch(text)
 		if err != nil || !got.Equal(want) || want.String() != text {
@@ -275,7 +276,7 @@ func TestCheck(t *testing.T) {
 		"11":    uniform(240, 11, 3, 4),
 		"heads": uniform(240, 12, 2, 4),
 		"ratio": uniform(240, 12, 3, 3),
-		"10":    {240, slices.Repeat([]int{3}, 12), slices.Repeat([]float64{4}, 10)},
+		"10":    {EmbedDim: 240, NumHeads: slices.Repeat([]int{3}, 12), MLPRatio: slices.Repeat([]float64{4}, 10)},
 	} {
 		if err := s.Check(a); !errors.Is(err, ErrArch) || !strings.Contains(err.Error(), what) {
 			t.Errorf("%s: got %v", what, err)
@@ -315,4 +316,8 @@ func TestParamsAndMACsByHand(t *testing.T) {
 	if got := m.MACs(a); got != int64(macs) {
 		t.Errorf("%d multiply-accumulates, want %d", got, macs)
 	}
+}
+
+func rapidRand(t *rapid.T) *rand.Rand {
+	return rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 }

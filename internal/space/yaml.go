@@ -20,7 +20,15 @@ import (
 //	MODEL:         {IMAGE_SIZE: 224, ...}          optional; see Model for the keys
 //	INTERVAL:      {MIN: 5, MAX: 12, STEP: 1}      optional; millions of parameters
 //
-// All keys of the first two blocks are required; those left out of MODEL have
+// A convolutional space has FAMILY: conv, and other keys in the first three blocks:
+//
+//	FAMILY:        conv
+//	SUPERNET:      {DEPTH: 4, KERNEL: 7, EXPAND: 6}                       DEPTH is that of each unit
+//	SEARCH_SPACE:  {DEPTH: [2, 3, 4], KERNEL: [3, 5, 7], EXPAND: [3, 4, 6], RESOLUTION: [192, 224]}
+//	MODEL:         {WIDTH: [24, 40, 80, 112, 160], STRIDE: [2, 2, 2, 1, 2], ...}   see convFields
+//
+// All keys of the first two blocks are required (RESOLUTION is not: images of
+// MODEL.IMAGE_SIZE then); those left out of MODEL have
 // the values of DefaultModel. Errors name file, line and, for an unknown key,
 // the nearest known one.
 func Parse(name, file string, text []byte) (*Space, error) {
@@ -47,8 +55,32 @@ func (s *Space) parse(text []byte) error {
 		return fmt.Errorf("%w: more than one YAML document", ErrSyntax)
 	}
 
-	m, super, interval := &s.Model, &s.Supernet, &s.Interval
-	return block("", doc.Content[0], []field{
+	root := doc.Content[0]
+	family, err := familyOf(root)
+	if err != nil {
+		return err
+	}
+	fields, finish := s.vitFields(), func() error { return nil }
+	if family == familyConv {
+		fields, finish = s.convFields()
+	}
+	interval := &s.Interval
+	fields = append(fields,
+		optional("FAMILY", func(string, *yaml.Node) error { return nil }), // known already
+		optional("INTERVAL", inBlock("INTERVAL",
+			required("MIN", scalar(&interval.Min)),
+			required("MAX", scalar(&interval.Max)),
+			required("STEP", scalar(&interval.Step)))))
+	if err := block("", root, fields); err != nil {
+		return err
+	}
+	return finish()
+}
+
+// vitFields are the keys of a vision transformer's space file.
+func (s *Space) vitFields() []field {
+	m, super := &s.Model, &s.Supernet
+	return []field{
 		required("SUPERNET", inBlock("SUPERNET",
 			required("EMBED_DIM", scalar(&super.EmbedDim)),
 			required("DEPTH", scalar(&super.Depth)),
@@ -70,11 +102,7 @@ func (s *Space) parse(text []byte) error {
 			optional("GLOBAL_POOL", scalar(&m.GlobalPool)),
 			optional("ABS_POS", scalar(&m.AbsPos)),
 			optional("QKV_BIAS", scalar(&m.QKVBias))))),
-		optional("INTERVAL", inBlock("INTERVAL",
-			required("MIN", scalar(&interval.Min)),
-			required("MAX", scalar(&interval.Max)),
-			required("STEP", scalar(&interval.Step)))),
-	})
+	}
 }
 
 // A field is a key of a block and what to do with its value.
@@ -153,11 +181,12 @@ func scalar[T int | float64 | bool](into *T) func(string, *yaml.Node) error {
 	}
 }
 
-func list[T int | float64](into *[]T) func(string, *yaml.Node) error {
+func list[T int | float64 | bool](into *[]T) func(string, *yaml.Node) error {
 	return func(name string, n *yaml.Node) error {
 		if n.Kind != yaml.SequenceNode {
 			return syntax(n, "%s wants a list, got %s", name, kindOf(n))
 		}
+		*into = nil
 		for _, item := range n.Content {
 			var v T
 			if err := scalar(&v)(name, item); err != nil {

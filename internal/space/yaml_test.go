@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func TestParseKeepsTheFilesOrder(t *testing.T) {
 	if !slices.Equal(s.MLPRatio, []float64{4, 3.5}) || !slices.Equal(s.Depth, []int{12, 14, 13}) || !slices.Equal(s.EmbedDim, []int{240, 192}) {
 		t.Errorf("got %+v", s)
 	}
-	if s.Model != DefaultModel() || s.ModelGiven || s.Interval != (Interval{}) || s.Supernet != (Supernet{256, 14, 4, 4}) {
+	if !reflect.DeepEqual(s.Model, DefaultModel()) || s.ModelGiven || s.Interval != (Interval{}) || s.Supernet != (Supernet{EmbedDim: 256, Depth: 14, NumHeads: 4, MLPRatio: 4}) {
 		t.Errorf("got %+v", s)
 	}
 }

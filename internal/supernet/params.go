@@ -41,14 +41,7 @@ type Net struct {
 }
 
 // New describes the supernet of a valid space.
-func New(s *space.Space) *Net {
-	top := s.Supernet
-	return newNet(s, space.Arch{
-		EmbedDim: top.EmbedDim,
-		NumHeads: slices.Repeat([]int{top.NumHeads}, top.Depth),
-		MLPRatio: slices.Repeat([]float64{top.MLPRatio}, top.Depth),
-	})
-}
+func New(s *space.Space) *Net { return newNet(s, s.Whole()) }
 
 // Alone describes the weights of one architecture alone, with nothing around its slices.
 // Its space has no choices.

@@ -3,6 +3,7 @@ package supernet_test
 import (
 	"errors"
 	"math"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -27,7 +28,7 @@ func TestFixtureModelIsInferred(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got != want {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("inferred %+v, the fixture has %+v", got, want)
 	}
 }

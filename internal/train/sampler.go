@@ -84,15 +84,8 @@ func inTurn(seed uint64, purpose string, list uint64, turn, count int) int {
 	return rng.New(seed, purpose, list, uint64(turn/count)).Perm(count)[turn%count]
 }
 
-// anyArch draws an architecture of a space: embed_dim, depth, and heads and ratio of each
-// layer, each uniformly. Unlike the search it keeps layers independent, as AutoFormer's
-// training does.
+// anyArch draws an architecture of a space. Unlike the search it keeps layers
+// independent, as AutoFormer's training does.
 func anyArch(s *space.Space, seed uint64, step int) space.Arch {
-	r := rng.New(seed, "sampler space", uint64(step))
-	a := space.Arch{EmbedDim: s.EmbedDim[r.IntN(len(s.EmbedDim))]}
-	for range s.Depth[r.IntN(len(s.Depth))] {
-		a.NumHeads = append(a.NumHeads, s.NumHeads[r.IntN(len(s.NumHeads))])
-		a.MLPRatio = append(a.MLPRatio, s.MLPRatio[r.IntN(len(s.MLPRatio))])
-	}
-	return a
+	return s.Draw(rng.New(seed, "sampler space", uint64(step)))
 }
