@@ -64,9 +64,15 @@ func middle(length, within int) int { return round(float64(within-length) / 2) }
 // CentreCrop resizes the shorter side to side and cuts the middle size x size
 // out, side being at least size.
 func CentreCrop(img Image, side, size int, f Filter) Image {
-	h, w := shorter(img.Height, img.Width, side)
+	cut := centre(img.Height, img.Width, side, size, f)
+	return cut.resize(NewPiece(img, cut))
+}
+
+// centre is the cut of [CentreCrop].
+func centre(height, width, side, size int, f Filter) Cut {
+	h, w := shorter(height, width, side)
 	y, x := middle(size, h), middle(size, w)
-	return resize(img, whole(img), h, w, image.Rect(x, y, x+size, y+size), f)
+	return Cut{image.Rect(0, 0, width, height), h, w, image.Rect(x, y, x+size, y+size), f}
 }
 
 // CropCounts are the numbers of crops that [Crops] takes.

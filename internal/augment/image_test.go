@@ -2,6 +2,8 @@ package augment
 
 import (
 	"errors"
+	"image"
+	"math"
 	"slices"
 	"testing"
 
@@ -67,6 +69,13 @@ func TestUnsuitableImages(t *testing.T) {
 			if !errors.Is(err, ErrImage) {
 				t.Errorf("%+v: %v", img, err)
 			}
+		}
+	}
+	sound, full := picture(2, 3, 3, 1), image.Rect(0, 0, 3, 2)
+	for _, box := range []Box{{}, {0, 0, 3, 2.5}, {-0.5, 0, 3, 2}, {2, 0, 1, 2}, {0, math.NaN(), 3, 2}} {
+		cut := Cut{full, 8, 8, image.Rect(0, 0, 8, 8), Bicubic}
+		if err := train.Finish(Piece{sound, box}, cut, rng.New(1, "test"), out); !errors.Is(err, ErrImage) {
+			t.Errorf("%v: %v", box, err)
 		}
 	}
 	for _, f := range []func() error{

@@ -32,6 +32,7 @@ def solarize_add(i, a, q):
 
 OPERATIONS = {
     "resize": lambda i, a, q: i.crop(q["Part"]).resize(q["Size"], FILTERS[q["Filter"]]),
+    "piece": lambda i, a, q: i.crop(q["Part"]).resize(q["Size"], FILTERS[q["Filter"]], box=q["Box"]),
     "grey": lambda i, a, q: i.convert("L"),
     "mirror": lambda i, a, q: ImageOps.mirror(i),
     "flip": lambda i, a, q: ImageOps.flip(i),
@@ -65,10 +66,11 @@ type request struct {
 	Operation               string
 	Argument                float64
 	Filter                  Filter
-	Fill                    []uint8 `json:"-"`
-	Colour                  []int   `json:"Fill"`
-	Part                    [4]int  // left, top, right, bottom
-	Size                    [2]int  // width, height
+	Fill                    []uint8    `json:"-"`
+	Colour                  []int      `json:"Fill"`
+	Part                    [4]int     // left, top, right, bottom
+	Box                     [4]float64 // of a piece, within Part
+	Size                    [2]int     // width, height
 	Height, Width, Channels int
 
 	from, ours Image
@@ -176,6 +178,32 @@ func TestResizeIsPILs(t *testing.T) {
 		r := rng.New(3, "parts")
 		for range 20 {
 			add(large, DrawCrop(large.Height, large.Width, [2]float64{0.08, 1}, [2]float64{0.75, 4.0 / 3}, r), 224, 224)
+		}
+	}
+	comparePIL(t, requests)
+}
+
+// Parts of images that were decoded smaller begin and end anywhere between pixels.
+func TestPiecesArePILs(t *testing.T) {
+	var requests []request
+	for _, channels := range []int{1, 3} {
+		img := picture(188, 250, channels, 1)
+		r := rng.New(4, "parts")
+		for i := range 30 {
+			part := DrawCrop(8*img.Height-3, 8*img.Width-5, [2]float64{0.1, 1}, usualRatio, r)
+			box := Box{float64(part.Min.X) / 8, float64(part.Min.Y) / 8, float64(part.Max.X) / 8, float64(part.Max.Y) / 8}
+			if i == 0 { // as wide as wanted, but shifted
+				box = Box{10.5, 20.25, 74.5, 84.25}
+			}
+			hull := box.hull()
+			left, top := float64(hull.Min.X), float64(hull.Min.Y)
+			for _, f := range []Filter{Bilinear, Bicubic} {
+				cut := Cut{part, 64, 64, image.Rect(0, 0, 64, 64), f}
+				requests = append(requests, request{
+					Operation: "piece", Filter: f, Part: [4]int{hull.Min.X, hull.Min.Y, hull.Max.X, hull.Max.Y}, Size: [2]int{64, 64},
+					Box: [4]float64{box.Left - left, box.Top - top, box.Right - left, box.Bottom - top}, from: img, ours: cut.resize(Piece{img, box}),
+				})
+			}
 		}
 	}
 	comparePIL(t, requests)

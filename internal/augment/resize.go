@@ -19,40 +19,11 @@ import (
 // sum may be negative and borrow from the upper one; unpack gives it back. Where
 // the processor has AVX2, eight products at a time do the same.
 
-// Filter is an interpolation.
-type Filter uint8
-
-// Filters. Both widen when shrinking.
-const (
-	Bilinear Filter = iota
-	Bicubic         // Keys' cubic with a = -0.5
-)
-
 // precision of a weight, in bits after the point.
 const precision = 22
 
 // half is the rounding term of both sums.
 const half = 1<<(precision-1) | 1<<(precision-1+32)
-
-func (f Filter) support() float64 {
-	if f == Bicubic {
-		return 2
-	}
-	return 1
-}
-
-func (f Filter) at(x float64) float64 {
-	x = math.Abs(x)
-	switch {
-	case f == Bilinear && x < 1:
-		return 1 - x
-	case f == Bicubic && x < 1:
-		return (1.5*x-2.5)*x*x + 1
-	case f == Bicubic && x < 2:
-		return (((x-5)*x+8)*x - 4) * -0.5
-	}
-	return 0
-}
 
 // taps are the weights of every output position along one axis.
 type taps struct {
@@ -63,17 +34,17 @@ type taps struct {
 	raw     []float64
 }
 
-// set computes the weights of count output positions, from first on, where in
-// positions become out.
-func (t *taps) set(in, out, from, count int, f Filter) {
-	scale := float64(in) / float64(out)
+// set computes the weights of count output positions, from one on, where length of in
+// positions, after the first offset of them, become out.
+func (t *taps) set(offset, length float64, in, out, from, count int, f Filter) {
+	scale := length / float64(out)
 	wide := max(scale, 1)
 	narrow, support := 1/wide, f.support()*wide
 	t.size = int(math.Ceil(support))*2 + 1
 	t.start, t.end = grow(t.start, count), grow(t.end, count)
 	t.weights, t.raw = grow(t.weights, count*t.size), grow(t.raw, t.size)
 	for x := range count {
-		centre := (float64(from+x) + 0.5) * scale
+		centre := offset + (float64(from+x)+0.5)*scale
 		first, last := max(0, int(centre-support+0.5)), min(in, int(centre+support+0.5))
 		sum := 0.0
 		for i := first; i < last; i++ {
@@ -133,14 +104,19 @@ var resizings = sync.Pool{New: func() any { return new(resizing) }}
 // Resize resizes a part of an image, as if it had been cut out before, to
 // height x width pixels.
 func Resize(img Image, part image.Rectangle, height, width int, f Filter) Image {
-	return resize(img, part, height, width, image.Rect(0, 0, width, height), f)
+	cut := Cut{part, height, width, image.Rect(0, 0, width, height), f}
+	return cut.resize(NewPiece(img, cut))
 }
 
-// resize computes only a window of what [Resize] gives.
-func resize(img Image, part image.Rectangle, height, width int, window image.Rectangle, f Filter) Image {
-	c := img.Channels
-	if part.Dy() == height && part.Dx() == width {
-		return Crop(img, part.Min.Y+window.Min.Y, part.Min.X+window.Min.X, window.Dy(), window.Dx())
+// resize makes the window of what a piece becomes.
+func (cut Cut) resize(p Piece) Image {
+	window, c := cut.Window, p.Channels
+	part := p.Box.hull()
+	across, down := p.Box.Right-p.Box.Left, p.Box.Bottom-p.Box.Top
+	sameWidth := across == float64(cut.Width) && part.Dx() == cut.Width // also not shifted by part of a pixel
+	sameHeight := down == float64(cut.Height) && part.Dy() == cut.Height
+	if sameWidth && sameHeight {
+		return Crop(p.Image, part.Min.Y+window.Min.Y, part.Min.X+window.Min.X, window.Dy(), window.Dx())
 	}
 	r := resizings.Get().(*resizing)
 	defer resizings.Put(r)
@@ -148,22 +124,22 @@ func resize(img Image, part image.Rectangle, height, width int, window image.Rec
 
 	// The input rows that the window needs.
 	first, last := window.Min.Y, window.Max.Y
-	if part.Dy() != height {
-		r.down.set(part.Dy(), height, window.Min.Y, window.Dy(), f)
+	if !sameHeight {
+		r.down.set(p.Box.Top-float64(part.Min.Y), down, part.Dy(), cut.Height, window.Min.Y, window.Dy(), cut.Filter)
 		first, last = r.down.start[0], r.down.end[window.Dy()-1]
 	}
-	stride := img.Width * c
-	from := img.Pixels[(part.Min.Y+first)*stride+part.Min.X*c:]
-	if part.Dx() == width {
+	stride := p.Width * c
+	from := p.Pixels[(part.Min.Y+first)*stride+part.Min.X*c:]
+	if sameWidth {
 		from = from[window.Min.X*c:]
 	} else {
-		r.across.set(part.Dx(), width, window.Min.X, window.Dx(), f)
+		r.across.set(p.Box.Left-float64(part.Min.X), across, part.Dx(), cut.Width, window.Min.X, window.Dx(), cut.Filter)
 		r.columns(from, stride, last-first, part.Dx(), window.Dx(), c)
 		from, stride = r.middle, window.Dx()*c+slack
 	}
 	row := window.Dx() * c
 	for y := range window.Dy() {
-		if part.Dy() == height {
+		if sameHeight {
 			copy(out.Pixels[y*row:][:row], from[y*stride:])
 			continue
 		}

@@ -87,7 +87,8 @@ func TestResizeIsItsDefinition(t *testing.T) {
 			if got := Resize(img, part, height, width, f); string(got.Pixels) != string(want.Pixels) {
 				t.Fatalf("%v of %v, %d channels, to %dx%d, filter %d, vectors %v: not the definition", part, whole(img), channels, width, height, f, hasVectors)
 			}
-			got := resize(img, part, height, width, window, f)
+			cut := Cut{part, height, width, window, f}
+			got := cut.resize(NewPiece(img, cut))
 			if cut := Crop(want, window.Min.Y, window.Min.X, window.Dy(), window.Dx()); string(got.Pixels) != string(cut.Pixels) {
 				t.Fatalf("window %v of %dx%d, vectors %v: not that part of the whole", window, width, height, hasVectors)
 			}

@@ -2,6 +2,7 @@ package augment
 
 import (
 	"fmt"
+	"image"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -81,7 +82,33 @@ func (t *Train) Apply(img Image, r *rand.Rand, out []float32) error {
 	if err := img.check(); err != nil {
 		return err
 	}
-	img = t.crop(Convert(img, t.in.Channels), r)
+	cut := t.Draw(img.Height, img.Width, r)
+	return t.Finish(NewPiece(img, cut), cut, r, out)
+}
+
+// Draw is the first half of [Train.Apply], for which the size of an image is enough: what
+// of it is wanted, so that a decoder need not give more.
+func (t *Train) Draw(height, width int, r *rand.Rand) Cut {
+	size := t.in.Size
+	if t.o.Crop == "resized" {
+		part := DrawCrop(height, width, t.o.Scale, t.o.Ratio, r)
+		return Cut{part, size, size, image.Rect(0, 0, size, size), pick(t.filters, r)}
+	}
+	return centre(height, width, size, size, pick(t.filters, r))
+}
+
+// Finish is the second half of [Train.Apply], given the part that was drawn and the same
+// stream.
+func (t *Train) Finish(p Piece, cut Cut, r *rand.Rand, out []float32) error {
+	if err := p.check(); err != nil {
+		return err
+	}
+	p.Image = Convert(p.Image, t.in.Channels)
+	img := cut.resize(p)
+	if pad := t.o.Pad; t.o.Crop == "pad" && pad > 0 {
+		dy, dx := r.IntN(2*pad+1)-pad, r.IntN(2*pad+1)-pad
+		img = Crop(img, dy, dx, t.in.Size, t.in.Size)
+	}
 	if p := t.o.Flip; p > 0 && r.Float64() < p {
 		img = Flip(img)
 	}
@@ -97,20 +124,6 @@ func (t *Train) Apply(img Image, r *rand.Rand, out []float32) error {
 	t.in.normalise(img, out)
 	t.o.Erase.apply(out, t.in.Channels, t.in.Size, r)
 	return nil
-}
-
-func (t *Train) crop(img Image, r *rand.Rand) Image {
-	size := t.in.Size
-	if t.o.Crop == "resized" {
-		part := DrawCrop(img.Height, img.Width, t.o.Scale, t.o.Ratio, r)
-		return Resize(img, part, size, size, pick(t.filters, r))
-	}
-	img = CentreCrop(img, size, size, pick(t.filters, r))
-	if p := t.o.Pad; t.o.Crop == "pad" && p > 0 {
-		dy, dx := r.IntN(2*p+1)-p, r.IntN(2*p+1)-p
-		img = Crop(img, dy, dx, size, size)
-	}
-	return img
 }
 
 // pick draws a filter where there is a choice.
