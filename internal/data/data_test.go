@@ -154,11 +154,7 @@ func TestRepeatedAugmentation(t *testing.T) {
 		t.Fatal(err)
 	}
 	once := make([]float32, 16)
-	img, err := d.Train.Image(order[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.prepare(img, 0, order[0], 0, once); err != nil {
+	if err := l.trained(0, order[0], 0, once); err != nil {
 		t.Fatal(err)
 	}
 	views := [][]float32{first.Images[:16], first.Images[16:32], first.Images[32:48]}

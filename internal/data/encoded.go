@@ -3,6 +3,8 @@ package data
 import (
 	"errors"
 	"fmt"
+
+	"prenas/internal/augment"
 )
 
 // encoded is the images of a source as the files they came as.
@@ -19,16 +21,29 @@ type encoded interface {
 // decoded is a Split of encoded images.
 type decoded struct{ encoded }
 
-func (d decoded) Image(i int) (Image, error) {
+func (d decoded) Image(i int) (img Image, err error) {
 	text, err := d.Encoded(i)
-	if err != nil && !errors.Is(err, ErrFormat) {
-		return Image{}, fmt.Errorf("%s: %w", d.Name(i), err)
-	}
 	if err == nil {
-		var img Image
-		if img, err = decode(text); err == nil {
-			return img, nil
-		}
+		img, err = decode(text)
 	}
-	return Image{}, &DamagedImage{d.Name(i), err}
+	return img, d.explain(i, err)
+}
+
+func (d decoded) part(i int, choose func(height, width int) augment.Cut) (p augment.Piece, err error) {
+	text, err := d.Encoded(i)
+	if err == nil {
+		p, err = decodePart(text, choose)
+	}
+	return p, d.explain(i, err)
+}
+
+// explain says where an error is, and whether it is the image that is damaged.
+func (d decoded) explain(i int, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrFormat):
+		return &DamagedImage{d.Name(i), err}
+	}
+	return fmt.Errorf("%s: %w", d.Name(i), err)
 }

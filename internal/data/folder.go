@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"prenas/internal/augment"
 )
 
 // openFolder opens train, val and test sub-folders where there is a train, else
@@ -90,6 +92,18 @@ func (f folder) Len() int        { return len(f.files) }
 func (f folder) Label(i int) int { return f.files[i].label }
 
 func (f folder) Image(i int) (Image, error) { return readImage(f.files[i].path) }
+
+func (f folder) part(i int, choose func(height, width int) augment.Cut) (p augment.Piece, err error) {
+	path := f.files[i].path
+	text, err := readLimited(path)
+	if err == nil {
+		p, err = decodePart(text, choose)
+	}
+	if err != nil {
+		return p, &DamagedImage{path, err}
+	}
+	return p, nil
+}
 
 // listFolder lists the images below dir; the first folder below dir, or a link
 // to one, is the class. With no classes yet, it sets them; else all must be

@@ -155,22 +155,32 @@ func (l *Loader) image(b *Batch, order []int, k int) error {
 // placed writes the image at a place of the order as number k of a batch.
 func (l *Loader) placed(b *Batch, order []int, k, place int) error {
 	i, size := order[place], l.values()
+	out := b.Images[k*size:][:size]
+	b.Labels[k] = int32(l.split.Label(i))
+	if l.o.Train {
+		return l.trained(b.Epoch, i, place%l.o.Repeat, out)
+	}
 	img, err := l.split.Image(i)
 	if err != nil {
 		return err
 	}
-	b.Labels[k] = int32(l.split.Label(i))
-	return l.prepare(img, b.Epoch, i, place%l.o.Repeat, b.Images[k*size:][:size])
+	return l.input.Test(img, l.o.Test, out)
 }
 
-// prepare writes the numbers of image i, of training its view number view.
-func (l *Loader) prepare(img Image, epoch, i, view int, out []float32) error {
-	if !l.o.Train {
-		return l.input.Test(img, l.o.Test, out)
-	}
+// trained writes the numbers of view number view of image i.
+func (l *Loader) trained(epoch, i, view int, out []float32) error {
 	name := []uint64{uint64(epoch), uint64(i)}
 	if view > 0 { // the first view is that of an image seen once
 		name = append(name, uint64(view))
 	}
-	return l.train.Apply(img, rng.New(l.o.Seed, "augment", name...), out)
+	r := rng.New(l.o.Seed, "augment", name...)
+	var cut augment.Cut
+	p, err := Part(l.split, i, func(height, width int) augment.Cut {
+		cut = l.train.Draw(height, width, r)
+		return cut
+	})
+	if err != nil {
+		return err
+	}
+	return l.train.Finish(p, cut, r, out)
 }

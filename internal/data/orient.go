@@ -2,8 +2,11 @@ package data
 
 import (
 	"bytes"
+	"image"
 
 	"github.com/bep/imagemeta"
+
+	"prenas/internal/augment"
 )
 
 // exifFormats are the formats that may carry an orientation, by their names in
@@ -47,10 +50,8 @@ func upright(img Image, orientation int) Image {
 		return img
 	}
 	h, w, c := img.Height, img.Width, img.Channels
-	out := Image{Pixels: make([]uint8, len(img.Pixels)), Height: h, Width: w, Channels: c}
-	if orientation >= 5 { // its rows are stored as columns
-		out.Height, out.Width = w, h
-	}
+	out := Image{Pixels: make([]uint8, len(img.Pixels)), Channels: c}
+	out.Height, out.Width = turnedSize(h, w, orientation)
 	for y := range out.Height {
 		for x := range out.Width {
 			var fromY, fromX int
@@ -74,4 +75,42 @@ func upright(img Image, orientation int) Image {
 		}
 	}
 	return out
+}
+
+// turnedSize is the size of an image, upright if given the stored one and the other way
+// round.
+func turnedSize(height, width, orientation int) (h, w int) {
+	if orientation >= 5 { // its rows are stored as columns
+		return width, height
+	}
+	return height, width
+}
+
+// storedBox is where a part of an upright image of a size is stored.
+func storedBox(part image.Rectangle, height, width, orientation int) augment.Box {
+	b := augment.Box{Left: float64(part.Min.X), Top: float64(part.Min.Y), Right: float64(part.Max.X), Bottom: float64(part.Max.Y)}
+	if orientation == 6 || orientation == 8 { // right and left undo each other, the rest itself
+		orientation = 14 - orientation
+	}
+	return turnedBox(b, height, width, orientation)
+}
+
+// turnedBox is where a box of a stored image of a size is when the image is upright.
+func turnedBox(b augment.Box, height, width, orientation int) augment.Box {
+	h, w := float64(height), float64(width)
+	if orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8 { // columns count from the right
+		b.Left, b.Right = w-b.Right, w-b.Left
+	}
+	if orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7 { // rows count from below
+		b.Top, b.Bottom = h-b.Bottom, h-b.Top
+	}
+	if orientation >= 5 {
+		b = augment.Box{Left: b.Top, Top: b.Left, Right: b.Bottom, Bottom: b.Right}
+	}
+	return b
+}
+
+// uprightPiece turns a piece of a stored image.
+func uprightPiece(p augment.Piece, orientation int) augment.Piece {
+	return augment.Piece{Image: upright(p.Image, orientation), Box: turnedBox(p.Box, p.Height, p.Width, orientation)}
 }

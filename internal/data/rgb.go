@@ -6,25 +6,27 @@ import (
 )
 
 // FromImage copies a decoded image as RGB; transparency is dropped.
-func FromImage(from image.Image) Image {
-	b := from.Bounds()
-	img := Image{Pixels: make([]uint8, 3*b.Dx()*b.Dy()), Height: b.Dy(), Width: b.Dx(), Channels: 3}
+func FromImage(from image.Image) Image { return fromImage(from, from.Bounds()) }
+
+// fromImage copies a part, which must lie within the bounds.
+func fromImage(from image.Image, part image.Rectangle) Image {
+	img := Image{Pixels: make([]uint8, 3*part.Dx()*part.Dy()), Height: part.Dy(), Width: part.Dx(), Channels: 3}
 	to := img.Pixels
 	switch from := from.(type) {
 	case *image.YCbCr:
-		fromYCbCr(from, to)
+		fromYCbCr(from, part, to)
 		return img
 	case *image.Gray:
-		for y := range img.Height {
-			for _, v := range from.Pix[y*from.Stride:][:img.Width] {
+		for y := part.Min.Y; y < part.Max.Y; y++ {
+			for _, v := range from.Pix[from.PixOffset(part.Min.X, y):][:img.Width] {
 				to[0], to[1], to[2] = v, v, v
 				to = to[3:]
 			}
 		}
 		return img
 	case *image.NRGBA:
-		for y := range img.Height {
-			row := from.Pix[y*from.Stride:][:4*img.Width]
+		for y := part.Min.Y; y < part.Max.Y; y++ {
+			row := from.Pix[from.PixOffset(part.Min.X, y):][:4*img.Width]
 			for len(row) >= 4 {
 				to[0], to[1], to[2] = row[0], row[1], row[2]
 				to, row = to[3:], row[4:]
@@ -32,8 +34,8 @@ func FromImage(from image.Image) Image {
 		}
 		return img
 	}
-	for y := b.Min.Y; y < b.Max.Y; y++ {
-		for x := b.Min.X; x < b.Max.X; x++ {
+	for y := part.Min.Y; y < part.Max.Y; y++ {
+		for x := part.Min.X; x < part.Max.X; x++ {
 			c := color.NRGBAModel.Convert(from.At(x, y)).(color.NRGBA)
 			to[0], to[1], to[2] = c.R, c.G, c.B
 			to = to[3:]
@@ -45,17 +47,18 @@ func FromImage(from image.Image) Image {
 // fromYCbCr turns luma and chroma into RGB as libjpeg does, which is what PIL
 // decodes with: chroma of fewer columns or rows is interpolated, 3/4 of the
 // near value and 1/4 of the next one, and the products of BT.601 are rounded
-// together in 16-bit fixed point. to is [height, width, 3].
-func fromYCbCr(from *image.YCbCr, to []uint8) {
-	width, height := from.Rect.Dx(), from.Rect.Dy()
-	cb, cr := make([]uint8, width+1), make([]uint8, width+1)
-	sums := make([]int32, width+1)
-	for y := range height {
-		chromaRow(from, from.Cb, y, sums, cb)
-		chromaRow(from, from.Cr, y, sums, cr)
-		luma := from.Y[from.YOffset(from.Rect.Min.X, from.Rect.Min.Y+y):][:width]
-		row := to[3*y*width:][:3*width]
-		blue, red := cb[:width], cr[:width]
+// together in 16-bit fixed point. to is [height, width, 3] of the part.
+func fromYCbCr(from *image.YCbCr, part image.Rectangle, to []uint8) {
+	all := from.Rect.Dx()
+	cb, cr := make([]uint8, all+1), make([]uint8, all+1)
+	sums := make([]int32, all+1)
+	width, left := part.Dx(), part.Min.X-from.Rect.Min.X
+	for y := part.Min.Y; y < part.Max.Y; y++ {
+		chromaRow(from, from.Cb, y-from.Rect.Min.Y, sums, cb)
+		chromaRow(from, from.Cr, y-from.Rect.Min.Y, sums, cr)
+		luma := from.Y[from.YOffset(part.Min.X, y):][:width]
+		row := to[3*(y-part.Min.Y)*width:][:3*width]
+		blue, red := cb[left:][:width], cr[left:][:width]
 		for x, v := range luma {
 			p := row[3*x : 3*x+3 : 3*x+3]
 			l, b, r := int32(v), int32(blue[x])-128, int32(red[x])-128
