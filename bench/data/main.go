@@ -5,15 +5,13 @@
 //	pip install -r bench/data/requirements.txt
 //	go run ./bench/data
 //
-// Both sides take turns, so that what else the machine does falls on both. The sums of
-// their results are compared: a side that leaves work out is an error.
+// Our sides are the usual build, one with the tag turbojpeg, and the images packed at
+// their full size. All take turns, so that what else the machine does falls on each. The
+// sums of their results are compared: a side that leaves work out is an error.
 package main
 
 import (
-	"bufio"
 	"context"
-	_ "embed"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"math"
@@ -21,17 +19,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"time"
+	"strings"
 
 	"prenas/internal/augment"
 	"prenas/internal/data"
 	"prenas/internal/rng"
 )
-
-//go:embed peer.py
-var peerProgram string
 
 const (
 	size = 224
@@ -44,178 +38,121 @@ var (
 )
 
 func main() {
-	images := flag.Int("images", 300, "JPEG files of 500x375 pixels")
+	images := flag.Int("images", 300, "JPEG files of 500x375 pixels, the most common size in ImageNet")
+	photos := flag.Int("photos", 30, "JPEG files of 2000x1500 pixels, of which the tag turbojpeg decodes some smaller")
 	rounds := flag.Int("rounds", 5, "turns of each side")
-	python := flag.String("python", "python3", "interpreter with the packages of bench/data/requirements.txt; empty: no peer")
+	python := flag.String("python", "python3", "interpreter with the packages of bench/data/requirements.txt")
+	worker := flag.Bool("worker", false, "be one of the sides: read work from standard input (the program starts itself so)")
 	flag.Parse()
-	runtime.GOMAXPROCS(1)
-	if err := run(*images, *rounds, *python); err != nil {
+	err := error(nil)
+	if *worker {
+		err = workFor(os.Stdin, os.Stdout)
+	} else {
+		err = run(*images, *photos, *rounds, *python)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "data:", err)
 		os.Exit(1)
 	}
 }
 
-// work is what both sides do in a turn, as the peer reads it.
-type work struct {
-	Filter string   `json:"filter"`
-	Size   int      `json:"size"`
-	Files  []string `json:"files"`
-	Crops  [][4]int `json:"crops"` // top, left, height, width
-	Flips  []bool   `json:"flips"`
-}
-
-// turn is how one went.
-type turn struct {
-	Seconds float64 `json:"seconds"`
-	Sum     float64 `json:"sum"` // of all values of all images
-}
-
-func run(images, rounds int, python string) error {
+func run(images, photos, rounds int, python string) error {
 	dir, err := os.MkdirTemp("", "prenas-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	files, bytes, err := writePictures(filepath.Join(dir, "train", "class"), images)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("%d JPEG files of %dx%d pixels, %d bytes in the mean; one core; images/s, best and median of %d turns\n",
-		images, pictureWidth, pictureHeight, bytes/images, rounds)
-	set, err := data.Open(context.Background(), "folder:"+dir, data.Options{})
-	if err != nil {
-		return err
-	}
-	var p *peer
-	if python != "" {
-		if p, err = startPeer(python); err != nil {
-			return err
+	var sides []*side
+	defer func() {
+		for _, s := range sides {
+			s.stop()
 		}
-		defer p.stop()
-	}
-	for _, filter := range []string{"bilinear", "bicubic"} {
-		if err := compare(set.Train, files, filter, rounds, p); err != nil {
-			return err
+	}()
+	for _, build := range []struct{ name, tags string }{{"prenas", ""}, {"prenas, tag turbojpeg", "turbojpeg"}} {
+		program := filepath.Join(dir, "worker"+build.tags)
+		if text, err := exec.Command("go", "build", "-tags", build.tags, "-o", program, "./bench/data").CombinedOutput(); err != nil {
+			return fmt.Errorf("go build -tags %q: %w: %s", build.tags, err, strings.TrimSpace(string(text)))
 		}
-	}
-	return nil
-}
-
-// compare lets both sides take turns and prints a line for each.
-func compare(split data.Split, files []string, filter string, rounds int, p *peer) error {
-	w := work{Filter: filter, Size: size, Files: files}
-	for i := range files {
-		r := stream(i)
-		part := augment.DrawCrop(pictureHeight, pictureWidth, scale, ratio, r)
-		w.Crops = append(w.Crops, [4]int{part.Min.Y, part.Min.X, part.Dy(), part.Dx()})
-		w.Flips = append(w.Flips, r.Float64() < 0.5)
-	}
-	var ours, theirs, ratios []float64
-	for range rounds {
-		a, err := prepare(split, w)
+		s, err := start(build.name, program, "-worker")
 		if err != nil {
 			return err
 		}
-		ours = append(ours, float64(len(files))/a.Seconds)
-		if p == nil {
+		sides = append(sides, s)
+	}
+	packed := *sides[0] // the same process
+	packed.name, packed.packed = "prenas, packed", true
+	peer, err := startPeer(python)
+	if err != nil {
+		return err
+	}
+	sides = append(sides, &packed, peer)
+	for _, pictures := range []struct{ count, height, width int }{{images, 375, 500}, {photos, 1500, 2000}} {
+		if pictures.count == 0 {
 			continue
 		}
-		b, err := p.prepare(w)
+		in := filepath.Join(dir, fmt.Sprint(pictures.width))
+		files, bytes, err := writePictures(filepath.Join(in, "train", "class"), pictures.count, pictures.height, pictures.width)
 		if err != nil {
 			return err
 		}
-		values := float64(len(files) * 3 * size * size)
-		if apart := math.Abs(a.Sum-b.Sum) / values; apart > 0.01 {
-			return fmt.Errorf("%s: our values and the peer's are %v apart in the mean", filter, apart)
+		fmt.Printf("\n%d JPEG files of %dx%d pixels, %d bytes in the mean; one core; images/s, best and median of %d turns,\n"+
+			"and the median of the ratio to the peer in the same turn\n", pictures.count, pictures.width, pictures.height, bytes/pictures.count, rounds)
+		w := work{Folder: "folder:" + in, Pack: "pack:" + filepath.Join(in, "pack"), Size: size, Files: files}
+		set, err := data.Open(context.Background(), w.Folder, data.Options{})
+		if err != nil {
+			return err
 		}
-		theirs, ratios = append(theirs, float64(len(files))/b.Seconds), append(ratios, b.Seconds/a.Seconds)
-	}
-	fmt.Printf("%-9s prenas       %6.0f %6.0f\n", filter, slices.Max(ours), median(ours))
-	if p != nil {
-		fmt.Printf("%-9s torchvision  %6.0f %6.0f   ratio of the same turn %.2f (median)\n", filter, slices.Max(theirs), median(theirs), median(ratios))
+		if _, err := data.WritePack(context.Background(), set, filepath.Join(in, "pack"), data.PackOptions{Source: w.Folder}); err != nil {
+			return err
+		}
+		for i := range files {
+			r := stream(i)
+			part := augment.DrawCrop(pictures.height, pictures.width, scale, ratio, r)
+			w.Crops = append(w.Crops, [4]int{part.Min.Y, part.Min.X, part.Dy(), part.Dx()})
+			w.Flips = append(w.Flips, r.Float64() < 0.5)
+		}
+		for _, w.Filter = range []string{"bilinear", "bicubic"} {
+			if err := compare(sides, w, rounds); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
 func stream(i int) *rand.Rand { return rng.New(seed, "augment", 0, uint64(i)) }
 
-// prepare is our turn.
-func prepare(split data.Split, w work) (turn, error) {
-	in, err := augment.NewInput(3, size, []float32{0.485, 0.456, 0.406}, []float32{0.229, 0.224, 0.225})
-	if err != nil {
-		return turn{}, err
-	}
-	train, err := augment.NewTrain(in, augment.Options{Crop: "resized", Scale: scale, Ratio: ratio, Interpolation: w.Filter, Flip: 0.5})
-	if err != nil {
-		return turn{}, err
-	}
-	out := make([]float32, in.Len())
-	var t turn
-	for i := range w.Files {
-		began := time.Now()
-		img, err := split.Image(i)
-		if err != nil {
-			return t, err
-		}
-		if err := train.Apply(img, stream(i), out); err != nil {
-			return t, err
-		}
-		t.Seconds += time.Since(began).Seconds()
-		for _, v := range out {
-			t.Sum += float64(v)
+// compare lets all sides take turns, the peer being the last, and prints a line for each.
+func compare(sides []*side, w work, rounds int) error {
+	speeds := make([][]float64, len(sides))
+	for range rounds {
+		var first float64
+		for k, s := range sides {
+			t, err := s.turn(w)
+			if err != nil {
+				return err
+			}
+			if k == 0 {
+				first = t.Sum
+			}
+			if apart := math.Abs(t.Sum-first) / float64(len(w.Files)*3*size*size); apart > 0.01 {
+				return fmt.Errorf("%s: the values of %s and %s are %v apart in the mean", w.Filter, sides[0].name, s.name, apart)
+			}
+			speeds[k] = append(speeds[k], float64(len(w.Files))/t.Seconds)
 		}
 	}
-	return t, nil
+	peer := speeds[len(sides)-1]
+	for k, s := range sides {
+		ratios := make([]float64, rounds)
+		for i := range ratios {
+			ratios[i] = speeds[k][i] / peer[i]
+		}
+		fmt.Printf("%-9s %-22s %6.0f %6.0f %7.2f\n", w.Filter, s.name, slices.Max(speeds[k]), median(speeds[k]), median(ratios))
+	}
+	return nil
 }
 
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
-}
-
-// peer is the Python process.
-type peer struct {
-	command *exec.Cmd
-	in      *json.Encoder
-	out     *json.Decoder
-	close   func() error
-}
-
-func startPeer(python string) (*peer, error) {
-	c := exec.Command(python, "-c", peerProgram)
-	c.Stderr = os.Stderr
-	in, err := c.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := c.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Start(); err != nil {
-		return nil, fmt.Errorf("--python: %w", err)
-	}
-	p := &peer{command: c, in: json.NewEncoder(in), out: json.NewDecoder(bufio.NewReader(out)), close: in.Close}
-	var versions string
-	if err := p.out.Decode(&versions); err != nil {
-		return nil, fmt.Errorf("--python %s cannot run the peer: pip install -r bench/data/requirements.txt", python)
-	}
-	fmt.Println("peer:", versions)
-	return p, nil
-}
-
-func (p *peer) prepare(w work) (t turn, err error) {
-	if err := p.in.Encode(w); err != nil {
-		return t, fmt.Errorf("peer: %w", err)
-	}
-	if err := p.out.Decode(&t); err != nil {
-		return t, fmt.Errorf("peer: %w", err)
-	}
-	return t, nil
-}
-
-func (p *peer) stop() {
-	if p.close() == nil {
-		_ = p.command.Wait() // it has said all it had to say
-	}
 }

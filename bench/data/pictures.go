@@ -12,12 +12,9 @@ import (
 	"prenas/internal/rng"
 )
 
-// The size of ImageNet's most common image.
-const pictureWidth, pictureHeight = 500, 375
-
 // writePictures writes JPEG files, quality 90, with about as many bytes as photographs of
 // their size have: waves at several scales, an edge here and there, some noise.
-func writePictures(dir string, count int) (files []string, bytes int, err error) {
+func writePictures(dir string, count, height, width int) (files []string, bytes int, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, 0, err
 	}
@@ -27,7 +24,7 @@ func writePictures(dir string, count int) (files []string, bytes int, err error)
 		if err != nil {
 			return nil, 0, err
 		}
-		if err := jpeg.Encode(file, picture(uint64(n)), &jpeg.Options{Quality: 90}); err != nil {
+		if err := jpeg.Encode(file, picture(uint64(n), height, width), &jpeg.Options{Quality: 90}); err != nil {
 			return nil, 0, err
 		}
 		info, err := file.Stat()
@@ -42,7 +39,7 @@ func writePictures(dir string, count int) (files []string, bytes int, err error)
 	return files, bytes, nil
 }
 
-func picture(n uint64) image.Image {
+func picture(n uint64, height, width int) image.Image {
 	r := rng.New(n, "picture")
 	var waves [12][4]float64 // per wave: across, down, phase, height
 	for i := range waves {
@@ -50,9 +47,9 @@ func picture(n uint64) image.Image {
 		angle := 2 * math.Pi * r.Float64()
 		waves[i] = [4]float64{length * math.Cos(angle), length * math.Sin(angle), 6 * r.Float64(), 45 / math.Pow(1.25, float64(i))}
 	}
-	img := image.NewRGBA(image.Rect(0, 0, pictureWidth, pictureHeight))
-	for y := range pictureHeight {
-		for x := range pictureWidth {
+	img := image.NewRGBA(image.Rect(0, 0, width, height))
+	for y := range height {
+		for x := range width {
 			v := 120.0
 			for _, w := range waves {
 				v += w[3] * math.Sin(w[0]*float64(x)+w[1]*float64(y)+w[2])
