@@ -18,7 +18,7 @@ import (
 
 func trainCommand(g *global) *cobra.Command {
 	var given job.TrainOptions
-	var spaceName, recipe, precision string
+	var spaceName, recipe, precision, sampler string
 	var bad onBadImage
 	var dryRun bool
 	c := &cobra.Command{
@@ -55,6 +55,11 @@ func trainCommand(g *global) *cobra.Command {
 			if precision != "" {
 				if o.Recipe, err = o.Recipe.WithPrecision(precision); err != nil {
 					return usageError{fmt.Errorf("--precision: %w", err)}
+				}
+			}
+			if sampler != "" {
+				if o.Recipe, err = o.Recipe.WithSampler(sampler); err != nil {
+					return usageError{fmt.Errorf("--sampler: %w", err)}
 				}
 			}
 			if changed("on-bad-image") {
@@ -95,6 +100,7 @@ func trainCommand(g *global) *cobra.Command {
 	f.StringVar(&given.Data, "data", "", "images to train on, SRC (prenas data --help)")
 	f.StringVar(&recipe, "recipe", "quickstart", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
 	f.StringVar(&precision, "precision", "", "of products with weights: float32, bf16, or auto, the faster one here (default: the recipe's)")
+	f.StringVar(&sampler, "sampler", "", "what each update trains: "+strings.Join(train.SamplerNames(), ", ")+" (default: the recipe's)")
 	bad.add(f, " (default: the recipe's)")
 	f.StringVar(&given.Out, "out", "", "run directory to write")
 	f.BoolVar(&dryRun, "dry-run", false, "measure a few steps of each architecture, say what the run would take, and write nothing")

@@ -10,6 +10,14 @@ import (
 // FoldedAttention is the attention of a block between its projections, for the
 // test against its twin.
 func FoldedAttention(m space.Model, query, key, value *graph.Node, tables [4]*graph.Node) *graph.Node {
-	v := &vit{Forward: Forward{Operands: dtypes.Float32}}
-	return v.attend(query, key, value, newRelative(m, query.Graph()), tables)
+	v := &vit{Net: &Net{space: &space.Space{Model: m}}, Forward: Forward{Operands: dtypes.Float32}}
+	return v.attend(query, key, value, 0, newRelative(m, query.Graph()), tables)
+}
+
+// DropSites is how many sites of dropout a block has numbers for.
+const DropSites = uint32(dropSites)
+
+// Drop is dropout at one site.
+func Drop(x *graph.Node, d Dropout, site, block int, whole []int, rate float32) *graph.Node {
+	return d.drop(x, dropSite(site), block, whole, graph.Scalar(x.Graph(), x.DType(), rate))
 }

@@ -30,6 +30,8 @@ type Masked struct {
 	Sizes *graph.Node
 	// DropPath is nil, or float32 [A, supernet's depth, 2, N], as in Forward.
 	DropPath *graph.Node
+	// Dropout is nil for none. All models drop the same.
+	Dropout *Dropout
 	// Operands of matrix products, as in Forward.
 	Operands dtypes.DType
 }
@@ -79,7 +81,7 @@ func (n *Net) MaskedLogits(weights []*graph.Node, images *graph.Node, f Masked) 
 	}
 	m, top := n.space.Model, n.space.Supernet
 	v := &masked{
-		vit: vit{Net: n, weights: weights, Forward: Forward{Operands: f.Operands}},
+		vit: vit{Net: n, weights: weights, Forward: Forward{Operands: f.Operands, Dropout: f.Dropout}},
 		f:   f, models: f.Sizes.Shape().Dimensions[0], samples: images.Shape().Dimensions[0],
 		dim:      graph.ConvertDType(sizeColumn(f.Sizes, 0), dtypes.Float32),
 		features: sizeMask(f.Sizes, 0, top.EmbedDim),
@@ -179,7 +181,7 @@ func (v *masked) embed(images *graph.Node) *graph.Node {
 	if m.AbsPos {
 		x = graph.Add(x, v.weight("pos_embed")) // [A, 1, tokens, dim]
 	}
-	return graph.Mul(x, v.at(v.features, 3, 4))
+	return v.drop(graph.Mul(x, v.at(v.features, 3, 4)), dropEmbedding, 0, m.Tokens(), dim)
 }
 
 func (v *masked) attention(x *graph.Node, block int) *graph.Node {
@@ -208,16 +210,21 @@ func (v *masked) attention(x *graph.Node, block int) *graph.Node {
 	out = graph.Mul(out, v.at(sizeMask(v.f.Sizes, 1+block, heads), 2, 5))
 	out = graph.Reshape(graph.TransposeAllAxes(out, 0, 1, 3, 2, 4), v.models, v.samples, tokens, width)
 	out = v.product(out, v.weight(blockName(block, "attn.proj.weight")))
-	return graph.Add(out, v.vector(blockName(block, "attn.proj.bias"), 2))
+	out = graph.Add(out, v.vector(blockName(block, "attn.proj.bias"), 2))
+	for _, site := range []dropSite{dropProj, dropBranch} {
+		out = v.drop(out, site, block, tokens, top.EmbedDim)
+	}
+	return out
 }
 
 func (v *masked) mlp(x *graph.Node, block int) *graph.Node {
-	top := v.space.Supernet
+	top, tokens := v.space.Supernet, x.Shape().Dimensions[2]
 	hidden := space.Hidden(top.EmbedDim, top.MLPRatio)
 	x = v.norm(x, blockName(block, "ffn_layer_norm"))
 	x = v.product(x, v.weight(blockName(block, "fc1.weight")))
 	x = gelu(graph.Add(x, v.vector(blockName(block, "fc1.bias"), 2)))
 	x = graph.Mul(x, v.at(sizeMask(v.f.Sizes, 1+top.Depth+block, hidden), 3, 4))
+	x = v.drop(x, dropHidden, block, tokens, hidden)
 	x = v.product(x, v.weight(blockName(block, "fc2.weight")))
-	return graph.Add(x, v.vector(blockName(block, "fc2.bias"), 2))
+	return v.drop(graph.Add(x, v.vector(blockName(block, "fc2.bias"), 2)), dropMLP, block, tokens, top.EmbedDim)
 }

@@ -18,7 +18,9 @@ func (v *masked) attend(query, key, value *graph.Node, block int) *graph.Node {
 		key, value = graph.Concatenate([]*graph.Node{key, place}, 4), graph.Concatenate([]*graph.Node{value, place}, 4)
 	}
 	scores := v.dotGeneral(query, []int{4}, []int{0, 1, 3}, key, []int{4}, []int{0, 1, 3}) // [A, N, heads, tokens, tokens]
-	out := v.dotGeneral(graph.Softmax(scores, -1), []int{4}, []int{0, 1, 2}, value, []int{2}, []int{0, 1, 3})
+	tokens := scores.Shape().Dimensions[4]
+	attention := v.drop(graph.Softmax(scores, -1), dropAttention, block, v.space.Supernet.NumHeads, tokens, tokens)
+	out := v.dotGeneral(attention, []int{4}, []int{0, 1, 2}, value, []int{2}, []int{0, 1, 3})
 	if r == nil {
 		return out
 	}

@@ -35,12 +35,23 @@ type stage struct {
 	engine   *engine.Engine
 	net      *supernet.Net
 	weights  map[string]tensorfile.Tensor
-	images   *tensors.Tensor // [N, C, H, W]
-	adjoint  *tensors.Tensor // [N, classes]: of the logits
-	dropPath []float32       // [depth, 2, N], or nil
+	images   *tensors.Tensor   // [N, C, H, W]
+	adjoint  *tensors.Tensor   // [N, classes]: of the logits
+	dropPath []float32         // [depth, 2, N], or nil
+	dropout  *supernet.Dropout // without its key; nil for none
 }
 
 func (s stage) samples() int { return s.images.Shape().Dimensions[0] }
+
+// keyed gives the dropout a key.
+func (s stage) keyed(g *graph.Graph) *supernet.Dropout {
+	if s.dropout == nil {
+		return nil
+	}
+	d := *s.dropout
+	d.Key = graph.Const(g, []uint32{11, 12})
+	return &d
+}
 
 // static runs the program of one architecture.
 func (s stage) static(t *testing.T, a space.Arch) outcome {
@@ -56,7 +67,7 @@ func (s stage) static(t *testing.T, a space.Arch) outcome {
 	}
 	out := s.run(t, args, func(in []*graph.Node) []*graph.Node {
 		weights, rest := in[:len(params)], in[len(params):]
-		f := supernet.Forward{Arch: a}
+		f := supernet.Forward{Arch: a, Dropout: s.keyed(in[0].Graph())}
 		if s.dropPath != nil {
 			f.DropPath = rest[2]
 		}
@@ -92,7 +103,7 @@ func (s stage) masked(t *testing.T, archs []space.Arch) []outcome {
 			dims := append([]int{len(archs)}, w.Shape().Dimensions...)
 			weights = append(weights, graph.BroadcastToDims(graph.InsertAxes(w, 0), dims...))
 		}
-		f := supernet.Masked{Sizes: rest[2]}
+		f := supernet.Masked{Sizes: rest[2], Dropout: s.keyed(rest[2].Graph())}
 		if s.dropPath != nil {
 			f.DropPath = rest[3]
 		}
@@ -250,8 +261,9 @@ func everyArch(s *space.Space) []space.Arch {
 	return list
 }
 
-func TestMaskedEqualsStaticOnAWholeSpace(t *testing.T) {
-	s := &space.Space{
+// little is a space of forty architectures.
+func little() *space.Space {
+	return &space.Space{
 		Name:     "whole",
 		Supernet: space.Supernet{EmbedDim: 16, Depth: 3, NumHeads: 3, MLPRatio: 3},
 		EmbedDim: []int{8, 13}, Depth: []int{1, 2}, NumHeads: []int{1, 3}, MLPRatio: []float64{0.7, 2.5},
@@ -260,18 +272,34 @@ func TestMaskedEqualsStaticOnAWholeSpace(t *testing.T) {
 			RelativePosition: true, MaxRelativePosition: 1, GlobalPool: true, AbsPos: true, QKVBias: true,
 		},
 	}
-	// Pure Go compiles nothing, which is most of the time of forty small programs.
+}
+
+// pureGo compiles nothing, which is most of the time of many small programs.
+func pureGo(t *testing.T) *engine.Engine {
+	t.Helper()
 	e, err := engine.Open(t.Context(), engine.Options{Backend: "go"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.Close()
-	st := newStage(e, s, 4, true)
+	t.Cleanup(e.Close)
+	return e
+}
+
+func TestMaskedEqualsStaticOnAWholeSpace(t *testing.T) {
+	s := little()
+	st := newStage(pureGo(t), s, 4, true)
 	archs := everyArch(s)
 	if int64(len(archs)) != s.Size().Int64() {
 		t.Fatalf("%d architectures listed of %s", len(archs), s.Size())
 	}
 	st.compare(t, archs)
+}
+
+func TestMaskedDropsWhatStaticDrops(t *testing.T) {
+	s := little()
+	st := newStage(pureGo(t), s, 4, true)
+	st.dropout = &supernet.Dropout{Rate: 0.3, Attention: 0.2}
+	st.compare(t, []space.Arch{s.Smallest(), s.Largest()})
 }
 
 // The parts of a model that can be left out, and no drop path.

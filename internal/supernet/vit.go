@@ -21,6 +21,8 @@ type Forward struct {
 	// branches (attention, MLP) the factor of every sample's branch, which is 0
 	// (dropped) or 1/(1-rate) (kept).
 	DropPath *graph.Node
+	// Dropout is nil for none.
+	Dropout *Dropout
 	// Operands is the type that the operands of products with a weight matrix are
 	// cast to: float32, or bfloat16. Everything else is computed in float32.
 	Operands dtypes.DType
@@ -134,7 +136,7 @@ func (v *vit) embed(images *graph.Node) *graph.Node {
 	if m.AbsPos {
 		x = graph.Add(x, graph.Slice(v.weight("pos_embed"), graph.AxisRange(), graph.AxisRange(), graph.AxisRangeFromStart(dim)))
 	}
-	return x
+	return v.drop(x, dropEmbedding, 0, m.Tokens(), v.space.Supernet.EmbedDim)
 }
 
 func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
@@ -162,22 +164,28 @@ func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 			tables[i] = v.weight(blockName(block, name))
 		}
 	}
-	out := v.attend(query, key, value, rel, tables)
+	out := v.attend(query, key, value, block, rel, tables)
 	out = graph.Reshape(graph.TransposeAllAxes(out, 0, 2, 1, 3), samples, tokens, width)
 	out = v.product(out, v.matrix(blockName(block, "attn.proj.weight"), dim, width))
-	return v.addBias(out, v.vector(blockName(block, "attn.proj.bias"), dim))
+	out = v.addBias(out, v.vector(blockName(block, "attn.proj.bias"), dim))
+	for _, site := range []dropSite{dropProj, dropBranch} {
+		out = v.drop(out, site, block, tokens, v.space.Supernet.EmbedDim)
+	}
+	return out
 }
 
 // attend is attention itself: query (scaled), key and value [N, tokens, heads,
 // head_dim], with relative positions where rel is not nil, to [N, heads,
 // tokens, head_dim].
-func (v *vit) attend(query, key, value *graph.Node, rel *relative, tables [4]*graph.Node) *graph.Node {
+func (v *vit) attend(query, key, value *graph.Node, block int, rel *relative, tables [4]*graph.Node) *graph.Node {
 	if rel != nil {
 		query, key = rel.extendKeys(v, query, key, tables[0], tables[1])
 		value = rel.extendValues(value)
 	}
 	scores := v.dotGeneral(query, []int{3}, []int{0, 2}, key, []int{3}, []int{0, 2}) // [N, heads, tokens, tokens]
-	out := v.dotGeneral(graph.Softmax(scores, -1), []int{3}, []int{0, 1}, value, []int{1}, []int{0, 2})
+	tokens := scores.Shape().Dimensions[3]
+	attention := v.drop(graph.Softmax(scores, -1), dropAttention, block, v.space.Supernet.NumHeads, tokens, tokens)
+	out := v.dotGeneral(attention, []int{3}, []int{0, 1}, value, []int{1}, []int{0, 2})
 	if rel != nil {
 		out = rel.collectValues(v, out, tables[2], tables[3])
 	}
@@ -185,12 +193,13 @@ func (v *vit) attend(query, key, value *graph.Node, rel *relative, tables [4]*gr
 }
 
 func (v *vit) mlp(x *graph.Node, block int) *graph.Node {
-	dim := v.Arch.EmbedDim
+	dim, top, tokens := v.Arch.EmbedDim, v.space.Supernet, x.Shape().Dimensions[1]
 	hidden := space.Hidden(dim, v.Arch.MLPRatio[block])
 	x = v.product(x, v.matrix(blockName(block, "fc1.weight"), hidden, dim))
 	x = gelu(v.addBias(x, v.vector(blockName(block, "fc1.bias"), hidden)))
+	x = v.drop(x, dropHidden, block, tokens, space.Hidden(top.EmbedDim, top.MLPRatio))
 	x = v.product(x, v.matrix(blockName(block, "fc2.weight"), dim, hidden))
-	return v.addBias(x, v.vector(blockName(block, "fc2.bias"), dim))
+	return v.drop(v.addBias(x, v.vector(blockName(block, "fc2.bias"), dim)), dropMLP, block, tokens, top.EmbedDim)
 }
 
 // gelu is the exact form, x·Φ(x), with the error function.

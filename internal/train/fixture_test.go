@@ -145,10 +145,8 @@ func download(t *testing.T, x *tensors.Tensor) []float32 {
 // softBatch is a batch that comes with its soft targets.
 func softBatch(images, targets []int) batch {
 	return batch{
-		inputs: []shapes.Shape{shapes.Make(dtypes.Float32, images...), shapes.Make(dtypes.Float32, targets...)},
-		prepare: func(in []*graph.Node) (x, y, dropPath *graph.Node) {
-			return in[0], in[1], nil
-		},
+		inputs:  []shapes.Shape{shapes.Make(dtypes.Float32, images...), shapes.Make(dtypes.Float32, targets...)},
+		prepare: func(in []*graph.Node) prepared { return prepared{images: in[0], targets: in[1]} },
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // inputs makes the batch of one architecture's step: images, labels, and, as far as the
-// recipe wants them, mix rows and drop-path factors. Which of them there are is the
+// recipe wants them, mix rows, drop-path factors and a key for dropout. Which of them there are is the
 // same in the graph and in every step, so both sides live here.
 type inputs struct {
 	recipe Recipe
@@ -34,17 +34,24 @@ func (p inputs) form() batch {
 	if p.recipe.Regularize.DropPath > 0 {
 		b.inputs = append(b.inputs, shapes.Make(dtypes.Float32, p.arch.Depth(), 2, n))
 	}
-	b.prepare = func(in []*graph.Node) (images, targets, dropPath *graph.Node) {
-		images, targets = in[0], smoothTargets(in[1], m.NumClasses, p.recipe.Loss.Smoothing)
+	if p.recipe.Regularize.dropsOut() {
+		b.inputs = append(b.inputs, shapes.Make(dtypes.Uint32, 2))
+	}
+	b.prepare = func(in []*graph.Node) prepared {
+		x := prepared{images: in[0], targets: smoothTargets(in[1], m.NumClasses, p.recipe.Loss.Smoothing)}
 		rest := in[2:]
 		if p.recipe.mixes() {
-			images, targets = mixImages(images, rest[0]), mixTargets(targets, rest[0])
+			x.images, x.targets = mixImages(x.images, rest[0]), mixTargets(x.targets, rest[0])
 			rest = rest[1:]
 		}
 		if p.recipe.Regularize.DropPath > 0 {
-			dropPath = rest[0]
+			x.dropPath = rest[0]
+			rest = rest[1:]
 		}
-		return images, targets, dropPath
+		if reg := p.recipe.Regularize; reg.dropsOut() {
+			x.dropout = &supernet.Dropout{Rate: reg.Drop, Attention: reg.AttnDrop, Key: rest[0]}
+		}
+		return x
 	}
 	return b
 }
@@ -64,6 +71,10 @@ func (p inputs) values(b evaluate.Batch, seed uint64, step, part int) []*tensors
 	if rate := p.recipe.Regularize.DropPath; rate > 0 {
 		factors := dropPathFactors(rate, p.space.Supernet.Depth, p.arch.Depth(), n, seed, step, part)
 		values = append(values, tensors.FromFlatDataAndDimensions(factors, p.arch.Depth(), 2, n))
+	}
+	if p.recipe.Regularize.dropsOut() {
+		r := rng.New(seed, "dropout", uint64(step), uint64(part))
+		values = append(values, tensors.FromFlatDataAndDimensions([]uint32{r.Uint32(), r.Uint32()}, 2))
 	}
 	return values
 }

@@ -71,19 +71,20 @@ func (s *MaskedStep) build(in []*graph.Node, r Recipe, b batch) []*graph.Node {
 		all[i] = i
 	}
 	u, in := r.takeUpdate(params, all, in)
+	u.models = s.models
 	sizes := in[0]
-	images, targets, dropPath := b.prepare(in[1:])
+	p := b.prepare(in[1:])
 
 	weights := make([]*graph.Node, n)
 	for i, w := range u.Weights {
 		weights[i] = graph.Reshape(w, append([]int{s.models}, params[i].Shape...)...)
 	}
-	f := supernet.Masked{Sizes: sizes}
-	if dropPath != nil {
-		f.DropPath = graph.BroadcastToDims(graph.InsertAxes(dropPath, 0), append([]int{s.models}, dropPath.Shape().Dimensions...)...)
+	f := supernet.Masked{Sizes: sizes, Dropout: p.dropout}
+	if p.dropPath != nil {
+		f.DropPath = graph.BroadcastToDims(graph.InsertAxes(p.dropPath, 0), append([]int{s.models}, p.dropPath.Shape().Dimensions...)...)
 	}
-	logits := s.net.MaskedLogits(weights, images, f)
-	targets = graph.BroadcastToShape(graph.InsertAxes(targets, 0), logits.Shape())
+	logits := s.net.MaskedLogits(weights, p.images, f)
+	targets := graph.BroadcastToShape(graph.InsertAxes(p.targets, 0), logits.Shape())
 	losses := graph.ReduceMean(graph.Neg(graph.ReduceSum(graph.Mul(targets, graph.LogSoftmax(logits, -1)), -1)), -1) // [models]
 	u.grads = engine.Gradient(graph.ReduceAllSum(losses), u.Weights...)
 	squares := graph.ZerosLike(losses)

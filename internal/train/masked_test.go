@@ -51,7 +51,7 @@ func maskedRecipe() Recipe {
 	r.Batch = 6
 	r.Optimizer.LR = maskedLR
 	r.Mix.Mixup, r.Mix.Mode = 0.8, "elem"
-	r.Regularize.DropPath = 0.3
+	r.Regularize = Regularize{DropPath: 0.3, Drop: 0.2, AttnDrop: 0.1}
 	return r
 }
 

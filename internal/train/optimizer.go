@@ -2,6 +2,7 @@ package train
 
 import (
 	"math"
+	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -12,6 +13,7 @@ import (
 // Optimizers of a recipe.
 const (
 	adamw = "adamw"
+	lamb  = "lamb"
 	sgd   = "sgd"
 )
 
@@ -26,6 +28,7 @@ type update struct {
 	counts *graph.Node // float32 [len(params)]: updates that each tensor has had
 	lr     *graph.Node // float32 scalar
 	finite *graph.Node // bool scalar: false leaves everything as it is
+	models int         // above 1: the first axis of each tensor, each a model of its own
 }
 
 // takeUpdate takes a state's tensors, its counts and the learning rate off a program's
@@ -41,9 +44,12 @@ func (r Recipe) takeUpdate(params []supernet.Param, used []int, in []*graph.Node
 
 // apply is the state after the update.
 func (r Recipe) apply(u update) (after perTensor[*graph.Node], counts *graph.Node) {
-	if r.Optimizer.Name == sgd {
+	switch r.Optimizer.Name {
+	case sgd:
 		after = r.Optimizer.sgd(u)
-	} else {
+	case lamb:
+		after = r.Optimizer.lamb(u)
+	default:
 		after = r.Optimizer.adamw(u)
 	}
 	for k, before := range u.EMA {
@@ -75,24 +81,70 @@ func (o Optimizer) clipFactor(norm *graph.Node) *graph.Node {
 // then w -= lr/(1-β1ᵗ) · m / (√v/√(1-β2ᵗ) + ε). t is each tensor's own count, which
 // stands still while the tensor takes part in nothing.
 func (o Optimizer) adamw(u update) (after perTensor[*graph.Node]) {
-	t := graph.OnePlus(u.counts)
-	correction1 := powerComplement(o.Beta1, t)
-	correction2 := graph.Sqrt(powerComplement(o.Beta2, t))
+	moments := o.moments(u)
 	keep := graph.OneMinus(graph.MulScalar(u.lr, o.Decay))
 	for k, i := range u.used {
-		g := u.grads[k]
-		m := graph.Add(u.M[k], graph.MulScalar(graph.Sub(g, u.M[k]), 1-o.Beta1))
-		v := graph.Add(graph.MulScalar(u.V[k], o.Beta2), graph.MulScalar(graph.Square(g), 1-o.Beta2))
-		w := u.Weights[k]
+		x, w := moments(k), u.Weights[k]
 		if u.params[i].Decay {
 			w = graph.Mul(w, keep)
 		}
-		denominator := graph.AddScalar(graph.Div(graph.Sqrt(v), element(correction2, i)), o.Eps)
-		step := graph.Div(u.lr, element(correction1, i))
-		w = graph.Sub(w, graph.Mul(step, graph.Div(m, denominator)))
-		after.Weights, after.M, after.V = append(after.Weights, w), append(after.M, m), append(after.V, v)
+		step := graph.Div(u.lr, x.correction)
+		w = graph.Sub(w, graph.Mul(step, graph.Div(x.m, x.denominator)))
+		after.Weights, after.M, after.V = append(after.Weights, w), append(after.M, x.m), append(after.V, x.v)
 	}
 	return after
+}
+
+// lamb is You et al., "Large Batch Optimization for Deep Learning" (ICLR 2020), as timm
+// has it: Adam's direction with the decay added to it, d = m/(1-β1ᵗ) / (√v/√(1-β2ᵗ) + ε)
+// + decay·w, then w -= lr · ‖w‖/‖d‖ · d, with a factor of 1 where either norm is zero.
+// Norms are of the whole shared tensor. Tensors without decay have no factor, as AdamW.
+func (o Optimizer) lamb(u update) (after perTensor[*graph.Node]) {
+	moments := o.moments(u)
+	for k, i := range u.used {
+		x, w := moments(k), u.Weights[k]
+		d := graph.Div(graph.Div(x.m, x.correction), x.denominator)
+		if u.params[i].Decay && o.Decay > 0 {
+			d = graph.Add(d, graph.MulScalar(w, o.Decay))
+			length, reach := u.norm(w), u.norm(d)
+			zero := graph.ZerosLike(length)
+			known := graph.LogicalAnd(graph.GreaterThan(length, zero), graph.GreaterThan(reach, zero))
+			one := graph.OnesLike(length)
+			d = graph.Mul(d, graph.Where(known, graph.Div(length, graph.Where(known, reach, one)), one))
+		}
+		w = graph.Sub(w, graph.Mul(u.lr, d))
+		after.Weights, after.M, after.V = append(after.Weights, w), append(after.M, x.m), append(after.V, x.v)
+	}
+	return after
+}
+
+// adam is Adam's view of a gradient: the new moments, what to divide m by so that its
+// start at zero does not count, and the root of the unbiased v, plus ε.
+type adam struct{ m, v, correction, denominator *graph.Node }
+
+func (o Optimizer) moments(u update) func(k int) adam {
+	t := graph.OnePlus(u.counts)
+	correction1 := powerComplement(o.Beta1, t)
+	correction2 := graph.Sqrt(powerComplement(o.Beta2, t))
+	return func(k int) adam {
+		g := u.grads[k]
+		m := graph.Add(u.M[k], graph.MulScalar(graph.Sub(g, u.M[k]), 1-o.Beta1))
+		v := graph.Add(graph.MulScalar(u.V[k], o.Beta2), graph.MulScalar(graph.Square(g), 1-o.Beta2))
+		denominator := graph.AddScalar(graph.Div(graph.Sqrt(v), element(correction2, u.used[k])), o.Eps)
+		return adam{m, v, element(correction1, u.used[k]), denominator}
+	}
+}
+
+// norm is the L2 norm of a tensor, by model where there are several, with ones for the
+// axes that are gone.
+func (u update) norm(x *graph.Node) *graph.Node {
+	if u.models <= 1 {
+		return graph.Sqrt(graph.ReduceAllSum(graph.Square(x)))
+	}
+	flat := graph.Reshape(graph.Square(x), u.models, -1)
+	dims := slices.Repeat([]int{1}, x.Rank())
+	dims[0] = u.models
+	return graph.Sqrt(graph.Reshape(graph.ReduceSum(flat, -1), dims...))
 }
 
 // sgd is torch.optim.SGD, as its documentation writes it, without dampening: the decay

@@ -3,8 +3,6 @@ package train
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 )
@@ -18,12 +16,8 @@ const (
 
 // WithPrecision is the recipe with another precision.
 func (r Recipe) WithPrecision(name string) (Recipe, error) {
-	known := []string{float32Precision, bf16Precision, autoPrecision}
-	if !slices.Contains(known, name) {
-		return r, fmt.Errorf("%w: precision %q is none of %s", ErrRecipe, name, strings.Join(known, ", "))
-	}
 	r.Precision = name
-	return r, nil
+	return r, checkKey(r, "Precision")
 }
 
 // operands is what a train step casts the operands of its products with weights to.

@@ -50,13 +50,13 @@ type Recipe struct {
 
 // Optimizer turns gradients into updates.
 type Optimizer struct {
-	Name  string  `yaml:"name" json:"name" oneof:"adamw sgd"`
+	Name  string  `yaml:"name" json:"name" oneof:"adamw lamb sgd"`
 	LR    float64 `yaml:"lr" json:"lr" range:"(0,100]"`             // peak learning rate
 	PerLR int     `yaml:"lr_batch" json:"lr_batch" range:"[0,1e6]"` // 0: lr as it stands; else lr is for this many images an update and grows with them
-	Decay float64 `yaml:"decay" json:"decay" range:"[0,10]"`        // weight decay: decoupled in adamw, part of the gradient in sgd
-	Beta1 float64 `yaml:"beta1" json:"beta1" range:"[0,1)"`
-	Beta2 float64 `yaml:"beta2" json:"beta2" range:"[0,1)"`
-	Eps   float64 `yaml:"eps" json:"eps" range:"(0,1]"`
+	Decay float64 `yaml:"decay" json:"decay" range:"[0,10]"`        // weight decay: decoupled in adamw and lamb, part of the gradient in sgd
+	Beta1 float64 `yaml:"beta1" json:"beta1" range:"[0,1)"`         // of the mean of gradients in adamw and lamb
+	Beta2 float64 `yaml:"beta2" json:"beta2" range:"[0,1)"`         // of the mean of their squares
+	Eps   float64 `yaml:"eps" json:"eps" range:"(0,1]"`             // least size to divide by, in adamw and lamb
 
 	// Keys that are younger than the first runs are left out of a recipe's JSON while
 	// they are off, so that the digest of such a run stays what it was.
@@ -139,8 +139,12 @@ func (a Augment) TestResize(size int) int {
 
 // Regularize holds what is switched on only while training.
 type Regularize struct {
-	DropPath float64 `yaml:"drop_path" json:"drop_path" range:"[0,1)"` // rate of the supernet's last block; grows linearly from 0
+	DropPath float64 `yaml:"drop_path" json:"drop_path" range:"[0,1)"`           // rate of the supernet's last block; grows linearly from 0
+	Drop     float64 `yaml:"drop" json:"drop,omitempty" range:"[0,1)"`           // dropout of activations, in an architecture times its part of the supernet's embed_dim
+	AttnDrop float64 `yaml:"attn_drop" json:"attn_drop,omitempty" range:"[0,1)"` // dropout of the attention matrix, and of its branch
 }
+
+func (r Regularize) dropsOut() bool { return r.Drop > 0 || r.AttnDrop > 0 }
 
 // Sampler picks the architecture of each update.
 type Sampler struct {

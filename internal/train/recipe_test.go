@@ -32,7 +32,7 @@ func TestRecipesThatContradictThemselves(t *testing.T) {
 		"optimizer: {clip: -1}":                  "within",
 		"ema: {decay: 1}":                        "within",
 		"ema: {decays: 0.9}":                     "did you mean",
-		"optimizer: {name: adam}":                "adamw, sgd",
+		"optimizer: {name: adam}":                "adamw, lamb, sgd",
 	} {
 		_, err := ParseRecipe("r.yaml", []byte(text))
 		if !errors.Is(err, ErrRecipe) || !strings.Contains(err.Error(), want) {

@@ -125,7 +125,9 @@ func TestResumeIsByteEqual(t *testing.T) {
 		{"sandwich that teaches", func(r *Recipe) {
 			r.Sampler.Name, r.Distill = sandwichSampler, Distill{InPlace: "soft", Weight: 1}
 		}, 2},
-		{"any of the space", func(r *Recipe) { r.Sampler.Name = spaceSampler }, 2},
+		{"any of the space, lamb, dropout", func(r *Recipe) {
+			r.Sampler.Name, r.Optimizer.Name, r.Regularize.Drop, r.Regularize.AttnDrop = spaceSampler, lamb, 0.1, 0.1
+		}, 2},
 	} {
 		t.Run(c.name, func(t *testing.T) { resumeIsByteEqual(t, c.change, c.trials) })
 	}

@@ -2,6 +2,7 @@ package train
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"prenas/internal/rng"
@@ -16,6 +17,23 @@ const (
 	sandwichSampler = "sandwich" // the largest, the smallest and one of the others in turn, in one update
 	spaceSampler    = "space"    // any architecture of the space, each choice drawn uniformly: AutoFormer's way
 )
+
+// WithSampler is the recipe with another sampler.
+func (r Recipe) WithSampler(name string) (Recipe, error) {
+	r.Sampler.Name = name
+	if err := checkKey(r.Sampler, "Name"); err != nil {
+		return r, err
+	}
+	if err := r.check(); err != nil {
+		return r, fmt.Errorf("%w: %w", ErrRecipe, err)
+	}
+	return r, nil
+}
+
+// SamplerNames lists the samplers.
+func SamplerNames() []string {
+	return []string{balancedSampler, uniformSampler, groupsSampler, sandwichSampler, spaceSampler}
+}
 
 // sampler picks what an update trains, out of the preferred architectures.
 type sampler struct {

@@ -1,8 +1,10 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"prenas/internal/space"
@@ -67,5 +69,21 @@ func TestAnyArchIsOfTheSpace(t *testing.T) {
 	// 2 dims x (4 of one layer + 16 of two)
 	if len(seen) != 40 {
 		t.Errorf("%d architectures were drawn, the space has 40", len(seen))
+	}
+}
+
+func TestWithSampler(t *testing.T) {
+	for _, name := range SamplerNames() {
+		if r, err := DefaultRecipe().WithSampler(name); err != nil || r.Sampler.Name != name {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	r := DefaultRecipe()
+	if _, err := r.WithSampler("fair"); !errors.Is(err, ErrRecipe) || !strings.Contains(err.Error(), "sandwich") {
+		t.Errorf("an unknown sampler: %v", err)
+	}
+	r.Accumulate = 2
+	if _, err := r.WithSampler(spaceSampler); !errors.Is(err, ErrRecipe) {
+		t.Errorf("a sampler that does not go with the recipe: %v", err)
 	}
 }

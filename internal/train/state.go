@@ -20,7 +20,7 @@ var allPrefixes = []string{prefixWeights, prefixM, prefixV, prefixEMA}
 // prefixes of the groups of tensors that training by the recipe keeps.
 func (r Recipe) prefixes() []string {
 	p := []string{prefixWeights, prefixM}
-	if r.Optimizer.Name == adamw {
+	if r.Optimizer.Name != sgd {
 		p = append(p, prefixV)
 	}
 	if r.EMA.Decay > 0 {

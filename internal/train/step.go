@@ -40,10 +40,22 @@ type step struct {
 }
 
 // batch is the form in which a step gets its images: the shapes of its inputs, and how
-// the graph makes images, soft targets and drop-path factors (nil: none) of them.
+// the graph makes of them what it trains on.
 type batch struct {
 	inputs  []shapes.Shape
-	prepare func(in []*graph.Node) (images, targets, dropPath *graph.Node)
+	prepare func(in []*graph.Node) prepared
+}
+
+// prepared is a batch in a graph.
+type prepared struct {
+	images, targets *graph.Node       // soft targets, [N, classes]
+	dropPath        *graph.Node       // factors; nil: none
+	dropout         *supernet.Dropout // nil: none
+}
+
+// forward pass of an architecture on the batch.
+func (p prepared) forward(arch space.Arch, r Recipe) supernet.Forward {
+	return supernet.Forward{Arch: arch, DropPath: p.dropPath, Dropout: p.dropout, Operands: r.operands()}
 }
 
 // compileStep builds and compiles the step of one architecture.
@@ -70,9 +82,9 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 		for k, i := range s.used {
 			byIndex[i] = u.Weights[k]
 		}
-		images, targets, dropPath := b.prepare(in)
-		logits := net.Logits(byIndex, images, supernet.Forward{Arch: arch, DropPath: dropPath, Operands: r.operands()})
-		loss := softCrossEntropy(logits, targets)
+		p := b.prepare(in)
+		logits := net.Logits(byIndex, p.images, p.forward(arch, r))
+		loss := softCrossEntropy(logits, p.targets)
 		u.grads = engine.Gradient(loss, u.Weights...)
 		norm := globalNorm(u.grads)
 		u.finite = graph.LogicalAnd(graph.IsFinite(loss), graph.IsFinite(norm))

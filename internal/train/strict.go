@@ -141,6 +141,16 @@ func checkTag(field reflect.StructField, v reflect.Value) error {
 	return nil
 }
 
+// checkKey applies the tag of a struct's field to its value.
+func checkKey(block any, field string) error {
+	v := reflect.ValueOf(block)
+	f, _ := v.Type().FieldByName(field)
+	if err := checkTag(f, v.FieldByName(field)); err != nil {
+		return fmt.Errorf("%w: it %w", ErrRecipe, err)
+	}
+	return nil
+}
+
 func bound(text string) float64 {
 	x, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 	if err != nil {

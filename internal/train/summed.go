@@ -110,12 +110,12 @@ func (u *summed) compileGradient(e *engine.Engine, which int) error {
 		for k, i := range g.used {
 			byIndex[i] = weights[k]
 		}
-		images, targets, dropPath := form.prepare(rest[:len(form.inputs)])
+		p := form.prepare(rest[:len(form.inputs)])
 		if g.taught {
-			targets = r.Distill.mix(targets, rest[len(form.inputs)])
+			p.targets = r.Distill.mix(p.targets, rest[len(form.inputs)])
 		}
-		logits := net.Logits(byIndex, images, supernet.Forward{Arch: arch, DropPath: dropPath, Operands: r.operands()})
-		loss := softCrossEntropy(logits, targets)
+		logits := net.Logits(byIndex, p.images, p.forward(arch, r))
+		loss := softCrossEntropy(logits, p.targets)
 		var out []*graph.Node
 		for k, g := range engine.Gradient(loss, weights...) {
 			out = append(out, graph.Add(sums[k], graph.Mul(g, share)))
