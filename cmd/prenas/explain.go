@@ -60,11 +60,19 @@ func printExplained(w io.Writer, x job.Explained) error {
 	fmt.Fprintf(w, "below %s, by %s: the winner is ahead by %.6g (%.2g %%)\n  winner     %s  %.6g\n  runner-up  %s  %.6g\n\n",
 		x.Interval, x.Proxy, ahead, 100*ahead/x.RunnerUpScore, x.Winner, x.WinnerScore, x.RunnerUp, x.RunnerUpScore)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if x.Explanation.Winner.IsConv() {
+		fmt.Fprintln(t, "block\tkernel\texpansion\tblock's lead\t")
+		fmt.Fprintf(t, "trunk\t\t\t%s\t\n", lead(x.Trunk.Margin()))
+		for _, l := range x.Layers {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", l.Layer, against(l.Winner.Kernel, l.RunnerUp.Kernel), against(l.Winner.Expand, l.RunnerUp.Expand), lead(l.Margin()))
+		}
+		return t.Flush()
+	}
 	fmt.Fprintln(t, "layer\theads\tlead\tMLP ratio\tlead\tnorms, biases\tlayer's lead\t")
 	fmt.Fprintf(t, "trunk\t\t\t\t\t\t%s\t\n", lead(x.Trunk.Margin()))
-	for i, l := range x.Layers {
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t\n", i,
-			against(l.WinnerHeads, l.RunnerUpHeads), lead(l.Heads.Margin()), against(l.WinnerRatio, l.RunnerUpRatio), lead(l.MLP.Margin()), lead(l.Rest.Margin()), lead(l.Margin()))
+	for _, l := range x.Layers {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", l.Layer,
+			against(l.Winner.NumHeads, l.RunnerUp.NumHeads), lead(l.Heads.Margin()), against(l.Winner.MLPRatio, l.RunnerUp.MLPRatio), lead(l.MLP.Margin()), lead(l.Rest.Margin()), lead(l.Margin()))
 	}
 	return t.Flush()
 }

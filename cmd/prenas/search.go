@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -187,8 +188,16 @@ func printStability(w io.Writer, all []search.BinStability) error {
 		return nil
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "\ninterval below\tseeds\tmost frequent winner\tembedding dim\tdepth\theads per layer\tMLP ratio per layer")
+	if all[0].Resolution != nil {
+		fmt.Fprintln(t, "\ninterval below\tseeds\tmost frequent winner\tresolution\tdepth of each unit\tkernel per layer\texpansion per layer")
+	} else {
+		fmt.Fprintln(t, "\ninterval below\tseeds\tmost frequent winner\tembedding dim\tdepth\theads per layer\tMLP ratio per layer")
+	}
 	for _, b := range all {
+		if b.Resolution != nil {
+			fmt.Fprintf(t, "%s\t%d\t%d× %s\t%s\t%s\t%s\t%s\n", b.Key, b.Runs, b.Arch[0].Wins, b.Arch[0].Choice, wins(b.Resolution), agreement(b.UnitDepth), agreement(slices.Concat(b.Kernel...)), agreement(slices.Concat(b.Expand...)))
+			continue
+		}
 		fmt.Fprintf(t, "%s\t%d\t%d× %s\t%s\t%s\t%s\t%s\n", b.Key, b.Runs, b.Arch[0].Wins, b.Arch[0].Choice, wins(b.EmbedDim), wins(b.Depth), agreement(b.NumHeads), agreement(b.MLPRatio))
 	}
 	return t.Flush()

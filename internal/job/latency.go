@@ -55,9 +55,10 @@ func (o SearchOptions) latencyCost(ctx context.Context) (search.Cost, error) {
 	o.Log(fmt.Sprintf("latency from %s: %s", r.File, r.Profile))
 	const nano = 1e6
 	p := r.Profile
-	return search.Cost{Name: "latency", Unit: nano, Table: search.NewTable(o.Space,
-		func(e int) float64 { return nano * p.Trunk(e) },
-		func(e, _ int) float64 { return nano * p.Block(e) },
-		func(e, _, h int) float64 { return nano * p.Heads(e, h) },
-		func(e, _ int, ratio float64) float64 { return nano * p.MLP(e, ratio) })}, nil
+	return search.Cost{Name: "latency", Unit: nano, Table: search.ViTParts{
+		Trunk: func(e int) float64 { return nano * p.Trunk(e) },
+		Block: func(e, _ int) float64 { return nano * p.Block(e) },
+		Heads: func(e, _, h int) float64 { return nano * p.Heads(e, h) },
+		MLP:   func(e, _ int, ratio float64) float64 { return nano * p.MLP(e, ratio) },
+	}.Table(o.Space)}, nil
 }

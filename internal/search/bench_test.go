@@ -10,6 +10,9 @@ var published = []string{"tiny", "small", "base"}
 
 // benchTensors fills the supernet's shapes with cheap values.
 func benchTensors(s *space.Space, seed uint32) Tensors {
+	if s.Model.IsConv() {
+		return convTensors(s, uint64(seed))
+	}
 	all := supernetTensors(&space.Space{
 		Supernet: space.Supernet{EmbedDim: 1, Depth: s.Supernet.Depth, NumHeads: 1, MLPRatio: 1},
 		Model:    space.Model{PatchSize: 1, Channels: 1, NumClasses: 1, HeadDim: 1, QKVBias: s.Model.QKVBias},

@@ -3,6 +3,7 @@ package search
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"prenas/internal/space"
 )
@@ -42,7 +43,7 @@ func AtLeast(c Cost, v float64) (Limit, error) {
 	if c.Peak {
 		return Limit{}, fmt.Errorf("%w: %s is a peak, which can be limited only from above", ErrMethod, c.Name)
 	}
-	c.Table = c.Table.mapped(func(v float64) float64 { return -v })
+	c.Table = c.Table.mapped(func(_ int, v float64) float64 { return -v })
 	return Limit{Cost: c, AtMost: -v, least: true}, nil
 }
 
@@ -67,29 +68,29 @@ func (l Limit) check(g grid) error {
 }
 
 // Of is what an architecture of the space costs, in units of the cost.
-func (c Cost) Of(s *space.Space, a space.Arch) float64 { return c.of(newGrid(s).pick(a)) / c.Unit }
+func (c Cost) Of(s *space.Space, a space.Arch) float64 {
+	g := newGrid(s)
+	return c.of(g.pick(a)) / c.Unit
+}
 
 func (c Cost) of(p pick) float64 {
-	if !c.Peak {
-		return c.Table.total(p)
+	if c.Peak {
+		return c.Table.most(p)
 	}
-	t := c.Table
-	most := t.Trunk[p.embed]
-	for l := range p.heads {
-		most = max(most, t.Base[p.embed][l], t.Heads[p.embed][l][p.heads[l]], t.MLP[p.embed][l][p.mlp[l]])
-	}
-	return most
+	return c.Table.total(p)
 }
 
 // span is the least and the most that an architecture of the space costs.
 func (c Cost) span(g grid) (least, most float64) {
 	least, most = math.Inf(1), math.Inf(-1)
-	for e := range g.embed {
-		for d := range g.depth {
-			lo, hi := pick{embed: e, depth: d}, pick{embed: e, depth: d}
-			for l := range g.depth[d] {
-				lo.heads, hi.heads = append(lo.heads, argmin(c.Table.Heads[e][l])), append(hi.heads, argmax(c.Table.Heads[e][l]))
-				lo.mlp, hi.mlp = append(lo.mlp, argmin(c.Table.MLP[e][l])), append(hi.mlp, argmax(c.Table.MLP[e][l]))
+	for e := range g.scales {
+		for d, layers := range g.stacks {
+			lo, hi := g.at(e, d), g.at(e, d)
+			for i, l := range layers {
+				for k, options := range g.slots(c.Table, e, l) {
+					slot := len(g.slots(c.Table, e, l))*i + k
+					lo, hi = g.choose(lo, slot, argmin(options)), g.choose(hi, slot, argmax(options))
+				}
 			}
 			least, most = min(least, c.of(lo)), max(most, c.of(hi))
 		}
@@ -97,25 +98,9 @@ func (c Cost) span(g grid) (least, most float64) {
 	return least, most
 }
 
-func argmax(v []float64) int {
-	best := 0
-	for i := range v {
-		if v[i] > v[best] {
-			best = i
-		}
-	}
-	return best
-}
+func argmax(v []float64) int { return slices.Index(v, slices.Max(v)) }
 
-func argmin(v []float64) int {
-	best := 0
-	for i := range v {
-		if v[i] < v[best] {
-			best = i
-		}
-	}
-	return best
-}
+func argmin(v []float64) int { return slices.Index(v, slices.Min(v)) }
 
 // bins cuts an interval as the original does. Bin i holds costs v with
 // floor((v-Min)/Step) = i; there is no bin for a last partial step, and nothing
@@ -170,7 +155,7 @@ func (b bins) bounds(i int) (lower, upper float64) {
 // below the bin, 1 in it and 2 above: the peak is in the bin when no part has
 // more than 1 (a limit on a peak) and the parts add up to at least 1.
 func (b bins) peakIn(i int, c Cost) (count Cost, limit Limit) {
-	t := c.Table.mapped(func(v float64) float64 {
+	t := c.Table.mapped(func(_ int, v float64) float64 {
 		v /= c.Unit
 		switch at := b.of(v); {
 		case at == i:

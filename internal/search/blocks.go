@@ -10,7 +10,7 @@ import (
 )
 
 // BlockMethod ranks the layers of a network by how much a larger choice of
-// heads, or of the MLP's ratio, is worth there. It is read from its name:
+// heads, or of the MLP's ratio (of the kernel, or of the expansion), is worth there. It is read from its name:
 //
 //	deeper_is_better     later layers first, whatever the weights
 //	[balance_]BASE[_norm|_doublenorm][_max_dim]
@@ -81,19 +81,19 @@ func (m BlockMethod) signed() bool { return m.base == "taylor5" || m.base == "pl
 
 func (m BlockMethod) needsWeights() bool { return m.base != deeper }
 
-// BlockScores are the scores of the choices of heads or of MLP ratios:
+// BlockScores are the scores of the first or of the second choices of a layer:
 // scores[e][j][l] is what choice j (ascending) adds over choice j-1 in layer l
-// at embedding dim e. scores[e][0] is nil: the smallest choice adds nothing.
+// at scale e. scores[e][0] is nil: the smallest choice adds nothing.
 type BlockScores struct {
 	grid   grid
 	method BlockMethod
-	heads  bool
 	scores [][][]float64
 }
 
-// NewBlockScores makes the block scores of the heads (or else of the MLPs).
-// sums may be nil for deeper_is_better.
-func NewBlockScores(s *space.Space, sums *Sums, method BlockMethod, heads bool) (*BlockScores, error) {
+// NewBlockScores makes the block scores of the first choices, heads or kernels,
+// or else of the second, MLP ratios or expansions. sums may be nil for
+// deeper_is_better.
+func NewBlockScores(s *space.Space, sums *Sums, method BlockMethod, first bool) (*BlockScores, error) {
 	switch {
 	case method.base == "":
 		return nil, fmt.Errorf("%w of scoring blocks: none given", ErrMethod)
@@ -105,21 +105,21 @@ func NewBlockScores(s *space.Space, sums *Sums, method BlockMethod, heads bool) 
 		return nil, fmt.Errorf("%w: block score %s needs signed sums", ErrWeights, method)
 	}
 	g := newGrid(s)
-	b := &BlockScores{grid: g, method: method, heads: heads}
-	choices := len(g.ratios)
-	if heads {
-		choices = len(g.heads)
+	b := &BlockScores{grid: g, method: method}
+	choices := g.second
+	if first {
+		choices = g.first
 	}
-	for _, e := range g.embed {
+	for e := range g.scales {
 		byChoice := make([][]float64, choices)
 		for j := 1; j < choices; j++ {
-			for l := range g.layers() {
+			for l := range g.layers {
 				v := float64(l)
 				if method.base != deeper {
-					v = b.score(sums, e, j, l)
+					v = g.block(sums, method, first, e, j, l)
 				}
 				if math.IsNaN(v) || math.IsInf(v, 0) {
-					return nil, fmt.Errorf("block score %s of layer %d at embedding dim %d: %w (it divides by a sum that is zero)", method, l, e, ErrNotFinite)
+					return nil, fmt.Errorf("block score %s of layer %d at %d: %w (it divides by a sum that is zero)", method, l, g.scales[e], ErrNotFinite)
 				}
 				byChoice[j] = append(byChoice[j], v)
 			}
@@ -127,36 +127,6 @@ func NewBlockScores(s *space.Space, sums *Sums, method BlockMethod, heads bool) 
 		b.scores = append(b.scores, byChoice)
 	}
 	return b, nil
-}
-
-// score of choice j in layer l: the rows of qkv, or the rows of fc1 and the
-// columns of fc2, between the choice below and this one, cut to e inputs.
-//
-//	     e                        fc2   hidden_(j-1)   hidden_j
-//	┌────────┬───┐                   ┌──────┬────────┬───┐
-//	│        │   │                   │      │████████│   │
-//	├────────┤   │ 192·h_(j-1)     e ├──────┴────────┘   │
-//	│████████│   │                   │                   │
-//	├────────┘   │ 192·h_j           └───────────────────┘
-//	└────────────┘
-func (b *BlockScores) score(u *Sums, e, j, l int) float64 {
-	block, widest := u.layers[l], slices.Max(b.grid.embed)
-	if b.heads {
-		unit := 3 * b.grid.space.Model.HeadDim
-		from, to := unit*b.grid.heads[j-1], unit*b.grid.heads[j]
-		qkv := block["attn.qkv.weight"]
-		return b.method.of(
-			func(m measure) float64 { return qkv.at(m, to, e) - qkv.at(m, from, e) },
-			func(m measure) float64 { return qkv.at(m, qkv.rows[len(qkv.rows)-1], widest) })
-	}
-	from, to := space.Hidden(e, b.grid.ratios[j-1]), space.Hidden(e, b.grid.ratios[j])
-	fc1, fc2 := block["fc1.weight"], block["fc2.weight"]
-	return b.method.of(
-		func(m measure) float64 { return fc1.at(m, to, e) - fc1.at(m, from, e) },
-		func(m measure) float64 { return fc1.at(m, fc1.rows[len(fc1.rows)-1], widest) },
-	) + b.method.of(
-		func(m measure) float64 { return fc2.at(m, e, to) - fc2.at(m, e, from) },
-		func(m measure) float64 { return fc2.at(m, widest, fc2.cols[len(fc2.cols)-1]) })
 }
 
 // of makes a block's score from its sums over the slice and over the matrix.
@@ -187,27 +157,26 @@ func (m BlockMethod) of(slice, whole func(measure) float64) float64 {
 	return score
 }
 
-// ranking lists the first depth layers by the score of choice j at embedding
-// dim index e, best first; ties go to the lower layer.
-func (b *BlockScores) ranking(e, j, depth int) []int {
+// ranking lists the places of some layers, from 0, by the score of choice j at
+// scale e, best first; ties go to the earlier layer.
+func (b *BlockScores) ranking(e, j int, layers []int) []int {
 	if b.method.maxDim {
-		e = slices.Index(b.grid.embed, slices.Max(b.grid.embed))
+		e = b.grid.widest(b.grid)
 	}
-	scores := b.scores[e][j]
-	layers := make([]int, depth)
-	for l := range layers {
-		layers[l] = l
+	scores, places := b.scores[e][j], make([]int, len(layers))
+	for i := range places {
+		places[i] = i
 	}
-	slices.SortStableFunc(layers, func(x, y int) int {
-		switch {
-		case scores[x] > scores[y]:
+	slices.SortStableFunc(places, func(x, y int) int {
+		switch a, b := scores[layers[x]], scores[layers[y]]; {
+		case a > b:
 			return -1
-		case scores[x] < scores[y]:
+		case a < b:
 			return 1
 		}
 		return 0
 	})
-	return layers
+	return places
 }
 
 // isomer gives counts[j] layers choice j: from the largest choice down, to the
@@ -234,12 +203,12 @@ func isomer(rankings [][]int, counts []int) []int {
 	return choice
 }
 
-// rankings of every choice at one embedding dim and depth; that of the
-// smallest is nil.
-func (b *BlockScores) rankings(e, depth int) [][]int {
+// rankings of every choice at one scale, of some layers; that of the smallest is
+// nil.
+func (b *BlockScores) rankings(e int, layers []int) [][]int {
 	all := make([][]int, len(b.scores[e]))
 	for j := 1; j < len(all); j++ {
-		all[j] = b.ranking(e, j, depth)
+		all[j] = b.ranking(e, j, layers)
 	}
 	return all
 }

@@ -34,6 +34,9 @@ func newRun(s *space.Space, o Options) (*run, error) {
 		return nil, err
 	}
 	r := &run{space: s, grid: newGrid(s), options: o, cost: o.Cost, bins: bins}
+	if err := r.grid.scores(o.Score); err != nil {
+		return nil, err
+	}
 	r.found = make([][]scored, r.bins.count)
 	least, most := r.cost.span(r.grid)
 	r.report.Least, r.report.Most = least/r.cost.Unit, most/r.cost.Unit
@@ -70,6 +73,9 @@ func (r *run) reported() *Report {
 // newFront is the run of a Pareto front, which has no scores yet.
 func newFront(s *space.Space, o Options) (*run, error) {
 	r := &run{space: s, grid: newGrid(s), options: o, cost: o.Cost}
+	if err := r.grid.scores(o.Score); err != nil {
+		return nil, err
+	}
 	if r.cost.Peak {
 		return nil, fmt.Errorf("%w: %s is a peak; a front needs a cost that adds up", ErrMethod, r.cost.Name)
 	}
@@ -95,10 +101,11 @@ func (r *run) checkExact() error {
 	if m.base == "taylor5" && m.pruned {
 		return fmt.Errorf("%w: score %s cannot be searched exactly, because the least absolute value of a sum is no sum of parts; use --method evolution", ErrMethod, m)
 	}
-	if m.avg && r.cost.Name != paramsName {
+	if m.avg && (r.cost.Name != paramsName || r.grid.joint && m.attnMLP) {
 		// Architectures of one trunk with equal parameters have equally many
-		// scored weights; of equal other costs they need not.
-		return fmt.Errorf("%w: score %s can be searched exactly only with intervals of parameters", ErrMethod, m)
+		// scored weights; of equal other costs they need not, and neither where
+		// norms, which come with every feature, are not scored.
+		return fmt.Errorf("%w: score %s can be searched exactly only with intervals of parameters, and in a convolutional space only with its norms; use --method evolution", ErrMethod, m)
 	}
 	return nil
 }

@@ -9,50 +9,63 @@ import (
 	"prenas/internal/space"
 )
 
-// problem writes a space as trunks (an embedding dim and a depth) and, for each
-// layer, a slot of heads and a slot of MLP ratios, in ascending order. sign -1
-// looks for the least score. What exceeds a peak's limit is left out, and the
-// other limits are left to the solver: costs are those of the interval and of
-// the limits that add up.
+// problem writes a space as trunks (a scale and a stack) and, for each layer, a
+// slot for each decision that is worth something by itself, options ascending.
+// sign -1 looks for the least score. What exceeds a peak's limit is left out,
+// and the other limits are left to the solver: costs are those of the interval
+// and of the limits that add up.
 func problem(g grid, score *Table, sign float64, costs []Cost, limits []Limit) (trunks []Trunk, picks []pick) {
-	for e := range g.embed {
-		for d, depth := range g.depth {
+	for e := range g.scales {
+		slots := make([][][]Option, g.layers) // by layer; nil where a peak's limit leaves no option
+		for l := range slots {
+			slots[l] = layerSlots(g, e, l, score, sign, costs, limits)
+		}
+		for d, layers := range g.stacks {
 			t := Trunk{Score: sign * score.Trunk[e], Cost: make([]int64, len(costs))}
 			within := withinPeaks(limits, func(t *Table) float64 { return t.Trunk[e] })
 			for k, c := range costs {
 				t.Cost[k] = whole(c.Table.Trunk[e])
 			}
-			for l := range depth {
-				within = within && withinPeaks(limits, func(t *Table) float64 { return t.Base[e][l] })
+			for _, l := range layers {
+				within = within && slots[l] != nil
 				t.Score += sign * score.Base[e][l]
 				for k, c := range costs {
 					t.Cost[k] += whole(c.Table.Base[e][l])
 				}
-				for _, part := range []func(*Table) []float64{
-					func(t *Table) []float64 { return t.Heads[e][l] },
-					func(t *Table) []float64 { return t.MLP[e][l] },
-				} {
-					var options []Option
-					for i, v := range part(score) {
-						if !withinPeaks(limits, func(t *Table) float64 { return part(t)[i] }) {
-							continue
-						}
-						o := Option{Choice: i, Score: sign * v, Cost: make([]int64, len(costs))}
-						for k, c := range costs {
-							o.Cost[k] = whole(part(c.Table)[i])
-						}
-						options = append(options, o)
-					}
-					within = within && len(options) > 0
-					t.Slots = append(t.Slots, options)
-				}
+				t.Slots = append(t.Slots, slots[l]...)
 			}
 			if within {
-				trunks, picks = append(trunks, t), append(picks, pick{embed: e, depth: d})
+				trunks, picks = append(trunks, t), append(picks, g.at(e, d))
 			}
 		}
 	}
 	return trunks, picks
+}
+
+// layerSlots are the slots of one layer.
+func layerSlots(g grid, e, l int, score *Table, sign float64, costs []Cost, limits []Limit) (slots [][]Option) {
+	if !withinPeaks(limits, func(t *Table) float64 { return t.Base[e][l] }) {
+		return nil
+	}
+	for slot, scores := range g.slots(score, e, l) {
+		part := func(t *Table) []float64 { return g.slots(t, e, l)[slot] }
+		var options []Option
+		for i, v := range scores {
+			if !withinPeaks(limits, func(t *Table) float64 { return part(t)[i] }) {
+				continue
+			}
+			o := Option{Choice: i, Score: sign * v, Cost: make([]int64, len(costs))}
+			for k, c := range costs {
+				o.Cost[k] = whole(part(c.Table)[i])
+			}
+			options = append(options, o)
+		}
+		if len(options) == 0 {
+			return nil
+		}
+		slots = append(slots, options)
+	}
+	return slots
 }
 
 // whole is a cost as the integer it is meant to be. Rounding moves the total
@@ -101,12 +114,8 @@ func (r *run) solve(cost Cost, least, most int64, limits []Limit) ([]costed, err
 		}
 		for _, s := range solutions {
 			p := picks[s.Trunk]
-			for i, choice := range s.Choices() {
-				if i%2 == 0 {
-					p.heads = append(p.heads, choice)
-				} else {
-					p.mlp = append(p.mlp, choice)
-				}
+			for slot, option := range s.Choices() {
+				p = r.grid.choose(p, slot, option)
 			}
 			all = append(all, costed{scored{p, r.scores.of(p)}, s.Cost[0]})
 		}
@@ -153,10 +162,6 @@ func (r *run) offerOnce(bin int, s costed) {
 	}
 }
 
-func (p pick) same(o pick) bool {
-	return p.embed == o.embed && slices.Equal(p.heads, o.heads) && slices.Equal(p.mlp, o.mlp)
-}
-
 // Pareto is the front of the whole space between a score and a cost: the
 // architectures than which none is both as cheap and as good, cheapest first,
 // scores ascending. Of the options it takes the score, the cost and the
@@ -172,7 +177,7 @@ func Pareto(s *space.Space, sums *Sums, o Options) ([]space.Candidate, error) {
 	}
 	least, most := r.cost.span(r.grid)
 	// Rounding of costs may move a total by one unit per part.
-	slack := float64(4 * (r.grid.layers() + 1))
+	slack := float64(4 * (r.grid.layers + 1))
 	all, err := r.solve(r.cost, int64(math.Floor(least-slack)), int64(math.Ceil(most+slack)), o.Limits)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,8 @@
 package search
 
 import (
+	"slices"
+
 	"prenas/internal/space"
 )
 
@@ -14,20 +16,30 @@ type Part struct {
 // where the runner-up is ahead.
 func (p Part) Margin() float64 { return p.Winner - p.RunnerUp }
 
+// Choices are those of one layer; zero where an architecture has no such layer.
+type Choices struct {
+	NumHeads int     `json:"num_heads,omitempty"`
+	MLPRatio float64 `json:"mlp_ratio,omitempty"`
+	Kernel   int     `json:"kernel_size,omitempty"`
+	Expand   float64 `json:"expand_ratio,omitempty"`
+}
+
 // LayerReason compares one layer. A layer that an architecture does not have
-// has 0 heads, ratio 0 and adds nothing.
+// adds nothing.
 type LayerReason struct {
-	WinnerHeads   int     `json:"winner_heads"`
-	RunnerUpHeads int     `json:"runner_up_heads"`
-	WinnerRatio   float64 `json:"winner_mlp_ratio"`
-	RunnerUpRatio float64 `json:"runner_up_mlp_ratio"`
-	Heads         Part    `json:"heads"` // qkv and proj
-	MLP           Part    `json:"mlp"`   // fc1 and fc2
-	Rest          Part    `json:"rest"`  // norms and the biases that go with no choice
+	Layer    string  `json:"layer"` // as in the names of its tensors
+	Winner   Choices `json:"winner"`
+	RunnerUp Choices `json:"runner_up"`
+	Heads    Part    `json:"heads,omitzero"` // qkv and proj
+	MLP      Part    `json:"mlp,omitzero"`   // fc1 and fc2
+	Block    Part    `json:"block,omitzero"` // all of a convolutional block
+	Rest     Part    `json:"rest,omitzero"`  // norms and the biases that go with no choice
 }
 
 // Margin is by how much the winner's layer beats the runner-up's.
-func (l LayerReason) Margin() float64 { return l.Heads.Margin() + l.MLP.Margin() + l.Rest.Margin() }
+func (l LayerReason) Margin() float64 {
+	return l.Heads.Margin() + l.MLP.Margin() + l.Block.Margin() + l.Rest.Margin()
+}
 
 // Explanation says, part by part, why one architecture has the higher score.
 type Explanation struct {
@@ -35,7 +47,7 @@ type Explanation struct {
 	RunnerUp      space.Arch    `json:"-"`
 	WinnerScore   float64       `json:"winner_score"`
 	RunnerUpScore float64       `json:"runner_up_score"`
-	Trunk         Part          `json:"trunk"` // patch embedding, final norm, head
+	Trunk         Part          `json:"trunk"` // outside of the layers
 	Layers        []LayerReason `json:"layers"`
 }
 
@@ -47,23 +59,32 @@ func (s *Scores) Explain(winner, runnerUp space.Arch) Explanation {
 	w, r := s.grid.pick(winner), s.grid.pick(runnerUp)
 	x := Explanation{
 		Winner: winner, RunnerUp: runnerUp, WinnerScore: s.of(w), RunnerUpScore: s.of(r),
-		Trunk: Part{s.sum.Trunk[w.embed], s.sum.Trunk[r.embed]},
+		Trunk: Part{s.sum.Trunk[w.scale], s.sum.Trunk[r.scale]},
 	}
-	for l := range max(len(w.heads), len(r.heads)) {
-		var reason LayerReason
-		if l < len(w.heads) {
-			reason.WinnerHeads, reason.WinnerRatio = winner.NumHeads[l], winner.MLPRatio[l]
-			reason.Heads.Winner = s.sum.Heads[w.embed][l][w.heads[l]]
-			reason.MLP.Winner = s.sum.MLP[w.embed][l][w.mlp[l]]
-			reason.Rest.Winner = s.sum.Base[w.embed][l]
+	for l := range s.grid.layers {
+		reason := LayerReason{Layer: s.grid.name(s.grid, l)}
+		inWinner := s.part(w, l, &reason.Winner, func(p *Part) *float64 { return &p.Winner }, &reason)
+		if inRunnerUp := s.part(r, l, &reason.RunnerUp, func(p *Part) *float64 { return &p.RunnerUp }, &reason); inWinner || inRunnerUp {
+			x.Layers = append(x.Layers, reason)
 		}
-		if l < len(r.heads) {
-			reason.RunnerUpHeads, reason.RunnerUpRatio = runnerUp.NumHeads[l], runnerUp.MLPRatio[l]
-			reason.Heads.RunnerUp = s.sum.Heads[r.embed][l][r.heads[l]]
-			reason.MLP.RunnerUp = s.sum.MLP[r.embed][l][r.mlp[l]]
-			reason.Rest.RunnerUp = s.sum.Base[r.embed][l]
-		}
-		x.Layers = append(x.Layers, reason)
 	}
 	return x
+}
+
+// part fills in what one of the two architectures has of a layer, and tells
+// whether it has it.
+func (s *Scores) part(p pick, layer int, choices *Choices, side func(*Part) *float64, into *LayerReason) bool {
+	at, found := slices.BinarySearch(p.layers, layer)
+	if !found {
+		return false
+	}
+	*choices = s.grid.choices(s.grid, p.first[at], p.second[at])
+	*side(&into.Rest) = s.sum.Base[p.scale][layer]
+	if s.grid.joint {
+		*side(&into.Block) = s.sum.Joint[p.scale][layer][p.first[at]*s.grid.second+p.second[at]]
+		return true
+	}
+	*side(&into.Heads) = s.sum.First[p.scale][layer][p.first[at]]
+	*side(&into.MLP) = s.sum.Second[p.scale][layer][p.second[at]]
+	return true
 }

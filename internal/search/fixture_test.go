@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -337,7 +338,7 @@ func TestFixtureEveryCandidateInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	g, i, rows := newGrid(f.space), 0, f.expected.Search.All.Rows
-	isomers{grid: g, heads: heads, mlp: mlp}.visit([]*Table{scores.sum, ParamsTable(f.space)}, func(p pick, totals []float64) {
+	isomers{grid: g, first: heads, second: mlp}.visit([]*Table{scores.sum, ParamsTable(f.space)}, func(p pick, totals []float64) {
 		if i >= len(rows) {
 			t.Fatalf("more than %d candidates", len(rows))
 		}
@@ -396,13 +397,13 @@ func (f *fixture) compareBlocks(t *testing.T, sums *Sums, name string, want fixt
 			t.Fatal(err)
 		}
 		compared := 0
-		for e, dim := range g.embed {
+		for e, dim := range g.scales {
 			for j := 1; j < len(got.scores[e]); j++ {
 				key := strconv.Itoa(dim) + ","
 				if heads {
-					key += strconv.Itoa(g.heads[j])
+					key += strconv.Itoa(ranked(g.space.NumHeads)[j])
 				} else {
-					key += strconv.FormatFloat(g.ratios[j], 'f', -1, 64)
+					key += strconv.FormatFloat(ranked(g.space.MLPRatio)[j], 'f', -1, 64)
 				}
 				for l, w := range expected[key] {
 					compared++
@@ -485,17 +486,17 @@ func TestFixtureIsomers(t *testing.T) {
 				t.Fatal(err)
 			}
 			e := 0
-			for i, dim := range g.embed {
+			for i, dim := range g.scales {
 				if want.Embed != nil && dim == *want.Embed {
 					e = i
 				}
 			}
-			for l, c := range isomer(b.rankings(e, want.Depth), want.Counts) {
+			for l, c := range isomer(b.rankings(e, g.stacks[slices.Index(g.space.Depth, want.Depth)]), want.Counts) {
 				got := 0.0
 				if heads {
-					got = float64(g.heads[c])
+					got = float64(ranked(g.space.NumHeads)[c])
 				} else {
-					got = g.ratios[c]
+					got = ranked(g.space.MLPRatio)[c]
 				}
 				if got != want.Layers[l] {
 					t.Errorf("%s %+v: layer %d got %v", name, want, l, got)

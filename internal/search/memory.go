@@ -16,13 +16,36 @@ import "prenas/internal/space"
 //
 // What a compiler fuses it does not keep, so this is an upper estimate of what
 // a plain implementation needs.
+//
+// Those of a convolutional block are its input, the hidden features before and
+// after the depthwise convolution, and its output, of which neighbours live
+// together:
+//
+//	stem     pixels + stem
+//	block    input (residual) + the larger of (hidden before + after) and (hidden after + output)
 func MemoryCost(s *space.Space) Cost {
 	m := s.Model
-	tokens, pixels := m.Tokens(), m.Channels*m.ImageSize*m.ImageSize
 	bytes := func(values int) float64 { return 4 * float64(values) }
-	return Cost{Name: "memory", Unit: 1e6, Peak: true, Table: NewTable(s,
-		func(e int) float64 { return bytes(pixels + tokens*e) },
-		func(e, _ int) float64 { return bytes(2 * tokens * e) },
-		func(e, _, h int) float64 { return bytes(tokens*e + 3*tokens*h*m.HeadDim + 2*h*tokens*tokens) },
-		func(e, _ int, r float64) float64 { return bytes(2*tokens*e + 2*tokens*space.Hidden(e, r)) })}
+	c := Cost{Name: "memory", Unit: 1e6, Peak: true}
+	if m.IsConv() {
+		c.Table = ConvParts{
+			Trunk: func(r int) float64 {
+				first := m.ConvBlocks(space.Arch{Resolution: r})[0]
+				return bytes(m.Channels*r*r + first.In*first.Side*first.Side)
+			},
+			Block: func(_ int, b space.ConvBlock) float64 {
+				in, out := b.Side*b.Side, b.OutSide()*b.OutSide()
+				return bytes(max(b.In*in+b.Hidden*(in+out), b.In*in+(b.Hidden+b.Out)*out))
+			},
+		}.Table(s)
+		return c
+	}
+	tokens, pixels := m.Tokens(), m.Channels*m.ImageSize*m.ImageSize
+	c.Table = ViTParts{
+		Trunk: func(e int) float64 { return bytes(pixels + tokens*e) },
+		Block: func(e, _ int) float64 { return bytes(2 * tokens * e) },
+		Heads: func(e, _, h int) float64 { return bytes(tokens*e + 3*tokens*h*m.HeadDim + 2*h*tokens*tokens) },
+		MLP:   func(e, _ int, r float64) float64 { return bytes(2*tokens*e + 2*tokens*space.Hidden(e, r)) },
+	}.Table(s)
+	return c
 }

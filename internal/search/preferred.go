@@ -7,15 +7,16 @@ import "prenas/internal/space"
 const maxEnumerated = 50_000_000
 
 // isomers are the architectures that the original's search looks at: for each
-// embedding dim and depth, one for each split of the ratios and each split of
-// the heads, their layers allocated by block scores.
+// scale and stack, one for each split of the second choices (ratios) and each
+// split of the first (heads), their layers allocated by block scores.
 type isomers struct {
-	grid       grid
-	heads, mlp *BlockScores
-	all        bool // every split, not only the original's
+	grid          grid
+	first, second *BlockScores
+	all           bool // every split, not only the original's
 }
 
-// half is one split of heads or of ratios with what it adds to every table.
+// half is one split of first or of second choices with what it adds to every
+// table.
 type half struct {
 	choice []int
 	sums   []float64
@@ -26,44 +27,60 @@ type half struct {
 // are those of the additive tables, in their order; it is overwritten by the
 // next call.
 //
-// An isomer's total is that of its dim and depth, plus one sum that only its
+// A transformer's total is that of its dim and depth, plus one sum that only its
 // ratios make, plus one that only its heads make, so a visit costs two
-// additions for each table.
+// additions for each table; where the choices of a layer act together, one for
+// each layer.
 func (s isomers) visit(tables []*Table, yield func(p pick, totals []float64)) {
 	totals := make([]float64, len(tables))
-	for e := range s.grid.embed {
-		for d, depth := range s.grid.depth {
+	for e := range s.grid.scales {
+		for d, layers := range s.grid.stacks {
 			fixed := make([]float64, len(tables))
 			for k, t := range tables {
 				fixed[k] = t.Trunk[e]
-				for l := range depth {
+				for _, l := range layers {
 					fixed[k] += t.Base[e][l]
 				}
 			}
-			mlp := s.halves(s.mlp, e, depth, tables, func(t *Table) [][]float64 { return t.MLP[e] })
-			heads := s.halves(s.heads, e, depth, tables, func(t *Table) [][]float64 { return t.Heads[e] })
-			for _, m := range mlp {
-				for _, h := range heads {
-					for k := range totals {
+			seconds := s.halves(s.second, e, layers, tables, func(t *Table) [][][]float64 { return t.Second })
+			firsts := s.halves(s.first, e, layers, tables, func(t *Table) [][][]float64 { return t.First })
+			p := s.grid.at(e, d)
+			for _, m := range seconds {
+				for _, h := range firsts {
+					p.first, p.second = h.choice, m.choice
+					for k, t := range tables {
 						totals[k] = fixed[k] + m.sums[k] + h.sums[k]
+						if t.Joint != nil {
+							totals[k] += t.jointly(p)
+						}
 					}
-					yield(pick{embed: e, depth: d, heads: h.choice, mlp: m.choice}, totals)
+					yield(p, totals)
 				}
 			}
 		}
 	}
 }
 
-func (s isomers) halves(b *BlockScores, e, depth int, tables []*Table, part func(*Table) [][]float64) []half {
-	rankings := b.rankings(e, depth)
-	splits := space.Splits(len(rankings), depth, s.all)
+// jointly is what the choices of a pick add that act together.
+func (t *Table) jointly(p pick) float64 {
+	sum, joint := 0.0, t.Joint[p.scale]
+	for i, l := range p.layers {
+		sum += joint[l][p.first[i]*t.second+p.second[i]]
+	}
+	return sum
+}
+
+func (s isomers) halves(b *BlockScores, e int, layers []int, tables []*Table, part func(*Table) [][][]float64) []half {
+	rankings := b.rankings(e, layers)
+	splits := space.Splits(len(rankings), len(layers), s.all)
 	halves := make([]half, len(splits))
 	for i, counts := range splits {
 		h := half{choice: isomer(rankings, counts), sums: make([]float64, len(tables))}
 		for k, t := range tables {
-			layers := part(t)
-			for l, c := range h.choice {
-				h.sums[k] += layers[l][c]
+			if p := part(t); p != nil {
+				for at, c := range h.choice {
+					h.sums[k] += p[e][layers[at]][c]
+				}
 			}
 		}
 		halves[i] = h
@@ -72,7 +89,7 @@ func (s isomers) halves(b *BlockScores, e, depth int, tables []*Table, part func
 }
 
 // enumerate visits all isomers and keeps the best of each bin.
-func (r *run) enumerate(heads, mlp *BlockScores) {
+func (r *run) enumerate(first, second *BlockScores) {
 	// The score's sums first, then the interval's cost, then the limits'. A
 	// peak does not add up and is looked up for what is left.
 	tables := []*Table{r.scores.sum, r.cost.Table}
@@ -88,7 +105,7 @@ func (r *run) enumerate(heads, mlp *BlockScores) {
 		counts = len(tables)
 		tables = append(tables, r.scores.count)
 	}
-	s := isomers{grid: r.grid, heads: heads, mlp: mlp, all: r.options.AllSplits}
+	s := isomers{grid: r.grid, first: first, second: second, all: r.options.AllSplits}
 	s.visit(tables, func(p pick, totals []float64) {
 		r.report.Enumerated++
 		cost := totals[1]

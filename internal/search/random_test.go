@@ -11,8 +11,11 @@ import (
 	"prenas/internal/space"
 )
 
-// randomSpace draws a small space, choices in any order.
+// randomSpace draws a small space of either family, choices in any order.
 func randomSpace(t *rapid.T) *space.Space {
+	if rapid.Bool().Draw(t, "conv") {
+		return randomConvSpace(t)
+	}
 	ints := func(name string, of ...int) []int {
 		n := rapid.IntRange(1, len(of)).Draw(t, name+" count")
 		return rapid.Permutation(of).Draw(t, name)[:n]
@@ -35,19 +38,12 @@ func randomSpace(t *rapid.T) *space.Space {
 
 // supernetTensors are weights of the supernet's shapes, with normal values.
 func supernetTensors(s *space.Space, seed uint64) Tensors {
+	if s.Model.IsConv() {
+		return convTensors(s, seed)
+	}
 	m, top, all := s.Model, s.Supernet, Tensors{}
 	dim, inner, hidden := top.EmbedDim, top.NumHeads*m.HeadDim, space.Hidden(top.EmbedDim, top.MLPRatio)
-	add := func(name string, shape ...int) {
-		size := 1
-		for _, d := range shape {
-			size *= d
-		}
-		r, values := rng.New(seed, name), make([]float32, size)
-		for i := range values {
-			values[i] = float32(r.NormFloat64())
-		}
-		all[name] = Tensor{Shape: shape, Data: values}
-	}
+	add := func(name string, shape ...int) { all[name] = normal(seed, name, shape) }
 	add("patch_embed_super.proj.weight", dim, m.Channels, m.PatchSize, m.PatchSize)
 	add("patch_embed_super.proj.bias", dim)
 	add("norm.weight", dim)
@@ -74,20 +70,35 @@ func supernetTensors(s *space.Space, seed uint64) Tensors {
 	return all
 }
 
+func normal(seed uint64, name string, shape []int) Tensor {
+	size := 1
+	for _, d := range shape {
+		size *= d
+	}
+	r, values := rng.New(seed, name), make([]float32, size)
+	for i := range values {
+		values[i] = float32(r.NormFloat64())
+	}
+	return Tensor{Shape: shape, Data: values}
+}
+
 // everyPick calls yield for every architecture of the space.
 func everyPick(g grid, yield func(pick)) {
-	for e := range g.embed {
-		for d, depth := range g.depth {
-			p := pick{embed: e, depth: d, heads: make([]int, depth), mlp: make([]int, depth)}
-			var layer func(l int)
-			layer = func(l int) {
-				if l == depth {
-					yield(pick{embed: e, depth: d, heads: slices.Clone(p.heads), mlp: slices.Clone(p.mlp)})
+	for e := range g.scales {
+		for d, layers := range g.stacks {
+			p := g.at(e, d)
+			p.first, p.second = make([]int, len(layers)), make([]int, len(layers))
+			var layer func(i int)
+			layer = func(i int) {
+				if i == len(layers) {
+					copied := p
+					copied.first, copied.second = slices.Clone(p.first), slices.Clone(p.second)
+					yield(copied)
 					return
 				}
-				for p.heads[l] = range g.heads {
-					for p.mlp[l] = range g.ratios {
-						layer(l + 1)
+				for p.first[i] = range g.first {
+					for p.second[i] = range g.second {
+						layer(i + 1)
 					}
 				}
 			}
@@ -100,8 +111,13 @@ func everyPick(g grid, yield func(pick)) {
 func fakeTable(s *space.Space, seed uint64, most int) *Table {
 	r := rng.New(seed, "table")
 	value := func() float64 { return float64(r.IntN(most + 1)) }
-	return NewTable(s, func(int) float64 { return value() }, func(int, int) float64 { return value() },
-		func(int, int, int) float64 { return value() }, func(int, int, float64) float64 { return value() })
+	if s.Model.IsConv() {
+		return ConvParts{Trunk: func(int) float64 { return value() }, Block: func(int, space.ConvBlock) float64 { return value() }}.Table(s)
+	}
+	return ViTParts{
+		Trunk: func(int) float64 { return value() }, Block: func(int, int) float64 { return value() },
+		Heads: func(int, int, int) float64 { return value() }, MLP: func(int, int, float64) float64 { return value() },
+	}.Table(s)
 }
 
 func benchSpace(b testing.TB, name string) *space.Space {

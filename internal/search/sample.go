@@ -18,6 +18,7 @@ import (
 // is ever thrown away, and an empty range is known to be empty: drawing until
 // one fits, as the original does, never ends there.
 type sampler struct {
+	grid   grid
 	trunks []Trunk
 	picks  []pick
 	ways   [][]map[int64]float64 // [trunk][slot][rest]
@@ -27,7 +28,7 @@ type sampler struct {
 const maxTotals = 1_000_000
 
 func newSampler(g grid, cost Cost, limits []Limit) (*sampler, error) {
-	s := &sampler{}
+	s := &sampler{grid: g}
 	// The score plays no part; the cost's own table stands in for it.
 	s.trunks, s.picks = problem(g, cost.Table, 1, []Cost{cost}, limits)
 	for _, t := range s.trunks {
@@ -92,11 +93,7 @@ func (s *sampler) draw(r *rand.Rand, t totals) pick {
 		}
 		o := options[chosen]
 		rest -= o.Cost[0]
-		if slot%2 == 0 {
-			p.heads = append(p.heads, o.Choice)
-		} else {
-			p.mlp = append(p.mlp, o.Choice)
-		}
+		p = s.grid.choose(p, slot, o.Choice)
 	}
 	return p
 }
@@ -237,43 +234,61 @@ func (b *breeder) child(make func() pick) (pick, bool) {
 }
 
 func (b *breeder) mutate(p pick) pick {
-	child := pick{embed: p.embed, depth: p.depth, heads: slices.Clone(p.heads), mlp: slices.Clone(p.mlp)}
+	scale, stack := p.scale, p.stack
 	if b.random.Float64() < trunkMutates {
-		child.embed = b.random.IntN(len(b.grid.embed))
+		scale = b.random.IntN(len(b.grid.scales))
 	}
 	if b.random.Float64() < trunkMutates {
-		child.depth = b.random.IntN(len(b.grid.depth))
+		stack = b.random.IntN(len(b.grid.stacks))
 	}
-	depth := b.grid.depth[child.depth]
-	child.heads, child.mlp = child.heads[:min(depth, len(child.heads))], child.mlp[:min(depth, len(child.mlp))]
-	for len(child.heads) < depth {
-		child.heads = append(child.heads, b.random.IntN(len(b.grid.heads)))
-		child.mlp = append(child.mlp, b.random.IntN(len(b.grid.ratios)))
+	child := b.grid.at(scale, stack)
+	child.first, child.second = p.inherited(child.layers)
+	for i, first := range child.first {
+		if first < 0 {
+			child.first[i], child.second[i] = b.random.IntN(b.grid.first), b.random.IntN(b.grid.second)
+		}
 	}
-	for l := range depth {
+	for i := range child.layers {
 		if b.random.Float64() < geneMutates {
-			child.heads[l] = b.random.IntN(len(b.grid.heads))
+			child.first[i] = b.random.IntN(b.grid.first)
 		}
 		if b.random.Float64() < geneMutates {
-			child.mlp[l] = b.random.IntN(len(b.grid.ratios))
+			child.second[i] = b.random.IntN(b.grid.second)
 		}
 	}
 	return child
 }
 
-// cross takes the depth of x and each gene from either; layers that y lacks
+// inherited are the choices of p for some layers; -1 for those it has not.
+func (p pick) inherited(layers []int) (first, second []int) {
+	for _, l := range layers {
+		if at, found := slices.BinarySearch(p.layers, l); found {
+			first, second = append(first, p.first[at]), append(second, p.second[at])
+		} else {
+			first, second = append(first, -1), append(second, -1)
+		}
+	}
+	return first, second
+}
+
+// cross takes the depths of x and each gene from either; layers that y lacks
 // are x's.
 func (b *breeder) cross(x, y pick) pick {
-	child := pick{embed: x.embed, depth: x.depth, heads: slices.Clone(x.heads), mlp: slices.Clone(x.mlp)}
+	child := b.grid.at(x.scale, x.stack)
+	child.first, child.second = slices.Clone(x.first), slices.Clone(x.second)
 	if b.random.IntN(2) == 1 {
-		child.embed = y.embed
+		child.scale = y.scale
 	}
-	for l := range min(len(x.heads), len(y.heads)) {
-		if b.random.IntN(2) == 1 {
-			child.heads[l] = y.heads[l]
+	first, second := y.inherited(x.layers)
+	for i := range first {
+		if first[i] < 0 {
+			continue
 		}
 		if b.random.IntN(2) == 1 {
-			child.mlp[l] = y.mlp[l]
+			child.first[i] = first[i]
+		}
+		if b.random.IntN(2) == 1 {
+			child.second[i] = second[i]
 		}
 	}
 	return child

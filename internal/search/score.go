@@ -141,6 +141,9 @@ type Scores struct {
 // params, which look at neither weights nor gradients.
 func NewScores(s *space.Space, sums *Sums, method ScoreMethod) (*Scores, error) {
 	sc := &Scores{Method: method, grid: newGrid(s)}
+	if err := sc.grid.scores(method); err != nil {
+		return nil, err
+	}
 	switch {
 	case method.base == "params":
 		sc.sum = ParamsTable(s)
@@ -156,8 +159,9 @@ func NewScores(s *space.Space, sums *Sums, method ScoreMethod) (*Scores, error) 
 		return nil, fmt.Errorf("%w: score %s needs signed sums", ErrWeights, method)
 	default:
 		m := method.measure()
-		sc.sum = sums.table(method, func(c *cells, rows, cols int) float64 { return c.at(m, rows, cols) })
-		sc.count = sums.table(method, func(_ *cells, rows, cols int) float64 { return float64(rows) * float64(cols) })
+		sum := sc.grid.table(sums, method, func(c *cells, rows, cols int) float64 { return c.at(m, rows, cols) })
+		sc.sum = sc.grid.weigh(sc.grid, sum)
+		sc.count = sc.grid.table(sums, method, func(_ *cells, rows, cols int) float64 { return float64(rows) * float64(cols) })
 	}
 	return sc, nil
 }
@@ -170,59 +174,4 @@ func (s *Scores) of(p pick) float64 {
 		return s.Method.finish(s.sum.total(p), 1)
 	}
 	return s.Method.finish(s.sum.total(p), s.count.total(p))
-}
-
-// table adds up, over the slices that an architecture uses, what value says of
-// a weight's corner [:rows, :cols].
-func (u *Sums) table(method ScoreMethod, value func(c *cells, rows, cols int) float64) *Table {
-	m := u.grid.space.Model
-	trunk := func(e int) float64 {
-		if method.attnMLP {
-			return 0
-		}
-		bias := min(e, m.NumClasses)
-		if method.FullHeadBias {
-			bias = m.NumClasses
-		}
-		return value(u.outer["patch_embed_super.proj.weight"], e, m.Channels*m.PatchSize*m.PatchSize) +
-			value(u.outer["patch_embed_super.proj.bias"], e, 1) +
-			value(u.outer["norm.weight"], e, 1) +
-			value(u.outer["norm.bias"], e, 1) +
-			value(u.outer["head.weight"], m.NumClasses, e) +
-			value(u.outer["head.bias"], bias, 1)
-	}
-	block := func(e, l int) float64 {
-		b := u.layers[l]
-		sum := value(b["attn.proj.bias"], e, 1) + value(b["fc2.bias"], e, 1)
-		if !method.attnMLP {
-			sum += value(b["attn_layer_norm.weight"], e, 1) + value(b["attn_layer_norm.bias"], e, 1) +
-				value(b["ffn_layer_norm.weight"], e, 1) + value(b["ffn_layer_norm.bias"], e, 1)
-		}
-		return sum
-	}
-	heads := func(e, l, h int) float64 {
-		b, inner := u.layers[l], h*m.HeadDim
-		sum := value(b["attn.qkv.weight"], 3*inner, e) + value(b["attn.proj.weight"], e, inner)
-		if m.QKVBias {
-			sum += value(b["attn.qkv.bias"], 3*inner, 1)
-		}
-		return sum
-	}
-	mlp := func(e, l int, r float64) float64 {
-		b, hidden := u.layers[l], space.Hidden(e, r)
-		return value(b["fc1.weight"], hidden, e) + value(b["fc1.bias"], hidden, 1) + value(b["fc2.weight"], e, hidden)
-	}
-	return NewTable(u.grid.space, trunk, block, heads, mlp)
-}
-
-// entropyTable is the original's entropy of a Gaussian network: per layer
-// ln(r·d) + ln(64h) + ln(196) + 4·ln(d). The 196 patches are fixed whatever
-// the image, and r·d is not truncated.
-func entropyTable(s *space.Space) *Table {
-	const patches = 196
-	return NewTable(s,
-		func(int) float64 { return 0 },
-		func(e, _ int) float64 { return math.Log(patches) + 4*math.Log(float64(e)) },
-		func(_, _, h int) float64 { return math.Log(float64(h * s.Model.HeadDim)) },
-		func(e, _ int, r float64) float64 { return math.Log(r * float64(e)) })
 }

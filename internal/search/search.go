@@ -93,10 +93,10 @@ func RunSums(s *space.Space, sums *Sums, o Options) (space.Candidates, *Report, 
 	}
 	switch o.Method {
 	case Preferred:
-		var heads, mlp *BlockScores
-		if heads, err = NewBlockScores(s, sums, o.Heads, true); err == nil {
-			if mlp, err = NewBlockScores(s, sums, o.MLP, false); err == nil {
-				r.enumerate(heads, mlp)
+		var first, second *BlockScores
+		if first, err = NewBlockScores(s, sums, o.Heads, true); err == nil {
+			if second, err = NewBlockScores(s, sums, o.MLP, false); err == nil {
+				r.enumerate(first, second)
 			}
 		}
 	case Exact:

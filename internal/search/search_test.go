@@ -260,7 +260,7 @@ func TestExplainAddsUp(t *testing.T) {
 		x := scores.Explain(s.Largest(), s.Smallest())
 		w, r, margin := x.Trunk.Winner, x.Trunk.RunnerUp, x.Trunk.Margin()
 		for _, l := range x.Layers {
-			for _, p := range []Part{l.Heads, l.MLP, l.Rest} {
+			for _, p := range []Part{l.Heads, l.MLP, l.Block, l.Rest} {
 				w, r, margin = w+p.Winner, r+p.RunnerUp, margin+p.Margin()
 			}
 		}

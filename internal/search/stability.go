@@ -17,13 +17,19 @@ type Wins[T any] struct {
 // lists are ordered by wins, the most first; equal ones by the choice that the
 // earlier run made.
 type BinStability struct {
-	Key      string            `json:"interval"`
-	Runs     int               `json:"runs"` // in which the interval was not empty
-	Arch     []Wins[string]    `json:"architectures"`
-	EmbedDim []Wins[int]       `json:"embed_dim"`
-	Depth    []Wins[int]       `json:"depth"`
-	NumHeads [][]Wins[int]     `json:"num_heads"` // per layer
-	MLPRatio [][]Wins[float64] `json:"mlp_ratio"` // per layer
+	Key   string         `json:"interval"`
+	Runs  int            `json:"runs"` // in which the interval was not empty
+	Arch  []Wins[string] `json:"architectures"`
+	Depth []Wins[int]    `json:"depth"` // of all units together
+
+	EmbedDim []Wins[int]       `json:"embed_dim,omitempty"`
+	NumHeads [][]Wins[int]     `json:"num_heads,omitempty"` // per layer
+	MLPRatio [][]Wins[float64] `json:"mlp_ratio,omitempty"` // per layer
+
+	Resolution []Wins[int]         `json:"resolution,omitempty"`
+	UnitDepth  [][]Wins[int]       `json:"unit_depth,omitempty"`   // per unit
+	Kernel     [][][]Wins[int]     `json:"kernel_size,omitempty"`  // per unit and layer
+	Expand     [][][]Wins[float64] `json:"expand_ratio,omitempty"` // per unit and layer
 }
 
 // Stability counts, over searches that differ in their seed only, how often
@@ -53,15 +59,36 @@ func Stability(runs []space.Candidates) []BinStability {
 func (b *BinStability) add(a space.Arch) {
 	b.Runs++
 	b.Arch = count(b.Arch, a.String())
-	b.EmbedDim = count(b.EmbedDim, a.EmbedDim)
 	b.Depth = count(b.Depth, a.Depth())
-	for l := range a.NumHeads {
-		if l == len(b.NumHeads) {
-			b.NumHeads, b.MLPRatio = append(b.NumHeads, nil), append(b.MLPRatio, nil)
-		}
-		b.NumHeads[l] = count(b.NumHeads[l], a.NumHeads[l])
-		b.MLPRatio[l] = count(b.MLPRatio[l], a.MLPRatio[l])
+	if a.IsConv() {
+		b.Resolution = count(b.Resolution, a.Resolution)
+		b.countUnits(a.Units)
+		return
 	}
+	b.EmbedDim = count(b.EmbedDim, a.EmbedDim)
+	for l := range a.NumHeads {
+		b.NumHeads, b.MLPRatio = countAt(b.NumHeads, l, a.NumHeads[l]), countAt(b.MLPRatio, l, a.MLPRatio[l])
+	}
+}
+
+func (b *BinStability) countUnits(units [][]space.ConvLayer) {
+	for u, layers := range units {
+		if u == len(b.Kernel) {
+			b.Kernel, b.Expand = append(b.Kernel, nil), append(b.Expand, nil)
+		}
+		b.UnitDepth = countAt(b.UnitDepth, u, len(layers))
+		for l, layer := range layers {
+			b.Kernel[u], b.Expand[u] = countAt(b.Kernel[u], l, layer.Kernel), countAt(b.Expand[u], l, layer.Expand)
+		}
+	}
+}
+
+func countAt[T comparable](layers [][]Wins[T], l int, choice T) [][]Wins[T] {
+	if l == len(layers) {
+		layers = append(layers, nil)
+	}
+	layers[l] = count(layers[l], choice)
+	return layers
 }
 
 func count[T comparable](wins []Wins[T], choice T) []Wins[T] {
@@ -75,11 +102,18 @@ func count[T comparable](wins []Wins[T], choice T) []Wins[T] {
 
 func (b *BinStability) order() {
 	most(b.Arch)
-	most(b.EmbedDim)
-	most(b.Depth)
-	for l := range b.NumHeads {
-		most(b.NumHeads[l])
-		most(b.MLPRatio[l])
+	for _, list := range [][]Wins[int]{b.EmbedDim, b.Depth, b.Resolution} {
+		most(list)
+	}
+	for _, lists := range append(b.Kernel, b.NumHeads, b.UnitDepth) {
+		for _, list := range lists {
+			most(list)
+		}
+	}
+	for _, lists := range append(b.Expand, b.MLPRatio) {
+		for _, list := range lists {
+			most(list)
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ func (u *Sums) each(visit func(name string, c *cells)) {
 	}
 	for i, block := range u.layers {
 		for name, c := range block {
-			visit(fmt.Sprintf("blocks.%d.%s", i, name), c)
+			visit(u.grid.prefix(i)+name, c)
 		}
 	}
 }

@@ -90,32 +90,31 @@ func halved(side, stride int) int { return (side + stride - 1) / stride }
 // ConvBlocks lists the blocks of an architecture in their order, the one after
 // the stem first.
 func (m Model) ConvBlocks(a Arch) []ConvBlock {
-	side, in := halved(a.Resolution, m.Conv.StemStride), m.Conv.Stem
-	blocks := []ConvBlock{{Unit: -1, In: in, Hidden: in, Out: in, Kernel: 3, Stride: 1, Residual: true, Side: side}}
+	in := m.Conv.Stem
+	blocks := []ConvBlock{{Unit: -1, In: in, Hidden: in, Out: in, Kernel: 3, Stride: 1, Residual: true, Side: halved(a.Resolution, m.Conv.StemStride)}}
 	for u, layers := range a.Units {
 		for l, layer := range layers {
-			b := m.convBlock(u, l, layer, side)
-			blocks, side = append(blocks, b), b.OutSide()
+			blocks = append(blocks, m.ConvBlock(a.Resolution, u, l, layer))
 		}
 	}
 	return blocks
 }
 
-// convBlock is block l of unit u on inputs of a side.
-func (m Model) convBlock(u, l int, layer ConvLayer, side int) ConvBlock {
-	c := m.Conv
-	unit := c.Units[u]
+// ConvBlock is a block of a unit at a resolution, whatever the other layers.
+func (m Model) ConvBlock(resolution, unit, layer int, choice ConvLayer) ConvBlock {
+	c, u, sides := m.Conv, unit, m.convSides(resolution)
+	this := c.Units[u]
 	b := ConvBlock{
-		Unit: u, Layer: l, In: unit.Width, Out: unit.Width, Expands: true, Kernel: layer.Kernel, Stride: 1, HSwish: unit.HSwish, Side: side,
+		Unit: u, Layer: layer, In: this.Width, Out: this.Width, Expands: true, Kernel: choice.Kernel, Stride: 1, HSwish: this.HSwish, Side: sides[u+1],
 	}
-	if l == 0 {
-		b.Stride, b.In = unit.Stride, c.Stem
+	if layer == 0 {
+		b.Stride, b.In, b.Side = this.Stride, c.Stem, sides[u]
 		if u > 0 {
 			b.In = c.Units[u-1].Width
 		}
 	}
-	b.Hidden = Divisible(layer.Expand*float64(b.In), 8)
-	if unit.SqueezeExcite {
+	b.Hidden = Divisible(choice.Expand*float64(b.In), 8)
+	if this.SqueezeExcite {
 		b.Squeeze = Divisible(float64(b.Hidden)/4, 8)
 	}
 	b.Residual = b.Stride == 1 && b.In == b.Out

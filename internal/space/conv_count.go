@@ -1,15 +1,13 @@
 package space
 
-// Counts of a convolutional network, as parts that add up: the trunk, and a
-// block for each layer. A batch norm has two parameters per feature. Matrices between
+// Counts of a convolutional network, as parts that add up: the trunk (the block
+// after the stem is of it), and a block for each layer. A batch norm has two parameters per feature. Matrices between
 // kernels are no parameters of an architecture: its own kernels are what they make.
 
 func (m Model) convParams(a Arch) int64 {
 	n := int64(m.ConvTrunkParams())
-	for u, layers := range a.Units {
-		for l, layer := range layers {
-			n += int64(m.ConvBlockParams(u, l, layer))
-		}
+	for _, b := range m.ConvBlocks(a)[1:] {
+		n += int64(b.Params())
 	}
 	return n
 }
@@ -26,9 +24,8 @@ func (m Model) ConvTrunkParams() int {
 	return stem + first + head
 }
 
-// ConvBlockParams are those of one block.
-func (m Model) ConvBlockParams(unit, layer int, choice ConvLayer) int {
-	b := m.convBlock(unit, layer, choice, 1)
+// Params of a block of a unit.
+func (b ConvBlock) Params() int {
 	n := b.Hidden*(b.In+2) + b.Hidden*(b.Kernel*b.Kernel+2) + b.Out*(b.Hidden+2)
 	if b.Squeeze > 0 {
 		n += 2*b.Hidden*b.Squeeze + b.Hidden + b.Squeeze
@@ -38,15 +35,8 @@ func (m Model) ConvBlockParams(unit, layer int, choice ConvLayer) int {
 
 func (m Model) convMACs(a Arch) int64 {
 	n := m.ConvTrunkMACs(a.Resolution)
-	sides := m.convSides(a.Resolution)
-	for u, layers := range a.Units {
-		for l, layer := range layers {
-			side := sides[u]
-			if l > 0 {
-				side = sides[u+1]
-			}
-			n += m.ConvBlockMACs(u, l, layer, side)
-		}
+	for _, b := range m.ConvBlocks(a)[1:] {
+		n += b.MACs()
 	}
 	return n
 }
@@ -60,10 +50,9 @@ func (m Model) ConvTrunkMACs(resolution int) int64 {
 	return n + int64(c.Features*c.Mix) + int64(c.Mix*m.NumClasses)
 }
 
-// ConvBlockMACs are those of one block on inputs of a side.
-func (m Model) ConvBlockMACs(unit, layer int, choice ConvLayer, side int) int64 {
-	b := m.convBlock(unit, layer, choice, side)
-	in, out := int64(side*side), int64(b.OutSide()*b.OutSide())
+// MACs of a block of a unit, for one image.
+func (b ConvBlock) MACs() int64 {
+	in, out := int64(b.Side*b.Side), int64(b.OutSide()*b.OutSide())
 	n := in*int64(b.In*b.Hidden) + out*int64(b.Hidden*b.Kernel*b.Kernel+b.Hidden*b.Out)
 	return n + 2*int64(b.Hidden*b.Squeeze)
 }
