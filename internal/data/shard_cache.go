@@ -5,16 +5,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -39,9 +35,6 @@ type shardCache struct {
 }
 
 const (
-	downloads    = 4 // at once
-	attempts     = 3 // of a download
-	retryAfter   = 200 * time.Millisecond
 	unpackFree   = 1 << 30 // bytes that any shard may have unpacked
 	unpackFactor = 100     // and how much larger than packed: images hardly shrink
 )
@@ -121,49 +114,21 @@ func (c *shardCache) write(ctx context.Context, name string, from io.Reader, to 
 	return err
 }
 
-// download tries a few times; name says how the shard is compressed.
-func (c *shardCache) download(ctx context.Context, s shardFile, name, to string) (err error) {
+// download fetches a shard; name says how it is compressed.
+func (c *shardCache) download(ctx context.Context, s shardFile, name, to string) error {
 	select {
 	case c.slots <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	defer func() { <-c.slots }()
-	for k := range attempts {
-		if k > 0 {
-			select {
-			case <-time.After(retryAfter << k):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		var final bool
-		if final, err = c.downloadOnce(ctx, s, name, to); err == nil || final || ctx.Err() != nil {
-			return err
-		}
+	from := newDownload(ctx, s.at, patience, &c.meter)
+	defer from.close()
+	err := c.write(ctx, name, from, to)
+	if err != nil {
+		from.meter.undo()
 	}
 	return err
-}
-
-// downloadOnce reports whether an error will not go away by another attempt.
-func (c *shardCache) downloadOnce(ctx context.Context, s shardFile, name, to string) (final bool, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.at, nil)
-	if err != nil {
-		return true, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return false, fmt.Errorf("%w: %w", ErrFetch, withoutURL(err))
-	}
-	defer response.Body.Close()
-	if code := response.StatusCode; code != http.StatusOK {
-		return code < 500 && code != http.StatusTooManyRequests, fmt.Errorf("%w: the server says %s", ErrFetch, response.Status)
-	}
-	body := c.meter.read(response.Body, response.ContentLength)
-	if err = c.write(ctx, name, body, to); err != nil {
-		body.undo()
-	}
-	return errors.Is(err, ErrFormat), err
 }
 
 // unpack is the converter of tars: it copies one, decompressed as its name says, and refuses one that
@@ -233,9 +198,8 @@ type meter struct {
 
 // metered is one of them.
 type metered struct {
-	m              *meter
-	r              io.Reader
-	n, lengthKnown int64
+	m           *meter
+	done, total int64
 }
 
 func (m *meter) add(done, total int64) {
@@ -248,27 +212,17 @@ func (m *meter) add(done, total int64) {
 	m.tell(m.done, m.total)
 }
 
-func (m *meter) read(r io.Reader, length int64) *metered {
-	one := &metered{m: m, r: r, lengthKnown: max(length, 0)}
-	m.add(0, one.lengthKnown)
-	return one
+// expect says how much there is to come, if that is known (-1: not).
+func (d *metered) expect(total int64) {
+	before := d.total
+	d.total = max(total, 0)
+	d.m.add(0, d.total-before)
 }
 
-func (d *metered) Read(p []byte) (int, error) {
-	n, err := d.r.Read(p)
-	d.n += int64(n)
-	d.m.add(int64(n), 0)
-	return n, err
+func (d *metered) add(n int64) {
+	d.done += n
+	d.m.add(n, 0)
 }
 
 // undo takes back a download that failed.
-func (d *metered) undo() { d.m.add(-d.n, -d.lengthKnown) }
-
-// withoutURL drops the address that the caller names, with its password if it has one.
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
-}
+func (d *metered) undo() { d.m.add(-d.done, -d.total) }

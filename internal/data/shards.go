@@ -57,6 +57,9 @@ func listShards(patterns string, endings []string) ([]shardFile, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%w: %w", ErrPattern, err)
 			}
+			if strings.Contains(address.Path, "*") {
+				return nil, fmt.Errorf("%w: %s: an address takes braces, as {000..127}, and no *", ErrPattern, address.Redacted())
+			}
 			shards = append(shards, shardFile{name, address, splitOf(address.Path)})
 			continue
 		}
