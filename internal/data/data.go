@@ -117,6 +117,7 @@ func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
 	if d.HeldOut == nil {
 		d.Train, d.HeldOut = holdOut(d.Train, o)
 	}
+	o.tellUntrained(d)
 	return d, nil
 }
 

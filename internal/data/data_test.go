@@ -293,3 +293,22 @@ func FuzzIDX(f *testing.F) {
 		}
 	})
 }
+
+func TestClassesWithoutTrainingImagesAreTold(t *testing.T) {
+	image := pngOf(t, 4, 4, 1)
+	for want, files := range map[string]map[string][]byte{
+		"":                                 {"train/a/1.png": image, "train/b/1.png": image},
+		"class b has no training image":    {"train/a/1.png": image, "train/b/none.txt": nil},
+		"2 of 3 classes have no training":  {"train/a/none.txt": nil, "train/b/1.png": image, "train/c/none.txt": nil},
+		"all images are of one class, cat": {"train/cat/1.png": image, "test/cat/1.png": image},
+	} {
+		dir, told := t.TempDir(), ""
+		writeFiles(t, dir, files)
+		if _, err := Open(context.Background(), "folder:"+dir, Options{Log: func(line string) { told += line }}); err != nil {
+			t.Fatal(err)
+		}
+		if (told == "") != (want == "") || !strings.Contains(told, want) {
+			t.Errorf("%q is said, want %q", told, want)
+		}
+	}
+}

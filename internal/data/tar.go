@@ -183,7 +183,9 @@ func readLabel(r io.Reader, ending string) (label int, found bool, err error) {
 	case len(text) > maxLabelText:
 		return 0, false, fmt.Errorf("it has more than %d bytes", maxLabelText)
 	case ending == "cls":
-		label, err = strconv.Atoi(strings.TrimSpace(string(text)))
+		if label, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil {
+			err = fmt.Errorf("%.20q is no label: want a number from 0 to %d", text, maxClasses-1)
+		}
 		found = true
 	default:
 		var all struct{ Label *int }
