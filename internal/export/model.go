@@ -15,12 +15,17 @@ type Model struct {
 	Tensors map[string]tensorfile.Tensor // float32, timm's names and layouts
 }
 
-// Take cuts an architecture out of the weights of a supernet of a space with model m.
+// Take cuts an architecture out of the weights of a supernet of a space with model m,
+// which is plain: where choices learn something for themselves, the weights are folded
+// before (supernet.Net.Fold).
 // about says what only the caller knows; the rest of the Info is filled in.
 func Take(weights map[string]tensorfile.Tensor, m space.Model, a space.Arch, about Info) (*Model, error) {
 	about = about.describe(m, a)
 	if err := about.check(); err != nil {
 		return nil, fmt.Errorf("%w %s: %w", ErrArch, a, err)
+	}
+	if !m.IsPlain() {
+		return nil, fmt.Errorf("%w %s: its weights are not folded", ErrArch, a)
 	}
 	model := &Model{Info: about, Tensors: map[string]tensorfile.Tensor{}}
 	for _, p := range supernet.ParamsOf(m, a) {

@@ -14,6 +14,7 @@ import (
 	"prenas/internal/export"
 	"prenas/internal/fsys"
 	"prenas/internal/space"
+	"prenas/internal/supernet"
 	"prenas/internal/train"
 )
 
@@ -85,14 +86,20 @@ func Export(o ExportOptions) ([]Exported, error) {
 			return nil, fmt.Errorf("--out: %w", err)
 		}
 	}
-	m := manifest.Space.Model
+	net, m := supernet.New(manifest.Space), manifest.Space.Model.Plain()
 	var list []Exported
 	for _, c := range chosen {
 		path := o.Out
 		if o.Arch == AllArchs {
 			path = filepath.Join(o.Out, c.arch.String()+o.Format.ending)
 		}
-		model, err := export.Take(weights, m, c.arch, export.Info{
+		alone := weights
+		if !manifest.Space.Model.IsPlain() {
+			if alone, err = net.Fold(weights, c.arch); err != nil {
+				return list, fmt.Errorf("%s: %w", o.Run, err)
+			}
+		}
+		model, err := export.Take(alone, m, c.arch, export.Info{
 			Preprocess: export.Preprocess{
 				Size: m.ImageSize, Resize: manifest.Recipe.Augment.TestResize(m.ImageSize), Interpolation: export.Bicubic, Mean: manifest.Data.Mean, Std: manifest.Data.Std,
 			},

@@ -38,11 +38,18 @@ type Scoring struct {
 	Log          func(string)
 }
 
+// scored is the supernet that scores are of: the plain one, as in the original.
+func scored(s *space.Space) *supernet.Net {
+	plain := *s
+	plain.Model = s.Model.Plain()
+	return supernet.New(&plain)
+}
+
 // weights of the supernet. For a space file that does not say what the model
 // is, weights from a file say it.
 func (o Scoring) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
 	if o.Weights == "" {
-		return supernet.New(s).Init(o.Seed), nil
+		return scored(s).Init(o.Seed), nil
 	}
 	file, err := tensorfile.Read(o.Weights)
 	if err != nil {
@@ -55,6 +62,9 @@ func (o Scoring) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
 	}
 	if err == nil {
 		err = supernet.New(s).Check(file.Tensors)
+	}
+	if err == nil && !s.Model.IsPlain() {
+		err = errors.New("its choices have norms or factors of their own (SWITCH_LN, SCALE_ATTN, SCALE_MLP, SCALE_EMBED), which scores know nothing of")
 	}
 	if err == nil {
 		err = checkFinite(file.Tensors)
@@ -169,7 +179,7 @@ func (o Scoring) sums(ctx context.Context, so SearchOptions, options search.Opti
 	began = time.Now()
 	var grads map[string]tensorfile.Tensor
 	if needs.Gradients {
-		if grads, err = proxy.Gradients(ctx, so.Engine, supernet.New(s), weights, batch, so.Progress); err != nil {
+		if grads, err = proxy.Gradients(ctx, so.Engine, scored(s), weights, batch, so.Progress); err != nil {
 			if errors.Is(err, proxy.ErrInputs) {
 				err = fmt.Errorf("--inputs %s: %w", o.Inputs, err)
 			}

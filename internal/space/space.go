@@ -32,11 +32,27 @@ type Model struct {
 	AbsPos                                     bool // add a learned position to each token
 	QKVBias                                    bool
 
+	// What each choice learns for itself; see package supernet.
+	SwitchNorm bool `json:",omitzero"` // a LayerNorm for each embedding dim
+	ScaleAttn  bool `json:",omitzero"` // factors of queries and values, for each number of heads
+	ScaleMLP   bool `json:",omitzero"` // factors of hidden units, for each width
+	ScaleEmbed bool `json:",omitzero"` // factors of both branches and of the tokens, for each embedding dim
+
 	Conv ConvModel `json:",omitzero"`
 }
 
 // IsConv tells the family.
 func (m Model) IsConv() bool { return len(m.Conv.Units) > 0 }
+
+// Plain is the model without what each choice learns for itself: what a single
+// architecture is, and what scores are of.
+func (m Model) Plain() Model {
+	m.SwitchNorm, m.ScaleAttn, m.ScaleMLP, m.ScaleEmbed = false, false, false, false
+	return m
+}
+
+// IsPlain tells whether no choice learns anything for itself.
+func (m Model) IsPlain() bool { return !m.SwitchNorm && !m.ScaleAttn && !m.ScaleMLP && !m.ScaleEmbed }
 
 // DefaultModel is the original's model with the flags that its scripts use.
 func DefaultModel() Model {

@@ -101,7 +101,11 @@ func (s *Space) vitFields() []field {
 			optional("MAX_RELATIVE_POSITION", scalar(&m.MaxRelativePosition)),
 			optional("GLOBAL_POOL", scalar(&m.GlobalPool)),
 			optional("ABS_POS", scalar(&m.AbsPos)),
-			optional("QKV_BIAS", scalar(&m.QKVBias))))),
+			optional("QKV_BIAS", scalar(&m.QKVBias)),
+			optional("SWITCH_LN", scalar(&m.SwitchNorm)),
+			optional("SCALE_ATTN", scalar(&m.ScaleAttn)),
+			optional("SCALE_MLP", scalar(&m.ScaleMLP)),
+			optional("SCALE_EMBED", scalar(&m.ScaleEmbed))))),
 	}
 }
 

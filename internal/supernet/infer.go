@@ -40,6 +40,10 @@ func InferModel(s *space.Space, weights map[string]tensorfile.Tensor) (space.Mod
 	if m.RelativePosition = relative; relative && len(table.Shape) == 2 {
 		m.MaxRelativePosition = (table.Shape[0] - 2) / 2
 	}
+	_, m.SwitchNorm = weights[switchedName("norm.weight", 0)]
+	_, m.ScaleAttn = weights[blockName(0, "attn.qk_scaling.scalings")]
+	_, m.ScaleMLP = weights[blockName(0, "mlp_scaling.scalings")]
+	_, m.ScaleEmbed = weights["embed_scaling.scalings"]
 	positions, absolute := weights["pos_embed"]
 	if m.AbsPos = absolute; absolute && len(positions.Shape) == 3 {
 		side := int(math.Round(math.Sqrt(float64(positions.Shape[1] - 1))))

@@ -63,6 +63,10 @@ func (n *Net) MaskedUses(sizes *graph.Node) *graph.Node {
 		if p.Block >= 0 {
 			column = sizeColumn(sizes, 1+p.Block)
 		}
+		if p.dim != 0 {
+			same := graph.Equal(sizeColumn(sizes, 0), graph.Scalar(sizes.Graph(), sizes.DType(), p.dim))
+			column = graph.Mul(column, graph.ConvertDType(same, column.DType()))
+		}
 		uses[i] = column
 	}
 	all := graph.Concatenate(uses, 1)
@@ -147,8 +151,8 @@ func (v *masked) product(x, weight *graph.Node) *graph.Node {
 }
 
 func (v *masked) norm(x *graph.Node, name string) *graph.Node {
-	scale := graph.Mul(v.weight(name+".weight"), v.features)
-	shift := graph.Mul(v.weight(name+".bias"), v.features)
+	scale := graph.Mul(v.normVector(name+".weight"), v.features)
+	shift := graph.Mul(v.normVector(name+".bias"), v.features)
 	y := maskedNormalize(x, v.at(v.features, 3, 4), v.at(v.dim, 3, 4), LayerNormEps)
 	return graph.Add(graph.Mul(y, v.at(scale, 3, 4)), v.at(shift, 3, 4))
 }

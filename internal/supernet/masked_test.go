@@ -202,6 +202,9 @@ func outside(n *supernet.Net, p supernet.Param, a space.Arch, j int) bool {
 	}
 	row, column := j/columns, j%columns
 	name := p.Name[len(prefix(p)):]
+	if j2, ok := outsideOfChoices(n.Space(), name, a, heads, hidden, row, column); ok {
+		return j2
+	}
 	switch name {
 	case "attn.qkv.weight":
 		return row >= 3*heads || column >= a.EmbedDim

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"prenas/internal/rng"
 	"prenas/internal/space"
@@ -29,6 +30,7 @@ type Param struct {
 	// Block is the block the tensor belongs to, -1 outside of the blocks.
 	Block int
 
+	dim   int // embedding dim that alone uses the tensor; 0: all do
 	start initialiser
 }
 
@@ -38,27 +40,43 @@ type Net struct {
 	space  *space.Space
 	params []Param
 	index  map[string]int
+
+	scalings map[string]scaling // by the name of what they multiply
 }
 
 // New describes the supernet of a valid space.
 func New(s *space.Space) *Net { return newNet(s, s.Whole()) }
 
 // Alone describes the weights of one architecture alone, with nothing around its slices.
-// Its space has no choices.
+// Its space has no choices, and so nothing that is learned for each choice: see Fold.
 func Alone(m space.Model, a space.Arch) *Net {
-	return newNet(&space.Space{Name: a.String(), Model: m}, a)
+	return newNet(&space.Space{Name: a.String(), Model: m.Plain()}, a)
 }
 
 // newNet has weights of the size of an architecture.
 func newNet(s *space.Space, size space.Arch) *Net {
-	n := &Net{space: s, index: map[string]int{}, params: ParamsOf(s.Model, size)}
-	for i, p := range n.params {
-		n.index[p.Name] = i
+	n := &Net{space: s, index: map[string]int{}, scalings: map[string]scaling{}}
+	for _, p := range ParamsOf(s.Model, size) {
+		if s.Model.SwitchNorm && strings.Contains(p.Name, "norm.") {
+			n.add(n.switched(p)...)
+		} else {
+			n.add(p)
+		}
+	}
+	for block := -1; block < size.Depth(); block++ {
+		n.addScalings(block)
 	}
 	return n
 }
 
-// ParamsOf lists the weights of one architecture alone, in a fixed order. Each is the
+func (n *Net) add(params ...Param) {
+	for _, p := range params {
+		n.index[p.Name] = len(n.params)
+		n.params = append(n.params, p)
+	}
+}
+
+// ParamsOf lists the weights of one architecture alone, of the plain model, in a fixed order. Each is the
 // slice, from index 0 along every axis, of the weight of the same name of any supernet
 // that holds the architecture; a supernet is the architecture of its own size.
 func ParamsOf(m space.Model, a space.Arch) []Param {
@@ -137,7 +155,7 @@ func (n *Net) Index(name string) int {
 func (n *Net) Uses(a space.Arch) []bool {
 	used := make([]bool, len(n.params))
 	for i, p := range n.params {
-		used[i] = p.Block < a.Depth()
+		used[i] = p.Block < a.Depth() && (p.dim == 0 || p.dim == a.EmbedDim)
 	}
 	return used
 }

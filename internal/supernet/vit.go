@@ -70,14 +70,14 @@ func (v *vit) weight(name string) *graph.Node {
 	return w
 }
 
-// vector is the first size values of a bias or norm weight.
+// vector is the first size values of a bias or norm weight, times its factors if it has any.
 func (v *vit) vector(name string, size int) *graph.Node {
-	return graph.Slice(v.weight(name), graph.AxisRangeFromStart(size))
+	return v.scaled(name, graph.Slice(v.weight(name), graph.AxisRangeFromStart(size)))
 }
 
-// matrix is the first rows and columns of a weight [out, in].
+// matrix is the first rows and columns of a weight [out, in], times its factors.
 func (v *vit) matrix(name string, rows, columns int) *graph.Node {
-	return graph.Slice(v.weight(name), graph.AxisRangeFromStart(rows), graph.AxisRangeFromStart(columns))
+	return v.scaled(name, graph.Slice(v.weight(name), graph.AxisRangeFromStart(rows), graph.AxisRangeFromStart(columns)))
 }
 
 // product multiplies x [..., in] with a weight [out, in].
@@ -103,7 +103,7 @@ func (v *vit) addBias(x, bias *graph.Node) *graph.Node {
 
 func (v *vit) norm(x *graph.Node, name string) *graph.Node {
 	dim := v.Arch.EmbedDim
-	return engine.LayerNorm(x, v.vector(name+".weight", dim), v.vector(name+".bias", dim), LayerNormEps)
+	return engine.LayerNorm(x, v.normVector(name+".weight", dim), v.normVector(name+".bias", dim), LayerNormEps)
 }
 
 // branch adds a residual branch (0 attention, 1 MLP) of a block to x.
@@ -127,14 +127,18 @@ func (v *vit) embed(images *graph.Node) *graph.Node {
 	x := graph.Reshape(images, samples, m.Channels, side, patch, side, patch)
 	x = graph.TransposeAllAxes(x, 0, 2, 4, 1, 3, 5)
 	x = graph.Reshape(x, samples, side*side, m.Channels*patch*patch)
-	w := graph.Slice(v.weight("patch_embed_super.proj.weight"), graph.AxisRangeFromStart(dim))
+	const projection = "patch_embed_super.proj.weight"
+	w := v.scaled(projection, graph.Slice(v.weight(projection), graph.AxisRangeFromStart(dim)))
 	x = v.product(x, graph.Reshape(w, dim, m.Channels*patch*patch))
 	x = v.addBias(x, v.vector("patch_embed_super.proj.bias", dim))
 
-	class := graph.Slice(v.weight("cls_token"), graph.AxisRange(), graph.AxisRange(), graph.AxisRangeFromStart(dim))
+	token := func(name string) *graph.Node { // [1, tokens, dim]
+		return v.scaled(name, graph.Slice(v.weight(name), graph.AxisRange(), graph.AxisRange(), graph.AxisRangeFromStart(dim)))
+	}
+	class := token("cls_token")
 	x = graph.Concatenate([]*graph.Node{graph.BroadcastToDims(class, samples, 1, dim), x}, 1)
 	if m.AbsPos {
-		x = graph.Add(x, graph.Slice(v.weight("pos_embed"), graph.AxisRange(), graph.AxisRange(), graph.AxisRangeFromStart(dim)))
+		x = graph.Add(x, token("pos_embed"))
 	}
 	return v.drop(x, dropEmbedding, 0, m.Tokens(), v.space.Supernet.EmbedDim)
 }

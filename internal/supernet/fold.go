@@ -1,0 +1,71 @@
+package supernet
+
+import (
+	"fmt"
+	"slices"
+
+	"prenas/internal/space"
+	"prenas/internal/tensorfile"
+)
+
+// Fold returns the weights with which a supernet of the plain model (space.Model.Plain)
+// computes the same for one architecture: factors are multiplied into the weights they
+// stand behind, and the norms are those of its embedding dim. Weights of which nothing
+// changes are shared with the argument. What is outside of the architecture's slices is
+// not meant to be used.
+func (n *Net) Fold(weights map[string]tensorfile.Tensor, a space.Arch) (map[string]tensorfile.Tensor, error) {
+	if err := n.Check(weights); err != nil {
+		return nil, err
+	}
+	if err := n.space.Check(a); err != nil {
+		return nil, err
+	}
+	out := map[string]tensorfile.Tensor{}
+	for _, p := range ParamsOf(n.space.Model, n.space.Whole()) {
+		source := p.Name
+		if n.Index(source) < 0 {
+			source = switchedName(p.Name, slices.Index(n.space.EmbedDim, a.EmbedDim))
+		}
+		t := weights[source]
+		if s, ok := n.scalings[p.Name]; ok && p.Block < a.Depth() {
+			var err error
+			if t, err = s.fold(t, weights, s.row(n.space, a)); err != nil {
+				return nil, fmt.Errorf("tensor %q: %w", p.Name, err)
+			}
+		}
+		out[p.Name] = t
+	}
+	return out, nil
+}
+
+// fold multiplies a weight with its factors, as far as the tables go.
+func (s scaling) fold(t tensorfile.Tensor, weights map[string]tensorfile.Tensor, row int) (tensorfile.Tensor, error) {
+	values, err := t.Float32s()
+	if err != nil {
+		return t, err
+	}
+	values = slices.Clone(values)
+	inner := 1 // values of one output feature that lie together
+	for _, d := range t.Shape[s.axis+1:] {
+		inner *= d
+	}
+	for which, name := range s.tables {
+		if name == "" {
+			continue
+		}
+		table := weights[name]
+		factors, err := table.Float32s()
+		if err != nil {
+			return t, err
+		}
+		width := table.Shape[1]
+		factors = factors[row*width:][:width]
+		for i := range values {
+			feature := i / inner % t.Shape[s.axis]
+			if k := feature / len(s.tables); feature%len(s.tables) == which && k < width {
+				values[i] *= factors[k]
+			}
+		}
+	}
+	return tensorfile.FromFloat32(t.Shape, values), nil
+}
