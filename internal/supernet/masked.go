@@ -85,7 +85,7 @@ func (n *Net) MaskedLogits(weights []*graph.Node, images *graph.Node, f Masked) 
 	}
 	m, top := n.space.Model, n.space.Supernet
 	v := &masked{
-		vit: vit{Net: n, weights: weights, Forward: Forward{Operands: f.Operands, Dropout: f.Dropout}},
+		vit: vit{builder{Net: n, weights: weights, Forward: Forward{Operands: f.Operands, Dropout: f.Dropout}}},
 		f:   f, models: f.Sizes.Shape().Dimensions[0], samples: images.Shape().Dimensions[0],
 		dim:      graph.ConvertDType(sizeColumn(f.Sizes, 0), dtypes.Float32),
 		features: sizeMask(f.Sizes, 0, top.EmbedDim),

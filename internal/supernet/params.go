@@ -38,6 +38,7 @@ type Param struct {
 // forward graphs of its architectures.
 type Net struct {
 	space  *space.Space
+	size   space.Arch // of the weights
 	params []Param
 	index  map[string]int
 
@@ -55,7 +56,14 @@ func Alone(m space.Model, a space.Arch) *Net {
 
 // newNet has weights of the size of an architecture.
 func newNet(s *space.Space, size space.Arch) *Net {
-	n := &Net{space: s, index: map[string]int{}, scalings: map[string]scaling{}}
+	n := &Net{space: s, size: size, index: map[string]int{}, scalings: map[string]scaling{}}
+	if s.Model.IsConv() {
+		n.add(ParamsOf(s.Model, size)...)
+		if s.Model.Conv.Transform {
+			n.add(transformsOf(s)...)
+		}
+		return n
+	}
 	for _, p := range ParamsOf(s.Model, size) {
 		if s.Model.SwitchNorm && strings.Contains(p.Name, "norm.") {
 			n.add(n.switched(p)...)
@@ -80,6 +88,9 @@ func (n *Net) add(params ...Param) {
 // slice, from index 0 along every axis, of the weight of the same name of any supernet
 // that holds the architecture; a supernet is the architecture of its own size.
 func ParamsOf(m space.Model, a space.Arch) []Param {
+	if m.IsConv() {
+		return convParams(m, a)
+	}
 	dim := a.EmbedDim
 	var params []Param
 	add := func(block int, name string, start initialiser, shape ...int) {
@@ -128,6 +139,23 @@ func ParamsOf(m space.Model, a space.Arch) []Param {
 	return params
 }
 
+// Places are the numbers that the layers of an architecture have among those of
+// a larger one.
+func Places(size, a space.Arch) []int {
+	var places []int
+	for i := range a.NumHeads {
+		places = append(places, i)
+	}
+	first := 0
+	for u, layers := range a.Units {
+		for l := range layers {
+			places = append(places, first+l)
+		}
+		first += len(size.Units[u])
+	}
+	return places
+}
+
 // relativeTables are the tables of relative positions of a block: for keys and
 // values, vertical and horizontal.
 var relativeTables = []string{
@@ -154,8 +182,12 @@ func (n *Net) Index(name string) int {
 // Uses tells for each of Params whether it takes part in the computation of a.
 func (n *Net) Uses(a space.Arch) []bool {
 	used := make([]bool, len(n.params))
+	places := map[int]bool{-1: true}
+	for _, place := range Places(n.size, a) {
+		places[place] = true
+	}
 	for i, p := range n.params {
-		used[i] = p.Block < a.Depth() && (p.dim == 0 || p.dim == a.EmbedDim)
+		used[i] = places[p.Block] && (p.dim == 0 || p.dim == a.EmbedDim)
 	}
 	return used
 }

@@ -158,14 +158,14 @@ func (s scaling) row(sp *space.Space, a space.Arch) int {
 }
 
 // scaled is a slice of a weight times its factors, if it has any.
-func (v *vit) scaled(name string, x *graph.Node) *graph.Node {
-	s, ok := v.scalings[name]
+func (b *builder) scaled(name string, x *graph.Node) *graph.Node {
+	s, ok := b.scalings[name]
 	if !ok {
 		return x
 	}
-	row, size := s.row(v.space, v.Arch), x.Shape().Dimensions[s.axis]
+	row, size := s.row(b.space, b.Arch), x.Shape().Dimensions[s.axis]
 	f := s.factors(size, func(table string, columns int) *graph.Node {
-		return graph.Reshape(graph.Slice(v.weight(table), graph.AxisElem(row), graph.AxisRangeFromStart(columns)), columns)
+		return graph.Reshape(graph.Slice(b.weight(table), graph.AxisElem(row), graph.AxisRangeFromStart(columns)), columns)
 	})
 	dims := slices.Repeat([]int{1}, x.Rank())
 	dims[s.axis] = size

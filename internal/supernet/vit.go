@@ -1,7 +1,6 @@
 package supernet
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
@@ -19,10 +18,16 @@ type Forward struct {
 	Arch space.Arch
 	// DropPath is nil, or float32 [depth, 2, N]: for each block and each of its
 	// branches (attention, MLP) the factor of every sample's branch, which is 0
-	// (dropped) or 1/(1-rate) (kept).
+	// (dropped) or 1/(1-rate) (kept). A convolutional block has one branch, the
+	// first.
 	DropPath *graph.Node
 	// Dropout is nil for none.
 	Dropout *Dropout
+	// Stats are the batch norms' means and variances, as Net.Stats lists them; nil
+	// to take those of the batch, as training does.
+	Stats []*graph.Node
+	// Seen, if not nil, gets the batch's means and variances, in the same order.
+	Seen *[]*graph.Node
 	// Operands is the type that the operands of products with a weight matrix are
 	// cast to: float32, or bfloat16. Everything else is computed in float32.
 	Operands dtypes.DType
@@ -33,10 +38,18 @@ type Forward struct {
 // index by index; those that the architecture does not use may be nil. Logits
 // panics, as graph building does: compile it through engine.Compile.
 func (n *Net) Logits(weights []*graph.Node, images *graph.Node, f Forward) *graph.Node {
-	v := vit{Net: n, weights: weights, Forward: f}
-	if v.Operands == dtypes.InvalidDType {
-		v.Operands = dtypes.Float32
+	if f.Operands == dtypes.InvalidDType {
+		f.Operands = dtypes.Float32
 	}
+	b := builder{Net: n, weights: weights, Forward: f}
+	if n.space.Model.IsConv() {
+		return (&conv{builder: b}).logits(images)
+	}
+	return (&vit{b}).logits(images)
+}
+
+func (v *vit) logits(images *graph.Node) *graph.Node {
+	n, f := v.Net, v.Forward
 	x := v.embed(images)
 	rel := newRelative(n.space.Model, images.Graph())
 	for i := range f.Arch.Depth() {
@@ -55,51 +68,8 @@ func (n *Net) Logits(weights []*graph.Node, images *graph.Node, f Forward) *grap
 	return v.addBias(v.product(x, head), v.weight("head.bias"))
 }
 
-// vit builds one architecture's graph. Activations are [N, tokens, embed_dim].
-type vit struct {
-	*Net
-	Forward
-	weights []*graph.Node
-}
-
-func (v *vit) weight(name string) *graph.Node {
-	w := v.weights[v.Index(name)]
-	if w == nil {
-		panic(fmt.Errorf("supernet: weight %q is used by %s but was not given", name, v.Arch))
-	}
-	return w
-}
-
-// vector is the first size values of a bias or norm weight, times its factors if it has any.
-func (v *vit) vector(name string, size int) *graph.Node {
-	return v.scaled(name, graph.Slice(v.weight(name), graph.AxisRangeFromStart(size)))
-}
-
-// matrix is the first rows and columns of a weight [out, in], times its factors.
-func (v *vit) matrix(name string, rows, columns int) *graph.Node {
-	return v.scaled(name, graph.Slice(v.weight(name), graph.AxisRangeFromStart(rows), graph.AxisRangeFromStart(columns)))
-}
-
-// product multiplies x [..., in] with a weight [out, in].
-func (v *vit) product(x, weight *graph.Node) *graph.Node {
-	return v.dotGeneral(x, []int{x.Rank() - 1}, nil, weight, []int{1}, nil)
-}
-
-// dotGeneral casts the operands of a product of two matrices. Batched products,
-// those of attention, stay as they are: XLA on CPU has fast bfloat16 code only
-// for the former, and its batched products are three times slower than float32.
-func (v *vit) dotGeneral(lhs *graph.Node, lhsContract, lhsBatch []int, rhs *graph.Node, rhsContract, rhsBatch []int) *graph.Node {
-	if v.Operands == lhs.DType() || len(lhsBatch) > 0 {
-		return graph.DotGeneral(lhs, lhsContract, lhsBatch, rhs, rhsContract, rhsBatch)
-	}
-	full := lhs.DType()
-	low := func(x *graph.Node) *graph.Node { return graph.ConvertDType(x, v.Operands) }
-	return graph.ConvertDType(graph.DotGeneral(low(lhs), lhsContract, lhsBatch, low(rhs), rhsContract, rhsBatch), full)
-}
-
-func (v *vit) addBias(x, bias *graph.Node) *graph.Node {
-	return graph.Add(x, graph.ExpandLeftToRank(bias, x.Rank()))
-}
+// vit builds one vision transformer's graph. Activations are [N, tokens, embed_dim].
+type vit struct{ builder }
 
 func (v *vit) norm(x *graph.Node, name string) *graph.Node {
 	dim := v.Arch.EmbedDim

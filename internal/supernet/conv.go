@@ -1,0 +1,194 @@
+package supernet
+
+import (
+	"math"
+
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/engine"
+	"prenas/internal/space"
+)
+
+// BatchNormEps is torch's default, which once-for-all and timm keep.
+const BatchNormEps = 1e-5
+
+// conv builds one convolutional network's graph. Activations are [N, height,
+// width, features]: features last is what makes both products and shifted sums
+// run over memory in order.
+//
+//	x ─ 1x1 to hidden ─ norm ─ act ─ depthwise k x k ─ norm ─ act ─ squeeze-excite ─ 1x1 to out ─ norm ─┬─►
+//	└──────────────────────────── where stride is 1 and widths are equal ───────────────────────────────┘
+type conv struct {
+	builder
+	norms int // batch norms built so far
+}
+
+func (v *conv) logits(images *graph.Node) *graph.Node {
+	m, c := v.space.Model, v.space.Model.Conv
+	x := graph.TransposeAllAxes(v.resized(images), 0, 2, 3, 1)
+	x = engine.HardSwish(v.norm(v.stem(x), "bn1", c.Stem))
+	for i, b := range m.ConvBlocks(v.Arch) {
+		y := v.block(x, b)
+		if b.Residual {
+			y = graph.Add(x, v.dropped(y, i-1))
+		}
+		x = y
+	}
+	last := featuresName(m)
+	x = engine.HardSwish(v.norm(v.pointwise(x, last+"conv.weight", c.Features, x.Shape().Dimensions[3]), last+"bn1", c.Features))
+	x = spatialMean(x)
+	x = v.pointwise(x, "conv_head.weight", c.Mix, c.Features)
+	if c.MixBias {
+		x = v.addBias(x, v.weight("conv_head.bias"))
+	}
+	x = engine.HardSwish(x)
+	return v.addBias(v.product(x, v.weight("classifier.weight")), v.weight("classifier.bias"))
+}
+
+// block without its residual connection.
+func (v *conv) block(x *graph.Node, b space.ConvBlock) *graph.Node {
+	name, act := convBlockName(b), engine.ReLU
+	if b.HSwish {
+		act = engine.HardSwish
+	}
+	if !b.Expands {
+		x = act(v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride), name+"bn1", b.Hidden))
+		return v.norm(v.pointwise(x, name+"conv_pw.weight", b.Out, b.Hidden), name+"bn2", b.Out)
+	}
+	x = act(v.norm(v.pointwise(x, name+"conv_pw.weight", b.Hidden, b.In), name+"bn1", b.Hidden))
+	x = act(v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride), name+"bn2", b.Hidden))
+	if b.Squeeze > 0 {
+		x = v.squeezeExcite(x, b, name+"se.")
+	}
+	return v.norm(v.pointwise(x, name+"conv_pwl.weight", b.Out, b.Hidden), name+"bn3", b.Out)
+}
+
+// squeezeExcite weighs features by what their means say (Hu et al., 2018).
+func (v *conv) squeezeExcite(x *graph.Node, b space.ConvBlock, name string) *graph.Node {
+	y := v.pointwise(spatialMean(x), name+"conv_reduce.weight", b.Squeeze, b.Hidden)
+	y = engine.ReLU(v.addBias(y, v.vector(name+"conv_reduce.bias", b.Squeeze)))
+	y = v.pointwise(y, name+"conv_expand.weight", b.Hidden, b.Squeeze)
+	y = engine.HardSigmoid(v.addBias(y, v.vector(name+"conv_expand.bias", b.Hidden)))
+	return graph.Mul(x, graph.InsertAxes(y, 1, 1))
+}
+
+func spatialMean(x *graph.Node) *graph.Node { return graph.ReduceMean(x, 1, 2) }
+
+// pointwise is a 1x1 convolution with the first rows and columns of a weight.
+func (v *conv) pointwise(x *graph.Node, name string, out, in int) *graph.Node {
+	w := v.weight(name)
+	w = graph.Reshape(w, w.Shape().Dimensions[0], w.Shape().Dimensions[1])
+	return v.product(x, graph.Slice(w, graph.AxisRangeFromStart(out), graph.AxisRangeFromStart(in)))
+}
+
+// stem is a 3x3 convolution with padding 1, as a product with the nine pixels
+// that each output sees.
+func (v *conv) stem(x *graph.Node) *graph.Node {
+	stride, d := v.space.Model.Conv.StemStride, x.Shape().Dimensions
+	side, channels := d[1], d[3]
+	out := (side + stride - 1) / stride
+	zeros := func(axis int) *graph.Node {
+		shape := x.Shape().Clone()
+		shape.Dimensions[axis] = 1
+		return graph.Zeros(x.Graph(), shape)
+	}
+	for _, axis := range []int{1, 2} {
+		x = graph.Concatenate([]*graph.Node{zeros(axis), x, zeros(axis)}, axis)
+	}
+	var seen []*graph.Node
+	for i := range 3 {
+		for j := range 3 {
+			every := func(from int) graph.SliceAxisSpec {
+				return graph.AxisRange(from, from+stride*(out-1)+1).Stride(stride)
+			}
+			seen = append(seen, graph.Slice(x, graph.AxisRange(), every(i), every(j)))
+		}
+	}
+	patches := graph.Concatenate(seen, 3) // [N, out, out, 9·channels], row, column, channel
+	w := v.weight("conv_stem.weight")     // [stem, channels, 3, 3]
+	stem := w.Shape().Dimensions[0]
+	w = graph.Reshape(graph.TransposeAllAxes(w, 0, 2, 3, 1), stem, 9*channels)
+	return v.product(patches, w)
+}
+
+// kernel of a block's depthwise convolution, [k, k, hidden]: the middle of the
+// shared one, or what the matrices between kernels make of it.
+func (v *conv) kernel(b space.ConvBlock) *graph.Node {
+	w := v.weight(convBlockName(b) + "conv_dw.weight") // [all, 1, size, size]
+	size := w.Shape().Dimensions[2]
+	w = graph.Slice(graph.Reshape(w, w.Shape().Dimensions[0], size, size), graph.AxisRangeFromStart(b.Hidden))
+	if v.space.Model.Conv.Transform && b.Expands {
+		for _, to := range descending(v.space)[1:] {
+			if to < b.Kernel {
+				break
+			}
+			flat := graph.Reshape(middle(w, to), b.Hidden, to*to)
+			w = graph.Reshape(v.product(flat, v.weight(transformName(b, w.Shape().Dimensions[1], to))), b.Hidden, to, to)
+		}
+	}
+	return graph.TransposeAllAxes(middle(w, b.Kernel), 1, 2, 0)
+}
+
+// middle of kernels [n, size, size].
+func middle(w *graph.Node, kernel int) *graph.Node {
+	margin := (w.Shape().Dimensions[1] - kernel) / 2
+	in := graph.AxisRange(margin, margin+kernel)
+	return graph.Slice(w, graph.AxisRange(), in, in)
+}
+
+// norm is a batch norm over the first features of the shared one.
+func (v *conv) norm(x *graph.Node, name string, size int) *graph.Node {
+	at := 2 * v.norms
+	v.norms++
+	weight, bias := v.vector(name+".weight", size), v.vector(name+".bias", size)
+	if v.Stats != nil {
+		return engine.FixedNorm(x, weight, bias, v.Stats[at], v.Stats[at+1], BatchNormEps)
+	}
+	y, mean, variance := engine.BatchNorm(x, weight, bias, BatchNormEps)
+	if v.Seen != nil {
+		*v.Seen = append(*v.Seen, mean, variance)
+	}
+	return y
+}
+
+// dropped is a residual branch with the samples left out that drop path says.
+func (v *conv) dropped(y *graph.Node, layer int) *graph.Node {
+	if v.DropPath == nil || layer < 0 {
+		return y
+	}
+	factor := graph.Slice(v.DropPath, graph.AxisElem(layer), graph.AxisElem(0))
+	return graph.Mul(y, graph.Reshape(factor, y.Shape().Dimensions[0], 1, 1, 1))
+}
+
+// resized are the images at the architecture's resolution: bilinear, antialiased,
+// as PIL and torch's interpolate(antialias=True) have it. Rows and columns are
+// each a product with a constant matrix.
+func (v *conv) resized(images *graph.Node) *graph.Node {
+	from, to := images.Shape().Dimensions[2], v.Arch.Resolution
+	if from == to {
+		return images
+	}
+	matrix := graph.Const(images.Graph(), tensors.FromFlatDataAndDimensions(resizeMatrix(from, to), to, from))
+	x := graph.DotGeneral(images, []int{2}, nil, matrix, []int{1}, nil) // [N, C, W, to]
+	return graph.DotGeneral(x, []int{2}, nil, matrix, []int{1}, nil)    // [N, C, to, to]
+}
+
+// resizeMatrix is [to, from]: the weights of a triangle as wide as to is coarser.
+func resizeMatrix(from, to int) []float32 {
+	scale := float64(from) / float64(to)
+	reach := math.Max(scale, 1)
+	matrix := make([]float32, to*from)
+	for i := range to {
+		centre, total := (float64(i)+0.5)*scale, 0.0
+		row := make([]float64, from)
+		for j := range row {
+			row[j] = math.Max(0, 1-math.Abs(float64(j)+0.5-centre)/reach)
+			total += row[j]
+		}
+		for j := range row {
+			matrix[i*from+j] = float32(row[j] / total)
+		}
+	}
+	return matrix
+}
