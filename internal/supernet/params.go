@@ -34,6 +34,21 @@ type Param struct {
 	start initialiser
 }
 
+// InHead tells whether the tensor belongs to the classifier.
+func (p Param) InHead() bool { return strings.HasPrefix(p.Name, "head.") }
+
+// Layer is how far into a network of depth blocks the tensor stands: 0 for patches,
+// class token and positions, i+1 for block i, depth+1 for the last norm and the head.
+func (p Param) Layer(depth int) int {
+	switch {
+	case p.Block >= 0:
+		return p.Block + 1
+	case p.InHead() || strings.HasPrefix(p.Name, "norm."):
+		return depth + 1
+	}
+	return 0
+}
+
 // Net is the supernet of a space: its weights' names and shapes, and the
 // forward graphs of its architectures.
 type Net struct {

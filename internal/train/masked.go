@@ -33,6 +33,9 @@ type MaskedStep struct {
 
 // NewMaskedStep compiles the step of a recipe's batches for a number of models.
 func NewMaskedStep(e *engine.Engine, net *supernet.Net, r Recipe, models int) (*MaskedStep, error) {
+	if r.Optimizer.Freeze {
+		return nil, fmt.Errorf("%w: optimizer.freeze is not for training any architecture of a space: there must be given ones", ErrRecipe)
+	}
 	// Drop path is drawn for every block of the supernet: block by block, so the
 	// blocks of a shallower architecture get what its own step would draw.
 	deepest := space.Arch{NumHeads: make([]int, net.Space().Supernet.Depth)}

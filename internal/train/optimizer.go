@@ -81,14 +81,13 @@ func (o Optimizer) clipFactor(norm *graph.Node) *graph.Node {
 // then w -= lr/(1-β1ᵗ) · m / (√v/√(1-β2ᵗ) + ε). t is each tensor's own count, which
 // stands still while the tensor takes part in nothing.
 func (o Optimizer) adamw(u update) (after perTensor[*graph.Node]) {
-	moments := o.moments(u)
-	keep := graph.OneMinus(graph.MulScalar(u.lr, o.Decay))
+	moments, rates := o.moments(u), o.rates(u)
 	for k, i := range u.used {
 		x, w := moments(k), u.Weights[k]
 		if u.params[i].Decay {
-			w = graph.Mul(w, keep)
+			w = graph.Mul(w, graph.OneMinus(graph.MulScalar(rates[k], o.Decay)))
 		}
-		step := graph.Div(u.lr, x.correction)
+		step := graph.Div(rates[k], x.correction)
 		w = graph.Sub(w, graph.Mul(step, graph.Div(x.m, x.denominator)))
 		after.Weights, after.M, after.V = append(after.Weights, w), append(after.M, x.m), append(after.V, x.v)
 	}
@@ -100,7 +99,7 @@ func (o Optimizer) adamw(u update) (after perTensor[*graph.Node]) {
 // + decay·w, then w -= lr · ‖w‖/‖d‖ · d, with a factor of 1 where either norm is zero.
 // Norms are of the whole shared tensor. Tensors without decay have no factor, as AdamW.
 func (o Optimizer) lamb(u update) (after perTensor[*graph.Node]) {
-	moments := o.moments(u)
+	moments, rates := o.moments(u), o.rates(u)
 	for k, i := range u.used {
 		x, w := moments(k), u.Weights[k]
 		d := graph.Div(graph.Div(x.m, x.correction), x.denominator)
@@ -112,7 +111,7 @@ func (o Optimizer) lamb(u update) (after perTensor[*graph.Node]) {
 			one := graph.OnesLike(length)
 			d = graph.Mul(d, graph.Where(known, graph.Div(length, graph.Where(known, reach, one)), one))
 		}
-		w = graph.Sub(w, graph.Mul(u.lr, d))
+		w = graph.Sub(w, graph.Mul(rates[k], d))
 		after.Weights, after.M, after.V = append(after.Weights, w), append(after.M, x.m), append(after.V, x.v)
 	}
 	return after
@@ -150,6 +149,7 @@ func (u update) norm(x *graph.Node) *graph.Node {
 // sgd is torch.optim.SGD, as its documentation writes it, without dampening: the decay
 // is a part of the gradient g; m = μm + g; w -= lr·m, or lr·(g + μm) with Nesterov's step.
 func (o Optimizer) sgd(u update) (after perTensor[*graph.Node]) {
+	rates := o.rates(u)
 	for k, i := range u.used {
 		g, w := u.grads[k], u.Weights[k]
 		if u.params[i].Decay {
@@ -160,9 +160,21 @@ func (o Optimizer) sgd(u update) (after perTensor[*graph.Node]) {
 		if o.Nesterov {
 			direction = graph.Add(g, graph.MulScalar(m, o.Momentum))
 		}
-		after.Weights, after.M = append(after.Weights, graph.Sub(w, graph.Mul(u.lr, direction))), append(after.M, m)
+		after.Weights, after.M = append(after.Weights, graph.Sub(w, graph.Mul(rates[k], direction))), append(after.M, m)
 	}
 	return after
+}
+
+// rates are the learning rates of the tensors of an update.
+func (o Optimizer) rates(u update) []*graph.Node {
+	rates := make([]*graph.Node, len(u.used))
+	for k, scale := range o.layerScales(u.params, u.used) {
+		rates[k] = u.lr
+		if scale != 1 {
+			rates[k] = graph.MulScalar(u.lr, scale)
+		}
+	}
+	return rates
 }
 
 // powerComplement is 1 - βᵗ. At β = 0.999 and t = 1 the plain formula would lose four

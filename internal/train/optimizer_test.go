@@ -43,8 +43,9 @@ func (s *twin) update(r Recipe, g, lr float64, decay bool) {
 // of which has no decay, against the twin; the third update is not finite.
 func TestUpdatesEqualTheirFormulas(t *testing.T) {
 	e := pureGo(t)
-	params := []supernet.Param{{Name: "a", Decay: true}, {Name: "unused", Decay: true}, {Name: "b"}}
+	params := []supernet.Param{{Name: "blocks.0.a", Decay: true}, {Name: "blocks.1.unused", Decay: true, Block: 1}, {Name: "cls_token", Block: -1}}
 	used := []int{0, 2}
+	layer := []float64{1, 0} // of the used, of 0 to 2
 	base := DefaultRecipe().Optimizer
 	with := func(change func(*Recipe)) Recipe {
 		r := DefaultRecipe()
@@ -60,7 +61,9 @@ func TestUpdatesEqualTheirFormulas(t *testing.T) {
 		"nesterov ema": with(func(r *Recipe) {
 			r.Optimizer.Name, r.Optimizer.Momentum, r.Optimizer.Nesterov, r.EMA.Decay = sgd, 0.9, true, 0.9
 		}),
-		"clipped": with(func(r *Recipe) { r.Optimizer.Name, r.Optimizer.Clip = sgd, 0.5 }),
+		"clipped":          with(func(r *Recipe) { r.Optimizer.Name, r.Optimizer.Clip = sgd, 0.5 }),
+		"adamw by layer":   with(func(r *Recipe) { r.Optimizer.LayerDecay = 0.5 }),
+		"clipped by layer": with(func(r *Recipe) { r.Optimizer.Name, r.Optimizer.Clip, r.Optimizer.LayerDecay = sgd, 0.5, 0.75 }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var in []shapes.Shape
@@ -116,7 +119,11 @@ func TestUpdatesEqualTheirFormulas(t *testing.T) {
 					scale = r.Optimizer.Clip / norm
 				}
 				for k, i := range used {
-					want[k].update(r, float64(g[k])*scale, lr, params[i].Decay)
+					rate := lr
+					if r.Optimizer.LayerDecay > 0 {
+						rate *= math.Pow(r.Optimizer.LayerDecay, 2-layer[k])
+					}
+					want[k].update(r, float64(g[k])*scale, rate, params[i].Decay)
 				}
 			}
 			for g, prefix := range r.prefixes() {

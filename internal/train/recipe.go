@@ -63,6 +63,11 @@ type Optimizer struct {
 	Momentum float64 `yaml:"momentum" json:"momentum,omitempty" range:"[0,1)"` // of sgd
 	Nesterov bool    `yaml:"nesterov" json:"nesterov,omitempty"`               // sgd looks one momentum step ahead
 	Clip     float64 `yaml:"clip" json:"clip,omitempty" range:"[0,1e6]"`       // longest gradient, as the L2 norm over all tensors; 0: any
+
+	// LayerDecay is what each layer further from the head leaves of the learning rate, so
+	// that what is trained already moves the less the more general it is; 1: all the same.
+	LayerDecay float64 `yaml:"layer_decay" json:"layer_decay,omitempty" range:"[0,1]"` // 0: as 1
+	Freeze     bool    `yaml:"freeze" json:"freeze,omitempty"`                         // only the head trains
 }
 
 // Schedule is the learning rate's course; fractions of an epoch are allowed.

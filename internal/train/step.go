@@ -31,12 +31,12 @@ func (s Stats) finite() bool {
 // step is the compiled train step of one architecture: forward, backward and update in
 // one program over the tensors the architecture uses.
 //
-//	donated   weights, moments, averages (used ones only), counts
-//	read      lr, then what the batch consists of
+//	donated   weights, moments, averages (trained ones only), counts
+//	read      lr, weights that are used but not trained, then what the batch consists of
 //	returned  what was donated, stats [2]
 type step struct {
-	program *engine.Program
-	used    []int
+	program         *engine.Program
+	trained, frozen []int
 }
 
 // batch is the form in which a step gets its images: the shapes of its inputs, and how
@@ -61,28 +61,30 @@ func (p prepared) forward(arch space.Arch, r Recipe) supernet.Forward {
 // compileStep builds and compiles the step of one architecture.
 func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe, b batch) (*step, error) {
 	params := net.Params()
-	s := &step{}
-	for i, uses := range net.Uses(arch) {
-		if uses {
-			s.used = append(s.used, i)
-		}
-	}
+	used := usedBy(net, arch)
+	s := &step{trained: r.Optimizer.trained(params, used), frozen: r.Optimizer.frozen(params, used)}
 	var inputs []shapes.Shape
 	for range r.prefixes() {
-		for _, i := range s.used {
+		for _, i := range s.trained {
 			inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
 		}
 	}
 	inputs = append(inputs, shapes.Make(dtypes.Float32, len(params)), shapes.Make(dtypes.Float32))
+	for _, i := range s.frozen {
+		inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
+	}
 	inputs = append(inputs, b.inputs...)
 
 	build := func(in []*graph.Node) []*graph.Node {
-		u, in := r.takeUpdate(params, s.used, in)
+		u, in := r.takeUpdate(params, s.trained, in)
 		byIndex := make([]*graph.Node, len(params))
-		for k, i := range s.used {
+		for k, i := range s.trained {
 			byIndex[i] = u.Weights[k]
 		}
-		p := b.prepare(in)
+		for k, i := range s.frozen {
+			byIndex[i] = in[k]
+		}
+		p := b.prepare(in[len(s.frozen):])
 		logits := net.Logits(byIndex, p.images, p.forward(arch, r))
 		loss := softCrossEntropy(logits, p.targets)
 		u.grads = engine.Gradient(loss, u.Weights...)
@@ -111,23 +113,27 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 func (s *step) run(state *State, lr float64, batch ...*tensors.Tensor) (Stats, error) {
 	var args []*tensors.Tensor
 	for _, group := range state.groups() {
-		for _, i := range s.used {
+		for _, i := range s.trained {
 			args = append(args, group[i])
 		}
 	}
 	args = append(args, state.Counts)
 	donated := len(args)
 	rate := tensors.FromScalar(float32(lr))
-	args = append(append(args, rate), batch...)
+	args = append(args, rate)
+	for _, i := range s.frozen {
+		args = append(args, state.Weights[i])
+	}
+	args = append(args, batch...)
 	out, err := s.program.RunDonating(args, donated)
 	if err != nil {
 		return Stats{}, err
 	}
 	for _, group := range state.groups() {
-		for k, i := range s.used {
+		for k, i := range s.trained {
 			group[i] = out[k]
 		}
-		out = out[len(s.used):]
+		out = out[len(s.trained):]
 	}
 	state.Counts = out[0]
 	stats := out[1]

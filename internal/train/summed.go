@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -36,12 +37,12 @@ type summed struct {
 
 // gradient is the program of one part.
 //
-//	in   used weights, their sums, 1/parts, the batch, and where another part
-//	     teaches: its class probabilities [N, classes]
+//	in   used weights, the sums of the trained ones, 1/parts, the batch, and where
+//	     another part teaches: its class probabilities [N, classes]
 //	out  sums, loss, and where this part teaches: its class probabilities
 type gradient struct {
 	program         *engine.Program
-	used            []int
+	used, trained   []int
 	teaches, taught bool
 }
 
@@ -91,12 +92,11 @@ func (u *summed) largest() int {
 func (u *summed) compileGradient(e *engine.Engine, which int) error {
 	r, net, arch := u.run.recipe, u.net, u.archs[which]
 	params, form := net.Params(), u.inputs(which).form()
-	g := &gradient{used: usedBy(net, arch), teaches: which == u.largest(), taught: u.largest() >= 0 && which != u.largest()}
+	used := usedBy(net, arch)
+	g := &gradient{used: used, trained: r.Optimizer.trained(params, used), teaches: which == u.largest(), taught: u.largest() >= 0 && which != u.largest()}
 	var shape []shapes.Shape
-	for range 2 {
-		for _, i := range g.used {
-			shape = append(shape, shapes.Make(dtypes.Float32, params[i].Shape...))
-		}
+	for _, i := range slices.Concat(g.used, g.trained) {
+		shape = append(shape, shapes.Make(dtypes.Float32, params[i].Shape...))
 	}
 	shape = append(append(shape, shapes.Make(dtypes.Float32)), form.inputs...)
 	if g.taught {
@@ -104,11 +104,15 @@ func (u *summed) compileGradient(e *engine.Engine, which int) error {
 	}
 	var err error
 	g.program, err = e.Compile("gradient "+arch.String(), shape, func(in []*graph.Node) []*graph.Node {
-		n := len(g.used)
-		weights, sums, share, rest := in[:n], in[n:2*n], in[2*n], in[2*n+1:]
+		weights, in := in[:len(g.used)], in[len(g.used):]
+		sums, share, rest := in[:len(g.trained)], in[len(g.trained)], in[len(g.trained)+1:]
 		byIndex := make([]*graph.Node, len(params))
 		for k, i := range g.used {
 			byIndex[i] = weights[k]
+		}
+		var trained []*graph.Node
+		for _, i := range g.trained {
+			trained = append(trained, byIndex[i])
 		}
 		p := form.prepare(rest[:len(form.inputs)])
 		if g.taught {
@@ -117,7 +121,7 @@ func (u *summed) compileGradient(e *engine.Engine, which int) error {
 		logits := net.Logits(byIndex, p.images, p.forward(arch, r))
 		loss := softCrossEntropy(logits, p.targets)
 		var out []*graph.Node
-		for k, g := range engine.Gradient(loss, weights...) {
+		for k, g := range engine.Gradient(loss, trained...) {
 			out = append(out, graph.Add(sums[k], graph.Mul(g, share)))
 		}
 		out = append(out, loss)
@@ -150,16 +154,17 @@ func usedBy(net *supernet.Net, archs ...space.Arch) []int {
 	return used
 }
 
-func (u *summed) usedIn(turns []int) []int {
+// trainedIn is what an update of the architectures moves.
+func (u *summed) trainedIn(turns []int) []int {
 	var archs []space.Arch
 	for _, which := range turns {
 		archs = append(archs, u.archs[which])
 	}
-	return usedBy(u.net, archs...)
+	return u.run.recipe.Optimizer.trained(u.net.Params(), usedBy(u.net, archs...))
 }
 
 func (u *summed) compileApply(e *engine.Engine, turns []int) error {
-	r, params, used := u.run.recipe, u.net.Params(), u.usedIn(turns)
+	r, params, used := u.run.recipe, u.net.Params(), u.trainedIn(turns)
 	key := fmt.Sprint(used)
 	if u.apply[key] != nil {
 		return nil
@@ -250,7 +255,7 @@ func (u *summed) add(state *State, which int, share float64, batch []*tensors.Te
 	for _, i := range g.used {
 		args = append(args, state.Weights[i])
 	}
-	for _, i := range g.used {
+	for _, i := range g.trained {
 		args = append(args, u.sums[i])
 	}
 	n := len(args)
@@ -263,11 +268,11 @@ func (u *summed) add(state *State, which int, share float64, batch []*tensors.Te
 	if err != nil {
 		return 0, nil, err
 	}
-	for k, i := range g.used {
+	for k, i := range g.trained {
 		own = append(own, u.sums[i])
 		u.sums[i] = out[k]
 	}
-	out = out[len(g.used):]
+	out = out[len(g.trained):]
 	err = out[0].ConstFlatData(func(flat any) { loss = flat.([]float32)[0] })
 	for _, t := range append(own, out[0]) {
 		if freed := t.FinalizeAll(); err == nil {
@@ -282,7 +287,7 @@ func (u *summed) add(state *State, which int, share float64, batch []*tensors.Te
 
 // finish applies the sums to the state and empties them.
 func (u *summed) finish(state *State, lr float64, turns []int, finite bool) (norm float32, err error) {
-	a := u.apply[fmt.Sprint(u.usedIn(turns))]
+	a := u.apply[fmt.Sprint(u.trainedIn(turns))]
 	var args []*tensors.Tensor
 	for _, group := range state.groups() {
 		for _, i := range a.used {

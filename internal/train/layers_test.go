@@ -1,0 +1,73 @@
+package train
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"prenas/internal/supernet"
+)
+
+// Of a ViT of two blocks the rates fall by a quarter from the head to the patches. An
+// architecture of one block begins a step higher: its last block is next to the head.
+func TestRatesFallWithTheDistanceFromTheHead(t *testing.T) {
+	net := supernet.New(toySpace())
+	o := Optimizer{LayerDecay: 0.75}
+	for i, c := range []map[string]float64{
+		1: {"head.weight": 1, "norm.bias": 1, "blocks.0.fc1.weight": 0.75, "cls_token": 0.5625},
+		2: {"head.weight": 1, "norm.bias": 1, "blocks.1.attn.qkv.bias": 0.75, "blocks.0.fc1.weight": 0.5625, "patch_embed_super.proj.bias": 0.421875, "pos_embed": 0.421875},
+	} {
+		used := usedBy(net, toyCandidates()[0].Candidates[0].Arch)
+		if i == 2 {
+			used = usedBy(net, toyCandidates()[1].Candidates[0].Arch)
+		}
+		scales := o.layerScales(net.Params(), used)
+		for name, want := range c {
+			if got := scales[slices.Index(used, net.Index(name))]; got != want {
+				t.Errorf("depth %d: %s has %v of the rate, want %v", i, name, got, want)
+			}
+		}
+	}
+}
+
+// A frozen backbone keeps every bit, whatever trains the head: one program, sums of
+// several, averages. The head's first update is that of a backbone that is not frozen.
+func TestOnlyTheHeadTrains(t *testing.T) {
+	start := map[string][]float32{}
+	for name, w := range supernet.New(toySpace()).Init(5) {
+		values, err := w.Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		start[name] = values
+	}
+	once := func(freeze bool) func(*Options) {
+		return func(o *Options) {
+			plainToy(o)
+			o.Source, o.Recipe.Epochs, o.Recipe.Schedule.Warmup, o.Recipe.Optimizer.Clip = toyImages{train: 8}, 1, 0, 0
+			o.Recipe.Optimizer.Freeze = freeze
+		}
+	}
+	free := trained(t, once(false))
+	for name, change := range map[string]func(*Options){
+		"one update": once(true),
+		"averages":   func(o *Options) { o.Recipe.Optimizer.Freeze, o.Recipe.EMA.Decay = true, 0.5 },
+		"sums":       func(o *Options) { o.Recipe.Optimizer.Freeze, o.Recipe.Accumulate = true, 2 },
+		"sandwich":   func(o *Options) { o.Recipe.Optimizer.Freeze, o.Recipe.Sampler.Name = true, sandwichSampler },
+	} {
+		got := trained(t, change)
+		for weight, values := range got {
+			if head := strings.HasPrefix(weight, "head."); slices.Equal(values, start[weight]) == head {
+				t.Errorf("%s: %s changed: %v", name, weight, !head)
+			}
+		}
+		if name != "one update" {
+			continue
+		}
+		for _, weight := range []string{"head.weight", "head.bias"} {
+			if d := far(map[string][]float32{"": got[weight]}, map[string][]float32{"": free[weight]}); d > 1e-6 {
+				t.Errorf("first update of %s differs by %v from one that trains all", weight, d)
+			}
+		}
+	}
+}
