@@ -1,23 +1,27 @@
 #!/bin/sh
 # One trained ViT in, three smaller ones out, beside the same three trained from scratch for the same number of steps.
 #
-#   examples/shrink/run.sh FOLDER        needs prenas on the PATH; EPOCHS and SHRINK_EPOCHS change how long
+#   examples/shrink/run.sh FOLDER        needs prenas on the PATH; half an hour on two cores
+#
+# EPOCHS is how long the large one is trained, SHRINK_EPOCHS how long the three: a list, each of which is tried.
 set -e
 out=${1:?name a folder for the results}
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$out"
 recipe() { sed "s/^epochs: .*/epochs: $1/" "$here/recipe.yaml" > "$out/recipe-$1.yaml"; echo "$out/recipe-$1.yaml"; }
-long=$(recipe "${EPOCHS:-2}")
-short=$(recipe "${SHRINK_EPOCHS:-1}")
+long=$(recipe "${EPOCHS:-8}")
 
 prenas train --space quickstart --candidates "$here/large.json" --data fashion-mnist --recipe "$long" --out "$out/large"
 prenas eval "$out/large"
 weights=$(ls "$out"/large/checkpoints/step-*.safetensors | sort -V | tail -1)
 prenas search --space quickstart --weights "$weights" --data fashion-mnist --out "$out/candidates.json"
-for kind in shrunk scratch; do
-	start=
-	[ $kind = scratch ] || start="--weights $weights"
-	prenas train --candidates "$out/candidates.json" $start --data fashion-mnist --recipe "$short" --out "$out/$kind"
-	echo "$kind:"
-	prenas eval "$out/$kind"
+for epochs in ${SHRINK_EPOCHS:-1 4}; do
+	short=$(recipe "$epochs")
+	for kind in shrunk scratch; do
+		start=
+		[ $kind = scratch ] || start="--weights $weights"
+		prenas train --candidates "$out/candidates.json" $start --data fashion-mnist --recipe "$short" --out "$out/$kind-$epochs"
+		echo "$kind, epochs $epochs:"
+		prenas eval "$out/$kind-$epochs"
+	done
 done
