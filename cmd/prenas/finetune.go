@@ -17,19 +17,30 @@ import (
 func finetuneCommand(g *global) *cobra.Command {
 	var o job.FinetuneOptions
 	var recipe string
+	var layerDecay float64
+	var freeze bool
 	var bad onBadImage
 	c := &cobra.Command{
-		Use: "finetune RUN --arch NAME|KEY --data SRC --out RUN", Short: "Go on training one architecture of a run on other images", Args: cobra.ExactArgs(1),
-		Long: "Begins with an architecture's trained weights. Other classes get a new head; for another --image-size\n" +
-			"positions are interpolated. The result is a run directory like that of prenas train, which\n" +
-			"prenas train --resume goes on with if it was stopped.",
-		Example: "  prenas finetune run --arch 0.58 --data folder:flowers --out flowers",
+		Use: "finetune RUN|MODEL --data SRC --out RUN", Short: "Go on training one architecture on other images", Args: cobra.ExactArgs(1),
+		Long: "Begins with an architecture's trained weights: one of a run (--arch), or a .safetensors file of prenas\n" +
+			"export. Other classes get a new head; for another --image-size positions are interpolated. The result\n" +
+			"is a run directory like that of prenas train, which prenas train --resume goes on with if it was stopped.",
+		Example: "  prenas finetune run --arch 0.58 --data folder:flowers --layer-decay 0.75 --out flowers\n" +
+			"  prenas finetune model.safetensors --data folder:flowers --freeze --out flowers",
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if o.Recipe, err = train.LoadRecipe(recipe); err != nil {
 				return fmt.Errorf("--recipe: %w", err)
 			}
 			if c.Flags().Changed("on-bad-image") {
 				o.Recipe.SkipBadImages = bad.skip
+			}
+			if c.Flags().Changed("layer-decay") {
+				if o.Recipe.Optimizer.LayerDecay = layerDecay; !(layerDecay > 0 && layerDecay <= 1) {
+					return usagef("--layer-decay is %v, it must be above 0 and at most 1", layerDecay)
+				}
+			}
+			if c.Flags().Changed("freeze") {
+				o.Recipe.Optimizer.Freeze = freeze
 			}
 			if c.Flags().Changed("image-size") && o.ImageSize < 1 {
 				return usagef("--image-size is %d, it must be at least 1", o.ImageSize)
@@ -39,7 +50,7 @@ func finetuneCommand(g *global) *cobra.Command {
 				return err
 			}
 			defer o.Engine.Close()
-			o.Run, o.Seed, o.Command, o.Log = args[0], g.seed, strings.Join(os.Args, " "), out.line
+			o.From, o.Seed, o.Command, o.Log = args[0], g.seed, strings.Join(os.Args, " "), out.line
 			o.Fetch, o.Progress = out.fetching, out.training
 			r, err := job.Finetune(c.Context(), o)
 			if errors.Is(err, data.ErrSource) || errors.Is(err, job.ErrUnknownArch) {
@@ -55,13 +66,15 @@ func finetuneCommand(g *global) *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.Arch, "arch", "", "architecture's name, or the key of its interval")
+	f.StringVar(&o.Arch, "arch", "", "of a run: architecture's name, or the key of its interval")
 	f.StringVar(&o.Data, "data", "", "images to train on, SRC (prenas data --help)")
-	f.IntVar(&o.ImageSize, "image-size", 0, "pixels of an image's side (default: as the run had it)")
+	f.IntVar(&o.ImageSize, "image-size", 0, "pixels of an image's side (default: as it was)")
+	f.Float64Var(&layerDecay, "layer-decay", 0, "what each layer further from the head leaves of the learning rate, as 0.75 (default: the recipe's)")
+	f.BoolVar(&freeze, "freeze", false, "train the head alone")
 	f.StringVar(&recipe, "recipe", "quickstart", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
 	bad.add(f, " (default: the recipe's)")
 	f.StringVar(&o.Out, "out", "", "run directory to write")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
-	require(c, "arch", "data", "out")
+	require(c, "data", "out")
 	return c
 }

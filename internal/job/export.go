@@ -63,7 +63,10 @@ func Export(o ExportOptions) ([]Exported, error) {
 	if len(manifest.Data.Mean) == 0 {
 		return nil, fmt.Errorf("%s: its manifest does not say how images were normalised: it was written before models could be exported; train the run anew", o.Run)
 	}
-	chosen, err := chooseArchs(o)
+	chosen, err := chooseArchs(o.Run, o.Arch)
+	if errors.Is(err, ErrUnknownArch) {
+		err = fmt.Errorf("%w\nor %s of them", err, AllArchs)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -137,9 +140,10 @@ type choice struct {
 	arch space.Arch
 }
 
-// chooseArchs finds what o.Arch names among the architectures that the run trained.
-func chooseArchs(o ExportOptions) ([]choice, error) {
-	candidates, err := space.ReadCandidates(filepath.Join(o.Run, "candidates.json"))
+// chooseArchs finds what name, an architecture's, the key of an interval or AllArchs,
+// means among the architectures that a run trained.
+func chooseArchs(run, name string) ([]choice, error) {
+	candidates, err := space.ReadCandidates(filepath.Join(run, "candidates.json"))
 	if err != nil {
 		return nil, err
 	}
@@ -147,17 +151,17 @@ func chooseArchs(o ExportOptions) ([]choice, error) {
 	var known []string
 	for _, bin := range candidates {
 		for i, c := range bin.Candidates {
-			if o.Arch == c.Arch.String() || i == 0 && sameKey(o.Arch, bin.Key) {
+			if name == c.Arch.String() || i == 0 && sameKey(name, bin.Key) {
 				return []choice{{bin.Key, c.Arch}}, nil
 			}
 			all = append(all, choice{bin.Key, c.Arch})
 			known = append(known, fmt.Sprintf("\n  %s  %s", bin.Key, c.Arch))
 		}
 	}
-	if o.Arch == AllArchs {
+	if name == AllArchs {
 		return all, nil
 	}
-	return nil, fmt.Errorf("--arch: %w %q; %s has, by interval,%s\nor %s of them", ErrUnknownArch, o.Arch, o.Run, strings.Join(known, ""), AllArchs)
+	return nil, fmt.Errorf("--arch: %w %q; %s has, by interval,%s", ErrUnknownArch, name, run, strings.Join(known, ""))
 }
 
 // sameKey tells whether a text names an interval's bound, which may have the digits of a

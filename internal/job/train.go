@@ -27,6 +27,7 @@ type TrainOptions struct {
 	Workers    int
 	Out        string
 	Resume     bool
+	Look       train.Look // how a resumed run's images are normalised
 	Command    string
 	Log        func(string)
 	Fetch      func(done, total int64)
@@ -41,7 +42,7 @@ func Resumed(dir string) (TrainOptions, error) {
 	}
 	return TrainOptions{
 		Candidates: filepath.Join(dir, "candidates.json"), Space: m.Space, Data: m.Data.Source, Recipe: m.Recipe, Seed: m.Seed,
-		Out: dir, Resume: true,
+		Out: dir, Resume: true, Look: m.Data.Look,
 	}, nil
 }
 
@@ -93,6 +94,7 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 	if err != nil {
 		return run, nil, err
 	}
+	normaliseAs(set, o.Look)
 	images, err = train.NewImages(set, o.Space.Model, o.Recipe, o.Seed, o.Workers)
 	if err != nil {
 		return run, nil, fmt.Errorf("--data %s: %w", o.Data, err)

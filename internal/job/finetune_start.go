@@ -1,0 +1,151 @@
+package job
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"prenas/internal/export"
+	"prenas/internal/fsys"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
+	"prenas/internal/train"
+)
+
+// trained is an architecture with weights, to go on from.
+type trained struct {
+	space   *space.Space // that holds the architecture
+	arch    space.Arch
+	weights map[string]tensorfile.Tensor // of the space's supernet
+	look    train.Look                   // of the images behind the weights
+}
+
+// openTrained opens an architecture of a run, or the file of an exported model.
+func openTrained(from, arch string, log func(string)) (trained, error) {
+	if IsModel(from) {
+		return trainedModel(from, arch)
+	}
+	manifest, err := train.ReadManifest(fsys.OS, from)
+	if err != nil {
+		return trained{}, err
+	}
+	chosen, err := chooseArchs(from, arch)
+	if err == nil && arch == AllArchs {
+		err = fmt.Errorf("--arch: %w: name one, not all", ErrUnknownArch)
+	}
+	if err != nil {
+		return trained{}, err
+	}
+	weights, _, err := train.Weights(fsys.OS, from, manifest.Space, func(path string, why error) {
+		log(fmt.Sprintf("skipped %s: %v", path, why))
+	})
+	return trained{manifest.Space, chosen[0].arch, weights, manifest.Data.Look}, err
+}
+
+// trainedModel takes the file of an exported model. Its supernet is just as large as
+// the architecture needs.
+func trainedModel(path, arch string) (trained, error) {
+	m, err := export.Read(fsys.OS, path)
+	if err != nil {
+		return trained{}, err
+	}
+	t := trained{arch: m.Info.SpaceArch(), look: train.Look{Mean: m.Info.Preprocess.Mean, Std: m.Info.Preprocess.Std, Classes: m.Info.Classes}}
+	if arch != "" && arch != m.Info.Arch {
+		return trained{}, fmt.Errorf("--arch: %w %q: %s holds %s alone", ErrUnknownArch, arch, path, m.Info.Arch)
+	}
+	own, err := m.Weights()
+	if err != nil {
+		return trained{}, fmt.Errorf("%s: %w", path, err)
+	}
+	t.space = around(m.Info.SpaceModel(), t.arch)
+	t.weights, err = widened(own, supernet.New(t.space).Params())
+	if err != nil {
+		return trained{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return t, nil
+}
+
+// around is the smallest space that holds an architecture: its choices are those that
+// the layers have.
+func around(m space.Model, a space.Arch) *space.Space {
+	heads, ratios := slices.Max(a.NumHeads), slices.Max(a.MLPRatio)
+	return &space.Space{
+		Name: a.String(), Model: m, ModelGiven: true,
+		Supernet: space.Supernet{EmbedDim: max(a.EmbedDim, heads*m.HeadDim), Depth: a.Depth(), NumHeads: heads, MLPRatio: ratios},
+		EmbedDim: []int{a.EmbedDim}, Depth: []int{a.Depth()},
+		NumHeads: slices.Compact(slices.Sorted(slices.Values(a.NumHeads))),
+		MLPRatio: slices.Compact(slices.Sorted(slices.Values(a.MLPRatio))),
+	}
+}
+
+// widened puts each weight into the corner of one of a supernet's size, zero elsewhere.
+func widened(own map[string]tensorfile.Tensor, params []supernet.Param) (map[string]tensorfile.Tensor, error) {
+	out := map[string]tensorfile.Tensor{}
+	for _, p := range params {
+		t := own[p.Name]
+		values, err := t.Float32s()
+		if err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", p.Name, err)
+		}
+		size := 1
+		for _, d := range p.Shape {
+			size *= d
+		}
+		wide := make([]float32, size)
+		var copyAxis func(axis int, from, to []float32)
+		copyAxis = func(axis int, from, to []float32) {
+			if axis == len(p.Shape) || slices.Equal(t.Shape[axis:], p.Shape[axis:]) {
+				copy(to, from)
+				return
+			}
+			small, large := len(from)/t.Shape[axis], len(to)/p.Shape[axis]
+			for i := range t.Shape[axis] {
+				copyAxis(axis+1, from[i*small:][:small], to[i*large:][:large])
+			}
+		}
+		copyAxis(0, values, wide)
+		out[p.Name] = tensorfile.FromFloat32(p.Shape, wide)
+	}
+	return out, nil
+}
+
+// suit fits the trained architecture to other images: interpolated positions where
+// they have another size (0: the same), a new head where they have other classes.
+func (t trained) suit(classes []string, imageSize int, seed uint64, log func(string)) (trained, error) {
+	from := t.space.Model
+	s := *t.space
+	s.Interval, s.ModelGiven = space.Interval{}, true
+	s.Model.NumClasses = len(classes)
+	t.space = &s
+	if imageSize != 0 {
+		s.Model.ImageSize = imageSize
+		if from.RelativePosition {
+			scale := float64(imageSize) / float64(from.ImageSize)
+			s.Model.MaxRelativePosition = max(1, int(math.Round(scale*float64(from.MaxRelativePosition))))
+		}
+		if err := s.Validate(); err != nil {
+			return t, fmt.Errorf("--image-size %d: %w", imageSize, err)
+		}
+	}
+	var err error
+	if t.weights, err = supernet.Resize(from, s.Model, t.weights); err != nil {
+		return t, err
+	}
+	switch had := t.look.Classes; {
+	case len(classes) != from.NumClasses:
+		log(fmt.Sprintf("%d classes instead of %d: the head is drawn anew", len(classes), from.NumClasses))
+	case len(had) > 0 && !slices.Equal(classes, had):
+		log(fmt.Sprintf("other classes (%s and so on instead of %s): the head is drawn anew", classes[0], had[0]))
+	default:
+		return t, nil
+	}
+	net := supernet.New(&s)
+	drawn := net.Init(seed)
+	for _, p := range net.Params() {
+		if p.InHead() {
+			t.weights[p.Name] = drawn[p.Name]
+		}
+	}
+	return t, nil
+}
