@@ -64,7 +64,7 @@ func (o Scoring) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
 		err = supernet.New(s).Check(file.Tensors)
 	}
 	if err == nil && !s.Model.IsPlain() {
-		err = errors.New("its choices have norms or factors of their own (SWITCH_LN, SCALE_ATTN, SCALE_MLP, SCALE_EMBED), which scores know nothing of")
+		err = errors.New("its choices have norms, factors or kernels of their own (SWITCH_LN, SCALE_ATTN, SCALE_MLP, SCALE_EMBED, KERNEL_TRANSFORM), which scores know nothing of")
 	}
 	if err == nil {
 		err = checkFinite(file.Tensors)

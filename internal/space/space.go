@@ -47,12 +47,14 @@ func (m Model) IsConv() bool { return len(m.Conv.Units) > 0 }
 // Plain is the model without what each choice learns for itself: what a single
 // architecture is, and what scores are of.
 func (m Model) Plain() Model {
-	m.SwitchNorm, m.ScaleAttn, m.ScaleMLP, m.ScaleEmbed = false, false, false, false
+	m.SwitchNorm, m.ScaleAttn, m.ScaleMLP, m.ScaleEmbed, m.Conv.Transform = false, false, false, false, false
 	return m
 }
 
 // IsPlain tells whether no choice learns anything for itself.
-func (m Model) IsPlain() bool { return !m.SwitchNorm && !m.ScaleAttn && !m.ScaleMLP && !m.ScaleEmbed }
+func (m Model) IsPlain() bool {
+	return !m.SwitchNorm && !m.ScaleAttn && !m.ScaleMLP && !m.ScaleEmbed && !m.Conv.Transform
+}
 
 // DefaultModel is the original's model with the flags that its scripts use.
 func DefaultModel() Model {

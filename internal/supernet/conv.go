@@ -169,13 +169,13 @@ func (v *conv) resized(images *graph.Node) *graph.Node {
 	if from == to {
 		return images
 	}
-	matrix := graph.Const(images.Graph(), tensors.FromFlatDataAndDimensions(resizeMatrix(from, to), to, from))
+	matrix := graph.Const(images.Graph(), tensors.FromFlatDataAndDimensions(ResizeMatrix(from, to), to, from))
 	x := graph.DotGeneral(images, []int{2}, nil, matrix, []int{1}, nil) // [N, C, W, to]
 	return graph.DotGeneral(x, []int{2}, nil, matrix, []int{1}, nil)    // [N, C, to, to]
 }
 
-// resizeMatrix is [to, from]: the weights of a triangle as wide as to is coarser.
-func resizeMatrix(from, to int) []float32 {
+// ResizeMatrix is [to, from]: the weights of a triangle as wide as to is coarser.
+func ResizeMatrix(from, to int) []float32 {
 	scale := float64(from) / float64(to)
 	reach := math.Max(scale, 1)
 	matrix := make([]float32, to*from)

@@ -85,7 +85,7 @@ func transformsOf(s *space.Space) []Param {
 	for i, b := range s.Model.ConvBlocks(s.Whole())[1:] {
 		for k, to := range kernels[1:] {
 			params = append(params, Param{
-				Name: transformName(b, kernels[k], to), Shape: []int{to * to, to * to}, Decay: true, Block: i, start: identity(to * to),
+				Name: transformName(b, kernels[k], to), Shape: []int{to * to, to * to}, Decay: true, Block: i, kernel: to, start: identity(to * to),
 			})
 		}
 	}

@@ -30,8 +30,9 @@ type Param struct {
 	// Block is the block the tensor belongs to, -1 outside of the blocks.
 	Block int
 
-	dim   int // embedding dim that alone uses the tensor; 0: all do
-	start initialiser
+	dim    int // embedding dim that alone uses the tensor; 0: all do
+	kernel int // largest kernel that uses the tensor; 0: all do
+	start  initialiser
 }
 
 // InHead tells whether the tensor belongs to the classifier.
@@ -197,12 +198,17 @@ func (n *Net) Index(name string) int {
 // Uses tells for each of Params whether it takes part in the computation of a.
 func (n *Net) Uses(a space.Arch) []bool {
 	used := make([]bool, len(n.params))
-	places := map[int]bool{-1: true}
-	for _, place := range Places(n.size, a) {
-		places[place] = true
+	kernels := map[int]int{-1: 0} // by place; of a vision transformer 0
+	layers := slices.Concat(a.Units...)
+	for i, place := range Places(n.size, a) {
+		kernels[place] = 0
+		if a.IsConv() {
+			kernels[place] = layers[i].Kernel
+		}
 	}
 	for i, p := range n.params {
-		used[i] = places[p.Block] && (p.dim == 0 || p.dim == a.EmbedDim)
+		kernel, there := kernels[p.Block]
+		used[i] = there && (p.dim == 0 || p.dim == a.EmbedDim) && (p.kernel == 0 || kernel <= p.kernel)
 	}
 	return used
 }
