@@ -16,61 +16,65 @@ import (
 	"prenas/internal/augment"
 )
 
-// openFolder opens train, val and test sub-folders where there is a train, else
-// the folder itself as train. Where val has no test beside it, as in ImageNet's
-// form, it is what is reported on, and choosing is done on a part of train.
-// Classes are the sub-folders' names, in order.
+// openFolder opens a folder of images. Classes are the names of the sub-folders of the
+// first split that there is, in order.
 func openFolder(_ context.Context, dir string, _ Options) (*Dataset, error) {
-	info, err := os.Stat(dir)
+	train, val, test, err := splitFolders(dir)
 	if err != nil {
 		return nil, fmt.Errorf("folder source: %w", err)
 	}
-	if !info.IsDir() {
-		return nil, fmt.Errorf("folder source: %s is not a folder", dir)
-	}
-	d := &Dataset{Channels: 3}
+	d := &Dataset{Channels: 3, Train: none{}}
 	digest := sha256.New()
-	open := func(dir string) (Split, error) {
-		f, err := listFolder(dir, &d.Classes)
+	for _, split := range []struct {
+		dir string
+		to  *Split
+	}{{train, &d.Train}, {val, &d.HeldOut}, {test, &d.Test}} {
+		if split.dir == "" {
+			continue
+		}
+		f, err := listFolder(split.dir, &d.Classes)
 		if err != nil {
 			return nil, err
 		}
 		f.digest(digest)
-		return f, nil
-	}
-	sub := func(names ...string) string {
-		for _, name := range names {
-			if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.IsDir() {
-				return filepath.Join(dir, name)
-			}
-		}
-		return ""
-	}
-	train := sub("train")
-	if train == "" {
-		train = dir
-	}
-	if d.Train, err = open(train); err != nil {
-		return nil, err
-	}
-	if train != dir {
-		val, test := sub("val", "validation"), sub("test")
-		if test == "" {
-			val, test = "", val
-		}
-		if val != "" {
-			if d.HeldOut, err = open(val); err != nil {
-				return nil, err
-			}
-		}
-		if test != "" {
-			if d.Test, err = open(test); err != nil {
-				return nil, err
-			}
-		}
+		*split.to = f
 	}
 	d.Digest = hex.EncodeToString(digest.Sum(nil))
 	return d, nil
+}
+
+// splitFolders finds the folders of the splits, empty ones for those that there are not: the
+// sub-folders train, val and test, where there is a train or nothing else, so that images
+// to measure on are enough; else the folder itself is train. Where val has no test beside
+// it, as in ImageNet's form, it is what is reported on, and choosing is done on a part of
+// train.
+func splitFolders(dir string) (train, val, test string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", "", "", err
+	}
+	classes := 0
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		switch name := e.Name(); {
+		case !isFolder(path):
+		case name == "train":
+			train = path
+		case name == "val", name == "validation" && val == "":
+			val = path
+		case name == "test":
+			test = path
+		default:
+			classes++
+		}
+	}
+	if train == "" && (classes > 0 || val == "" && test == "") {
+		return dir, "", "", nil
+	}
+	if test == "" {
+		val, test = "", val
+	}
+	return train, val, test, nil
 }
 
 type folderFile struct {

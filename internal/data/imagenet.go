@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -20,7 +21,7 @@ import (
 // The two may stand in ILSVRC/Data/CLS-LOC below the folder. A class index, see
 // readClassIndex, gives the classes their numbers and names; without one they are numbered
 // in the order of their ids, which for the 1000 classes is the same. What is reported on
-// is val: the test images have no public labels.
+// is val: the test images have no public labels. Either of train and val is enough.
 func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
 	index, err := readClassIndex(dir)
 	if err != nil {
@@ -31,14 +32,20 @@ func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
 		root = nested
 	}
 	ids := index.ids()
-	train, err := listFolder(filepath.Join(root, "train"), &ids)
-	if err != nil {
-		return nil, err
-	}
 	digest := sha256.New()
-	train.digest(digest)
-	d := &Dataset{Channels: 3, Train: train, Test: none{}}
-	if val := filepath.Join(root, "val"); isFolder(val) {
+	d := &Dataset{Channels: 3, Train: none{}, Test: none{}}
+	val := filepath.Join(root, "val")
+	if in := filepath.Join(root, "train"); isFolder(in) || !isFolder(val) {
+		train, err := listFolder(in, &ids)
+		if err != nil {
+			return nil, err
+		}
+		train.digest(digest)
+		d.Train = train
+	} else {
+		o.log("data: there is no %s: there are no training images", in)
+	}
+	if isFolder(val) {
 		test, err := listVal(dir, val, &ids)
 		if err != nil {
 			return nil, err
@@ -77,6 +84,9 @@ func listVal(dir, val string, ids *[]string) (folder, error) {
 	if err != nil {
 		return folder{}, err
 	}
+	if *ids == nil {
+		*ids = slices.Compact(slices.Sorted(slices.Values(labels)))
+	}
 	numbers := map[string]int{}
 	for i, id := range *ids {
 		numbers[id] = i
@@ -85,7 +95,7 @@ func listVal(dir, val string, ids *[]string) (folder, error) {
 	for i, name := range names {
 		label, known := numbers[labels[i]]
 		if !known {
-			return folder{}, fmt.Errorf("%s: %w: image %s has the class %q, which is none of train", from, ErrFormat, name, labels[i])
+			return folder{}, fmt.Errorf("%s: %w: image %s has the class %q, which is none of the others", from, ErrFormat, name, labels[i])
 		}
 		file := folderFile{path: filepath.Join(val, name), name: name, label: label}
 		if info, err := os.Stat(file.path); err == nil { // else it is a damaged image

@@ -62,3 +62,25 @@ savemat("meta.mat", {"synsets": structs(["ILSVRC2012_ID", "WNID", "words"], [np.
 		{"LOC_val_solution.csv", "text", "LOC_val_solution.csv:1"},
 	})
 }
+
+// Images to measure on are enough, for ImageNet and for folders.
+func TestOnlyTestImages(t *testing.T) {
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string][]byte{"val/n02/a.JPEG": imageOf(t, 2), "val/n01/b.JPEG": imageOf(t, 1)})
+	for _, kind := range []string{"imagenet", "folder"} {
+		wantSplits(t, openAll(t, kind+":"+dir), "", "", "1:0 2:1", "n01", "n02")
+	}
+	writeFiles(t, dir, map[string][]byte{"synset_words.txt": []byte("n00 newt\nn01 tench\nn02 shark\n")})
+	wantSplits(t, openAll(t, "imagenet:"+dir), "", "", "1:1 2:2", "newt", "tench", "shark")
+
+	flat := t.TempDir()
+	writeFiles(t, flat, map[string][]byte{
+		"val/v1.JPEG": imageOf(t, 1), "val/v2.JPEG": imageOf(t, 2), "LOC_val_solution.csv": []byte("v1,n05 1 2 3 4\nv2,n03 1 2 3 4\n"),
+	})
+	wantSplits(t, openAll(t, "imagenet:"+flat), "", "", "1:1 2:0", "n03", "n05")
+
+	// A class may be called test, beside others.
+	classes := t.TempDir()
+	writeFiles(t, classes, map[string][]byte{"test/a.JPEG": imageOf(t, 1), "other/b.JPEG": imageOf(t, 2)})
+	wantSplits(t, openAll(t, "folder:"+classes), "2:0 1:1", "", "", "other", "test")
+}
