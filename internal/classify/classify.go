@@ -24,8 +24,10 @@ type Options struct {
 	Engine *engine.Engine
 	// Backend as engine.Options has it.
 	Backend string
-	// Batch is the most images that run at once; 0 means 32.
+	// Batch is the most images that run at once, of several crops the crops; 0 means 32.
 	Batch int
+	// Crops of each image, 1, 5 or 10, whose logits are averaged; 0 means one.
+	Crops int
 	// Library is the path of onnxruntime's library; empty: see RuntimeEnv.
 	Library string
 	// Log gets a line about what is being opened; nil for none.
@@ -55,7 +57,8 @@ type runner interface {
 type Model struct {
 	info  export.Info
 	input *augment.Input
-	batch int
+	batch int // images, with all their crops, that run at once
+	crops int
 	mu    sync.Mutex
 	run   runner
 	spent time.Duration // in run
@@ -70,7 +73,9 @@ func Open(ctx context.Context, path string, o Options) (*Model, error) {
 	if o.Log == nil {
 		o.Log = func(string) {}
 	}
-	m := &Model{batch: o.Batch}
+	m := &Model{crops: max(o.Crops, 1)}
+	m.batch = max(1, o.Batch/m.crops)
+	o.Batch = m.batch * m.crops
 	var err error
 	switch filepath.Ext(path) {
 	case ".safetensors":
@@ -113,16 +118,16 @@ func (m *Model) Spent() (computing, compiling time.Duration) {
 	return m.spent, m.begin
 }
 
-// Prepare makes the model's input [C, H, W] of an image.
+// Prepare makes the model's input [crops, C, H, W] of an image.
 func (m *Model) Prepare(img data.Image) ([]float32, error) {
-	out := make([]float32, m.input.Len())
-	return out, m.input.Test(img, augment.Test{Resize: m.info.Preprocess.Resize}, out)
+	out := make([]float32, m.crops*m.input.Len())
+	return out, m.input.Test(img, augment.Test{Resize: m.info.Preprocess.Resize, Crops: m.crops}, out)
 }
 
-// Logits of prepared images, a row of classes for each.
+// Logits of prepared images, a row of classes for each: of several crops the mean.
 func (m *Model) Logits(inputs [][]float32) ([][]float32, error) {
 	a := m.info.Architecture
-	size := a.Channels * a.ImageSize * a.ImageSize
+	size := m.crops * a.Channels * a.ImageSize * a.ImageSize
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var rows [][]float32
@@ -135,22 +140,37 @@ func (m *Model) Logits(inputs [][]float32) ([][]float32, error) {
 			images = append(images, input...)
 		}
 		began := time.Now()
-		if err := m.run.ready(len(some)); err != nil {
+		if err := m.run.ready(len(some) * m.crops); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrRun, err)
 		}
 		m.begin += time.Since(began)
 		began = time.Now()
-		logits, err := m.run.run(images, len(some))
+		logits, err := m.run.run(images, len(some)*m.crops)
 		m.spent += time.Since(began)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrRun, err)
 		}
-		if len(logits) != len(some)*a.NumClasses {
-			return nil, fmt.Errorf("%w: %d logits of %d images with %d classes", ErrRun, len(logits), len(some), a.NumClasses)
+		if len(logits) != len(some)*m.crops*a.NumClasses {
+			return nil, fmt.Errorf("%w: %d logits of %d images with %d classes", ErrRun, len(logits), len(some)*m.crops, a.NumClasses)
 		}
-		rows = slices.AppendSeq(rows, slices.Chunk(logits, a.NumClasses))
+		for crops := range slices.Chunk(logits, m.crops*a.NumClasses) {
+			rows = append(rows, mean(crops, a.NumClasses))
+		}
 	}
 	return rows, nil
+}
+
+// mean of rows of n values.
+func mean(rows []float32, n int) []float32 {
+	count := float32(len(rows) / n)
+	if count == 1 {
+		return rows
+	}
+	sums := make([]float32, n)
+	for i, v := range rows {
+		sums[i%n] += v / count
+	}
+	return sums
 }
 
 // Rank turns the logits of one image into its top classes, best first; classes of equal

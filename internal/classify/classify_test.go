@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"prenas/internal/augment"
 	"prenas/internal/classify"
 	"prenas/internal/data"
 	"prenas/internal/export"
@@ -18,12 +19,15 @@ import (
 
 var model = space.Model{ImageSize: 8, PatchSize: 4, Channels: 1, NumClasses: 3, HeadDim: 8, GlobalPool: true, QKVBias: true}
 
-// open opens a small model with weights as at initialisation.
-func open(t *testing.T, o classify.Options) *classify.Model {
+// open opens a small model with weights as at initialisation, which takes all of an image.
+func open(t *testing.T, o classify.Options) *classify.Model { return openResizing(t, 8, o) }
+
+// openResizing opens it with images resized to more than it takes.
+func openResizing(t *testing.T, resize int, o classify.Options) *classify.Model {
 	t.Helper()
 	a := space.Arch{EmbedDim: 8, NumHeads: []int{1}, MLPRatio: []float64{1}}
 	m, err := export.Take(supernet.Alone(model, a).Init(1), model, a, export.Info{
-		Preprocess: export.Preprocess{Size: 8, Resize: 8, Interpolation: export.Bicubic, Mean: []float32{0.5}, Std: []float32{0.25}},
+		Preprocess: export.Preprocess{Size: 8, Resize: resize, Interpolation: export.Bicubic, Mean: []float32{0.5}, Std: []float32{0.25}},
 		Classes:    []string{"cat", "dog"},
 	})
 	if err != nil {
@@ -159,5 +163,52 @@ func TestOpenRefuses(t *testing.T) {
 	file := filepath.Join("..", "..", "go.mod") // exists, and is no model
 	if _, err := classify.Open(ctx, file+".onnx", classify.Options{}); err == nil {
 		t.Error("an ONNX file that does not exist was opened")
+	}
+}
+
+// Logits of crops are the means of those of each crop, whatever the batch.
+func TestCropsAreAveraged(t *testing.T) {
+	one := openResizing(t, 10, classify.Options{})
+	pixels := make([]uint8, 10*12)
+	for k := range pixels {
+		pixels[k] = uint8(k * k)
+	}
+	img := data.Image{Pixels: pixels, Height: 10, Width: 12, Channels: 1}
+	crops, err := augment.Crops(img, 10, 8, 5, augment.Bicubic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make([]float32, model.NumClasses)
+	for _, crop := range crops {
+		// what is larger than the model's input is cut to its middle: a frame around the crop goes
+		input, err := one.Prepare(augment.Crop(crop, -1, -1, 10, 10))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, err := one.Logits([][]float32{input})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, v := range rows[0] {
+			want[k] += v / float32(len(crops))
+		}
+	}
+	for _, batch := range []int{1, 5, 12, 32} {
+		m := openResizing(t, 10, classify.Options{Crops: 5, Batch: batch})
+		input, err := m.Prepare(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, err := m.Logits([][]float32{input, input, input})
+		if err != nil || len(rows) != 3 {
+			t.Fatalf("batch %d: %d rows, %v", batch, len(rows), err)
+		}
+		for _, row := range rows {
+			for k, v := range row {
+				if d := v - want[k]; d > 1e-5 || d < -1e-5 {
+					t.Errorf("batch %d: logits %v, want %v", batch, row, want)
+				}
+			}
+		}
 	}
 }

@@ -5,20 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 
 	"prenas/internal/classify"
 	"prenas/internal/data"
 	"prenas/internal/evaluate"
-	"prenas/internal/export"
 )
 
 // evaluateModel measures an exported model, safetensors or ONNX, on the test images. It
 // writes nothing.
 func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Results, err error) {
-	if o.Crops > 1 {
-		return results, fmt.Errorf("--crops %d is for a run directory: a model file takes the middle of each image", o.Crops)
-	}
-	m, err := classify.Open(ctx, o.Run, classify.Options{Engine: o.Engine, Backend: o.Backend, Batch: o.Batch, Log: o.Log})
+	m, err := classify.Open(ctx, o.Run, classify.Options{Engine: o.Engine, Backend: o.Backend, Batch: o.Batch, Crops: o.Crops, Log: o.Log})
 	if err != nil {
 		return results, err
 	}
@@ -28,6 +25,9 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 		}
 	}()
 	info := m.Info()
+	if p := info.Preprocess; o.Crops > 1 && p.Resize == p.Size {
+		return results, fmt.Errorf("--crops %d: the model's images are resized to %d pixels, all that it takes, so there is nothing to crop", o.Crops, p.Resize)
+	}
 	if o.Data == "" {
 		o.Data = info.Data.Source
 	}
@@ -35,7 +35,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	if err != nil {
 		return results, err
 	}
-	if err := sameClasses(info, set.Classes); err != nil {
+	if err := sameClasses(set.Classes, info.Classes, info.Architecture.NumClasses); err != nil {
 		return results, fmt.Errorf("--data %s does not suit %s: %w", o.Data, o.Run, err)
 	}
 	indices := func(yield func(int) bool) {
@@ -70,20 +70,21 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	score.Loss /= float64(score.Images)
 	computing, _ := m.Spent()
 	score.Seconds = computing.Seconds()
-	results = evaluate.Results{Split: "test", Images: score.Images, Crops: 1, Step: info.Training.Steps}
+	results = evaluate.Results{Split: "test", Images: score.Images, Crops: o.Crops, Step: info.Training.Steps}
 	results.Archs = []evaluate.Result{evaluate.NewResult(info.SpaceModel(), "", info.SpaceArch(), score)}
 	return results, nil
 }
 
-// sameClasses reports where the classes of images are not those of a model: labels would
-// then mean something else.
-func sameClasses(info export.Info, classes []string) error {
-	if most := info.Architecture.NumClasses; len(classes) > most {
-		return fmt.Errorf("the images have %d classes, the model has %d", len(classes), most)
+// sameClasses reports where the classes of images are not those of a model of count
+// classes: labels would then mean something else. A class whose name is its number has no name.
+func sameClasses(images, model []string, count int) error {
+	if len(images) > count {
+		return fmt.Errorf("the images have %d classes, the model has %d", len(images), count)
 	}
-	for i := range min(len(classes), len(info.Classes)) {
-		if classes[i] != info.Classes[i] {
-			return fmt.Errorf("class %d is %q of the images and %q of the model", i, classes[i], info.Classes[i])
+	for i := range min(len(images), len(model)) {
+		number := strconv.Itoa(i)
+		if images[i] != model[i] && images[i] != number && model[i] != number {
+			return fmt.Errorf("class %d is %q of the images and %q of the model", i, images[i], model[i])
 		}
 	}
 	return nil
@@ -118,7 +119,7 @@ func addScore(s *evaluate.Score, logits []float32, label int) {
 func openTest(ctx context.Context, o EvaluateOptions) (*data.Dataset, error) {
 	set, err := data.Open(ctx, o.Data, data.Options{Log: o.Log})
 	if err == nil && set.Test.Len() == 0 {
-		err = fmt.Errorf("--data %s has no test images: a folder needs a sub-folder test beside train", o.Data)
+		err = fmt.Errorf("--data %s has no test images: a folder needs test or val beside train, shards need one of these in their names", o.Data)
 	}
 	return set, err
 }
