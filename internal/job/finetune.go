@@ -52,16 +52,20 @@ func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 	if err != nil {
 		return none, fmt.Errorf("--data %s: %w", o.Data, err)
 	}
+	teacher, err := openTeacher(ctx, o.Engine, o.Recipe, model, images.Look(), o.Log)
+	if err != nil {
+		return none, err
+	}
 	params := model.Params(start.arch)
 	candidates := space.Candidates{{
 		Key:        space.BinKey(math.Nextafter(float64(params)/1e6, math.Inf(1))),
 		Candidates: []space.Candidate{{Arch: start.arch, Params: params}},
 	}}
 	result, err := train.Run(ctx, train.Options{
-		Engine: o.Engine, Space: start.space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed, Weights: start.weights,
+		Engine: o.Engine, Space: start.space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed, Weights: start.weights, Teacher: teacher,
 		Source: images, SourceName: o.Data, Look: images.Look(), Out: o.Out, Command: o.Command, Log: o.Log, Progress: o.Progress,
 	})
-	return result, errors.Join(err, noteSkipped(o.Out, images.Skipped(), o.Log))
+	return result, errors.Join(err, closeTeacher(teacher), noteSkipped(o.Out, images.Skipped(), o.Log))
 }
 
 // normaliseAs has images normalised as those that weights were trained with, where that

@@ -51,7 +51,16 @@ func (o Scoring) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
 	if o.Weights == "" {
 		return scored(s).Init(o.Seed), nil
 	}
-	file, err := tensorfile.Read(o.Weights)
+	weights, err := readWeights(o.Weights, s)
+	if err == nil && !s.Model.IsPlain() {
+		err = fmt.Errorf("--weights %s: its choices have norms, factors or kernels of their own (SWITCH_LN, SCALE_ATTN, SCALE_MLP, SCALE_EMBED, KERNEL_TRANSFORM), which scores know nothing of", o.Weights)
+	}
+	return weights, err
+}
+
+// readWeights reads a supernet's weights.
+func readWeights(path string, s *space.Space) (map[string]tensorfile.Tensor, error) {
+	file, err := tensorfile.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("--weights: %w", err)
 	}
@@ -63,14 +72,11 @@ func (o Scoring) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
 	if err == nil {
 		err = supernet.New(s).Check(file.Tensors)
 	}
-	if err == nil && !s.Model.IsPlain() {
-		err = errors.New("its choices have norms, factors or kernels of their own (SWITCH_LN, SCALE_ATTN, SCALE_MLP, SCALE_EMBED, KERNEL_TRANSFORM), which scores know nothing of")
-	}
 	if err == nil {
 		err = checkFinite(file.Tensors)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("--weights %s: %w", o.Weights, err)
+		return nil, fmt.Errorf("--weights %s: %w", path, err)
 	}
 	return file.Tensors, nil
 }

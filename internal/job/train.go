@@ -53,7 +53,7 @@ func Train(ctx context.Context, o TrainOptions) (train.Result, error) {
 		return train.Result{}, err
 	}
 	r, err := train.Run(ctx, run)
-	return r, errors.Join(err, noteSkipped(o.Out, images.Skipped(), o.Log))
+	return r, errors.Join(err, closeTeacher(run.Teacher), noteSkipped(o.Out, images.Skipped(), o.Log))
 }
 
 // PlanTraining says what Train would do, and how long it would take, and does nothing.
@@ -62,7 +62,8 @@ func PlanTraining(ctx context.Context, o TrainOptions) (train.Plan, error) {
 	if err != nil {
 		return train.Plan{}, err
 	}
-	return train.MakePlan(ctx, run)
+	plan, err := train.MakePlan(ctx, run)
+	return plan, errors.Join(err, closeTeacher(run.Teacher))
 }
 
 // open reads all that a run needs.
@@ -86,7 +87,7 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 	}
 	var weights map[string]tensorfile.Tensor
 	if o.Weights != "" {
-		if weights, err = (Scoring{Weights: o.Weights}).weights(o.Space); err != nil {
+		if weights, err = readWeights(o.Weights, o.Space); err != nil {
 			return run, nil, err
 		}
 	}
@@ -99,8 +100,12 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 	if err != nil {
 		return run, nil, fmt.Errorf("--data %s: %w", o.Data, err)
 	}
+	teacher, err := openTeacher(ctx, o.Engine, o.Recipe, o.Space.Model, images.Look(), o.Log)
+	if err != nil {
+		return run, nil, err
+	}
 	return train.Options{
-		Engine: o.Engine, Space: o.Space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed, Weights: weights,
+		Engine: o.Engine, Space: o.Space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed, Weights: weights, Teacher: teacher,
 		Source: images, SourceName: o.Data, Look: images.Look(), Out: o.Out, Resume: o.Resume, Command: o.Command, Log: o.Log, Progress: o.Progress,
 	}, images, nil
 }

@@ -28,6 +28,9 @@ func NewAlone(e *engine.Engine, net *supernet.Net, r Recipe, models, images int)
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRecipe, err)
 	}
+	if !r.Distill.IsZero() {
+		return nil, fmt.Errorf("%w: distill.teacher has no place where architectures are trained alone", ErrRecipe)
+	}
 	a := &Alone{recipe: r, images: images}
 	var err error
 	if a.step, err = NewMaskedStep(e, net, r, models); err != nil {

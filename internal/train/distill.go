@@ -1,28 +1,151 @@
 package train
 
 import (
+	"errors"
+	"fmt"
+	"slices"
+
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/engine"
+	"prenas/internal/evaluate"
+	"prenas/internal/space"
 )
 
-// Distill lets the largest architecture of an update teach the others of it, on the same
-// images: the sandwich rule's in-place distillation (Yu and Huang, "Universally
+// Distill lets a teacher say what the images are, beside their labels: a model from a
+// file, or the largest architecture of an update, which teaches the others of it on the
+// same images (the sandwich rule's in-place distillation: Yu and Huang, "Universally
 // Slimmable Networks and Improved Training Techniques", ICCV 2019).
+//
+//	loss = (1 - alpha) · CE(student, labels) + alpha · T² · CE(student at T, teacher at T)
+//
+// "At T" divides logits by the temperature (Hinton et al., "Distilling the Knowledge in a
+// Neural Network", 2015); T² keeps the size of the gradient.
 type Distill struct {
-	InPlace string  `yaml:"in_place,omitempty" json:"in_place,omitempty" oneof:"soft hard"` // probabilities, or the likeliest class; left out: off
-	Weight  float64 `yaml:"weight,omitempty" json:"weight,omitempty" range:"[0,1]"`         // of the teacher in the targets; the rest are the labels
+	Teacher     string  `yaml:"teacher,omitempty" json:"teacher,omitempty"`                          // model file, .safetensors or .onnx, of prenas export; largest: the largest architecture of an update (sampler sandwich); empty: off
+	Kind        string  `yaml:"kind,omitempty" json:"kind,omitempty" oneof:"soft hard"`              // the teacher's probabilities, or its likeliest class as a label
+	Alpha       float64 `yaml:"alpha,omitempty" json:"alpha,omitempty" range:"(0,1]"`                // of the teacher in the loss; the rest are the labels
+	Temperature float64 `yaml:"temperature,omitempty" json:"temperature,omitempty" range:"(0,1000]"` // that both sides' logits are divided by; only soft
 }
 
-// hardTeaching takes the teacher's likeliest class as the label.
-const hardTeaching = "hard"
+const (
+	largestTeacher = "largest"
+	softTeaching   = "soft"
+	hardTeaching   = "hard"
+)
 
-func (r Recipe) teachesInPlace() bool { return r.Distill.InPlace != "" && r.Distill.Weight > 0 }
+// IsZero tells whether there is no teacher: what else is set then changes nothing.
+func (d Distill) IsZero() bool { return d.Teacher == "" }
 
-// mix is the targets [N, classes] with what a teacher's probabilities say. Nothing flows
-// back to the teacher: its probabilities are an input.
-func (d Distill) mix(targets, teacher *graph.Node) *graph.Node {
-	if d.InPlace == hardTeaching {
-		teacher = graph.OneHot(graph.ArgMax(teacher, -1, dtypes.Int32), teacher.Shape().Dimensions[1], teacher.DType())
+func (d Distill) inPlace() bool { return d.Teacher == largestTeacher }
+
+// File of the teacher; empty where none has to be opened.
+func (d Distill) File() string {
+	if d.inPlace() {
+		return ""
 	}
-	return graph.Add(graph.MulScalar(targets, 1-d.Weight), graph.MulScalar(teacher, d.Weight))
+	return d.Teacher
+}
+
+// loss of each image, [..., N], given logits and soft targets [..., N, classes] and,
+// where there is a teacher, its logits of the same shape; else nil.
+func (r Recipe) loss(logits, targets, teacher *graph.Node) *graph.Node {
+	own := crossEntropy(logits, targets)
+	if teacher == nil {
+		return own
+	}
+	d := r.Distill
+	var taught *graph.Node
+	if d.Kind == hardTeaching {
+		likeliest := graph.ArgMax(teacher, -1, dtypes.Int32)
+		taught = crossEntropy(logits, smoothTargets(likeliest, logits.Shape().Dim(-1), r.Loss.Smoothing))
+	} else {
+		cool := func(x *graph.Node) *graph.Node { return graph.DivScalar(x, d.Temperature) }
+		taught = crossEntropy(cool(logits), graph.Softmax(cool(teacher), -1))
+		taught = graph.MulScalar(taught, d.Temperature*d.Temperature)
+	}
+	return graph.Add(graph.MulScalar(own, 1-d.Alpha), graph.MulScalar(taught, d.Alpha))
+}
+
+// crossEntropy of each image, -Σ target · log softmax(logits).
+func crossEntropy(logits, targets *graph.Node) *graph.Node {
+	return graph.Neg(graph.ReduceSum(graph.Mul(targets, graph.LogSoftmax(logits, -1)), -1))
+}
+
+// Teacher is a model that teaches a run.
+type Teacher interface {
+	// Logits of images [C, H, W], which are as the run trains on them: augmented, mixed,
+	// and normalised as Options.Look says. A row of the run's classes for each.
+	Logits(images [][]float32) ([][]float32, error)
+	// Digest names the teacher: a run is resumed with the one it began with.
+	Digest() string
+}
+
+// errTeacher names the recipe's key in errors about a teacher.
+var errTeacher = errors.New("distill.teacher")
+
+// teaching asks the teacher about batches. A nil one has no teacher.
+type teaching struct {
+	teacher Teacher
+	recipe  Recipe
+	model   space.Model
+	mix     *engine.Program // nil where images are not mixed
+}
+
+func newTeaching(e *engine.Engine, r Recipe, m space.Model, teacher Teacher) (*teaching, error) {
+	if r.Distill.File() == "" {
+		return nil, nil
+	}
+	t := &teaching{teacher: teacher, recipe: r, model: m}
+	if !r.mixes() {
+		return t, nil
+	}
+	var err error
+	t.mix, err = e.Compile("mix", []shapes.Shape{
+		shapes.Make(dtypes.Float32, r.Batch, m.Channels, m.ImageSize, m.ImageSize), shapes.Make(dtypes.Float32, r.Batch, mixColumns),
+	}, func(in []*graph.Node) []*graph.Node { return []*graph.Node{mixImages(in[0], in[1])} })
+	return t, err
+}
+
+// logits [N, classes] of the batch that a step trains on; nil without a teacher.
+func (t *teaching) logits(b evaluate.Batch, seed uint64, step, part int) (*tensors.Tensor, error) {
+	if t == nil {
+		return nil, nil
+	}
+	n, m := t.recipe.Batch, t.model
+	images := b.Images
+	if t.mix != nil {
+		args := []*tensors.Tensor{
+			tensors.FromFlatDataAndDimensions(b.Images, n, m.Channels, m.ImageSize, m.ImageSize),
+			tensors.FromFlatDataAndDimensions(t.recipe.Mix.mixRows(seed, step, part, n, m.ImageSize), n, mixColumns),
+		}
+		out, err := t.mix.Run(args)
+		if err != nil {
+			return nil, err
+		}
+		mixed, err := engine.Download(out[0])
+		for _, spent := range append(args, out[0]) {
+			err = errors.Join(err, spent.FinalizeAll())
+		}
+		if err == nil {
+			images, err = mixed.Float32s()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	rows, err := t.teacher.Logits(slices.Collect(slices.Chunk(images, len(images)/n)))
+	if err != nil {
+		return nil, fmt.Errorf("%w %s: %w", errTeacher, t.recipe.Distill.Teacher, err)
+	}
+	return tensors.FromFlatDataAndDimensions(slices.Concat(rows...), n, m.NumClasses), nil
+}
+
+func (t *teaching) close() {
+	if t != nil && t.mix != nil {
+		t.mix.Close()
+	}
 }

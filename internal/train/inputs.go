@@ -19,6 +19,7 @@ type inputs struct {
 	recipe Recipe
 	space  *space.Space
 	arch   space.Arch
+	taught bool // a teacher's logits [N, classes] come last, which values does not make
 }
 
 // form is the graph's side.
@@ -37,6 +38,9 @@ func (p inputs) form() batch {
 	if p.recipe.Regularize.dropsOut() {
 		b.inputs = append(b.inputs, shapes.Make(dtypes.Uint32, 2))
 	}
+	if p.taught {
+		b.inputs = append(b.inputs, shapes.Make(dtypes.Float32, n, m.NumClasses))
+	}
 	b.prepare = func(in []*graph.Node) prepared {
 		x := prepared{images: in[0], targets: smoothTargets(in[1], m.NumClasses, p.recipe.Loss.Smoothing)}
 		rest := in[2:]
@@ -50,6 +54,9 @@ func (p inputs) form() batch {
 		}
 		if reg := p.recipe.Regularize; reg.dropsOut() {
 			x.dropout = &supernet.Dropout{Rate: reg.Drop, Attention: reg.AttnDrop, Key: rest[0]}
+		}
+		if p.taught {
+			x.teacher = in[len(in)-1]
 		}
 		return x
 	}

@@ -29,7 +29,8 @@ type Manifest struct {
 	Space      *space.Space `json:"space"`
 	Candidates string       `json:"candidates"` // digest of candidates.json
 	Data       DataSummary  `json:"data"`
-	Start      string       `json:"start"` // digest of the weights that training began with
+	Start      string       `json:"start"`             // digest of the weights that training began with
+	Teacher    string       `json:"teacher,omitempty"` // digest of the file that the recipe names
 	Versions   Versions     `json:"versions"`
 }
 
@@ -109,6 +110,7 @@ func (m Manifest) sameRun(now Manifest) error {
 		{"recipe", m.Recipe.Digest(), now.Recipe.Digest()},
 		{"candidates", m.Candidates, now.Candidates},
 		{"data", m.Data.Digest, now.Data.Digest},
+		{"teacher", m.Teacher, now.Teacher},
 	} {
 		if c.had != c.has {
 			return fmt.Errorf("%w: its %s was %s, now it is %s", ErrOtherRun, c.what, short(c.had), short(c.has))

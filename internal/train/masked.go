@@ -29,6 +29,8 @@ type MaskedStep struct {
 	net     *supernet.Net
 	inputs  inputs
 	models  int
+
+	teaching *teaching
 }
 
 // NewMaskedStep compiles the step of a recipe's batches for a number of models.
@@ -39,7 +41,7 @@ func NewMaskedStep(e *engine.Engine, net *supernet.Net, r Recipe, models int) (*
 	// Drop path is drawn for every block of the supernet: block by block, so the
 	// blocks of a shallower architecture get what its own step would draw.
 	deepest := space.Arch{NumHeads: make([]int, net.Space().Supernet.Depth)}
-	s := &MaskedStep{net: net, inputs: inputs{recipe: r, space: net.Space(), arch: deepest}, models: models}
+	s := &MaskedStep{net: net, inputs: inputs{recipe: r, space: net.Space(), arch: deepest, taught: !r.Distill.IsZero()}, models: models}
 	params, b := net.Params(), s.inputs.form()
 	var shape []shapes.Shape
 	for range r.prefixes() {
@@ -87,8 +89,13 @@ func (s *MaskedStep) build(in []*graph.Node, r Recipe, b batch) []*graph.Node {
 		f.DropPath = graph.BroadcastToDims(graph.InsertAxes(p.dropPath, 0), append([]int{s.models}, p.dropPath.Shape().Dimensions...)...)
 	}
 	logits := s.net.MaskedLogits(weights, p.images, f)
-	targets := graph.BroadcastToShape(graph.InsertAxes(p.targets, 0), logits.Shape())
-	losses := graph.ReduceMean(graph.Neg(graph.ReduceSum(graph.Mul(targets, graph.LogSoftmax(logits, -1)), -1)), -1) // [models]
+	each := func(x *graph.Node) *graph.Node { // [models, N, classes]
+		if x == nil {
+			return nil
+		}
+		return graph.BroadcastToShape(graph.InsertAxes(x, 0), logits.Shape())
+	}
+	losses := graph.ReduceMean(r.loss(logits, each(p.targets), each(p.teacher)), -1) // [models]
 	u.grads = engine.Gradient(graph.ReduceAllSum(losses), u.Weights...)
 	squares := graph.ZerosLike(losses)
 	for _, g := range u.grads {
@@ -147,6 +154,13 @@ func (s *MaskedStep) Run(state *State, archs []space.Arch, lr float64, b evaluat
 	donated := len(args)
 	args = append(args, tensors.FromScalar(float32(lr)), tensors.FromFlatDataAndDimensions(sizes, s.models, s.net.SizesLen()))
 	args = append(args, s.inputs.values(b, seed, step, 0)...)
+	teacher, err := s.teaching.logits(b, seed, step, 0)
+	if err != nil {
+		return nil, err
+	}
+	if teacher != nil {
+		args = append(args, teacher)
+	}
 	out, err := s.program.RunDonating(args, donated)
 	if err != nil {
 		return nil, err
@@ -169,7 +183,10 @@ func (s *MaskedStep) Run(state *State, archs []space.Arch, lr float64, b evaluat
 }
 
 // Close frees the program.
-func (s *MaskedStep) Close() { s.program.Close() }
+func (s *MaskedStep) Close() {
+	s.program.Close()
+	s.teaching.close()
+}
 
 // Start is the state before the first step: weights of each model are drawn from
 // its seed, as are their averages; moments and counts are zero.

@@ -4,6 +4,10 @@ import (
 	"context"
 	"time"
 
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/rng"
@@ -21,7 +25,7 @@ type Speed struct {
 // times steps of it on noise, after two that are not counted.
 func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.Arch, r Recipe, steps int) (Speed, error) {
 	net := supernet.New(s)
-	in := inputs{recipe: r, space: s, arch: arch}
+	in := inputs{recipe: r, space: s, arch: arch, taught: !r.Distill.IsZero()}
 	began := time.Now()
 	program, err := compileStep(e, net, arch, r, in.form())
 	if err != nil {
@@ -41,7 +45,11 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 			return Speed{}, err
 		}
 		began = time.Now()
-		if _, err := program.run(state, r.peakLR(), in.values(batch, 0, i, 0)...); err != nil {
+		values := in.values(batch, 0, i, 0)
+		if in.taught {
+			values = append(values, tensors.FromShape(shapes.Make(dtypes.Float32, r.Batch, s.Model.NumClasses)))
+		}
+		if _, err := program.run(state, r.peakLR(), values...); err != nil {
 			return Speed{}, err
 		}
 		if i >= warmUp {

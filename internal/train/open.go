@@ -19,6 +19,9 @@ func (t *trainer) open() error {
 		Data:     DataSummary{Source: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut, Look: t.Look},
 		Versions: versions(t.Engine.Name()),
 	}
+	if t.Teacher != nil {
+		now.Teacher = t.Teacher.Digest()
+	}
 	t.progress = Progress{
 		Format: progressFormat, Seed: t.Seed, Recipe: t.Recipe.Digest(), Candidates: now.Candidates,
 		Window: newWindow(len(t.parts)),

@@ -169,6 +169,7 @@ func DefaultRecipe() Recipe {
 			Remode: "pixel", Recount: 1, RepeatedAug: 1,
 		},
 		Sampler: Sampler{Name: balancedSampler},
+		Distill: Distill{Kind: softTeaching, Alpha: 0.5, Temperature: 1},
 	}
 }
 
@@ -237,8 +238,10 @@ func (r Recipe) check() error {
 		return fmt.Errorf("optimizer.momentum is of sgd; %s has beta1", r.Optimizer.Name)
 	case r.Sampler.Name == spaceSampler && r.Accumulate > 1:
 		return fmt.Errorf("accumulate is %d; sampler.name space takes one batch an update: set a larger batch", r.Accumulate)
-	case r.teachesInPlace() && r.Sampler.Name != sandwichSampler:
-		return fmt.Errorf("distill.in_place needs sampler.name sandwich, where the largest architecture teaches the others of its update")
+	case r.Distill.inPlace() && r.Sampler.Name != sandwichSampler:
+		return fmt.Errorf("distill.teacher largest needs sampler.name sandwich, where the largest architecture teaches the others of its update")
+	case !r.Distill.IsZero() && r.Distill.Kind == hardTeaching && r.Distill.Temperature != 1:
+		return fmt.Errorf("distill.temperature is of kind soft; a hard teacher says one class")
 	case r.Mix.Mode == "pair" && r.Batch%2 == 1 && r.mixes():
 		return fmt.Errorf("mix.mode pair needs an even batch, not %d", r.Batch)
 	case r.Augment.Scale[0] > r.Augment.Scale[1] || r.Augment.Ratio[0] > r.Augment.Ratio[1]:

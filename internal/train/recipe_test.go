@@ -26,13 +26,15 @@ func TestRecipesSayHowTheyAreUsed(t *testing.T) {
 func TestRecipesThatContradictThemselves(t *testing.T) {
 	for text, want := range map[string]string{
 		"epochs: 4\nschedule: {name: constant, warmup: 2, cooldown: 3}": "longer than the run",
-		"schedule: {name: step}":                 "step_epochs",
-		"optimizer: {name: sgd, nesterov: true}": "optimizer.momentum",
-		"optimizer: {momentum: 0.9}":             "beta1",
-		"optimizer: {clip: -1}":                  "within",
-		"ema: {decay: 1}":                        "within",
-		"ema: {decays: 0.9}":                     "did you mean",
-		"optimizer: {name: adam}":                "adamw, lamb, sgd",
+		"schedule: {name: step}":                                 "step_epochs",
+		"optimizer: {name: sgd, nesterov: true}":                 "optimizer.momentum",
+		"optimizer: {momentum: 0.9}":                             "beta1",
+		"optimizer: {clip: -1}":                                  "within",
+		"ema: {decay: 1}":                                        "within",
+		"ema: {decays: 0.9}":                                     "did you mean",
+		"distill: {teacher: largest}":                            "sandwich",
+		"distill: {teacher: t.onnx, kind: hard, temperature: 2}": "kind soft",
+		"optimizer: {name: adam}":                                "adamw, lamb, sgd",
 	} {
 		_, err := ParseRecipe("r.yaml", []byte(text))
 		if !errors.Is(err, ErrRecipe) || !strings.Contains(err.Error(), want) {

@@ -29,6 +29,7 @@ type Options struct {
 	Out        string // run directory
 	Resume     bool   // go on from the newest whole checkpoint of Out
 
+	Teacher  Teacher                      // where the recipe names a file of one
 	Weights  map[string]tensorfile.Tensor // to begin with; nil: drawn from the seed
 	Command  string                       // for the manifest
 	FS       fsys.FS                      // nil: the operating system's
@@ -124,6 +125,9 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 	}
 	if err := o.Recipe.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRecipe, err)
+	}
+	if (o.Recipe.Distill.File() == "") != (o.Teacher == nil) {
+		return nil, fmt.Errorf("%w is %q, and a teacher is open: %v", errTeacher, o.Recipe.Distill.Teacher, o.Teacher != nil)
 	}
 	var err error
 	if o.Recipe.Precision, err = o.precision(ctx); err != nil {

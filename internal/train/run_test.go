@@ -123,7 +123,7 @@ func TestResumeIsByteEqual(t *testing.T) {
 		}, 4},
 		{"two batches an update", func(r *Recipe) { r.Batch, r.Accumulate, r.SaveEvery = 4, 2, 5 }, 3},
 		{"sandwich that teaches", func(r *Recipe) {
-			r.Sampler.Name, r.Distill = sandwichSampler, Distill{InPlace: "soft", Weight: 1}
+			r.Sampler.Name, r.Distill = sandwichSampler, Distill{Teacher: largestTeacher, Kind: softTeaching, Alpha: 1, Temperature: 2}
 		}, 2},
 		{"any of the space, lamb, dropout", func(r *Recipe) {
 			r.Sampler.Name, r.Optimizer.Name, r.Regularize.Drop, r.Regularize.AttnDrop = spaceSampler, lamb, 0.1, 0.1

@@ -51,6 +51,7 @@ type prepared struct {
 	images, targets *graph.Node       // soft targets, [N, classes]
 	dropPath        *graph.Node       // factors; nil: none
 	dropout         *supernet.Dropout // nil: none
+	teacher         *graph.Node       // its logits, [N, classes]; nil: none
 }
 
 // forward pass of an architecture on the batch.
@@ -86,7 +87,7 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 		}
 		p := b.prepare(in[len(s.frozen):])
 		logits := net.Logits(byIndex, p.images, p.forward(arch, r))
-		loss := softCrossEntropy(logits, p.targets)
+		loss := graph.ReduceAllMean(r.loss(logits, p.targets, p.teacher))
 		u.grads = engine.Gradient(loss, u.Weights...)
 		norm := globalNorm(u.grads)
 		u.finite = graph.LogicalAnd(graph.IsFinite(loss), graph.IsFinite(norm))
@@ -145,12 +146,6 @@ func (s *step) run(state *State, lr float64, batch ...*tensors.Tensor) (Stats, e
 		}
 	}
 	return Stats{Loss: values[0], GradNorm: values[1]}, err
-}
-
-// softCrossEntropy is the mean over the batch of -Σ target · log softmax(logits).
-func softCrossEntropy(logits, targets *graph.Node) *graph.Node {
-	perImage := graph.Neg(graph.ReduceSum(graph.Mul(targets, graph.LogSoftmax(logits, -1)), -1))
-	return graph.ReduceAllMean(perImage)
 }
 
 // globalNorm is the L2 norm of all gradients taken as one vector.

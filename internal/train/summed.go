@@ -33,17 +33,18 @@ type summed struct {
 	gradients []*gradient         // by architecture
 	apply     map[string]*applied // by the tensors that it updates
 	sums      []*tensors.Tensor   // by Params index; zero between updates
+	teaching  *teaching
 }
 
 // gradient is the program of one part.
 //
-//	in   used weights, the sums of the trained ones, 1/parts, the batch, and where
-//	     another part teaches: its class probabilities [N, classes]
-//	out  sums, loss, and where this part teaches: its class probabilities
+//	in   used weights, the sums of the trained ones, 1/parts, the batch
+//	out  sums, loss, and where this part teaches the others: its logits [N, classes]
 type gradient struct {
-	program         *engine.Program
-	used, trained   []int
-	teaches, taught bool
+	program       *engine.Program
+	used, trained []int
+	teaches       bool
+	batch         inputs
 }
 
 // applied is the program that ends an update.
@@ -56,6 +57,10 @@ func newSummed(t *trainer, compiling func(done, total int, arch string) error) (
 	u := &summed{
 		run: inputs{recipe: t.Recipe, space: t.Space}, seed: t.Seed, archs: t.archs, sampler: t.sampler, net: t.net,
 		apply: map[string]*applied{},
+	}
+	var err error
+	if u.teaching, err = newTeaching(t.Engine, t.Recipe, t.Space.Model, t.Teacher); err != nil {
+		return nil, err
 	}
 	params := t.net.Params()
 	for _, p := range params {
@@ -83,7 +88,7 @@ func newSummed(t *trainer, compiling func(done, total int, arch string) error) (
 
 // largest is the architecture that teaches the others of an update, if any does.
 func (u *summed) largest() int {
-	if !u.run.recipe.teachesInPlace() {
+	if !u.run.recipe.Distill.inPlace() {
 		return -1
 	}
 	return u.sampler.bySize[len(u.archs)-1]
@@ -91,17 +96,15 @@ func (u *summed) largest() int {
 
 func (u *summed) compileGradient(e *engine.Engine, which int) error {
 	r, net, arch := u.run.recipe, u.net, u.archs[which]
-	params, form := net.Params(), u.inputs(which).form()
 	used := usedBy(net, arch)
-	g := &gradient{used: used, trained: r.Optimizer.trained(params, used), teaches: which == u.largest(), taught: u.largest() >= 0 && which != u.largest()}
+	g := &gradient{used: used, trained: r.Optimizer.trained(net.Params(), used), teaches: which == u.largest(), batch: u.run}
+	g.batch.arch, g.batch.taught = arch, !r.Distill.IsZero() && !g.teaches
+	params, form := net.Params(), g.batch.form()
 	var shape []shapes.Shape
 	for _, i := range slices.Concat(g.used, g.trained) {
 		shape = append(shape, shapes.Make(dtypes.Float32, params[i].Shape...))
 	}
 	shape = append(append(shape, shapes.Make(dtypes.Float32)), form.inputs...)
-	if g.taught {
-		shape = append(shape, shapes.Make(dtypes.Float32, r.Batch, u.run.space.Model.NumClasses))
-	}
 	var err error
 	g.program, err = e.Compile("gradient "+arch.String(), shape, func(in []*graph.Node) []*graph.Node {
 		weights, in := in[:len(g.used)], in[len(g.used):]
@@ -114,19 +117,16 @@ func (u *summed) compileGradient(e *engine.Engine, which int) error {
 		for _, i := range g.trained {
 			trained = append(trained, byIndex[i])
 		}
-		p := form.prepare(rest[:len(form.inputs)])
-		if g.taught {
-			p.targets = r.Distill.mix(p.targets, rest[len(form.inputs)])
-		}
+		p := form.prepare(rest)
 		logits := net.Logits(byIndex, p.images, p.forward(arch, r))
-		loss := softCrossEntropy(logits, p.targets)
+		loss := graph.ReduceAllMean(r.loss(logits, p.targets, p.teacher))
 		var out []*graph.Node
 		for k, g := range engine.Gradient(loss, trained...) {
 			out = append(out, graph.Add(sums[k], graph.Mul(g, share)))
 		}
 		out = append(out, loss)
 		if g.teaches {
-			out = append(out, graph.Softmax(logits, -1))
+			out = append(out, logits)
 		}
 		return out
 	})
@@ -208,21 +208,18 @@ func (u *summed) compileApply(e *engine.Engine, turns []int) error {
 	return nil
 }
 
-func (u *summed) inputs(which int) inputs {
-	in := u.run
-	in.arch = u.archs[which]
-	return in
-}
-
 func (u *summed) update(state *State, lr float64, step int, batches []evaluate.Batch) (outcome, error) {
 	turns := u.sampler.at(step)
 	var o outcome
 	share := 1 / float64(len(turns)*len(batches))
 	losses := make([]float64, len(turns))
 	for k, b := range batches {
-		var teacher *tensors.Tensor
+		teacher, err := u.teaching.logits(b, u.seed, step, k)
+		if err != nil {
+			return o, err
+		}
 		for turn, which := range turns {
-			loss, taught, err := u.add(state, which, share, u.inputs(which).values(b, u.seed, step, k), teacher)
+			loss, taught, err := u.add(state, which, share, u.gradients[which].batch.values(b, u.seed, step, k), teacher)
 			if err != nil {
 				return o, err
 			}
@@ -261,7 +258,7 @@ func (u *summed) add(state *State, which int, share float64, batch []*tensors.Te
 	n := len(args)
 	args = append(append(args, tensors.FromScalar(float32(share))), batch...)
 	own := args[n:]
-	if g.taught {
+	if g.batch.taught {
 		args = append(args, teacher)
 	}
 	out, err := g.program.Run(args)
@@ -331,4 +328,5 @@ func (u *summed) close() {
 	for _, a := range u.apply {
 		a.program.Close()
 	}
+	u.teaching.close()
 }

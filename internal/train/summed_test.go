@@ -86,7 +86,8 @@ func TestTeaching(t *testing.T) {
 		return trained(t, func(o *Options) { plainToy(o); o.Recipe.Sampler.Name, o.Recipe.Distill = sandwichSampler, d })
 	}
 	plain := train(Distill{})
-	soft, hard := train(Distill{InPlace: "soft", Weight: 0.5}), train(Distill{InPlace: "hard", Weight: 0.5})
+	soft := train(Distill{Teacher: largestTeacher, Kind: softTeaching, Alpha: 0.5, Temperature: 1})
+	hard := train(Distill{Teacher: largestTeacher, Kind: hardTeaching, Alpha: 0.5, Temperature: 1})
 	if a, b, c := far(plain, soft), far(plain, hard), far(soft, hard); min(a, b, c) < 1e-3 {
 		t.Errorf("teaching changes nothing: %.2g, %.2g, %.2g", a, b, c)
 	}

@@ -34,11 +34,18 @@ func (t *trainer) newUpdater(compiling func(done, total int, arch string) error)
 			return nil, err
 		}
 		step, err := NewMaskedStep(t.Engine, t.net, r, 1)
+		if err == nil {
+			step.teaching, err = newTeaching(t.Engine, r, t.Space.Model, t.Teacher)
+		}
 		return anyArchs{step, t.Space, t.Seed}, err
 	case r.Accumulate > 1 || r.Sampler.Name == sandwichSampler:
 		return newSummed(t, compiling)
 	}
-	u := &oneArch{run: inputs{recipe: r, space: t.Space}, seed: t.Seed, archs: t.archs, sampler: t.sampler}
+	u := &oneArch{run: inputs{recipe: r, space: t.Space, taught: !r.Distill.IsZero()}, seed: t.Seed, archs: t.archs, sampler: t.sampler}
+	var err error
+	if u.teaching, err = newTeaching(t.Engine, r, t.Space.Model, t.Teacher); err != nil {
+		return nil, err
+	}
 	for i, arch := range t.archs {
 		if err := compiling(i, len(t.archs), arch.String()); err != nil {
 			u.close()
@@ -62,6 +69,8 @@ type oneArch struct {
 	archs   []space.Arch
 	sampler sampler
 	steps   []*step
+
+	teaching *teaching
 }
 
 func (u *oneArch) inputs(which int) inputs {
@@ -72,7 +81,15 @@ func (u *oneArch) inputs(which int) inputs {
 
 func (u *oneArch) update(state *State, lr float64, step int, batches []evaluate.Batch) (outcome, error) {
 	which := u.sampler.at(step)[0]
-	stats, err := u.steps[which].run(state, lr, u.inputs(which).values(batches[0], u.seed, step, 0)...)
+	batch := u.inputs(which).values(batches[0], u.seed, step, 0)
+	teacher, err := u.teaching.logits(batches[0], u.seed, step, 0)
+	if err != nil {
+		return outcome{}, err
+	}
+	if teacher != nil {
+		batch = append(batch, teacher)
+	}
+	stats, err := u.steps[which].run(state, lr, batch...)
 	return outcome{stats, []part{{which, stats.Loss}}}, err
 }
 
@@ -80,6 +97,7 @@ func (u *oneArch) close() {
 	for _, s := range u.steps {
 		s.close()
 	}
+	u.teaching.close()
 }
 
 // anyArchs trains an architecture of the whole space in each update, with one masked

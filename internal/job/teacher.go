@@ -1,0 +1,110 @@
+package job
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"prenas/internal/classify"
+	"prenas/internal/engine"
+	"prenas/internal/space"
+	"prenas/internal/train"
+)
+
+// ErrTeacher: a teacher that does not suit the run.
+var ErrTeacher = errors.New("distill.teacher")
+
+// teacher is an exported model that teaches a run.
+type teacher struct {
+	*classify.Model
+	digest string
+	// A value x of the run's images is scale·x + shift, by channel, to the teacher,
+	// which may have been trained on images that were normalised otherwise.
+	scale, shift []float32
+}
+
+// openTeacher opens the file that a recipe names, if it names one, for images of the
+// given look that a space's model takes.
+func openTeacher(ctx context.Context, e *engine.Engine, r train.Recipe, m space.Model, look train.Look, log func(string)) (train.Teacher, error) {
+	path := r.Distill.File()
+	if path == "" {
+		return nil, nil
+	}
+	digest, err := digestOf(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTeacher, err)
+	}
+	model, err := classify.Open(ctx, path, classify.Options{Engine: e, Batch: r.Batch, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTeacher, err)
+	}
+	t := &teacher{Model: model, digest: digest}
+	if err := t.suits(m, look); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %s %w", ErrTeacher, path, err), model.Close())
+	}
+	return t, nil
+}
+
+// suits checks the teacher against what the run's model takes and says.
+func (t *teacher) suits(m space.Model, look train.Look) error {
+	info := t.Info()
+	a := info.Architecture
+	switch {
+	case a.ImageSize != m.ImageSize || a.Channels != m.Channels:
+		return fmt.Errorf("takes images of %d×%d and %d channels, the space's model %d×%d and %d", a.ImageSize, a.ImageSize, a.Channels, m.ImageSize, m.ImageSize, m.Channels)
+	case a.NumClasses != m.NumClasses:
+		return fmt.Errorf("has %d classes, the space's model %d", a.NumClasses, m.NumClasses)
+	}
+	if err := sameClasses(look.Classes, info.Classes, a.NumClasses); err != nil {
+		return fmt.Errorf("does not suit the images: %w", err)
+	}
+	p := info.Preprocess
+	for c := range m.Channels {
+		t.scale = append(t.scale, look.Std[c]/p.Std[c])
+		t.shift = append(t.shift, (look.Mean[c]-p.Mean[c])/p.Std[c])
+	}
+	return nil
+}
+
+// closeTeacher closes a run's teacher, if it has one.
+func closeTeacher(t train.Teacher) error {
+	if own, ok := t.(*teacher); ok {
+		return own.Close()
+	}
+	return nil
+}
+
+// Logits implements train.Teacher.
+func (t *teacher) Logits(images [][]float32) ([][]float32, error) {
+	seen := make([][]float32, len(images))
+	for i, image := range images {
+		seen[i] = make([]float32, len(image))
+		plane := len(image) / len(t.scale)
+		for k, v := range image {
+			c := k / plane
+			seen[i][k] = t.scale[c]*v + t.shift[c]
+		}
+	}
+	return t.Model.Logits(seen)
+}
+
+// Digest implements train.Teacher.
+func (t *teacher) Digest() string { return t.digest }
+
+// digestOf is the SHA-256 of a file, in hex.
+func digestOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
