@@ -92,7 +92,8 @@ func parse(text []byte) (*Benchmark, error) {
 	if len(text) > maxFile {
 		return nil, fmt.Errorf("%w: larger than %d bytes", ErrBenchmark, maxFile)
 	}
-	b, number, seen := &Benchmark{}, 0, map[string]bool{}
+	// A recipe's keys that the file leaves out have their defaults.
+	b, number, seen := &Benchmark{Header: Header{Recipe: train.DefaultRecipe()}}, 0, map[string]bool{}
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/gomlx/gomlx/backends"
-	"github.com/gomlx/gomlx/backends/simplego"
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
@@ -19,11 +18,11 @@ import (
 // holds on every backend, and these tests need no plug-in.
 func goBackend(t *testing.T) backends.Backend {
 	t.Helper()
-	b, err := simplego.New("")
+	e, err := openGo()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
+	return e.Backend()
 }
 
 func randomTensor(name string, dims ...int) *tensors.Tensor {
