@@ -1,17 +1,20 @@
 // Command claim tries the claim of the paper at a small scale: does training only the
 // preferred architectures beat training any architecture of the space, for the same
-// number of updates? On Fashion-MNIST and the space quickstart it trains
+// number of updates? On Fashion-MNIST and a space of small models it trains
 //
-//	preferred      the architectures of the search, in turn
-//	preferred x3   the three best of each interval, in turn
-//	whole space    an architecture drawn anew for each update, AutoFormer's way
-//	alone          each preferred architecture by itself, as long as the others together
+//	preferred        the architectures of the search, in turn
+//	preferred x3     the three best of each interval, in turn
+//	whole space      an architecture drawn anew for each update, AutoFormer's way
+//	alone, a share   each preferred architecture by itself, for the updates that it has in "preferred"
+//	alone, all       each preferred architecture by itself, for the updates of all of them together
 //
 // with several seeds, measures the same preferred architectures in all of them on the
 // test images, and prints a table of mean and standard deviation. Runs that are in the
-// folder already are taken as they are, so a stopped experiment goes on.
+// folder already are taken as they are, so a stopped experiment goes on, and seeds can be
+// trained by processes of their own (-first 2 -seeds 1), the last of which makes the table.
 //
-//	go run ./examples/claim --out claim
+//	go run ./examples/claim -out claim
+//	go run ./examples/claim -out claim-conv -space conv-quickstart -recipe quickstart-conv
 package main
 
 import (
@@ -36,9 +39,13 @@ func main() {
 	engine.Reexec()
 	var x experiment
 	flag.StringVar(&x.out, "out", "claim", "folder of the runs")
-	flag.IntVar(&x.seeds, "seeds", 3, "seeds to train with")
-	flag.IntVar(&x.epochs, "epochs", 2, "epochs of each run")
+	flag.IntVar(&x.first, "first", 1, "first seed to train with")
+	flag.IntVar(&x.seeds, "seeds", 3, "how many seeds to train with")
+	flag.IntVar(&x.epochs, "epochs", 0, "epochs of each run; 0: the recipe's")
 	flag.StringVar(&x.data, "data", "fashion-mnist", "images, SRC")
+	flag.StringVar(&x.spaceName, "space", "quickstart", "space, built-in or a file")
+	flag.StringVar(&x.recipeName, "recipe", "quickstart", "recipe, built-in or a file")
+	flag.StringVar(&x.backend, "backend", "auto", "as in prenas --help")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -49,8 +56,9 @@ func main() {
 }
 
 type experiment struct {
-	out, data     string
-	seeds, epochs int
+	out, data, backend    string
+	spaceName, recipeName string
+	first, seeds, epochs  int
 
 	engine *engine.Engine
 	space  *space.Space
@@ -58,17 +66,24 @@ type experiment struct {
 }
 
 func (x experiment) run(ctx context.Context) (err error) {
-	if x.engine, err = engine.Open(ctx, engine.Options{Backend: "auto", Devices: 1, Log: say}); err != nil {
+	if x.engine, err = engine.Open(ctx, engine.Options{Backend: x.backend, Devices: 1, Log: say}); err != nil {
 		return err
 	}
 	defer x.engine.Close()
-	if x.space, err = space.Load("quickstart"); err != nil {
+	if x.space, err = space.Load(x.spaceName); err != nil {
 		return err
 	}
-	if x.recipe, err = train.LoadRecipe("quickstart"); err != nil {
+	if x.recipe, err = train.LoadRecipe(x.recipeName); err != nil {
 		return err
 	}
-	x.recipe.Epochs, x.recipe.Keep = x.epochs, 1
+	x.recipe.Keep = 1
+	x.recipe, err = x.recipe.WithPrecision("float32") // not what is faster at the start of each run
+	if err != nil {
+		return err
+	}
+	if x.epochs > 0 {
+		x.recipe.Epochs = x.epochs
+	}
 	if err := os.MkdirAll(x.out, 0o755); err != nil {
 		return err
 	}
@@ -87,17 +102,21 @@ func (x experiment) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	alone := []string{}
+	for i := range archs {
+		alone = append(alone, fmt.Sprint("alone-", i))
+	}
+	all, share := x.recipe.Epochs, max(1, x.recipe.Epochs/len(archs))
 	rows := []struct {
 		name, sampler string
+		epochs        int
 		candidates    []string // each trained in a run of its own
 	}{
-		{"preferred", "balanced", []string{"best"}},
-		{"preferred x3", "balanced", []string{"three"}},
-		{"whole space", "space", []string{"best"}},
-		{"alone", "balanced", nil},
-	}
-	for i := range archs {
-		rows[3].candidates = append(rows[3].candidates, fmt.Sprint("alone-", i))
+		{"preferred", "balanced", all, []string{"best"}},
+		{"preferred x3", "balanced", all, []string{"three"}},
+		{"whole space", "space", all, []string{"best"}},
+		{"alone, a share", "balanced", share, alone},
+		{"alone, all", "balanced", all, alone},
 	}
 	table := make([]map[string][]float64, len(rows)) // top-1 by architecture, of each seed
 	for seed := range x.seeds {
@@ -106,7 +125,7 @@ func (x experiment) run(ctx context.Context) (err error) {
 				table[r] = map[string][]float64{}
 			}
 			for _, candidates := range row.candidates {
-				results, err := x.train(ctx, candidates, row.sampler, uint64(seed+1))
+				results, err := x.train(ctx, candidates, row.sampler, row.epochs, uint64(x.first+seed))
 				if err != nil {
 					return err
 				}
@@ -171,14 +190,14 @@ func (x experiment) search(ctx context.Context, name string, top int) (space.Can
 }
 
 // train makes a run, or finds it, and measures it.
-func (x experiment) train(ctx context.Context, candidates, sampler string, seed uint64) (evaluate.Results, error) {
-	run := filepath.Join(x.out, fmt.Sprintf("%s-%s-%d", candidates, sampler, seed))
+func (x experiment) train(ctx context.Context, candidates, sampler string, epochs int, seed uint64) (evaluate.Results, error) {
+	run := filepath.Join(x.out, fmt.Sprintf("%s-%s-%d-%d", candidates, sampler, epochs, seed))
 	if results, err := evaluate.ReadResults(filepath.Join(run, job.ResultsFile)); err == nil {
 		return results, nil
 	}
 	say(run)
 	recipe := x.recipe
-	recipe.Sampler.Name = sampler
+	recipe.Sampler.Name, recipe.Epochs = sampler, epochs
 	_, missing := os.Stat(filepath.Join(run, "manifest.json"))
 	last := 0
 	_, err := job.Train(ctx, job.TrainOptions{
