@@ -40,7 +40,7 @@ func exportCommand(g *global) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&o.Arch, "arch", "", "architecture's name, key of its interval, or "+job.AllArchs)
 	f.StringVar(&format, "format", "safetensors", "safetensors or onnx")
-	f.StringVar(&quantize, "quantize", "", "int8: with --format onnx, weights of matrix products in 8 bits")
+	f.StringVar(&quantize, "quantize", "", "int8: with --format onnx, weights of products and convolutions in 8 bits")
 	f.StringVar(&o.Licence, "licence", "", "licence of the weights, for the model card")
 	f.StringVar(&o.Out, "out", "", "file to write, with --arch "+job.AllArchs+" the folder for the files")
 	require(c, "arch", "out")

@@ -6,15 +6,18 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"prenas/internal/augment"
 	"prenas/internal/classify"
 	"prenas/internal/data"
 	"prenas/internal/export"
+	"prenas/internal/fixture"
 	"prenas/internal/fsys"
 	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
 )
 
 var model = space.Model{ImageSize: 8, PatchSize: 4, Channels: 1, NumClasses: 3, HeadDim: 8, GlobalPool: true, QKVBias: true}
@@ -26,7 +29,13 @@ func open(t *testing.T, o classify.Options) *classify.Model { return openResizin
 func openResizing(t *testing.T, resize int, o classify.Options) *classify.Model {
 	t.Helper()
 	a := space.Arch{EmbedDim: 8, NumHeads: []int{1}, MLPRatio: []float64{1}}
-	m, err := export.Take(supernet.Alone(model, a).Init(1), model, a, export.Info{
+	return openOf(t, supernet.Alone(model, a).Init(1), model, a, resize, o)
+}
+
+// openOf opens a model that takes 8 x 8 gray pixels of 3 classes.
+func openOf(t *testing.T, weights map[string]tensorfile.Tensor, model space.Model, a space.Arch, resize int, o classify.Options) *classify.Model {
+	t.Helper()
+	m, err := export.Take(weights, model, a, export.Info{
 		Preprocess: export.Preprocess{Size: 8, Resize: resize, Interpolation: export.Bicubic, Mean: []float32{0.5}, Std: []float32{0.25}},
 		Classes:    []string{"cat", "dog"},
 	})
@@ -119,6 +128,59 @@ func TestStreamKeepsTheOrder(t *testing.T) {
 		if at != items {
 			t.Errorf("%+v: %d outcomes of %d", c, at, items)
 		}
+	}
+}
+
+// A convolutional network has its statistics from the file: an image has the same logits
+// whatever its batch, and other statistics give others.
+func TestConvHasItsStatistics(t *testing.T) {
+	m := space.Model{ImageSize: 12, Channels: 1, NumClasses: 3, Conv: space.ConvModel{
+		Stem: 8, StemStride: 1, Features: 16, Mix: 8, Units: []space.ConvUnit{{Width: 8, Stride: 2, SqueezeExcite: true, HSwish: true}},
+	}}
+	a, err := space.ParseArch("i8-d1-k3-x2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logits [2][]float32
+	for i, variance := range []float32{1, 4} {
+		weights := supernet.Alone(m, a).Init(1)
+		for _, p := range supernet.Stats(m, a) {
+			value := float32(0.1)
+			if strings.HasSuffix(p.Name, ".running_var") {
+				value = variance
+			}
+			weights[p.Name] = tensorfile.FromFloat32(p.Shape, slices.Repeat([]float32{value}, p.Shape[0]))
+		}
+		opened := openOf(t, weights, m, a, 8, classify.Options{Batch: 4})
+		var inputs [][]float32
+		for k := range 3 {
+			img, err := load(k + 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			input, err := opened.Prepare(img)
+			if err != nil {
+				t.Fatal(err)
+			}
+			inputs = append(inputs, input)
+		}
+		together, err := opened.Logits(inputs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, input := range inputs {
+			alone, err := opened.Logits([][]float32{input})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := fixture.Difference(together[k], alone[0]); d > 1e-5 {
+				t.Errorf("image %d: logits in a batch differ by %.2g from those alone", k, d)
+			}
+		}
+		logits[i] = together[0]
+	}
+	if d := fixture.Difference(logits[0], logits[1]); d < 1e-2 {
+		t.Errorf("other statistics move the logits by only %.2g", d)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -23,12 +24,14 @@ type native struct {
 	net      *supernet.Net
 	info     export.Info
 	batch    int
-	weights  []*tensors.Tensor
+	inputs   []supernet.Param        // weights and statistics
+	weights  []*tensors.Tensor       // those of inputs
 	programs map[int]*engine.Program // by batch
 }
 
 func openEngine(ctx context.Context, m *export.Model, o Options) (*native, error) {
 	n := &native{engine: o.Engine, net: m.Net(), info: m.Info, batch: o.Batch, programs: map[int]*engine.Program{}}
+	n.inputs = slices.Concat(n.net.Params(), supernet.Stats(n.net.Space().Model, m.Info.SpaceArch()))
 	weights, err := m.Weights()
 	if err != nil {
 		return nil, err
@@ -39,7 +42,7 @@ func openEngine(ctx context.Context, m *export.Model, o Options) (*native, error
 		}
 		n.own = true
 	}
-	for _, p := range n.net.Params() {
+	for _, p := range n.inputs {
 		t, err := engine.Upload(weights[p.Name])
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("tensor %q: %w", export.TimmName(p.Name), err), n.close())
@@ -85,13 +88,13 @@ func (n *native) ready(count int) error {
 	}
 	m := n.net.Space().Model
 	var inputs []shapes.Shape
-	for _, p := range n.net.Params() {
+	for _, p := range n.inputs {
 		inputs = append(inputs, shapes.Make(dtypes.Float32, p.Shape...))
 	}
 	inputs = append(inputs, shapes.Make(dtypes.Float32, batch, m.Channels, m.ImageSize, m.ImageSize))
 	p, err := n.engine.Compile("classify "+n.info.Arch, inputs, func(in []*graph.Node) []*graph.Node {
-		last := len(in) - 1
-		return []*graph.Node{n.net.Logits(in[:last], in[last], supernet.Forward{Arch: n.info.SpaceArch()})}
+		weights, last := len(n.net.Params()), len(in)-1
+		return []*graph.Node{n.net.Logits(in[:weights], in[last], supernet.Forward{Arch: n.info.SpaceArch(), Stats: in[weights:last]})}
 	})
 	if err != nil {
 		return err

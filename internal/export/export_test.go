@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,11 +26,11 @@ import (
 	"prenas/internal/tensorfile"
 )
 
-// about is what a caller knows of models for m.
-func about(m space.Model) export.Info {
+// about is what a caller knows of a model.
+func about(m space.Model, a space.Arch) export.Info {
 	mean, std := []float32{0.485, 0.456, 0.406}, []float32{0.229, 0.224, 0.225}
 	return export.Info{
-		Preprocess: export.Preprocess{Size: m.ImageSize, Resize: m.ImageSize, Interpolation: export.Bicubic, Mean: mean[:m.Channels], Std: std[:m.Channels]},
+		Preprocess: export.Preprocess{Size: m.Side(a), Resize: m.Side(a), Interpolation: export.Bicubic, Mean: mean[:m.Channels], Std: std[:m.Channels]},
 		Classes:    []string{"cat", "dog"},
 		Data:       export.Data{Source: "folder:pets", Digest: "abc"},
 		Training:   export.Training{Steps: 7, Seed: 3, Recipe: "def"},
@@ -49,13 +50,13 @@ func logits(t *testing.T, n *supernet.Net, a space.Arch, weights map[string]tens
 		}
 		inputs, args = append(inputs, shapes.Make(dtypes.Float32, x.Shape...)), append(args, up)
 	}
-	for _, p := range n.Params() {
+	for _, p := range slices.Concat(n.Params(), supernet.Stats(n.Space().Model, a)) {
 		add(weights[p.Name])
 	}
 	add(images)
 	program, err := enginetest.Test(t).Compile("logits", inputs, func(in []*graph.Node) []*graph.Node {
-		last := len(in) - 1
-		return []*graph.Node{n.Logits(in[:last], in[last], supernet.Forward{Arch: a})}
+		params, last := len(n.Params()), len(in)-1
+		return []*graph.Node{n.Logits(in[:params], in[last], supernet.Forward{Arch: a, Stats: in[params:last]})}
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +75,9 @@ func logits(t *testing.T, n *supernet.Net, a space.Arch, weights map[string]tens
 
 // archs are the ends of a space and one between that mixes its choices.
 func archs(s *space.Space) []space.Arch {
+	if s.Model.IsConv() {
+		return []space.Arch{s.Smallest(), s.Draw(rng.New(2, "mixed"))}
+	}
 	mixed := s.Largest()
 	mixed.EmbedDim = s.EmbedDim[len(s.EmbedDim)/2]
 	for i := range mixed.NumHeads {
@@ -83,37 +87,28 @@ func archs(s *space.Space) []space.Arch {
 	return []space.Arch{s.Smallest(), s.Largest(), mixed}
 }
 
-// A model that was written and read has the logits of its slice, bit for bit, with every
-// option of the supernet on and off.
-func TestLogitsAreThoseOfTheSlice(t *testing.T) {
-	s, err := space.Load(filepath.Join("..", "..", "testdata", "micro", "space.yaml"))
+// spaces are small ones of both families, with every option of their models on and off.
+func spaces(t *testing.T) []*space.Space {
+	t.Helper()
+	vit, err := space.Load(filepath.Join("..", "..", "testdata", "micro", "space.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := space.Model{ImageSize: 32, PatchSize: 8, Channels: 3, NumClasses: 7, HeadDim: 16}
-	full := plain
-	full.RelativePosition, full.MaxRelativePosition, full.GlobalPool, full.AbsPos, full.QKVBias = true, 3, true, true, true
-	for _, m := range []space.Model{plain, full} {
-		s.Model = m
-		net := supernet.New(s)
-		weights := random(net)
-		images := noise([]int{3, m.Channels, m.ImageSize, m.ImageSize}, "images")
+	vit.Model = space.Model{ImageSize: 32, PatchSize: 8, Channels: 3, NumClasses: 7, HeadDim: 16}
+	full := *vit
+	m := &full.Model
+	m.RelativePosition, m.MaxRelativePosition, m.GlobalPool, m.AbsPos, m.QKVBias = true, 3, true, true, true
+	return []*space.Space{vit, &full, convSpace(t, ""), convSpace(t, "STEM_STRIDE: 1, MIX_BIAS: true")}
+}
+
+// A model that was written and read has the logits of its slice, bit for bit.
+func TestLogitsAreThoseOfTheSlice(t *testing.T) {
+	for _, s := range spaces(t) {
+		m, net := s.Model, supernet.New(s)
 		for _, a := range archs(s) {
-			taken, err := export.Take(weights, m, a, about(m))
-			if err != nil {
-				t.Fatal(err)
-			}
-			path := filepath.Join(t.TempDir(), "model.safetensors")
-			if err := taken.Write(fsys.OS, path); err != nil {
-				t.Fatal(err)
-			}
-			model, err := export.Read(fsys.OS, path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !reflect.DeepEqual(model.Info, taken.Info) {
-				t.Errorf("read %+v, wrote %+v", model.Info, taken.Info)
-			}
+			weights := random(net, a)
+			images := noise([]int{3, m.Channels, m.Side(a), m.Side(a)}, "images")
+			model := reread(t, weights, m, a)
 			alone, err := model.Weights()
 			if err != nil {
 				t.Fatal(err)
@@ -121,20 +116,63 @@ func TestLogitsAreThoseOfTheSlice(t *testing.T) {
 			if err := model.Net().Check(alone); err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(logits(t, model.Net(), a, alone, images), logits(t, net, a, weights, images)) {
+			got := logits(t, model.Net(), a, alone, images)
+			if !bytes.Equal(got, logits(t, net, a, weights, images)) {
 				t.Errorf("%s: the model's logits differ from the slice's", a)
+			}
+			if row := len(got) / 3; bytes.Equal(got[:row], got[row:2*row]) {
+				t.Errorf("%s: all images have the same logits", a)
 			}
 		}
 	}
 }
 
-// random weights, none of them zero or one as at initialisation.
-func random(n *supernet.Net) map[string]tensorfile.Tensor {
-	weights := map[string]tensorfile.Tensor{}
-	for _, p := range n.Params() {
-		weights[p.Name] = noise(p.Shape, p.Name)
+// reread takes a model, writes it, and reads it again.
+func reread(t *testing.T, weights map[string]tensorfile.Tensor, m space.Model, a space.Arch) *export.Model {
+	t.Helper()
+	taken, err := export.Take(weights, m, a, about(m, a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "model.safetensors")
+	if err := taken.Write(fsys.OS, path); err != nil {
+		t.Fatal(err)
+	}
+	model, err := export.Read(fsys.OS, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(model.Info, taken.Info) {
+		t.Errorf("read %+v, wrote %+v", model.Info, taken.Info)
+	}
+	return model
+}
+
+// random weights of a net and statistics of an architecture, none of them zero or one as
+// at initialisation. Variances and norms of convolutional networks are around one and
+// convolutions not small, so that features are as large after all layers as before.
+func random(n *supernet.Net, a space.Arch) map[string]tensorfile.Tensor {
+	m, weights := n.Space().Model, map[string]tensorfile.Tensor{}
+	for _, p := range slices.Concat(n.Params(), supernet.Stats(m, a)) {
+		x := noise(p.Shape, p.Name)
+		switch {
+		case strings.HasSuffix(p.Name, ".running_var") || m.IsConv() && len(p.Shape) == 1 && strings.HasSuffix(p.Name, ".weight"):
+			x = times(x, 0.5, 1)
+		case m.IsConv() && len(p.Shape) > 1:
+			x = times(x, 2, 0)
+		}
+		weights[p.Name] = x
 	}
 	return weights
+}
+
+// times is x · by + plus.
+func times(x tensorfile.Tensor, by, plus float32) tensorfile.Tensor {
+	values, _ := x.Float32s()
+	for i, v := range values {
+		values[i] = by*v + plus
+	}
+	return tensorfile.FromFloat32(x.Shape, values)
 }
 
 func noise(shape []int, name string) tensorfile.Tensor {
@@ -162,7 +200,7 @@ func TestTensorsAreTimms(t *testing.T) {
 		ramp[i] = float32(i/3*10 + i%3)
 	}
 	weights["blocks.0.attn.qkv.weight"] = tensorfile.FromFloat32([]int{12, 3}, ramp)
-	model, err := export.Take(weights, m, a, about(m))
+	model, err := export.Take(weights, m, a, about(m, a))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +232,7 @@ func TestTakeRefusesWhatTheWeightsDoNotHold(t *testing.T) {
 	f := fixture.Open(t)
 	a := f.Space.Largest()
 	a.EmbedDim = f.Space.Supernet.EmbedDim + 1
-	if _, err := export.Take(f.Weights, f.Space.Model, a, about(f.Space.Model)); !errors.Is(err, export.ErrArch) {
+	if _, err := export.Take(f.Weights, f.Space.Model, a, about(f.Space.Model, a)); !errors.Is(err, export.ErrArch) {
 		t.Errorf("wider than the supernet: %v", err)
 	}
 }
@@ -204,7 +242,7 @@ func TestReadRefuses(t *testing.T) {
 	f := fixture.Open(t)
 	m := f.Space.Model
 	fresh := func() *export.Model {
-		model, err := export.Take(f.Weights, m, f.Space.Smallest(), about(m))
+		model, err := export.Take(f.Weights, m, f.Space.Smallest(), about(m, f.Space.Smallest()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,7 +310,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	}
 	var walk func(reflect.Type)
 	walk = func(of reflect.Type) {
-		for of.Kind() == reflect.Pointer {
+		for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
 			of = of.Elem()
 		}
 		if of.Kind() != reflect.Struct {
@@ -280,7 +318,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		}
 		for i := range of.NumField() {
 			key, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
-			if !strings.Contains(string(text), "`"+key+"`") {
+			if !of.Field(i).Anonymous && !strings.Contains(string(text), "`"+key+"`") {
 				t.Errorf("docs/export.md lacks the key %q", key)
 			}
 			walk(of.Field(i).Type)
@@ -291,18 +329,20 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 
 func FuzzParseInfo(f *testing.F) {
 	f.Add([]byte(`{"format":1,"kind":"vit","arch":"e16-h1-r1","architecture":{"embed_dim":16,"depth":1,"num_heads":[1],"mlp_ratio":[1]}}`))
+	f.Add([]byte(`{"format":1,"kind":"conv","arch":"i8-d1-k3-x2","architecture":{"image_size":8,"stem":8,"units":[{"blocks":[{"kernel":3,"expand":2}]}]}}`))
 	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		i, err := export.ParseInfo(text)
 		if err == nil {
 			supernet.ParamsOf(i.SpaceModel(), i.SpaceArch()) // must not panic
+			supernet.Stats(i.SpaceModel(), i.SpaceArch())
 		}
 	})
 }
 
 func TestSiblings(t *testing.T) {
 	f := fixture.Open(t)
-	model, err := export.Take(f.Weights, f.Space.Model, f.Space.Smallest(), about(f.Space.Model))
+	model, err := export.Take(f.Weights, f.Space.Model, f.Space.Smallest(), about(f.Space.Model, f.Space.Smallest()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,31 +27,17 @@ type Info struct {
 	Licence      string       `json:"licence"`
 }
 
-const (
-	infoFormat = 1
-	kindViT    = "vit"
-	// maxTokens bounds attention, which no tensor's size in the file does.
-	maxTokens = 1<<14 + 1
-)
+const infoFormat = 1
 
-// Architecture is all that a graph of the model needs.
+// Architecture is all that a graph of the model needs: what models of every kind have,
+// and the keys of its own kind.
 type Architecture struct {
-	EmbedDim            int       `json:"embed_dim"`
-	Depth               int       `json:"depth"`
-	NumHeads            []int     `json:"num_heads"`  // per block
-	MLPRatio            []float64 `json:"mlp_ratio"`  // per block
-	MLPHidden           []int     `json:"mlp_hidden"` // per block: embed_dim · mlp_ratio, truncated
-	HeadDim             int       `json:"head_dim"`
-	ImageSize           int       `json:"image_size"`
-	PatchSize           int       `json:"patch_size"`
-	Channels            int       `json:"channels"`
-	NumClasses          int       `json:"num_classes"`
-	RelativePosition    bool      `json:"relative_position"`
-	MaxRelativePosition int       `json:"max_relative_position"`
-	GlobalPool          bool      `json:"global_pool"`
-	AbsPos              bool      `json:"abs_pos"`
-	QKVBias             bool      `json:"qkv_bias"`
-	NormEps             float64   `json:"norm_eps"`
+	ImageSize  int     `json:"image_size"`
+	Channels   int     `json:"channels"`
+	NumClasses int     `json:"num_classes"`
+	NormEps    float64 `json:"norm_eps"`
+	*ViT
+	*Conv
 }
 
 // Preprocess says how an image becomes an input: the shorter side is resized to
@@ -88,15 +74,12 @@ type Accuracy struct {
 
 // describe returns the Info with what follows from model and architecture filled in.
 func (i Info) describe(m space.Model, a space.Arch) Info {
-	i.Format, i.Kind, i.Arch = infoFormat, kindViT, a.String()
-	i.Architecture = Architecture{
-		EmbedDim: a.EmbedDim, Depth: a.Depth(), NumHeads: a.NumHeads, MLPRatio: a.MLPRatio, HeadDim: m.HeadDim,
-		ImageSize: m.ImageSize, PatchSize: m.PatchSize, Channels: m.Channels, NumClasses: m.NumClasses,
-		RelativePosition: m.RelativePosition, MaxRelativePosition: m.MaxRelativePosition,
-		GlobalPool: m.GlobalPool, AbsPos: m.AbsPos, QKVBias: m.QKVBias, NormEps: supernet.LayerNormEps,
-	}
-	for _, ratio := range a.MLPRatio {
-		i.Architecture.MLPHidden = append(i.Architecture.MLPHidden, space.Hidden(a.EmbedDim, ratio))
+	i.Format, i.Arch = infoFormat, a.String()
+	i.Architecture = Architecture{ImageSize: m.Side(a), Channels: m.Channels, NumClasses: m.NumClasses}
+	if m.IsConv() {
+		i.Kind, i.Architecture.NormEps, i.Architecture.Conv = kindConv, supernet.BatchNormEps, newConv(m, a)
+	} else {
+		i.Kind, i.Architecture.NormEps, i.Architecture.ViT = kindViT, supernet.LayerNormEps, newViT(m, a)
 	}
 	i.Parameters, i.MACs = m.Params(a), m.MACs(a)
 	if i.Classes == nil {
@@ -113,19 +96,21 @@ func (i Info) ClassName(label int) string {
 	return fmt.Sprintf("class %d", label)
 }
 
-// SpaceModel is the part of the architecture that all of its space had in common.
+// SpaceModel is the part of the architecture that all of its space had in common, but
+// for the size of images, which is the architecture's own.
 func (i Info) SpaceModel() space.Model {
-	a := i.Architecture
-	return space.Model{
-		ImageSize: a.ImageSize, PatchSize: a.PatchSize, Channels: a.Channels, NumClasses: a.NumClasses, HeadDim: a.HeadDim,
-		RelativePosition: a.RelativePosition, MaxRelativePosition: a.MaxRelativePosition,
-		GlobalPool: a.GlobalPool, AbsPos: a.AbsPos, QKVBias: a.QKVBias,
-	}
+	m := i.Architecture.family().model()
+	m.ImageSize, m.Channels, m.NumClasses = i.Architecture.ImageSize, i.Architecture.Channels, i.Architecture.NumClasses
+	return m
 }
 
 // SpaceArch is the architecture in its space.
 func (i Info) SpaceArch() space.Arch {
-	return space.Arch{EmbedDim: i.Architecture.EmbedDim, NumHeads: i.Architecture.NumHeads, MLPRatio: i.Architecture.MLPRatio}
+	a := i.Architecture.family().arch()
+	if a.IsConv() {
+		a.Resolution = i.Architecture.ImageSize
+	}
+	return a
 }
 
 // ParseInfo reads the JSON of an Info and refuses what no graph can be built from.
@@ -143,28 +128,28 @@ func ParseInfo(text []byte) (Info, error) {
 }
 
 func (i Info) check() error {
-	if i.Format != infoFormat || i.Kind != kindViT {
-		return fmt.Errorf("format %d of kind %q; this version reads format %d of kind %q", i.Format, i.Kind, infoFormat, kindViT)
+	if i.Format != infoFormat || i.Kind != kindViT && i.Kind != kindConv {
+		return fmt.Errorf("format %d of kind %q; this version reads format %d of kinds %q and %q", i.Format, i.Kind, infoFormat, kindViT, kindConv)
+	}
+	if has := i.Architecture; (has.ViT != nil) != (i.Kind == kindViT) || (has.Conv != nil) != (i.Kind == kindConv) {
+		return fmt.Errorf("its kind is %q, but its architecture has the keys of another", i.Kind)
 	}
 	arch, err := space.ParseArch(i.Arch)
 	if err != nil {
 		return err
 	}
-	if !arch.Equal(i.SpaceArch()) || i.Architecture.Depth != arch.Depth() {
+	m := i.SpaceModel()
+	if !arch.Equal(i.SpaceArch()) {
 		return fmt.Errorf("arch is %s, but architecture lists another", i.Arch)
 	}
-	m := i.SpaceModel()
 	if err := m.Validate(); err != nil {
 		return err
 	}
-	if m.Tokens() > maxTokens {
-		return fmt.Errorf("%d tokens an image are more than %d", m.Tokens(), maxTokens)
+	if err := i.Architecture.family().check(m, arch); err != nil {
+		return err
 	}
-	if derived := i.describe(m, arch).Architecture; !slices.Equal(i.Architecture.MLPHidden, derived.MLPHidden) {
-		return fmt.Errorf("mlp_hidden is %v, %s has %v", i.Architecture.MLPHidden, i.Arch, derived.MLPHidden)
-	}
-	if i.Architecture.NormEps != supernet.LayerNormEps {
-		return fmt.Errorf("norm_eps is %v; this version computes %v", i.Architecture.NormEps, supernet.LayerNormEps)
+	if eps := i.describe(m, arch).Architecture.NormEps; i.Architecture.NormEps != eps {
+		return fmt.Errorf("norm_eps is %v; this version computes %v", i.Architecture.NormEps, eps)
 	}
 	if len(i.Classes) > m.NumClasses {
 		return fmt.Errorf("%d names for %d classes", len(i.Classes), m.NumClasses)

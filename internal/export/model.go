@@ -3,6 +3,7 @@ package export
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"prenas/internal/space"
 	"prenas/internal/supernet"
@@ -17,7 +18,8 @@ type Model struct {
 
 // Take cuts an architecture out of the weights of a supernet of a space with model m,
 // which is plain: where choices learn something for themselves, the weights are folded
-// before (supernet.Net.Fold).
+// before (supernet.Net.Fold). Beside the weights are the statistics of this very
+// architecture's batch norms, if it has any (supernet.Stats).
 // about says what only the caller knows; the rest of the Info is filled in.
 func Take(weights map[string]tensorfile.Tensor, m space.Model, a space.Arch, about Info) (*Model, error) {
 	about = about.describe(m, a)
@@ -29,7 +31,7 @@ func Take(weights map[string]tensorfile.Tensor, m space.Model, a space.Arch, abo
 	}
 	model := &Model{Info: about, Tensors: map[string]tensorfile.Tensor{}}
 	for _, p := range supernet.ParamsOf(m, a) {
-		values, err := leading(weights[p.Name], p.Shape)
+		values, err := slice(weights[p.Name], p.Shape)
 		if err != nil {
 			return nil, fmt.Errorf("%w %s: weight %q: %w", ErrArch, a, p.Name, err)
 		}
@@ -38,11 +40,21 @@ func Take(weights map[string]tensorfile.Tensor, m space.Model, a space.Arch, abo
 		}
 		model.Tensors[TimmName(p.Name)] = tensorfile.FromFloat32(p.Shape, values)
 	}
+	for _, p := range supernet.Stats(m, a) {
+		// No slice of larger ones: those would be another architecture's.
+		if !slices.Equal(weights[p.Name].Shape, p.Shape) {
+			return nil, fmt.Errorf("%w %s: statistics %q have shape %v, %v is needed", ErrArch, a, p.Name, weights[p.Name].Shape, p.Shape)
+		}
+		model.Tensors[p.Name] = weights[p.Name]
+	}
+	if err := model.check(); err != nil {
+		return nil, fmt.Errorf("%w %s: %w", ErrArch, a, err)
+	}
 	return model, nil
 }
 
-// leading is the slice of a shape from index 0 along every axis.
-func leading(t tensorfile.Tensor, shape []int) ([]float32, error) {
+// slice of a shape, where supernet.Origin says.
+func slice(t tensorfile.Tensor, shape []int) ([]float32, error) {
 	if len(t.Shape) != len(shape) {
 		return nil, fmt.Errorf("it has shape %v, a slice of %v is needed", t.Shape, shape)
 	}
@@ -56,13 +68,15 @@ func leading(t tensorfile.Tensor, shape []int) ([]float32, error) {
 		return nil, err
 	}
 	var out []float32
+	origin := supernet.Origin(shape, t.Shape)
 	var walk func(axis, at, stride int)
 	walk = func(axis, at, stride int) {
+		stride /= t.Shape[axis]
+		at += origin[axis] * stride
 		if axis == len(shape)-1 {
 			out = append(out, values[at:at+shape[axis]]...)
 			return
 		}
-		stride /= t.Shape[axis]
 		for i := range shape[axis] {
 			walk(axis+1, at+i*stride, stride)
 		}
@@ -74,10 +88,11 @@ func leading(t tensorfile.Tensor, shape []int) ([]float32, error) {
 // Net is the graph of the model: a supernet whose one architecture has its own size.
 func (m *Model) Net() *supernet.Net { return supernet.Alone(m.Info.SpaceModel(), m.Info.SpaceArch()) }
 
-// Weights are the model's tensors as Net takes them.
+// Weights are the model's tensors as Net takes them, and the statistics of its batch
+// norms, if it has any, by the names of supernet.Stats.
 func (m *Model) Weights() (map[string]tensorfile.Tensor, error) {
 	weights := map[string]tensorfile.Tensor{}
-	for _, p := range supernet.ParamsOf(m.Info.SpaceModel(), m.Info.SpaceArch()) {
+	for _, p := range m.params() {
 		t := m.Tensors[TimmName(p.Name)]
 		if isQKV(p.Name) {
 			values, err := t.Float32s()
@@ -91,9 +106,15 @@ func (m *Model) Weights() (map[string]tensorfile.Tensor, error) {
 	return weights, nil
 }
 
+// params are the weights and statistics that the description asks for.
+func (m *Model) params() []supernet.Param {
+	model, arch := m.Info.SpaceModel(), m.Info.SpaceArch()
+	return append(supernet.ParamsOf(model, arch), supernet.Stats(model, arch)...)
+}
+
 // check compares the tensors with what the description asks for.
 func (m *Model) check() error {
-	params := supernet.ParamsOf(m.Info.SpaceModel(), m.Info.SpaceArch())
+	params := m.params()
 	for _, p := range params {
 		name := TimmName(p.Name)
 		t, ok := m.Tensors[name]
@@ -103,9 +124,27 @@ func (m *Model) check() error {
 		case !slices.Equal(t.Shape, p.Shape) || t.DType != tensorfile.F32:
 			return fmt.Errorf("%w: tensor %q is %s %v; architecture %s needs %s %v", ErrModel, name, t.DType, t.Shape, m.Info.Arch, tensorfile.F32, p.Shape)
 		}
+		if err := checkVariance(name, t); err != nil {
+			return err
+		}
 	}
 	if len(m.Tensors) > len(params) {
 		return fmt.Errorf("%w: it has %d tensors, architecture %s has %d", ErrModel, len(m.Tensors), m.Info.Arch, len(params))
+	}
+	return nil
+}
+
+// checkVariance refuses variances that have no root: no batch norm computes with them.
+func checkVariance(name string, t tensorfile.Tensor) error {
+	if !strings.HasSuffix(name, ".running_var") {
+		return nil
+	}
+	values, err := t.Float32s()
+	if err != nil {
+		return fmt.Errorf("%w: tensor %q: %w", ErrModel, name, err)
+	}
+	if slices.ContainsFunc(values, func(v float32) bool { return !(v >= 0) }) {
+		return fmt.Errorf("%w: tensor %q has variances that are not at least 0", ErrModel, name)
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ type Format struct {
 var formats = []Format{
 	{"safetensors", "", ".safetensors", "safetensors, float32, timm's names and layouts", writeSafetensors},
 	{"onnx", "", ".onnx", "ONNX, opset 20, float32", writeONNX(onnx.Options{})},
-	{"onnx", "int8", ".onnx", "ONNX, opset 20, weights of matrix products in 8 bits", writeONNX(onnx.Options{Int8: true})},
+	{"onnx", "int8", ".onnx", "ONNX, opset 20, weights of products and convolutions in 8 bits", writeONNX(onnx.Options{Int8: true})},
 }
 
 func writeSafetensors(f fsys.FS, path string, m *export.Model) error { return m.Write(f, path) }

@@ -3,9 +3,10 @@
 //	export.Model ─ Write ─► model.onnx    images [batch, C, H, W] ─► logits [batch, classes]
 //
 // The batch is dynamic. LayerNormalization and Gelu are single operators; class token,
-// absolute positions and all that relative positions know of the grid are constants.
+// absolute positions and all that relative positions know of the grid are constants;
+// batch norms are folded into convolutions.
 // The model's description is in the file's metadata under export.MetadataKey, so a
 // reader knows preprocessing and classes. The package promises the logits of the model
 // to 1e-4 (onnxruntime is held to it by a test), and with Int8 the weights of matrix
-// products in 8 bits, one scale for each output.
+// products and convolutions in 8 bits, one scale for each output.
 package onnx

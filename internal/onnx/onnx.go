@@ -24,7 +24,7 @@ const maxFile = math.MaxInt32
 
 // Options of Write.
 type Options struct {
-	// Int8 keeps the weights of matrix products in 8 bits.
+	// Int8 keeps the weights of matrix products and convolutions in 8 bits.
 	Int8 bool
 }
 
@@ -41,7 +41,7 @@ func Write(f fsys.FS, path string, m *export.Model, o Options) error {
 }
 
 func marshal(m *export.Model, o Options) ([]byte, error) {
-	v := &vit{info: m.Info, model: m.Info.SpaceModel(), tensors: map[string][]float32{}, int8: o.Int8}
+	b := &builder{info: m.Info, model: m.Info.SpaceModel(), tensors: map[string][]float32{}, int8: o.Int8}
 	for name, t := range m.Tensors {
 		values, err := t.Float32s()
 		if err != nil {
@@ -52,9 +52,9 @@ func marshal(m *export.Model, o Options) ([]byte, error) {
 				return nil, fmt.Errorf("tensor %q has values that are not finite: it cannot be quantised", name)
 			}
 		}
-		v.tensors[name] = values
+		b.tensors[name] = values
 	}
-	v.build()
+	b.build()
 	info, err := json.Marshal(m.Info)
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func marshal(m *export.Model, o Options) ([]byte, error) {
 	file := &schema.Model{
 		IrVersion: irVersion, ProducerName: "prenas", ProducerVersion: version(),
 		DocString:     "Image classifier; metadata " + export.MetadataKey + " has its preprocessing and classes.",
-		Graph:         &v.Graph,
+		Graph:         &b.Graph,
 		OpsetImport:   []*schema.OperatorSet{{Domain: proto.String(""), Version: opset}},
 		MetadataProps: []*schema.Entry{{Key: export.MetadataKey, Value: string(info)}},
 	}

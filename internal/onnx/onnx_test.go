@@ -28,31 +28,60 @@ import (
 	"prenas/internal/tensorfile"
 )
 
-// models are small ones with every option of a ViT on, off, and mixed.
-func models() []space.Model {
+// one is a model without weights.
+type one struct {
+	model space.Model
+	arch  space.Arch
+}
+
+// models are small ones with every option of both families on, off, and mixed.
+func models(t *testing.T) []one {
+	t.Helper()
 	plain := space.Model{ImageSize: 32, PatchSize: 8, Channels: 3, NumClasses: 7, HeadDim: 16}
 	full := plain
 	full.RelativePosition, full.MaxRelativePosition, full.GlobalPool, full.AbsPos, full.QKVBias = true, 3, true, true, true
 	clamped := plain
 	clamped.Channels, clamped.RelativePosition, clamped.MaxRelativePosition, clamped.QKVBias = 1, true, 1, true
-	return []space.Model{plain, full, clamped}
+	vit := space.Arch{EmbedDim: 40, NumHeads: []int{3, 1, 2}, MLPRatio: []float64{1.5, 3, 2.2}}
+	conv := space.Model{ImageSize: 32, Channels: 3, NumClasses: 7, Conv: space.ConvModel{
+		Stem: 8, StemStride: 2, Features: 32, Mix: 24, MixBias: true,
+		Units: []space.ConvUnit{{Width: 16, Stride: 2}, {Width: 16, Stride: 1, SqueezeExcite: true}, {Width: 24, Stride: 2, HSwish: true}},
+	}}
+	bare := conv
+	bare.Channels, bare.Conv.StemStride, bare.Conv.MixBias = 1, 1, false
+	var archs []space.Arch
+	for _, text := range []string{"i21-d1_2x2-k3_5_3_7_3-x1_2_1.5_3_2", "i28-d2_1x2-k5x2_3_5-x2x2_3_1.5"} {
+		a, err := space.ParseArch(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		archs = append(archs, a)
+	}
+	return []one{{plain, vit}, {full, vit}, {clamped, vit}, {conv, archs[0]}, {bare, archs[1]}}
 }
 
-func randomModel(t *testing.T, m space.Model) *export.Model {
+func randomModel(t *testing.T, o one) *export.Model {
 	t.Helper()
-	a := space.Arch{EmbedDim: 40, NumHeads: []int{3, 1, 2}, MLPRatio: []float64{1.5, 3, 2.2}}
+	m, a := o.model, o.arch
 	weights := map[string]tensorfile.Tensor{}
-	for _, p := range supernet.ParamsOf(m, a) {
+	for _, p := range slices.Concat(supernet.ParamsOf(m, a), supernet.Stats(m, a)) {
 		r := rng.New(1, p.Name)
 		values := make([]float32, size(p.Shape))
+		middle, deviation := 0.0, 0.2
+		switch {
+		case strings.HasSuffix(p.Name, ".running_var") || m.IsConv() && len(p.Shape) == 1 && strings.HasSuffix(p.Name, ".weight"):
+			middle, deviation = 1, 0.1
+		case m.IsConv() && len(p.Shape) > 1: // keeps features as large as they come, through all layers
+			deviation = math.Sqrt(2 / float64(size(p.Shape[1:])))
+		}
 		for i := range values {
-			values[i] = float32(0.2 * r.NormFloat64())
+			values[i] = float32(middle + deviation*r.NormFloat64())
 		}
 		weights[p.Name] = tensorfile.FromFloat32(p.Shape, values)
 	}
-	mean, std := []float32{0.5, 0.5, 0.5}, []float32{0.25, 0.25, 0.25}
+	side, mean, std := m.Side(a), []float32{0.5, 0.5, 0.5}, []float32{0.25, 0.25, 0.25}
 	model, err := export.Take(weights, m, a, export.Info{Preprocess: export.Preprocess{
-		Size: m.ImageSize, Resize: m.ImageSize, Interpolation: export.Bicubic, Mean: mean[:m.Channels], Std: std[:m.Channels],
+		Size: side, Resize: side, Interpolation: export.Bicubic, Mean: mean[:m.Channels], Std: std[:m.Channels],
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +122,9 @@ func logits(t *testing.T, model *export.Model, path string) (inputs [][]float32,
 	if rows, err = own.Logits(inputs); err != nil {
 		t.Fatal(err)
 	}
+	if d := fixture.Difference(rows[0], rows[1]); d < 0.02 {
+		t.Fatalf("%s: logits of two images differ by %.2g of the largest: a test of them shows nothing", model.Info.Arch, d)
+	}
 	return inputs, rows
 }
 
@@ -108,8 +140,8 @@ func TestOnnxruntimeAgrees(t *testing.T) {
 		want         [][]float32
 	}
 	var runs []run
-	for i, m := range models() {
-		model := randomModel(t, m)
+	for i, o := range models(t) {
+		model := randomModel(t, o)
 		inputs, want := logits(t, model, filepath.Join(dir, fmt.Sprintf("%d.safetensors", i)))
 		given := filepath.Join(dir, fmt.Sprintf("%d.images", i))
 		writeFloats(t, given, slices.Concat(inputs...))
@@ -156,27 +188,29 @@ func TestONNXOpens(t *testing.T) {
 	if err != nil || len(libraries) != 1 {
 		t.Fatalf("libraries of onnxruntime: %v (%v), want one", libraries, err)
 	}
-	model := randomModel(t, models()[1])
 	dir := t.TempDir()
-	inputs, want := logits(t, model, filepath.Join(dir, "model.safetensors"))
-	path := filepath.Join(dir, "model.onnx")
-	if err := onnx.Write(fsys.OS, path, model, onnx.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	opened, err := classify.Open(context.Background(), path, classify.Options{Batch: 5, Library: libraries[0]})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer opened.Close()
-	if !reflect.DeepEqual(opened.Info(), model.Info) {
-		t.Errorf("the file says %+v, want %+v", opened.Info(), model.Info)
-	}
-	got, err := opened.Logits(inputs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := fixture.Difference(slices.Concat(got...), slices.Concat(want...)); d > 1e-4 {
-		t.Errorf("logits differ by %.2g of the largest", d)
+	for _, k := range []int{1, 3} {
+		model := randomModel(t, models(t)[k])
+		inputs, want := logits(t, model, filepath.Join(dir, "model.safetensors"))
+		path := filepath.Join(dir, "model.onnx")
+		if err := onnx.Write(fsys.OS, path, model, onnx.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		opened, err := classify.Open(context.Background(), path, classify.Options{Batch: 5, Library: libraries[0]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer opened.Close()
+		if !reflect.DeepEqual(opened.Info(), model.Info) {
+			t.Errorf("the file says %+v, want %+v", opened.Info(), model.Info)
+		}
+		got, err := opened.Logits(inputs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := fixture.Difference(slices.Concat(got...), slices.Concat(want...)); d > 1e-4 {
+			t.Errorf("%s: logits differ by %.2g of the largest", model.Info.Arch, d)
+		}
 	}
 
 	other := filepath.Join(dir, "other.onnx")
@@ -188,36 +222,38 @@ func TestONNXOpens(t *testing.T) {
 	}
 }
 
-// The int8 file has a byte, not four, for each weight of a product.
+// The int8 file has a byte, not four, for each weight of a product or a convolution.
 func TestInt8IsSmall(t *testing.T) {
-	model := randomModel(t, models()[0])
-	dir := t.TempDir()
-	sizes := map[bool]int64{}
-	products := int64(0)
-	for _, int8 := range []bool{false, true} {
-		path := filepath.Join(dir, "model.onnx")
-		if err := onnx.Write(fsys.OS, path, model, onnx.Options{Int8: int8}); err != nil {
-			t.Fatal(err)
+	for _, k := range []int{0, 3} {
+		model := randomModel(t, models(t)[k])
+		dir := t.TempDir()
+		sizes := map[bool]int64{}
+		products := int64(0)
+		for _, int8 := range []bool{false, true} {
+			path := filepath.Join(dir, "model.onnx")
+			if err := onnx.Write(fsys.OS, path, model, onnx.Options{Int8: int8}); err != nil {
+				t.Fatal(err)
+			}
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sizes[int8] = info.Size()
 		}
-		info, err := os.Stat(path)
-		if err != nil {
-			t.Fatal(err)
+		for _, x := range model.Tensors {
+			if len(x.Shape) == 2 || len(x.Shape) == 4 && k == 3 {
+				products += int64(size(x.Shape))
+			}
 		}
-		sizes[int8] = info.Size()
-	}
-	for _, x := range model.Tensors {
-		if len(x.Shape) == 2 {
-			products += int64(size(x.Shape))
+		if saved := sizes[false] - sizes[true]; saved < products*9/4 {
+			t.Errorf("%s: int8 saves %d bytes of %d weights", model.Info.Arch, saved, products)
 		}
-	}
-	if saved := sizes[false] - sizes[true]; saved < products*5/2 {
-		t.Errorf("int8 saves %d bytes of %d weights", saved, products)
 	}
 }
 
 // Weights that are not finite have no 8-bit form; the tensor is named.
 func TestInt8RefusesWhatIsNotFinite(t *testing.T) {
-	model := randomModel(t, models()[0])
+	model := randomModel(t, models(t)[0])
 	model.Tensors["norm.bias"] = tensorfile.FromFloat32([]int{1}, []float32{float32(math.Inf(1))})
 	path := filepath.Join(t.TempDir(), "model.onnx")
 	err := onnx.Write(fsys.OS, path, model, onnx.Options{Int8: true})
@@ -234,7 +270,7 @@ func TestSameModelSameBytes(t *testing.T) {
 	var files [][]byte
 	for range 2 {
 		path := filepath.Join(dir, "model.onnx")
-		if err := onnx.Write(fsys.OS, path, randomModel(t, models()[1]), onnx.Options{}); err != nil {
+		if err := onnx.Write(fsys.OS, path, randomModel(t, models(t)[1]), onnx.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(path)

@@ -5,25 +5,17 @@ import (
 	"math"
 
 	"prenas/internal/export"
-	"prenas/internal/space"
 )
 
 // vit builds the graph of a vision transformer. Activations are [batch, tokens, dim];
 // supernet.Logits is the same computation, and its comments say why it is as it is.
 type vit struct {
-	graph
-	info    export.Info
-	model   space.Model
-	tensors map[string][]float32 // the model's, by timm's names
-	int8    bool
-	rel     relative
+	*builder
+	rel relative
 }
 
 func (v *vit) build() {
 	m, dim := v.model, v.info.Architecture.EmbedDim
-	v.Name = v.info.Arch
-	v.Input = append(v.Input, value(export.InputName, "normalised images", m.Channels, m.ImageSize, m.ImageSize))
-	v.Output = append(v.Output, value(export.OutputName, "one logit for each class", m.NumClasses))
 	x := v.embed(export.InputName)
 	if m.RelativePosition {
 		v.rel = v.newRelative()
@@ -42,11 +34,7 @@ func (v *vit) build() {
 	}
 	x = v.op("ReduceMean", []string{x, v.sizes("token_axis", 1)}, integer("keepdims", 0))
 	v.linear(x, "head", m.NumClasses, dim, true)
-	v.Node[len(v.Node)-1].Output[0] = export.OutputName
 }
-
-// weight is a tensor of the model, of the present scope.
-func (v *vit) weight(name string) []float32 { return v.tensors[v.scope+name] }
 
 // tokens from first to before last, which is all but the others of x.
 func (v *vit) tokens(x string, first, last int) string {
@@ -80,32 +68,6 @@ func (v *vit) norm(x, name string) string {
 	w := v.constant(name+".weight", v.weight(name+".weight"), dim)
 	b := v.constant(name+".bias", v.weight(name+".bias"), dim)
 	return v.op("LayerNormalization", []string{x, w, b}, integer("axis", -1), float("epsilon", v.info.Architecture.NormEps))
-}
-
-// linear multiplies x [..., in] with the weight name.weight [out, in], and adds the bias
-// if it has one.
-func (v *vit) linear(x, name string, out, in int, bias bool) string {
-	x = v.op("MatMul", []string{x, v.matrix(name+".weight", out, in)})
-	if bias {
-		x = v.op("Add", []string{x, v.constant(name+".bias", v.weight(name+".bias"), out)})
-	}
-	return x
-}
-
-// matrix is a weight as MatMul takes it, [in, out].
-func (v *vit) matrix(name string, out, in int) string {
-	w := v.weight(name)
-	t := make([]float32, len(w))
-	for o := range out {
-		for i := range in {
-			t[i*out+o] = w[o*in+i]
-		}
-	}
-	if !v.int8 {
-		return v.constant(name, t, in, out)
-	}
-	q, scales := quantize(t, out)
-	return v.op("DequantizeLinear", []string{v.int8s(name, q, in, out), v.constant(name+".scale", scales, out)}, integer("axis", 1))
 }
 
 func (v *vit) mlp(x string, hidden int) string {

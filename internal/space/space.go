@@ -44,6 +44,14 @@ type Model struct {
 // IsConv tells the family.
 func (m Model) IsConv() bool { return len(m.Conv.Units) > 0 }
 
+// Side of the images that an architecture takes, in pixels.
+func (m Model) Side(a Arch) int {
+	if m.IsConv() {
+		return a.Resolution
+	}
+	return m.ImageSize
+}
+
 // Plain is the model without what each choice learns for itself: what a single
 // architecture is, and what scores are of.
 func (m Model) Plain() Model {

@@ -101,7 +101,7 @@ func (n *Net) add(params ...Param) {
 }
 
 // ParamsOf lists the weights of one architecture alone, of the plain model, in a fixed order. Each is the
-// slice, from index 0 along every axis, of the weight of the same name of any supernet
+// slice that begins at Origin of the weight of the same name of any supernet
 // that holds the architecture; a supernet is the architecture of its own size.
 func ParamsOf(m space.Model, a space.Arch) []Param {
 	if m.IsConv() {
@@ -153,6 +153,18 @@ func ParamsOf(m space.Model, a space.Arch) []Param {
 	add(-1, "head.weight", truncatedNormal, m.NumClasses, dim)
 	add(-1, "head.bias", zeros, m.NumClasses)
 	return params
+}
+
+// Origin is where the slice of an architecture lies in a weight of a larger shape: at
+// index 0 along every axis, and in the middle of convolutions' kernels.
+func Origin(slice, whole []int) []int {
+	origin := make([]int, len(whole))
+	if len(whole) == 4 {
+		for axis := 2; axis < 4; axis++ {
+			origin[axis] = (whole[axis] - slice[axis]) / 2
+		}
+	}
+	return origin
 }
 
 // Places are the numbers that the layers of an architecture have among those of
