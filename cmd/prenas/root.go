@@ -47,7 +47,7 @@ supernet on only those, and hands you a finished model per budget.`,
 		return usagef("%w; see %s --help", err, c.CommandPath())
 	})
 	f := root.PersistentFlags()
-	f.StringVar(&g.backend, "backend", "auto", "auto, xla, xla:/path/to/plugin.so, cuda or go (slow, needs no plug-in)")
+	f.StringVar(&g.backend, "backend", "auto", "auto, xla, cuda, either with :/path/to/plugin.so, or go (slow, needs no plug-in)")
 	f.IntVar(&g.devices, "devices", 1, "devices of the CPU to use")
 	f.Uint64Var(&g.seed, "seed", 0, "seed of everything random")
 	f.BoolVar(&g.json, "json", false, "print one JSON value instead of text")

@@ -20,9 +20,10 @@ const PluginEnv = "PRENAS_PJRT_PLUGIN"
 // Options of Open.
 type Options struct {
 	// Backend is "auto" (or empty: XLA, else pure Go with a warning), "xla",
-	// "xla:/path/to/plugin.so", "cuda", "cuda:/path" or "go".
+	// "xla:/path/to/plugin.so", "cuda", "cuda:/path/to/plugin.so" or "go".
 	Backend string
-	// Devices is how many CPU devices XLA shows; 0 means 1.
+	// Devices is how many devices there are to use, the first ones of the machine;
+	// 0 means 1. XLA divides a CPU into as many as it is asked for.
 	Devices int
 	// Log gets a line for each step of finding the plug-in; nil for none.
 	Log func(string)
@@ -31,6 +32,7 @@ type Options struct {
 // Engine is an open backend.
 type Engine struct {
 	backend backends.Backend
+	kind    string // name of the plug-in's kind; empty for pure Go
 	plugin  string // path of the plug-in; empty for pure Go
 	devices int
 }
@@ -62,7 +64,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		log(fmt.Sprintf("warning: %v; going on in pure Go, which is some 30 times slower", err))
 		return openGo()
 	}
-	return nil, fmt.Errorf("%w %q: --backend takes auto, xla, xla:/path/to/plugin.so, cuda or go", ErrBackend, o.Backend)
+	return nil, fmt.Errorf("%w %q: --backend takes auto, xla, xla:/path/to/plugin.so, cuda, cuda:/path/to/plugin.so or go", ErrBackend, o.Backend)
 }
 
 func openGo() (*Engine, error) {
@@ -83,11 +85,19 @@ func openPlugin(ctx context.Context, kind plugin, path string, devices int, log 
 	}
 	devices = max(devices, 1)
 	options := pjrt.NamedValuesMap{}
-	// CPU memory can be shared with the host's tensors.
 	config := path
-	if kind.name == cpuPlugin.name {
+	switch kind.name {
+	case cpuPlugin.name:
 		options["cpu_device_count"] = int64(devices)
+		// CPU memory can be shared with the host's tensors.
 		config += ",shared_buffers"
+	case cudaPlugin.name:
+		if err := keepCUDAFolder(); err != nil {
+			return nil, err
+		}
+		options["visible_devices"] = firstDevices(devices)
+		// Memory is taken as it is needed: XLA would begin with three quarters of all.
+		options["preallocate"] = false
 	}
 	var b *xla.Backend
 	err = catch(func() error {
@@ -98,7 +108,26 @@ func openPlugin(ctx context.Context, kind plugin, path string, devices int, log 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s does not load: %w", ErrNoPlugin, path, err)
 	}
-	return &Engine{backend: b, plugin: path, devices: b.NumDevices()}, nil
+	return &Engine{backend: b, kind: kind.name, plugin: path, devices: b.NumDevices()}, nil
+}
+
+func firstDevices(n int) []int64 {
+	numbers := make([]int64, n)
+	for i := range numbers {
+		numbers[i] = int64(i)
+	}
+	return numbers
+}
+
+// keepCUDAFolder switches off what go-xla 0.1.4 does after it has loaded a plug-in
+// for CUDA: it sets XLA's folder of CUDA to one of its author's home. XLA finds the
+// folder by itself, or in XLA_FLAGS=--xla_gpu_cuda_data_dir.
+func keepCUDAFolder() error {
+	const checks = "GOPJRT_CUDA_CHECKS"
+	if _, set := os.LookupEnv(checks); set {
+		return nil
+	}
+	return os.Setenv(checks, "no")
 }
 
 // Close frees the backend. The engine and its programs must not be used after.
@@ -117,6 +146,11 @@ func (e *Engine) Backend() backends.Backend { return e.backend }
 
 // Plugin is the path of the plug-in, empty for pure Go.
 func (e *Engine) Plugin() string { return e.plugin }
+
+// BatchedBFloat16 tells whether products of batches of matrices gain from operands
+// in bfloat16, as those of single matrices do. XLA's code for a CPU has a fast way
+// for the latter only: its batched ones are three times slower than in float32.
+func (e *Engine) BatchedBFloat16() bool { return e.kind == cudaPlugin.name }
 
 // Devices is the number of devices.
 func (e *Engine) Devices() int { return e.devices }

@@ -63,7 +63,7 @@ func (p plugin) find(ctx context.Context, explicit string, log func(string)) (st
 		return path, nil
 	}
 	if p.pkg == "" {
-		return p.install(ctx, fmt.Errorf("there is no packaged plug-in for %s", p.name), log)
+		return p.install(ctx, fmt.Errorf("there is no packaged plug-in for %s; pip install jax[cuda13] brings one, jax_plugins/xla_cuda13/xla_cuda_plugin.so", p.name), log)
 	}
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		return p.install(ctx, fmt.Errorf("the packaged plug-in is for Linux on x86-64"), log)

@@ -3,6 +3,7 @@ package supernet
 import (
 	"fmt"
 
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 )
 
@@ -36,15 +37,17 @@ func (b *builder) product(x, weight *graph.Node) *graph.Node {
 	return b.dotGeneral(x, []int{x.Rank() - 1}, nil, weight, []int{1}, nil)
 }
 
-// dotGeneral casts the operands of a product of two matrices. Batched products,
-// those of attention, stay as they are: XLA on CPU has fast bfloat16 code only
-// for the former, and its batched products are three times slower than float32.
+// dotGeneral casts the operands of a product: those of single matrices to
+// Operands, those of batches of them, which are attention's, to BatchOperands.
 func (b *builder) dotGeneral(lhs *graph.Node, lhsContract, lhsBatch []int, rhs *graph.Node, rhsContract, rhsBatch []int) *graph.Node {
-	if b.Operands == lhs.DType() || len(lhsBatch) > 0 {
+	full, operands := lhs.DType(), b.Operands
+	if len(lhsBatch) > 0 {
+		operands = b.BatchOperands
+	}
+	if operands == dtypes.InvalidDType || operands == full {
 		return graph.DotGeneral(lhs, lhsContract, lhsBatch, rhs, rhsContract, rhsBatch)
 	}
-	full := lhs.DType()
-	low := func(x *graph.Node) *graph.Node { return graph.ConvertDType(x, b.Operands) }
+	low := func(x *graph.Node) *graph.Node { return graph.ConvertDType(x, operands) }
 	return graph.ConvertDType(graph.DotGeneral(low(lhs), lhsContract, lhsBatch, low(rhs), rhsContract, rhsBatch), full)
 }
 

@@ -80,9 +80,6 @@ func (n *Net) MaskedUses(sizes *graph.Node) *graph.Node {
 // architectures that fit the supernet; nothing checks them. Like Logits, it
 // panics: compile it through engine.Compile.
 func (n *Net) MaskedLogits(weights []*graph.Node, images *graph.Node, f Masked) *graph.Node {
-	if f.Operands == dtypes.InvalidDType {
-		f.Operands = dtypes.Float32
-	}
 	m, top := n.space.Model, n.space.Supernet
 	v := &masked{
 		vit: vit{builder{Net: n, weights: weights, Forward: Forward{Operands: f.Operands, Dropout: f.Dropout}}},

@@ -29,8 +29,9 @@ type Forward struct {
 	// Seen, if not nil, gets the batch's means and variances, in the same order.
 	Seen *[]*graph.Node
 	// Operands is the type that the operands of products with a weight matrix are
-	// cast to: float32, or bfloat16. Everything else is computed in float32.
-	Operands dtypes.DType
+	// cast to: float32, or bfloat16. BatchOperands is the same for the products of
+	// attention, which are batches of products. Everything else is computed in float32.
+	Operands, BatchOperands dtypes.DType
 }
 
 // Logits adds the forward pass of f.Arch to the graph: images [N, C, H, W],
@@ -38,9 +39,6 @@ type Forward struct {
 // index by index; those that the architecture does not use may be nil. Logits
 // panics, as graph building does: compile it through engine.Compile.
 func (n *Net) Logits(weights []*graph.Node, images *graph.Node, f Forward) *graph.Node {
-	if f.Operands == dtypes.InvalidDType {
-		f.Operands = dtypes.Float32
-	}
 	b := builder{Net: n, weights: weights, Forward: f}
 	if n.space.Model.IsConv() {
 		return (&conv{builder: b}).logits(images)

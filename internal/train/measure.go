@@ -38,7 +38,7 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 		return Speed{}, err
 	}
 	defer state.free()
-	batch := noiseBatch(r.Batch, s.Model)
+	batch := NoiseBatch(r.Batch, s.Model)
 	const warmUp = 2
 	for i := range warmUp + steps {
 		if err := ctx.Err(); err != nil {
@@ -59,7 +59,9 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 	return speed, nil
 }
 
-func noiseBatch(n int, m space.Model) evaluate.Batch {
+// NoiseBatch is a batch of n images of normal noise with drawn labels, the same at every
+// call.
+func NoiseBatch(n int, m space.Model) evaluate.Batch {
 	b := evaluate.Batch{Images: make([]float32, n*m.Channels*m.ImageSize*m.ImageSize), Labels: make([]int32, n)}
 	r := rng.New(0, "measure")
 	for i := range b.Images {

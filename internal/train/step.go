@@ -55,8 +55,12 @@ type prepared struct {
 }
 
 // forward pass of an architecture on the batch.
-func (p prepared) forward(arch space.Arch, r Recipe) supernet.Forward {
-	return supernet.Forward{Arch: arch, DropPath: p.dropPath, Dropout: p.dropout, Operands: r.operands()}
+func (p prepared) forward(e *engine.Engine, arch space.Arch, r Recipe) supernet.Forward {
+	f := supernet.Forward{Arch: arch, DropPath: p.dropPath, Dropout: p.dropout, Operands: r.operands()}
+	if e.BatchedBFloat16() {
+		f.BatchOperands = f.Operands
+	}
+	return f
 }
 
 // compileStep builds and compiles the step of one architecture.
@@ -86,7 +90,7 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 			byIndex[i] = in[k]
 		}
 		p := b.prepare(in[len(s.frozen):])
-		logits := net.Logits(byIndex, p.images, p.forward(arch, r))
+		logits := net.Logits(byIndex, p.images, p.forward(e, arch, r))
 		loss := graph.ReduceAllMean(r.loss(logits, p.targets, p.teacher))
 		u.grads = engine.Gradient(loss, u.Weights...)
 		norm := globalNorm(u.grads)

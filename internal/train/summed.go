@@ -118,7 +118,7 @@ func (u *summed) compileGradient(e *engine.Engine, which int) error {
 			trained = append(trained, byIndex[i])
 		}
 		p := form.prepare(rest)
-		logits := net.Logits(byIndex, p.images, p.forward(arch, r))
+		logits := net.Logits(byIndex, p.images, p.forward(e, arch, r))
 		loss := graph.ReduceAllMean(r.loss(logits, p.targets, p.teacher))
 		var out []*graph.Node
 		for k, g := range engine.Gradient(loss, trained...) {

@@ -2,7 +2,9 @@
 package enginetest
 
 import (
+	"cmp"
 	"context"
+	"os"
 	"sync"
 	"testing"
 
@@ -10,11 +12,16 @@ import (
 )
 
 var open = sync.OnceValues(func() (*engine.Engine, error) {
-	return engine.Open(context.Background(), engine.Options{Backend: "auto"})
+	return engine.Open(context.Background(), engine.Options{Backend: cmp.Or(os.Getenv(BackendEnv), "auto")})
 })
 
-// Test returns the engine that all tests of a process share: XLA where a
-// plug-in is or can be had, as the program itself finds it, else pure Go.
+// BackendEnv names the backend of the tests, as engine.Options has it; it lets
+// them run on a GPU.
+const BackendEnv = "PRENAS_TEST_BACKEND"
+
+// Test returns the engine that all tests of a process share: what BackendEnv
+// names, else XLA where a plug-in is or can be had, as the program itself finds
+// it, else pure Go.
 func Test(tb testing.TB) *engine.Engine {
 	tb.Helper()
 	e, err := open()
