@@ -1,8 +1,12 @@
-// Command step measures the train step of the largest architecture of a space beside
-// the same supernet in PyTorch, written the way the original writes it (bench/peer).
+// Command step measures the train step and the evaluation of the largest architecture
+// of a space beside the same supernet in PyTorch, written the way the original writes it
+// (bench/peer).
 //
 //	pip install -r bench/step/requirements.txt
-//	go run ./bench/step -space tiny -batch 16
+//	go run ./bench/step -space tiny -batch 16 -compile
+//	go run ./bench/step -space small -batch 256 -backend cuda:/path/to/plugin.so
+//
+// On CUDA both sides run on the first device.
 //
 // Every side is a process of its own, and the sides take turns, so that what else the
 // machine does falls on all of them. A round's figure is the median of its steps; the
@@ -44,12 +48,21 @@ type job struct {
 	Backend   string `json:"backend"`
 }
 
+// device of both sides, in PyTorch's words.
+func (j job) device() string {
+	if strings.HasPrefix(j.Backend, "cuda") {
+		return "cuda"
+	}
+	return "cpu"
+}
+
 // measurement of one round of a side.
 type measurement struct {
-	Seconds   []float64 `json:"seconds"` // of each step
-	Compile   float64   `json:"compile"` // seconds
-	PeakBytes float64   `json:"peak_bytes"`
-	Peak      float64   `json:"peak"` // GFLOP/s of a product in this precision; ours only
+	Seconds     []float64 `json:"seconds"`      // of each train step
+	EvalSeconds []float64 `json:"eval_seconds"` // of each batch evaluated; ours in float32 whatever the step's precision
+	Compile     float64   `json:"compile"`      // seconds, of the train step; 0: nothing is compiled
+	PeakBytes   float64   `json:"peak_bytes"`   // of the process, while it trains; on CUDA of the device
+	Peak        float64   `json:"peak"`         // GFLOP/s of a product in this precision; ours only
 }
 
 // child marks the process that measures our side.
@@ -78,6 +91,7 @@ func compare(ctx context.Context) error {
 	flag.IntVar(&j.Steps, "steps", 5, "steps of a round, after warm-up")
 	flag.StringVar(&j.Backend, "backend", "auto", "engine of our side")
 	rounds := flag.Int("rounds", 3, "turns of each side")
+	precisions := flag.String("precisions", "float32,bf16", "precisions to measure")
 	python := flag.String("python", "python3", "interpreter with the packages of bench/step/requirements.txt; empty: no peer")
 	compiled := flag.Bool("compile", false, "also measure the peer with torch.compile")
 	flag.Parse()
@@ -88,12 +102,17 @@ func compare(ctx context.Context) error {
 	theirs := func(compile bool) func(context.Context, job) (measurement, error) {
 		return func(ctx context.Context, j job) (measurement, error) { return measurePeer(ctx, *python, s, j, compile) }
 	}
-	sides := []*side{{name: "prenas", precision: "float32", run: measureOurs}, {name: "prenas", precision: "bf16", run: measureOurs}}
+	var sides []*side
+	add := func(name string, run func(context.Context, job) (measurement, error)) {
+		for precision := range strings.SplitSeq(*precisions, ",") {
+			sides = append(sides, &side{name: name, precision: precision, run: run})
+		}
+	}
+	add("prenas", measureOurs)
 	if *python != "" {
-		sides = append(sides, &side{name: "PyTorch", precision: "float32", run: theirs(false)}, &side{name: "PyTorch", precision: "bf16", run: theirs(false)})
+		add("PyTorch", theirs(false))
 		if *compiled {
-			sides = append(sides, &side{name: "PyTorch, compiled", precision: "float32", run: theirs(true)},
-				&side{name: "PyTorch, compiled", precision: "bf16", run: theirs(true)})
+			add("PyTorch, compiled", theirs(true))
 		}
 	}
 	for round := range *rounds {
@@ -110,31 +129,79 @@ func compare(ctx context.Context) error {
 	return printTable(s, j, sides)
 }
 
+// pick is the median over a side's rounds.
+func (s *side) pick(of func(measurement) float64) float64 {
+	var all []float64
+	for _, m := range s.rounds {
+		all = append(all, of(m))
+	}
+	return median(all)
+}
+
+func (s *side) seconds() float64 {
+	return s.pick(func(m measurement) float64 { return median(m.Seconds) })
+}
+
+func (s *side) evalSeconds() float64 {
+	return s.pick(func(m measurement) float64 { return median(m.EvalSeconds) })
+}
+
 func printTable(s *space.Space, j job, sides []*side) error {
 	arch := s.Largest()
-	fmt.Printf("%s, %s, batch %d; forward, backward and AdamW\n", s.Name, arch, j.Batch)
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "side\tprecision\timages/s\tGFLOP/s\tof product peak\tcompile s\tpeak GB")
+	fmt.Printf("%s, %s, batch %d; forward, backward and AdamW; evaluation\n", s.Name, arch, j.Batch)
+	peaks := map[string]float64{} // of products, by precision: our side measures them for both
 	for _, side := range sides {
-		pick := func(of func(measurement) float64) float64 {
-			var all []float64
-			for _, m := range side.rounds {
-				all = append(all, of(m))
-			}
-			return median(all)
+		if peak := side.pick(func(m measurement) float64 { return m.Peak }); peak > 0 {
+			peaks[side.precision] = peak
 		}
-		seconds := pick(func(m measurement) float64 { return median(m.Seconds) })
-		// A multiply-accumulate is two operations, and a step is three passes.
-		gflops := float64(s.Model.MACs(arch)) * 6 * float64(j.Batch) / seconds / 1e9
-		ofPeak, compile := "", ""
-		if peak := pick(func(m measurement) float64 { return m.Peak }); peak > 0 {
-			ofPeak = fmt.Sprintf("%.0f %% of %.0f", 100*gflops/peak, peak)
-			compile = fmt.Sprintf("%.1f", pick(func(m measurement) float64 { return m.Compile }))
-		}
-		fmt.Fprintf(w, "%s\t%s\t%.2f\t%.0f\t%s\t%s\t%.2f\n", side.name, side.precision, float64(j.Batch)/seconds, gflops,
-			ofPeak, compile, pick(func(m measurement) float64 { return m.PeakBytes })/1e9)
 	}
-	return w.Flush()
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "side\tprecision\timages/s\tGFLOP/s\tof product peak\tcompile s\tpeak GB\tevaluation images/s")
+	for _, side := range sides {
+		// A multiply-accumulate is two operations, and a step is three passes.
+		gflops := float64(s.Model.MACs(arch)) * 6 * float64(j.Batch) / side.seconds() / 1e9
+		ofPeak, compile := "", ""
+		if peak := peaks[side.precision]; peak > 0 {
+			ofPeak = fmt.Sprintf("%.0f %% of %.0f", 100*gflops/peak, peak)
+		}
+		if c := side.pick(func(m measurement) float64 { return m.Compile }); c > 0 {
+			compile = fmt.Sprintf("%.1f", c)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%.2f\t%.0f\t%s\t%s\t%.2f\t%.1f\n", side.name, side.precision, float64(j.Batch)/side.seconds(), gflops,
+			ofPeak, compile, side.pick(func(m measurement) float64 { return m.PeakBytes })/1e9, float64(j.Batch)/side.evalSeconds())
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	printRatios(sides)
+	return nil
+}
+
+// printRatios says how many times the speed of the peer ours is: precision by precision,
+// and the best of each.
+func printRatios(sides []*side) {
+	best := func(ours bool, precision string, seconds func(*side) float64) (shortest float64) {
+		for _, side := range sides {
+			if (side.name == "prenas") == ours && (precision == "" || side.precision == precision) {
+				if s := seconds(side); shortest == 0 || s < shortest {
+					shortest = s
+				}
+			}
+		}
+		return shortest
+	}
+	for _, precision := range []string{"float32", "bf16", ""} {
+		ours, theirs := best(true, precision, (*side).seconds), best(false, precision, (*side).seconds)
+		if ours == 0 || theirs == 0 {
+			continue
+		}
+		name := precision
+		if name == "" {
+			name = "the best of each"
+		}
+		fmt.Printf("%s: %.2f times the peer's best train step, %.2f times its best evaluation\n", name, theirs/ours,
+			best(false, precision, (*side).evalSeconds)/best(true, precision, (*side).evalSeconds))
+	}
 }
 
 // measureOurs measures in a process of its own.
@@ -170,6 +237,7 @@ func measurePeer(ctx context.Context, python string, s *space.Space, j job, comp
 			"hidden": space.Hidden(s.Supernet.EmbedDim, s.Supernet.MLPRatio),
 		},
 		"batch": j.Batch, "steps": j.Steps, "warm_up": 2, "precision": j.Precision, "compile": compile,
+		"device": j.device(),
 	})
 	if err != nil {
 		return m, err

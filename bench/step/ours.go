@@ -3,11 +3,20 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
+	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
+	"time"
+
+	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/engine"
+	"prenas/internal/evaluate"
 	"prenas/internal/space"
+	"prenas/internal/supernet"
 	"prenas/internal/train"
 )
 
@@ -40,11 +49,12 @@ func measureHere(ctx context.Context, text string) error {
 		m.Seconds = append(m.Seconds, step.Seconds())
 	}
 	// The peak is the step's: it is read before anything else is measured.
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+	if m.PeakBytes, err = peakBytes(j.device()); err != nil {
 		return err
 	}
-	m.PeakBytes = float64(usage.Maxrss) * 1024
+	if m.EvalSeconds, err = measureEvaluation(ctx, e, s, j); err != nil {
+		return err
+	}
 	d, err := e.Diagnose(ctx)
 	if err != nil {
 		return err
@@ -53,4 +63,55 @@ func measureHere(ctx context.Context, text string) error {
 		m.Peak = d.GFLOPS["BFloat16"]
 	}
 	return json.NewEncoder(os.Stdout).Encode(m)
+}
+
+// peakBytes is the most memory that the process had until now; on CUDA what of the
+// device's is in use now, of which XLA gives nothing back.
+func peakBytes(device string) (float64, error) {
+	if device == "cuda" {
+		out, err := exec.Command("nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits").Output()
+		if err != nil {
+			return 0, fmt.Errorf("nvidia-smi: %w", err)
+		}
+		first, _, _ := strings.Cut(string(out), "\n")
+		mebibytes, err := strconv.ParseFloat(strings.TrimSpace(first), 64)
+		return mebibytes * (1 << 20), err
+	}
+	var usage syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+	return float64(usage.Maxrss) * 1024, err
+}
+
+// measureEvaluation times batches of noise, upload to scores, after two that are not
+// counted.
+func measureEvaluation(ctx context.Context, e *engine.Engine, s *space.Space, j job) ([]float64, error) {
+	net := supernet.New(s)
+	var weights []*tensors.Tensor
+	initial := net.Init(0)
+	for _, p := range net.Params() {
+		w, err := engine.Upload(initial[p.Name])
+		if err != nil {
+			return nil, err
+		}
+		weights = append(weights, w)
+	}
+	evaluator, err := evaluate.New(e, net, []space.Arch{s.Largest()}, j.Batch, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer evaluator.Close()
+	batch := train.NoiseBatch(j.Batch, s.Model)
+	one := func(yield func(evaluate.Batch, error) bool) { yield(batch, nil) }
+	const warmUp = 2
+	var seconds []float64
+	for i := range warmUp + j.Steps {
+		began := time.Now()
+		if _, err := evaluator.Run(ctx, weights, one, nil); err != nil {
+			return nil, err
+		}
+		if i >= warmUp {
+			seconds = append(seconds, time.Since(began).Seconds())
+		}
+	}
+	return seconds, nil
 }
