@@ -86,16 +86,27 @@ func peakBytes(device string) (float64, error) {
 // counted.
 func measureEvaluation(ctx context.Context, e *engine.Engine, s *space.Space, j job) ([]float64, error) {
 	net := supernet.New(s)
-	var weights []*tensors.Tensor
-	initial := net.Init(0)
-	for _, p := range net.Params() {
-		w, err := engine.Upload(initial[p.Name])
-		if err != nil {
-			return nil, err
+	largest := s.Largest()
+	initial := func(params []supernet.Param) (held []*tensors.Tensor, err error) {
+		for _, p := range params {
+			w, err := engine.Upload(p.Init(0))
+			if err != nil {
+				return nil, err
+			}
+			held = append(held, w)
 		}
-		weights = append(weights, w)
+		return held, nil
 	}
-	evaluator, err := evaluate.New(e, net, []space.Arch{s.Largest()}, j.Batch, 1)
+	shared, err := initial(net.Params())
+	if err != nil {
+		return nil, err
+	}
+	stats, err := initial(supernet.Stats(s.Model, largest))
+	if err != nil {
+		return nil, err
+	}
+	weights := evaluate.Weights{Shared: shared, Stats: [][]*tensors.Tensor{stats}}
+	evaluator, err := evaluate.New(e, net, []space.Arch{largest}, j.Batch, 1)
 	if err != nil {
 		return nil, err
 	}

@@ -181,7 +181,7 @@ func TestInheritedWeights(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		scores, err := ev.Run(t.Context(), state, little{}.HeldOut(t.Context(), 3), nil)
+		scores, err := ev.Run(t.Context(), evaluate.Weights{Shared: state}, little{}.HeldOut(t.Context(), 3), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

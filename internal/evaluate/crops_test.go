@@ -67,7 +67,7 @@ func TestCropsAreAveraged(t *testing.T) {
 				}
 			}
 		}
-		scores, err := ev.Run(context.Background(), weights, batches, nil)
+		scores, err := ev.Run(context.Background(), evaluate.Weights{Shared: weights}, batches, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -37,6 +37,23 @@ type Score struct {
 	Seconds float64 // spent in the program
 }
 
+// Weights are what architectures are evaluated with, on the device.
+type Weights struct {
+	Shared []*tensors.Tensor // by Params index
+	// Stats are the running statistics of each architecture, in the order of the
+	// architectures and of supernet.Stats. Those of another architecture would do for
+	// none: see docs/conv.md. A vision transformer has none.
+	Stats [][]*tensors.Tensor
+}
+
+// stats of an architecture by its place.
+func (w Weights) stats(arch int) []*tensors.Tensor {
+	if arch >= len(w.Stats) {
+		return nil
+	}
+	return w.Stats[arch]
+}
+
 // Evaluator holds the compiled programs of some architectures.
 type Evaluator struct {
 	net      *supernet.Net
@@ -78,6 +95,10 @@ func (ev *Evaluator) compile(e *engine.Engine, arch space.Arch) error {
 			inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
 		}
 	}
+	for _, p := range supernet.Stats(m, arch) {
+		inputs = append(inputs, shapes.Make(dtypes.Float32, p.Shape...))
+	}
+	stats := len(inputs) - len(used)
 	inputs = append(inputs,
 		shapes.Make(dtypes.Float32, ev.batch*ev.crops, m.Channels, m.ImageSize, m.ImageSize),
 		shapes.Make(dtypes.Int32, ev.batch))
@@ -86,8 +107,9 @@ func (ev *Evaluator) compile(e *engine.Engine, arch space.Arch) error {
 		for k, i := range used {
 			weights[i] = in[k]
 		}
-		images, labels := in[len(used)], in[len(used)+1]
-		logits := ev.net.Logits(weights, images, supernet.Forward{Arch: arch})
+		rest := in[len(used):]
+		images, labels := rest[stats], rest[stats+1]
+		logits := ev.net.Logits(weights, images, supernet.Forward{Arch: arch, Stats: rest[:stats]})
 		if ev.crops > 1 {
 			logits = graph.ReduceMean(graph.Reshape(logits, ev.batch, ev.crops, m.NumClasses), 1)
 		}
@@ -135,10 +157,9 @@ func tally(logits, labels *graph.Node) *graph.Node {
 	return graph.Stack([]*graph.Node{within(1), within(5), graph.ReduceAllSum(graph.Mul(counts, loss))}, 0)
 }
 
-// Run evaluates every architecture on all batches, with weights by Params index on the
-// device; they stay valid. Scores are in the order of the architectures given to New.
+// Run evaluates every architecture on all batches, with weights that stay valid. Scores are in the order of the architectures given to New.
 // progress, if not nil, is told how many images are done.
-func (ev *Evaluator) Run(ctx context.Context, weights []*tensors.Tensor, batches iter.Seq2[Batch, error], progress func(done int)) ([]Score, error) {
+func (ev *Evaluator) Run(ctx context.Context, weights Weights, batches iter.Seq2[Batch, error], progress func(done int)) ([]Score, error) {
 	scores := make([]Score, len(ev.archs))
 	done := 0
 	for batch, err := range batches {
@@ -166,7 +187,7 @@ func (ev *Evaluator) Run(ctx context.Context, weights []*tensors.Tensor, batches
 }
 
 // add runs all programs on one batch.
-func (ev *Evaluator) add(scores []Score, weights []*tensors.Tensor, b Batch) error {
+func (ev *Evaluator) add(scores []Score, weights Weights, b Batch) error {
 	images, target, err := b.upload(ev.net.Space().Model, ev.batch, ev.crops)
 	if err != nil {
 		return err
@@ -175,8 +196,9 @@ func (ev *Evaluator) add(scores []Score, weights []*tensors.Tensor, b Batch) err
 	for a, program := range ev.programs {
 		var args []*tensors.Tensor
 		for _, i := range ev.used[a] {
-			args = append(args, weights[i])
+			args = append(args, weights.Shared[i])
 		}
+		args = append(args, weights.stats(a)...)
 		began := time.Now()
 		out, err := program.Run(append(args, images, target))
 		if err != nil {

@@ -73,7 +73,7 @@ func TestMaskedEqualsStatic(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer static.Close()
-		s, err := static.Run(t.Context(), own[k], iter.Seq2[Batch, error](images), nil)
+		s, err := static.Run(t.Context(), Weights{Shared: own[k]}, iter.Seq2[Batch, error](images), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

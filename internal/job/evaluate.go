@@ -14,6 +14,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
 	"prenas/internal/train"
 )
 
@@ -108,12 +109,20 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		}
 		held = append(held, t)
 	}
+	given := evaluate.Weights{Shared: held}
+	for _, arch := range archs {
+		stats, err := uploadStats(weights, s.Model, arch)
+		if err != nil {
+			return results, fmt.Errorf("%s: %w", o.Run, err)
+		}
+		given.Stats = append(given.Stats, stats)
+	}
 	progress := func(done int) {
 		if o.Progress != nil {
 			o.Progress(done, set.Test.Len())
 		}
 	}
-	scores, err := ev.Run(ctx, held, images.Plain(ctx, set.Test, batch, o.Crops), progress)
+	scores, err := ev.Run(ctx, given, images.Plain(ctx, set.Test, batch, o.Crops), progress)
 	if err = errors.Join(err, noteSkipped(o.Run, images.Skipped(), o.Log)); err != nil {
 		return results, err
 	}
@@ -122,4 +131,22 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		results.Archs = append(results.Archs, evaluate.NewResult(s.Model, keys[i], archs[i], scores[i]))
 	}
 	return results, results.Write(fsys.OS, filepath.Join(o.Run, ResultsFile))
+}
+
+// uploadStats takes an architecture's running statistics out of the weights of a run and
+// puts them on the device, in the order of supernet.Stats.
+func uploadStats(weights map[string]tensorfile.Tensor, m space.Model, arch space.Arch) ([]*tensors.Tensor, error) {
+	stats, err := train.RunningStats(weights, m, arch)
+	if err != nil {
+		return nil, err
+	}
+	var held []*tensors.Tensor
+	for _, p := range supernet.Stats(m, arch) {
+		t, err := engine.Upload(stats[p.Name])
+		if err != nil {
+			return nil, fmt.Errorf("%s of %s: %w", p.Name, arch, err)
+		}
+		held = append(held, t)
+	}
+	return held, nil
 }

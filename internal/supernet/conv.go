@@ -1,6 +1,7 @@
 package supernet
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -147,7 +148,11 @@ func (v *conv) norm(x *graph.Node, name string, size int) *graph.Node {
 	}
 	y, mean, variance := engine.BatchNorm(x, weight, bias, BatchNormEps)
 	if v.Seen != nil {
-		*v.Seen = append(*v.Seen, mean, variance)
+		n := float64(x.Shape().Size() / size)
+		if n < 2 {
+			panic(fmt.Errorf("supernet: batch norm %s sees one value of each feature, which has no variance: a larger batch is needed", name))
+		}
+		*v.Seen = append(*v.Seen, mean, graph.MulScalar(variance, n/(n-1)))
 	}
 	return y
 }

@@ -15,9 +15,9 @@ import (
 // mean is the only block of a last stage.
 func convParams(m space.Model, a space.Arch) []Param {
 	var params []Param
-	block := -1
+	block, after := -1, false
 	add := func(name string, start initialiser, shape ...int) {
-		params = append(params, Param{Name: name, Shape: shape, Decay: len(shape) > 1, Block: block, start: start})
+		params = append(params, Param{Name: name, Shape: shape, Decay: len(shape) > 1, Block: block, last: after, start: start})
 	}
 	conv := func(name string, out, in, kernel int) {
 		// Normal, of deviation √(2/fan_out); a depthwise convolution (in 1) has
@@ -58,7 +58,7 @@ func convParams(m space.Model, a space.Arch) []Param {
 		conv(name+"conv_pwl", b.Out, b.Hidden, 1)
 		norm(name+"bn3", b.Out)
 	}
-	block = -1
+	block, after = -1, true
 	last := featuresName(m)
 	conv(last+"conv", c.Features, c.Units[len(c.Units)-1].Width, 1)
 	norm(last+"bn1", c.Features)

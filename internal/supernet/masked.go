@@ -1,6 +1,8 @@
 package supernet
 
 import (
+	"fmt"
+
 	"math"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
@@ -81,6 +83,9 @@ func (n *Net) MaskedUses(sizes *graph.Node) *graph.Node {
 // panics: compile it through engine.Compile.
 func (n *Net) MaskedLogits(weights []*graph.Node, images *graph.Node, f Masked) *graph.Node {
 	m, top := n.space.Model, n.space.Supernet
+	if m.IsConv() {
+		panic(fmt.Errorf("supernet: space %s is convolutional; masked graphs are of vision transformers", n.space.Name))
+	}
 	v := &masked{
 		vit: vit{builder{Net: n, weights: weights, Forward: Forward{Operands: f.Operands, Dropout: f.Dropout}}},
 		f:   f, models: f.Sizes.Shape().Dimensions[0], samples: images.Shape().Dimensions[0],

@@ -30,21 +30,24 @@ type Param struct {
 	// Block is the block the tensor belongs to, -1 outside of the blocks.
 	Block int
 
-	dim    int // embedding dim that alone uses the tensor; 0: all do
-	kernel int // largest kernel that uses the tensor; 0: all do
+	last   bool // after the last block, of a convolutional network
+	dim    int  // embedding dim that alone uses the tensor; 0: all do
+	kernel int  // largest kernel that uses the tensor; 0: all do
 	start  initialiser
 }
 
 // InHead tells whether the tensor belongs to the classifier.
-func (p Param) InHead() bool { return strings.HasPrefix(p.Name, "head.") }
+func (p Param) InHead() bool {
+	return strings.HasPrefix(p.Name, "head.") || strings.HasPrefix(p.Name, "classifier.")
+}
 
-// Layer is how far into a network of depth blocks the tensor stands: 0 for patches,
-// class token and positions, i+1 for block i, depth+1 for the last norm and the head.
+// Layer is how far into a network of depth blocks the tensor stands: 0 for what is before
+// the blocks, i+1 for block i, depth+1 for what is after them.
 func (p Param) Layer(depth int) int {
 	switch {
 	case p.Block >= 0:
 		return p.Block + 1
-	case p.InHead() || strings.HasPrefix(p.Name, "norm."):
+	case p.last || p.InHead() || strings.HasPrefix(p.Name, "norm."):
 		return depth + 1
 	}
 	return 0
@@ -246,15 +249,20 @@ func (n *Net) Check(weights map[string]tensorfile.Tensor) error {
 func (n *Net) Init(seed uint64) map[string]tensorfile.Tensor {
 	weights := make(map[string]tensorfile.Tensor, len(n.params))
 	for _, p := range n.params {
-		size := 1
-		for _, d := range p.Shape {
-			size *= d
-		}
-		values := make([]float32, size)
-		p.start(values, seed, p.Name)
-		weights[p.Name] = tensorfile.FromFloat32(p.Shape, values)
+		weights[p.Name] = p.Init(seed)
 	}
 	return weights
+}
+
+// Init draws the tensor at initialisation from the seed.
+func (p Param) Init(seed uint64) tensorfile.Tensor {
+	size := 1
+	for _, d := range p.Shape {
+		size *= d
+	}
+	values := make([]float32, size)
+	p.start(values, seed, p.Name)
+	return tensorfile.FromFloat32(p.Shape, values)
 }
 
 // initialiser fills the values of one tensor, drawing from (seed, name).

@@ -23,10 +23,11 @@ type Forward struct {
 	DropPath *graph.Node
 	// Dropout is nil for none.
 	Dropout *Dropout
-	// Stats are the batch norms' means and variances, as Net.Stats lists them; nil
-	// to take those of the batch, as training does.
+	// Stats are the batch norms' means and variances, as Stats lists them; nil to
+	// take those of the batch, as training does.
 	Stats []*graph.Node
-	// Seen, if not nil, gets the batch's means and variances, in the same order.
+	// Seen, if not nil, gets the batch's means and variances in the same order, the
+	// variances unbiased, as torch has them in running statistics.
 	Seen *[]*graph.Node
 	// Operands is the type that the operands of products with a weight matrix are
 	// cast to: float32, or bfloat16. BatchOperands is the same for the products of

@@ -101,5 +101,5 @@ func (a *Alone) Train(ctx context.Context, archs []space.Arch, source Source, se
 			return nil, err
 		}
 	}
-	return a.test.Run(ctx, state.best(), archs, source.HeldOut(ctx, evalImages))
+	return a.test.Run(ctx, state.best(nil).Shared, archs, source.HeldOut(ctx, evalImages))
 }

@@ -16,6 +16,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 )
@@ -27,6 +28,8 @@ import (
 //	optimizer.v.<name>    second moment, where the optimiser has one
 //	ema.<name>            moving average of the weight, where the recipe keeps one
 //	optimizer.counts      updates that each weight has had, float32 by Params index
+//	stats.<arch>.<name>   running mean or variance of a batch norm of an architecture
+//	ema.stats.<arch>.<name>  moving average of it, where the recipe keeps one
 //	metadata "prenas"     Progress, as JSON; the checksum is tensorfile's
 const (
 	nameCounts     = "optimizer.counts"
@@ -56,9 +59,10 @@ type Progress struct {
 // hostState is a State in host memory, in the form of a checkpoint's tensors.
 type hostState map[string]tensorfile.Tensor
 
-// newState is the state before the first step: moments and counts are zero, averages
-// are the weights.
-func newState(net *supernet.Net, r Recipe, weights map[string]tensorfile.Tensor) hostState {
+// newState is the state before the first step of training architectures: moments and
+// counts are zero, averages are the weights. Statistics that weights has are gone on with;
+// else means are 0 and variances 1.
+func newState(net *supernet.Net, r Recipe, weights map[string]tensorfile.Tensor, archs ...space.Arch) hostState {
 	params := net.Params()
 	h := hostState{nameCounts: tensorfile.FromFloat32([]int{len(params)}, make([]float32, len(params)))}
 	for _, p := range params {
@@ -73,6 +77,17 @@ func newState(net *supernet.Net, r Recipe, weights map[string]tensorfile.Tensor)
 			}
 		}
 	}
+	for _, arch := range archs {
+		for _, p := range supernet.Stats(net.Space().Model, arch) {
+			value, given := weights[statName(arch, p)]
+			if !given {
+				value = p.Init(0)
+			}
+			for _, prefix := range r.normPrefixes() {
+				h[prefix+statName(arch, p)] = value
+			}
+		}
+	}
 	return h
 }
 
@@ -84,17 +99,29 @@ func (h hostState) prefixes(net *supernet.Net) []string {
 	})
 }
 
-// digest names the weights: a SHA-256 over them in the order of Params.
-func (h hostState) digest(net *supernet.Net) string {
+// normPrefixes of the groups of running statistics that the state has.
+func (h hostState) normPrefixes(net *supernet.Net) []string {
+	return slices.DeleteFunc(h.prefixes(net), func(p string) bool { return p != prefixWeights && p != prefixEMA })
+}
+
+// digest names the weights and the statistics of architectures: a SHA-256 over the former
+// in the order of Params, then the latter.
+func (h hostState) digest(net *supernet.Net, archs []space.Arch) string {
 	sum := sha256.New()
 	for _, p := range net.Params() {
 		sum.Write(h[p.Name].Data)
 	}
+	for _, arch := range archs {
+		for _, p := range supernet.Stats(net.Space().Model, arch) {
+			sum.Write(h[statName(arch, p)].Data)
+		}
+	}
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// check reports the first tensor of a checkpoint that is missing or of another form.
-func (h hostState) check(net *supernet.Net) error {
+// check reports the first tensor of a checkpoint of training architectures that is
+// missing or of another form.
+func (h hostState) check(net *supernet.Net, archs []space.Arch) error {
 	if err := net.Check(h); err != nil {
 		return err
 	}
@@ -109,6 +136,15 @@ func (h hostState) check(net *supernet.Net) error {
 		for _, prefix := range append(h.prefixes(net), prefixM) {
 			if err := want(prefix+p.Name, p.Shape); err != nil {
 				return err
+			}
+		}
+	}
+	for _, arch := range archs {
+		for _, p := range supernet.Stats(net.Space().Model, arch) {
+			for _, prefix := range h.normPrefixes(net) {
+				if err := want(prefix+statName(arch, p), p.Shape); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -131,8 +167,8 @@ func writeCheckpoint(f fsys.FS, run string, h hostState, progress Progress) erro
 	})
 }
 
-// readCheckpoint reads and verifies one checkpoint.
-func readCheckpoint(f fsys.FS, path string, net *supernet.Net) (hostState, Progress, error) {
+// readCheckpoint reads and verifies one checkpoint, with the statistics of architectures.
+func readCheckpoint(f fsys.FS, path string, net *supernet.Net, archs ...space.Arch) (hostState, Progress, error) {
 	file, err := tensorfile.ReadVerified(f, path)
 	if err != nil {
 		return nil, Progress{}, err
@@ -145,7 +181,7 @@ func readCheckpoint(f fsys.FS, path string, net *supernet.Net) (hostState, Progr
 		return nil, Progress{}, fmt.Errorf("%s: checkpoint format %d; this version reads %d", path, progress.Format, progressFormat)
 	}
 	h := hostState(file.Tensors)
-	if err := h.check(net); err != nil {
+	if err := h.check(net, archs); err != nil {
 		return nil, Progress{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return h, progress, nil
@@ -176,14 +212,14 @@ func checkpointSteps(f fsys.FS, run string) ([]int, error) {
 
 // newestCheckpoint loads the newest checkpoint that is whole. It tells skip about each
 // newer one that is not, and why.
-func newestCheckpoint(f fsys.FS, run string, net *supernet.Net, skip func(path string, why error)) (hostState, Progress, error) {
+func newestCheckpoint(f fsys.FS, run string, net *supernet.Net, archs []space.Arch, skip func(path string, why error)) (hostState, Progress, error) {
 	steps, err := checkpointSteps(f, run)
 	if err != nil {
 		return nil, Progress{}, err
 	}
 	for _, step := range steps {
 		path := checkpointPath(run, step)
-		h, progress, err := readCheckpoint(f, path, net)
+		h, progress, err := readCheckpoint(f, path, net, archs...)
 		if err == nil {
 			return h, progress, nil
 		}
@@ -208,9 +244,9 @@ func pruneCheckpoints(f fsys.FS, run string, keep, best int) error {
 	return failed
 }
 
-// upload puts a state on the device.
-func (h hostState) upload(net *supernet.Net) (*State, error) {
-	s := &State{}
+// upload puts a state on the device, with the statistics of architectures.
+func (h hostState) upload(net *supernet.Net, archs ...space.Arch) (*State, error) {
+	s := &State{Norms: map[string]*norms[*tensors.Tensor]{}}
 	var failed error
 	put := func(name string) *tensors.Tensor {
 		t, err := engine.Upload(h[name])
@@ -225,12 +261,22 @@ func (h hostState) upload(net *supernet.Net) (*State, error) {
 			*group = append(*group, put(prefix+p.Name))
 		}
 	}
+	for _, arch := range archs {
+		own := &norms[*tensors.Tensor]{}
+		for _, prefix := range h.normPrefixes(net) {
+			group := own.group(prefix)
+			for _, p := range supernet.Stats(net.Space().Model, arch) {
+				*group = append(*group, put(prefix+statName(arch, p)))
+			}
+		}
+		s.Norms[arch.String()] = own
+	}
 	s.Counts = put(nameCounts)
 	return s, failed
 }
 
-// download copies a state from the device.
-func (s *State) download(net *supernet.Net) (hostState, error) {
+// download copies a state from the device, with the statistics of architectures.
+func (s *State) download(net *supernet.Net, archs ...space.Arch) (hostState, error) {
 	h := hostState{}
 	var failed error
 	get := func(name string, t *tensors.Tensor) {
@@ -243,6 +289,15 @@ func (s *State) download(net *supernet.Net) (hostState, error) {
 	for _, prefix := range allPrefixes {
 		for i, t := range *s.group(prefix) {
 			get(prefix+net.Params()[i].Name, t)
+		}
+	}
+	for _, arch := range archs {
+		for i, p := range supernet.Stats(net.Space().Model, arch) {
+			for _, prefix := range []string{prefixWeights, prefixEMA} {
+				if group := *s.normsOf(arch).group(prefix); len(group) > 0 {
+					get(prefix+statName(arch, p), group[i])
+				}
+			}
 		}
 	}
 	get(nameCounts, s.Counts)

@@ -21,6 +21,9 @@ var (
 	// ErrRunExists: the output folder already holds a run and resuming was not asked for.
 	ErrRunExists = errors.New("the folder already holds a run")
 
+	// ErrNoStats: weights without an architecture's running statistics.
+	ErrNoStats = errors.New("there are no statistics of the batch norms of")
+
 	// ErrRecipe: a recipe has an unknown key or a value out of range.
 	ErrRecipe = errors.New("bad recipe")
 )

@@ -76,7 +76,7 @@ func (p inputs) values(b evaluate.Batch, seed uint64, step, part int) []*tensors
 		values = append(values, tensors.FromFlatDataAndDimensions(rows, n, mixColumns))
 	}
 	if rate := p.recipe.Regularize.DropPath; rate > 0 {
-		factors := dropPathFactors(rate, p.space.Supernet.Depth, p.arch.Depth(), n, seed, step, part)
+		factors := dropPathFactors(p.dropRates(rate), n, seed, step, part)
 		values = append(values, tensors.FromFlatDataAndDimensions(factors, p.arch.Depth(), 2, n))
 	}
 	if p.recipe.Regularize.dropsOut() {
@@ -86,18 +86,28 @@ func (p inputs) values(b evaluate.Batch, seed uint64, step, part int) []*tensors
 	return values
 }
 
-// dropPathFactors draws [depth, 2, samples]: 0 where a sample skips a branch of a block,
-// else 1/(1 - rate of the block). The rate grows linearly over the supernet's blocks,
-// so a block has the same rate in every architecture.
-func dropPathFactors(rate float64, supernetDepth, depth, samples int, seed uint64, step, part int) []float32 {
+// dropRates are the rates of the architecture's layers: they grow linearly over the
+// supernet's, so that a layer has the same rate in every architecture.
+func (p inputs) dropRates(rate float64) []float64 {
+	whole := p.space.Whole()
+	rates := supernet.DropPathRates(rate, whole.Depth())
+	own := make([]float64, 0, p.arch.Depth())
+	for _, place := range supernet.Places(whole, p.arch) {
+		own = append(own, rates[place])
+	}
+	return own
+}
+
+// dropPathFactors draws [layers, 2, samples]: 0 where a sample skips a branch of a layer,
+// else 1/(1 - rate of the layer).
+func dropPathFactors(rates []float64, samples int, seed uint64, step, part int) []float32 {
 	r := rng.New(seed, "drop path", uint64(step), uint64(part))
-	rates := supernet.DropPathRates(rate, supernetDepth)
-	factors := make([]float32, 0, depth*2*samples)
-	for block := range depth {
-		kept := float32(1 / (1 - rates[block]))
+	factors := make([]float32, 0, len(rates)*2*samples)
+	for _, rate := range rates {
+		kept := float32(1 / (1 - rate))
 		for range 2 * samples {
 			factor := kept
-			if r.Float64() < rates[block] {
+			if r.Float64() < rate {
 				factor = 0
 			}
 			factors = append(factors, factor)

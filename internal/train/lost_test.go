@@ -61,7 +61,7 @@ func TestAnyFailingOperationOfASaveLeavesTheOneBefore(t *testing.T) {
 			if failed == nil {
 				t.Errorf("%s (operation %d) fails with kind %d, and the save says nothing", operation, at, kind)
 			}
-			_, progress, err := newestCheckpoint(fsys.OS, dir, net, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+			_, progress, err := newestCheckpoint(fsys.OS, dir, net, nil, func(path string, why error) { t.Errorf("%s: %v", path, why) })
 			if err != nil || progress.Step < 5 {
 				t.Errorf("%s (operation %d) fails with kind %d: step %d, %v", operation, at, kind, progress.Step, err)
 			}
@@ -125,7 +125,7 @@ func TestAnyFailingFileOperationLosesNothing(t *testing.T) {
 			}
 			o.FS = &faultfs.FS{FS: fsys.OS, At: at, Kind: kind}
 			_, failed := run(context.Background(), o, programs)
-			_, progress, err := newestCheckpoint(fsys.OS, o.Out, net, func(path string, why error) { t.Errorf("%s: %s: %v", name, path, why) })
+			_, progress, err := newestCheckpoint(fsys.OS, o.Out, net, nil, func(path string, why error) { t.Errorf("%s: %s: %v", name, path, why) })
 			if err != nil || progress.Step < cutAt {
 				t.Fatalf("%s: checkpoint of step %d, %v", name, progress.Step, err)
 			}
@@ -248,7 +248,7 @@ func TestKill9(t *testing.T) {
 			_ = c.Process.Kill()
 		}
 		err := <-ended
-		_, progress, failed := newestCheckpoint(fsys.OS, out, net, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+		_, progress, failed := newestCheckpoint(fsys.OS, out, net, nil, func(path string, why error) { t.Errorf("%s: %v", path, why) })
 		if failed != nil {
 			t.Fatal(failed)
 		}

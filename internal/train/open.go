@@ -56,11 +56,11 @@ func (t *trainer) open() error {
 	if err != nil {
 		return err
 	}
-	if exists && t.progress.Step == 0 && host.digest(t.net) != began {
+	if exists && t.progress.Step == 0 && host.digest(t.net, t.archs) != began {
 		return fmt.Errorf("%w: %s began with other weights, and was cut before its first checkpoint: give the same weights, or name another folder", ErrOtherRun, t.Out)
 	}
 	if !exists {
-		now.Start = host.digest(t.net)
+		now.Start = host.digest(t.net, t.archs)
 		if err := t.Candidates.Write(t.FS, filepath.Join(t.Out, candidatesFile)); err != nil {
 			return err
 		}
@@ -69,7 +69,7 @@ func (t *trainer) open() error {
 			return err
 		}
 	}
-	if t.state, err = host.upload(t.net); err != nil {
+	if t.state, err = host.upload(t.net, t.archs...); err != nil {
 		return err
 	}
 	if t.metrics, err = openJournal(t.FS, t.Out, metricsFile, t.progress.MetricsBytes); err != nil {
@@ -92,7 +92,7 @@ func (t *trainer) restore(exists bool) (hostState, error) {
 		if err := t.net.Check(weights); err != nil {
 			return nil, err
 		}
-		return newState(t.net, t.Recipe, weights), nil
+		return newState(t.net, t.Recipe, weights, t.archs...), nil
 	}
 	if !exists {
 		return start()
@@ -105,7 +105,7 @@ func (t *trainer) restore(exists bool) (hostState, error) {
 		t.Log("the run was cut before its first checkpoint: starting it again")
 		return start()
 	}
-	host, progress, err := newestCheckpoint(t.FS, t.Out, t.net, func(path string, why error) {
+	host, progress, err := newestCheckpoint(t.FS, t.Out, t.net, t.archs, func(path string, why error) {
 		t.Log(fmt.Sprintf("skipped %s: %v", path, why))
 	})
 	if err != nil {
@@ -130,7 +130,7 @@ func (t *trainer) save() error {
 		return err
 	}
 	p.MetricsBytes = t.metrics.size
-	host, err := t.state.download(t.net)
+	host, err := t.state.download(t.net, t.archs...)
 	if err != nil {
 		return fmt.Errorf("checkpoint of step %d: %w", p.Step, err)
 	}

@@ -126,6 +126,9 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 	if err := o.Recipe.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRecipe, err)
 	}
+	if err := o.Recipe.checkNorms(o.Space); err != nil {
+		return nil, err
+	}
 	if (o.Recipe.Distill.File() == "") != (o.Teacher == nil) {
 		return nil, fmt.Errorf("%w is %q, and a teacher is open: %v", errTeacher, o.Recipe.Distill.Teacher, o.Teacher != nil)
 	}
@@ -310,7 +313,7 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 
 // evaluate measures all architectures on the held-out part.
 func (t *trainer) evaluate(ctx context.Context) error {
-	scores, err := t.programs.evaluator.Run(ctx, t.state.best(), t.Source.HeldOut(ctx, t.evalBatch()), nil)
+	scores, err := t.programs.evaluator.Run(ctx, t.state.best(t.archs), t.Source.HeldOut(ctx, t.evalBatch()), nil)
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,12 @@ package train
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/evaluate"
+	"prenas/internal/space"
 )
 
 // Prefixes of the names that tensors have in a checkpoint; weights have none.
@@ -12,6 +16,7 @@ const (
 	prefixM       = "optimizer.m."
 	prefixV       = "optimizer.v."
 	prefixEMA     = "ema."
+	prefixStats   = "stats." // of running statistics, after that of the weights or averages
 )
 
 // allPrefixes in the order in which groups of tensors go into a program.
@@ -65,23 +70,37 @@ func (p *perTensor[T]) groups() [][]T {
 type State struct {
 	perTensor[*tensors.Tensor]
 	Counts *tensors.Tensor // float32 [len(Params)]: updates that each tensor has had
+
+	// Norms are the running statistics of each architecture that is trained, by its text.
+	Norms map[string]*norms[*tensors.Tensor]
 }
 
-// best weights of the state: the average where there is one.
-func (s *State) best() []*tensors.Tensor {
-	if s.EMA != nil {
-		return s.EMA
+// normsOf an architecture.
+func (s *State) normsOf(arch space.Arch) *norms[*tensors.Tensor] {
+	if n := s.Norms[arch.String()]; n != nil {
+		return n
 	}
-	return s.Weights
+	return &norms[*tensors.Tensor]{}
+}
+
+// best weights of the state, with the statistics of architectures: the averages where
+// there are some.
+func (s *State) best(archs []space.Arch) evaluate.Weights {
+	w, prefix := evaluate.Weights{Shared: s.Weights}, prefixWeights
+	if s.EMA != nil {
+		w.Shared, prefix = s.EMA, prefixEMA
+	}
+	for _, arch := range archs {
+		w.Stats = append(w.Stats, *s.normsOf(arch).group(prefix))
+	}
+	return w
 }
 
 // free gives the state's memory back at once.
 func (s *State) free() error {
-	failed := s.Counts.FinalizeAll()
-	for _, group := range s.groups() {
-		for _, t := range group {
-			failed = errors.Join(failed, t.FinalizeAll())
-		}
+	failed := errors.Join(s.Counts.FinalizeAll(), free(slices.Concat(s.groups()...)))
+	for _, n := range s.Norms {
+		failed = errors.Join(failed, free(n.all()))
 	}
 	return failed
 }

@@ -31,11 +31,13 @@ func (s Stats) finite() bool {
 // step is the compiled train step of one architecture: forward, backward and update in
 // one program over the tensors the architecture uses.
 //
-//	donated   weights, moments, averages (trained ones only), counts
+//	donated   statistics of the architecture's batch norms; weights, moments, averages
+//	          (trained ones only); counts
 //	read      lr, weights that are used but not trained, then what the batch consists of
 //	returned  what was donated, stats [2]
 type step struct {
 	program         *engine.Program
+	arch            space.Arch
 	trained, frozen []int
 }
 
@@ -54,11 +56,16 @@ type prepared struct {
 	teacher         *graph.Node       // its logits, [N, classes]; nil: none
 }
 
-// forward pass of an architecture on the batch.
-func (p prepared) forward(e *engine.Engine, arch space.Arch, r Recipe) supernet.Forward {
-	f := supernet.Forward{Arch: arch, DropPath: p.dropPath, Dropout: p.dropout, Operands: r.operands()}
+// forward pass of an architecture on the batch. Batch norms normalise by the batch and
+// say in seen by what. Where only the head trains, the rest is as it is in evaluation: it
+// normalises by the running statistics.
+func (p prepared) forward(e *engine.Engine, arch space.Arch, r Recipe, n norms[*graph.Node], seen *[]*graph.Node) supernet.Forward {
+	f := supernet.Forward{Arch: arch, DropPath: p.dropPath, Dropout: p.dropout, Operands: r.operands(), Seen: seen}
 	if e.BatchedBFloat16() {
 		f.BatchOperands = f.Operands
+	}
+	if r.Optimizer.Freeze {
+		f.Stats = n.Running
 	}
 	return f
 }
@@ -67,8 +74,9 @@ func (p prepared) forward(e *engine.Engine, arch space.Arch, r Recipe) supernet.
 func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe, b batch) (*step, error) {
 	params := net.Params()
 	used := usedBy(net, arch)
-	s := &step{trained: r.Optimizer.trained(params, used), frozen: r.Optimizer.frozen(params, used)}
-	var inputs []shapes.Shape
+	m := net.Space().Model
+	s := &step{arch: arch, trained: r.Optimizer.trained(params, used), frozen: r.Optimizer.frozen(params, used)}
+	inputs := r.normShapes(m, arch)
 	for range r.prefixes() {
 		for _, i := range s.trained {
 			inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
@@ -81,6 +89,7 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 	inputs = append(inputs, b.inputs...)
 
 	build := func(in []*graph.Node) []*graph.Node {
+		n, in := r.takeNorms(m, arch, in)
 		u, in := r.takeUpdate(params, s.trained, in)
 		byIndex := make([]*graph.Node, len(params))
 		for k, i := range s.trained {
@@ -90,7 +99,8 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 			byIndex[i] = in[k]
 		}
 		p := b.prepare(in[len(s.frozen):])
-		logits := net.Logits(byIndex, p.images, p.forward(e, arch, r))
+		var seen []*graph.Node
+		logits := net.Logits(byIndex, p.images, p.forward(e, arch, r, n, &seen))
 		loss := graph.ReduceAllMean(r.loss(logits, p.targets, p.teacher))
 		u.grads = engine.Gradient(loss, u.Weights...)
 		norm := globalNorm(u.grads)
@@ -102,8 +112,8 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 			}
 		}
 		after, counts := r.apply(u)
-		out := append(slices.Concat(after.groups()...), counts)
-		return append(out, graph.Stack([]*graph.Node{loss, norm}, 0))
+		out := append(r.moved(n, seen, u.finite).all(), slices.Concat(after.groups()...)...)
+		return append(out, counts, graph.Stack([]*graph.Node{loss, norm}, 0))
 	}
 	var err error
 	s.program, err = e.Compile("train "+arch.String(), inputs, build)
@@ -116,7 +126,9 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 // run applies the step to the state, which then holds the new tensors. After an error
 // the state may be gone and the run must start again from a checkpoint.
 func (s *step) run(state *State, lr float64, batch ...*tensors.Tensor) (Stats, error) {
-	var args []*tensors.Tensor
+	own := state.normsOf(s.arch)
+	args := own.all()
+	count := len(args)
 	for _, group := range state.groups() {
 		for _, i := range s.trained {
 			args = append(args, group[i])
@@ -134,6 +146,8 @@ func (s *step) run(state *State, lr float64, batch ...*tensors.Tensor) (Stats, e
 	if err != nil {
 		return Stats{}, err
 	}
+	own.replace(out[:count])
+	out = out[count:]
 	for _, group := range state.groups() {
 		for k, i := range s.trained {
 			group[i] = out[k]

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -30,18 +31,22 @@ type summed struct {
 	archs     []space.Arch
 	sampler   sampler
 	net       *supernet.Net
-	gradients []*gradient         // by architecture
-	apply     map[string]*applied // by the tensors that it updates
-	sums      []*tensors.Tensor   // by Params index; zero between updates
+	gradients []*gradient                     // by architecture
+	apply     map[string]*applied             // by the tensors that it updates
+	sums      []*tensors.Tensor               // by Params index; zero between updates
+	moved     map[int]*norms[*tensors.Tensor] // statistics after this update's parts so far, by architecture; the state gets them if it is applied
 	teaching  *teaching
 }
 
 // gradient is the program of one part.
 //
-//	in   used weights, the sums of the trained ones, 1/parts, the batch
-//	out  sums, loss, and where this part teaches the others: its logits [N, classes]
+//	in   used weights, statistics of batch norms, the sums of the trained weights, 1/parts,
+//	     the batch
+//	out  statistics, sums, loss, and where this part teaches the others: its logits
+//	     [N, classes]
 type gradient struct {
 	program       *engine.Program
+	arch          space.Arch
 	used, trained []int
 	teaches       bool
 	batch         inputs
@@ -56,7 +61,7 @@ type applied struct {
 func newSummed(t *trainer, compiling func(done, total int, arch string) error) (*summed, error) {
 	u := &summed{
 		run: inputs{recipe: t.Recipe, space: t.Space}, seed: t.Seed, archs: t.archs, sampler: t.sampler, net: t.net,
-		apply: map[string]*applied{},
+		apply: map[string]*applied{}, moved: map[int]*norms[*tensors.Tensor]{},
 	}
 	var err error
 	if u.teaching, err = newTeaching(t.Engine, t.Recipe, t.Space.Model, t.Teacher); err != nil {
@@ -97,17 +102,21 @@ func (u *summed) largest() int {
 func (u *summed) compileGradient(e *engine.Engine, which int) error {
 	r, net, arch := u.run.recipe, u.net, u.archs[which]
 	used := usedBy(net, arch)
-	g := &gradient{used: used, trained: r.Optimizer.trained(net.Params(), used), teaches: which == u.largest(), batch: u.run}
+	m := net.Space().Model
+	g := &gradient{arch: arch, used: used, trained: r.Optimizer.trained(net.Params(), used), teaches: which == u.largest(), batch: u.run}
 	g.batch.arch, g.batch.taught = arch, !r.Distill.IsZero() && !g.teaches
 	params, form := net.Params(), g.batch.form()
-	var shape []shapes.Shape
-	for _, i := range slices.Concat(g.used, g.trained) {
-		shape = append(shape, shapes.Make(dtypes.Float32, params[i].Shape...))
+	ofEach := func(which []int) (of []shapes.Shape) {
+		for _, i := range which {
+			of = append(of, shapes.Make(dtypes.Float32, params[i].Shape...))
+		}
+		return of
 	}
-	shape = append(append(shape, shapes.Make(dtypes.Float32)), form.inputs...)
+	shape := slices.Concat(ofEach(g.used), r.normShapes(m, arch), ofEach(g.trained), []shapes.Shape{shapes.Make(dtypes.Float32)}, form.inputs)
 	var err error
 	g.program, err = e.Compile("gradient "+arch.String(), shape, func(in []*graph.Node) []*graph.Node {
 		weights, in := in[:len(g.used)], in[len(g.used):]
+		n, in := r.takeNorms(m, arch, in)
 		sums, share, rest := in[:len(g.trained)], in[len(g.trained)], in[len(g.trained)+1:]
 		byIndex := make([]*graph.Node, len(params))
 		for k, i := range g.used {
@@ -118,9 +127,10 @@ func (u *summed) compileGradient(e *engine.Engine, which int) error {
 			trained = append(trained, byIndex[i])
 		}
 		p := form.prepare(rest)
-		logits := net.Logits(byIndex, p.images, p.forward(e, arch, r))
+		var seen []*graph.Node
+		logits := net.Logits(byIndex, p.images, p.forward(e, arch, r, n, &seen))
 		loss := graph.ReduceAllMean(r.loss(logits, p.targets, p.teacher))
-		var out []*graph.Node
+		out := r.moved(n, seen, nil).all()
 		for k, g := range engine.Gradient(loss, trained...) {
 			out = append(out, graph.Add(sums[k], graph.Mul(g, share)))
 		}
@@ -241,8 +251,26 @@ func (u *summed) update(state *State, lr float64, step int, batches []evaluate.B
 	}
 	o.Loss = float32(total)
 	var err error
-	o.GradNorm, err = u.finish(state, lr, turns, !math.IsNaN(total) && !math.IsInf(total, 0))
-	return o, err
+	if o.GradNorm, err = u.finish(state, lr, turns, !math.IsNaN(total) && !math.IsInf(total, 0)); err != nil {
+		return o, err
+	}
+	return o, u.settle(state, o.finite())
+}
+
+// settle gives the state the statistics of an update that was applied.
+func (u *summed) settle(state *State, applied bool) error {
+	var failed error
+	for which, after := range u.moved {
+		own := state.normsOf(u.archs[which])
+		spent := after.all()
+		if applied {
+			spent = own.all()
+			*own = *after
+		}
+		failed = errors.Join(failed, free(spent))
+	}
+	clear(u.moved)
+	return failed
 }
 
 // add adds the gradient of one part to the sums.
@@ -252,6 +280,11 @@ func (u *summed) add(state *State, which int, share float64, batch []*tensors.Te
 	for _, i := range g.used {
 		args = append(args, state.Weights[i])
 	}
+	before, moves := u.moved[which], true
+	if before == nil {
+		before, moves = state.normsOf(g.arch), false
+	}
+	args = append(args, before.all()...)
 	for _, i := range g.trained {
 		args = append(args, u.sums[i])
 	}
@@ -265,6 +298,14 @@ func (u *summed) add(state *State, which int, share float64, batch []*tensors.Te
 	if err != nil {
 		return 0, nil, err
 	}
+	if moves {
+		own = append(own, before.all()...)
+	}
+	after := *before
+	count := len(before.all())
+	after.replace(out[:count])
+	u.moved[which] = &after
+	out = out[count:]
 	for k, i := range g.trained {
 		own = append(own, u.sums[i])
 		u.sums[i] = out[k]

@@ -1,7 +1,9 @@
 """Makes conv.safetensors: a convolutional supernet's weights, a batch, and what
-PyTorch makes of one architecture sliced out of it. Needs torch and safetensors.
+PyTorch makes of one architecture sliced out of it; and steps.safetensors: SGD steps
+from these weights that train two architectures in turn, each with running statistics
+of its own. Needs torch and safetensors.
 
-    python make.py conv.safetensors
+    python make.py conv.safetensors steps.safetensors
 """
 import sys
 
@@ -16,6 +18,8 @@ CLASSES, STEM, FEATURES, MIX = 5, 8, 24, 16
 UNITS = [(8, 2, False, False), (16, 2, True, True)]
 # the architecture i16-d2_1-k3_5_3-x2_3_2: (kernel, expand) of each layer of each unit
 ARCH = [[(3, 2), (5, 3)], [(3, 2)]]
+# and i16-d1_2-k5x2_3-x3_2x2
+OTHER = [[(5, 3)], [(5, 2), (3, 2)]]
 
 
 def divisible(v):
@@ -69,10 +73,15 @@ stats, seen = {}, {}
 
 
 def norm(x, name, size, train):
+    """train is False, True, or a dict of the running statistics that the batch moves."""
     w, b = weights[name + ".weight"][:size], weights[name + ".bias"][:size]
+    if isinstance(train, dict):
+        mean = train.setdefault(name + ".running_mean", torch.zeros(size))
+        var = train.setdefault(name + ".running_var", torch.ones(size))
+        return F.batch_norm(x, mean, var, w, b, True)
     if train:
         seen[name + ".running_mean"] = x.mean((0, 2, 3)).detach()
-        seen[name + ".running_var"] = x.var((0, 2, 3), unbiased=False).detach()
+        seen[name + ".running_var"] = x.var((0, 2, 3), unbiased=True).detach()
         return F.batch_norm(x, None, None, w, b, True)
     if name + ".running_mean" not in stats:
         stats[name + ".running_mean"] = (0.1 * torch.randn(size)).float().double()
@@ -80,14 +89,14 @@ def norm(x, name, size, train):
     return F.batch_norm(x, stats[name + ".running_mean"], stats[name + ".running_var"], w, b, False)
 
 
-def forward(x, train):
+def forward(x, train, arch=ARCH):
     w = weights
     x = F.hardswish(norm(F.conv2d(x, w["conv_stem.weight"], stride=2, padding=1), "bn1", STEM, train))
     n = "blocks.0.0."
     y = F.relu(norm(F.conv2d(x, w[n + "conv_dw.weight"], padding=1, groups=STEM), n + "bn1", STEM, train))
     x = x + norm(F.conv2d(y, w[n + "conv_pw.weight"]), n + "bn2", STEM, train)
     before = STEM
-    for u, layers in enumerate(ARCH):
+    for u, layers in enumerate(arch):
         width, stride, squeeze, hswish = UNITS[u]
         act = F.hardswish if hswish else F.relu
         for l, (k, e) in enumerate(layers):
@@ -122,3 +131,28 @@ for name, s in stats.items():
 for size in (5, 11):
     out[f"resized.{size}"] = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
 save_file({name: t.detach().float().contiguous() for name, t in out.items()}, sys.argv[1])
+
+out = {}
+running = {"i16-d2_1-k3_5_3-x2_3_2": (ARCH, {}), "i16-d1_2-k5x2_3-x3_2x2": (OTHER, {})}
+matrices = [w for w in weights.values() if w.dim() > 1]
+optimizer = torch.optim.SGD([
+    {"params": matrices, "weight_decay": 0.05}, {"params": [w for w in weights.values() if w.dim() == 1], "weight_decay": 0},
+], lr=0.05, momentum=0.9)
+losses = []
+for step in range(4):
+    arch, own = list(running.values())[step % 2]
+    images = torch.randn(4, 2, 16, 16).float().double()
+    targets = torch.softmax(torch.randn(4, CLASSES), 1).float().double()
+    optimizer.zero_grad(set_to_none=True)
+    loss = F.cross_entropy(forward(images, own, arch), targets)
+    loss.backward()
+    optimizer.step()
+    losses.append(loss.item())
+    out[f"input.{step}"], out[f"target.{step}"] = images, targets
+out["losses"] = torch.tensor(losses)
+for name, w in weights.items():
+    out["after." + name] = w
+for arch, (_, own) in running.items():
+    for name, v in own.items():
+        out[f"stats.{arch}.{name}"] = v
+save_file({name: t.detach().float().contiguous() for name, t in out.items()}, sys.argv[2])

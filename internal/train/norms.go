@@ -1,0 +1,126 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+)
+
+// Batch norm under weight sharing. Each architecture that is trained has running
+// statistics of its own: the activations of another one have other means and variances,
+// though both are made by the same weights. Its step moves them, and no other step does.
+//
+//	running ← running + normMomentum · (batch - running)
+//
+// with the batch's mean and its unbiased variance, as torch.nn.BatchNorm2d.
+const normMomentum = 0.1
+
+// norms are one architecture's running statistics, in the order of supernet.Stats: mean
+// and variance of each batch norm. A vision transformer has none.
+type norms[T any] struct {
+	Running []T
+	EMA     []T // moving average of the running ones, where the recipe keeps one
+}
+
+func (n *norms[T]) group(prefix string) *[]T {
+	if prefix == prefixEMA {
+		return &n.EMA
+	}
+	return &n.Running
+}
+
+func (n norms[T]) all() []T { return slices.Concat(n.Running, n.EMA) }
+
+// normPrefixes of the groups of running statistics.
+func (r Recipe) normPrefixes() []string {
+	return slices.DeleteFunc(r.prefixes(), func(p string) bool { return p != prefixWeights && p != prefixEMA })
+}
+
+// statName is the name of an architecture's running statistic in a checkpoint.
+func statName(arch space.Arch, p supernet.Param) string {
+	return prefixStats + arch.String() + "." + p.Name
+}
+
+// normShapes are those of the statistics of an architecture that a program takes.
+func (r Recipe) normShapes(m space.Model, arch space.Arch) []shapes.Shape {
+	var all []shapes.Shape
+	for range r.normPrefixes() {
+		for _, p := range supernet.Stats(m, arch) {
+			all = append(all, shapes.Make(dtypes.Float32, p.Shape...))
+		}
+	}
+	return all
+}
+
+// takeNorms takes them off a program's inputs, and returns the rest of these.
+func (r Recipe) takeNorms(m space.Model, arch space.Arch, in []*graph.Node) (norms[*graph.Node], []*graph.Node) {
+	var n norms[*graph.Node]
+	count := len(supernet.Stats(m, arch))
+	for _, prefix := range r.normPrefixes() {
+		*n.group(prefix), in = in[:count], in[count:]
+	}
+	return n, in
+}
+
+// moved are the statistics after a batch with those seen. finite false leaves them as they
+// were; nil is true. Where only the head trains, nothing is seen and nothing moves.
+//
+// An average moves as that of a weight does, except that weights move once an update and
+// statistics with each of its batches: all these together leave of the average what one
+// update leaves.
+func (r Recipe) moved(n norms[*graph.Node], seen []*graph.Node, finite *graph.Node) (after norms[*graph.Node]) {
+	if len(seen) == 0 {
+		return n
+	}
+	toward := func(before, to *graph.Node, part float64) *graph.Node {
+		moved := graph.Add(before, graph.MulScalar(graph.Sub(to, before), part))
+		if finite == nil {
+			return moved
+		}
+		return graph.Where(finite, moved, before)
+	}
+	for k, before := range n.Running {
+		after.Running = append(after.Running, toward(before, seen[k], normMomentum))
+	}
+	left := math.Pow(r.EMA.Decay, 1/float64(max(r.Accumulate, 1)))
+	for k, before := range n.EMA {
+		after.EMA = append(after.EMA, toward(before, after.Running[k], 1-left))
+	}
+	return after
+}
+
+// replace puts new tensors, in the order of all, in the place of the old ones, which are
+// gone already.
+func (n *norms[T]) replace(all []T) {
+	n.Running, n.EMA = all[:len(n.Running)], all[len(n.Running):]
+}
+
+func free(all []*tensors.Tensor) error {
+	var failed error
+	for _, t := range all {
+		failed = errors.Join(failed, t.FinalizeAll())
+	}
+	return failed
+}
+
+// checkNorms reports what a recipe asks for that a convolutional space cannot have.
+func (r Recipe) checkNorms(s *space.Space) error {
+	switch {
+	case !s.Model.IsConv():
+		return nil
+	case r.Sampler.Name == spaceSampler:
+		return fmt.Errorf("%w: sampler.name space (--sampler) trains architectures whose batch norms would have no statistics of their own: it is for vision transformers; take %s, which trains the candidates", ErrRecipe, uniformSampler)
+	case r.Regularize.dropsOut():
+		return fmt.Errorf("%w: regularize.drop and regularize.attn_drop are of vision transformers; space %s is convolutional and has drop_path", ErrRecipe, s.Name)
+	}
+	return nil
+}

@@ -1,0 +1,364 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"prenas/internal/fixture"
+	"prenas/internal/fsys"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
+)
+
+// toyConvSpace is that of internal/supernet/testdata/conv/make.py.
+func toyConvSpace(t *testing.T) *space.Space {
+	t.Helper()
+	s, err := space.Parse("test", "test", []byte(`
+FAMILY: conv
+SUPERNET: {DEPTH: 2, KERNEL: 5, EXPAND: 3}
+SEARCH_SPACE: {DEPTH: [1, 2], KERNEL: [3, 5], EXPAND: [2, 3]}
+MODEL: {IMAGE_SIZE: 16, CHANNELS: 2, NUM_CLASSES: 5, STEM: 8, WIDTH: [8, 16], STRIDE: [2, 2], SQUEEZE_EXCITE: [false, true], H_SWISH: [false, true], FEATURES: 24, MIX: 16, MIX_BIAS: true}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// toyConvArchs are trained in turn by make.py.
+func toyConvArchs(t *testing.T) []space.Arch {
+	t.Helper()
+	var archs []space.Arch
+	for _, text := range []string{"i16-d2_1-k3_5_3-x2_3_2", "i16-d1_2-k5x2_3-x3_2x2"} {
+		a, err := space.ParseArch(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		archs = append(archs, a)
+	}
+	return archs
+}
+
+func convFixture(t *testing.T, file string) map[string]tensorfile.Tensor {
+	t.Helper()
+	f, err := tensorfile.Read(filepath.Join("..", "supernet", "testdata", "conv", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.Tensors
+}
+
+// SGD steps that train two architectures in turn, each with running statistics of its
+// own, leave behind what PyTorch's do, the weights that an architecture does not use
+// and the statistics of the one that was not trained included.
+func TestConvStepsEqualPyTorch(t *testing.T) {
+	e, net, archs := pureGo(t), supernet.New(toyConvSpace(t)), toyConvArchs(t)
+	weights, want := map[string]tensorfile.Tensor{}, convFixture(t, "steps.safetensors")
+	for name, w := range convFixture(t, "conv.safetensors") {
+		if name, is := strings.CutPrefix(name, "weight."); is {
+			weights[name] = w
+		}
+	}
+	r := Recipe{Optimizer: Optimizer{Name: sgd, LR: 0.05, Decay: 0.05, Momentum: 0.9}}
+	state, err := newState(net, r, weights, archs...).upload(net, archs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var programs []*step
+	for _, arch := range archs {
+		s, err := compileStep(e, net, arch, r, softBatch(want["input.0"].Shape, want["target.0"].Shape))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.close()
+		programs = append(programs, s)
+	}
+	losses, err := want["losses"].Float32s()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, loss := range losses {
+		before := hostStats(t, net, state, archs[1-k%2])
+		images, targets := device(t, want[fmt.Sprintf("input.%d", k)]), device(t, want[fmt.Sprintf("target.%d", k)])
+		stats, err := programs[k%2].run(state, r.Optimizer.LR, images, targets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := math.Abs(float64(stats.Loss - loss)); !(d < 1e-4) {
+			t.Errorf("step %d: loss %v, want %v", k, stats.Loss, loss)
+		}
+		if !bytes.Equal(before, hostStats(t, net, state, archs[1-k%2])) {
+			t.Errorf("step %d moved the statistics of an architecture that it did not train", k)
+		}
+	}
+	host, err := state.download(net, archs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	for name, w := range want {
+		ours, after := strings.CutPrefix(name, "after.")
+		if !after && !strings.HasPrefix(name, prefixStats) {
+			continue
+		}
+		compared++
+		got, err := host[ours].Float32s()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		values, err := w.Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := fixture.Difference(got, values); !(d < 1e-4) {
+			t.Errorf("%s differs by %.2g of its largest", name, d)
+		}
+	}
+	if all := len(net.Params()) + len(supernet.Stats(net.Space().Model, archs[0])) + len(supernet.Stats(net.Space().Model, archs[1])); compared != all {
+		t.Errorf("%d tensors compared, there are %d", compared, all)
+	}
+}
+
+// hostStats are the bytes of an architecture's statistics.
+func hostStats(t *testing.T, net *supernet.Net, s *State, arch space.Arch) []byte {
+	t.Helper()
+	host, err := s.download(net, arch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []byte
+	for _, p := range supernet.Stats(net.Space().Model, arch) {
+		all = append(all, host[statName(arch, p)].Data...)
+	}
+	return all
+}
+
+// convOptions are of a run of both architectures.
+func convOptions(t *testing.T, out string) Options {
+	o := toyOptions(t, out)
+	o.Engine = pureGo(t) // it compiles at once
+	o.Space = toyConvSpace(t)
+	o.Space.Model.Channels, o.Space.Model.ImageSize, o.Space.Model.NumClasses, o.Space.Resolution = 1, 8, 3, []int{8}
+	o.Candidates = nil
+	for i, a := range toyConvArchs(t) {
+		a.Resolution = 8
+		o.Candidates = append(o.Candidates, space.Bin{Key: space.BinKey(float64(i + 1)), Candidates: []space.Candidate{{Arch: a, Params: o.Space.Model.Params(a)}}})
+	}
+	o.Recipe.Regularize = Regularize{DropPath: 0.2}
+	o.Recipe.Optimizer = Optimizer{Name: sgd, LR: 0.05, Momentum: 0.9, Eps: 1e-8}
+	return o
+}
+
+func (o Options) archs() []space.Arch {
+	var archs []space.Arch
+	for _, bin := range o.Candidates {
+		archs = append(archs, bin.Candidates[0].Arch)
+	}
+	return archs
+}
+
+// A convolutional run that is cut and goes on ends with the same bytes, statistics and
+// their averages included, as one that is left alone.
+func TestConvRunGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	whole := convOptions(t, filepath.Join(dir, "whole"))
+	whole.Recipe.EMA.Decay, whole.Recipe.Epochs = 0.9, 2
+	programs := &programs{}
+	defer programs.close()
+	result, err := run(context.Background(), whole, programs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := whole
+	cut.Out = filepath.Join(dir, "cut")
+	ctx, stop := context.WithCancel(context.Background())
+	cut.Progress = func(s Status) {
+		if s.Step == result.Step/2+1 {
+			stop()
+		}
+	}
+	if _, err := run(ctx, cut, programs); err == nil {
+		t.Fatal("the run was not cut")
+	}
+	cut.Resume, cut.Progress = true, nil
+	if _, err := run(context.Background(), cut, programs); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{metricsFile, filepath.Join(checkpointsDir, fmt.Sprintf("step-%d.safetensors", result.Step))} {
+		a, err := os.ReadFile(filepath.Join(whole.Out, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(cut.Out, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(a, b) {
+			t.Errorf("%s differs", file)
+		}
+	}
+	weights, _, err := Weights(fsys.OS, whole.Out, whole.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := tensorfile.Read(checkpointPath(whole.Out, result.BestStep))
+	if err != nil {
+		t.Fatal(err)
+	}
+	archs := whole.archs()
+	for _, arch := range archs {
+		own, err := RunningStats(weights, whole.Space.Model, arch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, s := range own {
+			if !bytes.Equal(s.Data, file.Tensors["ema.stats."+arch.String()+"."+name].Data) {
+				t.Errorf("%s of %s is not the average's", name, arch)
+			}
+		}
+	}
+	if _, err := RunningStats(weights, whole.Space.Model, whole.Space.Largest()); err == nil {
+		t.Error("an architecture that was not trained has statistics")
+	}
+}
+
+// A batch summed over parts moves the statistics as its parts do, one after the other:
+// those of an update that is not finite not at all.
+func TestSummedUpdatesMoveStatistics(t *testing.T) {
+	for _, sampler := range []string{balancedSampler, sandwichSampler} {
+		o := convOptions(t, filepath.Join(t.TempDir(), "run"))
+		o.Recipe.Sampler.Name, o.Recipe.Accumulate, o.Recipe.Batch, o.Recipe.EvalEvery = sampler, 2, 4, 0
+		o.Recipe.Epochs = 1
+		o.Source = toyImages{train: 16} // two updates
+		programs := &programs{}
+		defer programs.close()
+		stats := func(source Source, name string) map[string][]byte {
+			t.Helper()
+			o := o
+			o.Source, o.Out = source, filepath.Join(t.TempDir(), name)
+			if _, err := run(context.Background(), o, programs); err != nil {
+				t.Fatal(err)
+			}
+			weights, _, err := Weights(fsys.OS, o.Out, o.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := map[string][]byte{}
+			for name, w := range weights {
+				if strings.HasPrefix(name, prefixStats) {
+					all[name] = w.Data
+				}
+			}
+			return all
+		}
+		sound, bad := stats(o.Source, "sound"), stats(spoiled{toyImages{train: 16}}, "bad")
+		start := newState(supernet.New(o.Space), o.Recipe, supernet.New(o.Space).Init(o.Seed), o.archs()...)
+		if len(sound) == 0 || len(sound) != len(bad) {
+			t.Fatalf("%s: %d and %d statistics", sampler, len(sound), len(bad))
+		}
+		for name := range sound {
+			if bytes.Equal(sound[name], start[name].Data) {
+				t.Errorf("%s: %s was not moved", sampler, name)
+			}
+			if !bytes.Equal(bad[name], start[name].Data) {
+				t.Errorf("%s: an update that was not finite moved %s", sampler, name)
+			}
+		}
+	}
+}
+
+// Accumulated batches of one architecture move its statistics like as many steps of no
+// learning rate.
+func TestAccumulatedBatchesMoveStatisticsOneByOne(t *testing.T) {
+	stats := func(change func(*Options)) map[string]tensorfile.Tensor {
+		o := convOptions(t, filepath.Join(t.TempDir(), "run"))
+		o.Candidates, o.Source, o.Recipe.EvalEvery, o.Recipe.Epochs = o.Candidates[:1], toyImages{train: 16}, 0, 1
+		o.Recipe.Batch, o.Recipe.Regularize, o.Recipe.Mix = 8, Regularize{}, Mix{Mode: "batch"}
+		o.Recipe.Optimizer.LR, o.Recipe.Schedule = 1e-12, Schedule{Name: constantSchedule}
+		change(&o)
+		if _, err := Run(context.Background(), o); err != nil {
+			t.Fatal(err)
+		}
+		weights, _, err := Weights(fsys.OS, o.Out, o.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, err := RunningStats(weights, o.Space.Model, o.archs()[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return own
+	}
+	steps := stats(func(*Options) {})
+	one := stats(func(o *Options) { o.Recipe.Accumulate = 2 })
+	for name := range steps {
+		a, err := steps[name].Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := one[name].Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := fixture.Difference(a, b); d > 1e-5 {
+			t.Errorf("%s differs by %.2g of its largest", name, d)
+		}
+		if slices.Equal(a, make([]float32, len(a))) {
+			t.Errorf("%s was not moved", name)
+		}
+	}
+}
+
+// Where only the head trains, statistics rest, and a run begins with those that its
+// weights bring.
+func TestFrozenStatisticsRest(t *testing.T) {
+	o := convOptions(t, filepath.Join(t.TempDir(), "run"))
+	o.Source, o.Recipe.EvalEvery, o.Recipe.Epochs, o.Recipe.Optimizer.Freeze = toyImages{train: 16}, 0, 1, true
+	o.Recipe.Regularize = Regularize{}
+	net := supernet.New(o.Space)
+	o.Weights = net.Init(3)
+	for _, arch := range o.archs() {
+		for _, p := range supernet.Stats(o.Space.Model, arch) {
+			values := make([]float32, p.Shape[0])
+			for i := range values {
+				values[i] = 0.5 + float32(i%3)
+			}
+			o.Weights[statName(arch, p)] = tensorfile.FromFloat32(p.Shape, values)
+		}
+	}
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	weights, _, err := Weights(fsys.OS, o.Out, o.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, w := range o.Weights {
+		moved := !bytes.Equal(w.Data, weights[name].Data)
+		if head := strings.HasPrefix(name, "classifier."); moved != head {
+			t.Errorf("%s: moved %v, in the head %v", name, moved, head)
+		}
+	}
+}
+
+// What convolutional spaces cannot have is refused with the recipe's key.
+func TestConvRecipesRefused(t *testing.T) {
+	for key, change := range map[string]func(*Recipe){
+		"sampler.name space": func(r *Recipe) { r.Sampler.Name = spaceSampler },
+		"regularize.drop":    func(r *Recipe) { r.Regularize.Drop = 0.1 },
+	} {
+		o := convOptions(t, filepath.Join(t.TempDir(), "run"))
+		change(&o.Recipe)
+		if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
