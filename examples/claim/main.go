@@ -3,8 +3,8 @@
 // number of updates? On Fashion-MNIST and a space of small models it trains
 //
 //	preferred        the architectures of the search, in turn
-//	preferred x3     the three best of each interval, in turn
 //	whole space      an architecture drawn anew for each update, AutoFormer's way
+//	preferred x3     the three best of each interval, in turn
 //	alone, a share   each preferred architecture by itself, for the updates that it has in "preferred"
 //	alone, all       each preferred architecture by itself, for the updates of all of them together
 //
@@ -113,8 +113,8 @@ func (x experiment) run(ctx context.Context) (err error) {
 		candidates    []string // each trained in a run of its own
 	}{
 		{"preferred", "balanced", all, []string{"best"}},
-		{"preferred x3", "balanced", all, []string{"three"}},
 		{"whole space", "space", all, []string{"best"}},
+		{"preferred x3", "balanced", all, []string{"three"}},
 		{"alone, a share", "balanced", share, alone},
 		{"alone, all", "balanced", all, alone},
 	}
