@@ -1,4 +1,4 @@
-"""An exported prenas model in plain PyTorch.
+"""An exported prenas vision transformer in plain PyTorch; prenas_conv.py has convolutional networks.
 
     python prenas_vit.py model.safetensors picture.png ...
 
@@ -95,11 +95,15 @@ class VisionTransformer(nn.Module):
         return self.head(x[:, 1:].mean(1) if self.global_pool else x[:, 0])
 
 
+def read_weights(path):
+    """An exported model's tensors and its description."""
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["prenas.model"])
+
+
 def load(path):
     """Returns the model, ready for inference, and its description."""
-    with safe_open(path, "pt") as file:
-        info = json.loads(file.metadata()["prenas.model"])
-        weights = {name: file.get_tensor(name) for name in file.keys()}
+    weights, info = read_weights(path)
     model = VisionTransformer(info["architecture"])
     model.load_state_dict(weights)
     return model.eval(), info
@@ -119,11 +123,15 @@ def read(path, info):
     return (x.permute(0, 3, 1, 2) - torch.tensor(p["mean"])[:, None, None]) / torch.tensor(p["std"])[:, None, None]
 
 
-if __name__ == "__main__":
-    model, info = load(sys.argv[1])
-    for path in sys.argv[2:]:
+def show(model, info, paths):
+    """Prints the most probable classes of pictures."""
+    for path in paths:
         with torch.inference_mode():
             probabilities = model(read(path, info))[0].softmax(0)
         best = probabilities.topk(min(3, len(probabilities)))
         names = [info["classes"][i] if i < len(info["classes"]) else f"class {i}" for i in best.indices.tolist()]
         print(path, *(f"{name} {100 * p:.1f} %" for name, p in zip(names, best.values.tolist())), sep="  ")
+
+
+if __name__ == "__main__":
+    show(*load(sys.argv[1]), sys.argv[2:])

@@ -11,6 +11,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,7 +52,7 @@ func python(t *testing.T) string {
 }
 
 // PyTorch gives the logits of our own engine to 1e-5 of the largest, with every option of
-// a ViT on, off, and mixed.
+// both families on, off, and mixed.
 func TestLogitsAreEqual(t *testing.T) {
 	interpreter := python(t)
 	plain := space.Model{ImageSize: 32, PatchSize: 8, Channels: 3, NumClasses: 7, HeadDim: 16}
@@ -63,10 +64,31 @@ func TestLogitsAreEqual(t *testing.T) {
 	for _, m := range []space.Model{plain, full, clamped} {
 		compare(t, interpreter, "logits.py", m, arch)
 	}
+	conv := convModel()
+	compare(t, interpreter, "logits.py", conv, parse(t, "i27-d2_1x2-k3_5_3_7-x2_3_1.5_4"))
+	conv.Conv.StemStride, conv.Conv.MixBias, conv.Channels = 1, false, 1
+	compare(t, interpreter, "logits.py", conv, parse(t, "i20-d1x3-k3_5x2-x2x2_1"))
 }
 
-// timm's own vision transformer takes the tensors as they are, where it has all that the
-// architecture has.
+// convModel is a small convolutional network's.
+func convModel() space.Model {
+	return space.Model{ImageSize: 32, Channels: 3, NumClasses: 7, Conv: space.ConvModel{
+		Stem: 8, StemStride: 2, Features: 32, Mix: 24, MixBias: true,
+		Units: []space.ConvUnit{{Width: 16, Stride: 2}, {Width: 16, Stride: 1, SqueezeExcite: true}, {Width: 24, Stride: 2, HSwish: true, SqueezeExcite: true}},
+	}}
+}
+
+func parse(t *testing.T, text string) space.Arch {
+	t.Helper()
+	a, err := space.ParseArch(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// timm's own classes take the tensors as they are, where they have all that the
+// architecture has; mobilenetv3_large_100 among them.
 func TestTimmTakesTheTensors(t *testing.T) {
 	interpreter := python(t)
 	if text, err := exec.Command(interpreter, "-c", "import timm").CombinedOutput(); err != nil {
@@ -77,6 +99,10 @@ func TestTimmTakesTheTensors(t *testing.T) {
 		m := space.Model{ImageSize: 32, PatchSize: 8, Channels: 3, NumClasses: 7, HeadDim: 16, AbsPos: true, QKVBias: true, GlobalPool: pool}
 		compare(t, interpreter, "timm_logits.py", m, arch)
 	}
+	compare(t, interpreter, "timm_logits.py", convModel(), parse(t, "i27-d2_1x2-k3_5_3_7-x2_3_1.5_4"))
+	large := space.DefaultConvModel()
+	large.Conv.MixBias = true
+	compare(t, interpreter, "timm_logits.py", large, parse(t, "i224-d2_3_4_2_3-k3x2_5x3_3x6_5x3-x4_3x4_6_2.5_2.3x2_6x5"))
 }
 
 // compare the logits of a script with our own engine's.
@@ -85,11 +111,11 @@ func compare(t *testing.T, interpreter, script string, m space.Model, arch space
 	dir := t.TempDir()
 	file := filepath.Join(dir, "model.safetensors")
 	inputs, want := writeModel(t, m, arch, file)
-	images, logits := filepath.Join(dir, "images"), filepath.Join(dir, "logits")
-	if err := os.WriteFile(images, tensorfile.FromFloat32(nil, slices.Concat(inputs...)).Data, 0o644); err != nil {
+	given, logits := filepath.Join(dir, "images"), filepath.Join(dir, "logits")
+	if err := os.WriteFile(given, tensorfile.FromFloat32(nil, slices.Concat(inputs...)).Data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	run := exec.Command(interpreter, filepath.Join("testdata", script), file, images, logits)
+	run := exec.Command(interpreter, filepath.Join("testdata", script), file, given, logits)
 	if text, err := run.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
@@ -102,9 +128,9 @@ func compare(t *testing.T, interpreter, script string, m space.Model, arch space
 		t.Fatal(err)
 	}
 	d := fixture.Difference(got, slices.Concat(want...))
-	t.Logf("%+v: logits differ by %.2g of the largest", m, d)
+	t.Logf("%s: logits differ by %.2g of the largest", arch, d)
 	if d > 1e-5 {
-		t.Errorf("%+v: logits differ by %.2g of the largest", m, d)
+		t.Errorf("%s of %+v: logits differ by %.2g of the largest", arch, m, d)
 	}
 }
 
@@ -145,19 +171,34 @@ func TestPicturesAreReadAlike(t *testing.T) {
 	}
 }
 
+// images of a comparison.
+const images = 4
+
 // writeModel writes a model with random weights, and returns noise and its logits.
 func writeModel(t *testing.T, m space.Model, a space.Arch, path string) (inputs, logits [][]float32) {
 	t.Helper()
 	weights := map[string]tensorfile.Tensor{}
-	for _, p := range supernet.ParamsOf(m, a) {
+	for _, p := range slices.Concat(supernet.ParamsOf(m, a), supernet.Stats(m, a)) {
 		size := 1
 		for _, d := range p.Shape {
 			size *= d
 		}
-		weights[p.Name] = tensorfile.FromFloat32(p.Shape, noise(size, 0.2, p.Name))
+		middle, deviation := float32(0), 0.2
+		switch {
+		case strings.HasSuffix(p.Name, ".running_var") || m.IsConv() && len(p.Shape) == 1 && strings.HasSuffix(p.Name, ".weight"):
+			middle, deviation = 1, 0.1
+		case m.IsConv() && len(p.Shape) > 1: // keeps features about as large as they come, through all layers
+			deviation = math.Sqrt(1.5 * float64(p.Shape[0]) / float64(size))
+		}
+		values := noise(size, deviation, p.Name)
+		for i := range values {
+			values[i] += middle
+		}
+		weights[p.Name] = tensorfile.FromFloat32(p.Shape, values)
 	}
+	side := m.Side(a)
 	model, err := export.Take(weights, m, a, export.Info{Preprocess: export.Preprocess{
-		Size: m.ImageSize, Resize: m.ImageSize, Interpolation: export.Bicubic,
+		Size: side, Resize: side, Interpolation: export.Bicubic,
 		Mean: slices.Repeat([]float32{0.5}, m.Channels), Std: slices.Repeat([]float32{0.25}, m.Channels),
 	}})
 	if err == nil {
@@ -166,16 +207,19 @@ func writeModel(t *testing.T, m space.Model, a space.Arch, path string) (inputs,
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, err := classify.Open(context.Background(), path, classify.Options{Batch: 8})
+	own, err := classify.Open(context.Background(), path, classify.Options{Batch: images})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer own.Close()
-	for i := range 8 {
-		inputs = append(inputs, noise(m.Channels*m.ImageSize*m.ImageSize, 1, "image", uint64(i)))
+	for i := range images {
+		inputs = append(inputs, noise(m.Channels*side*side, 1, "image", uint64(i)))
 	}
 	if logits, err = own.Logits(inputs); err != nil {
 		t.Fatal(err)
+	}
+	if d := fixture.Difference(logits[0], logits[1]); d < 0.02 {
+		t.Fatalf("%s: logits of two images differ by %.2g of the largest: a test of them shows nothing", a, d)
 	}
 	return inputs, logits
 }
