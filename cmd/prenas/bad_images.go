@@ -7,11 +7,17 @@ import (
 )
 
 // onBadImage is the flag that says what to do with a damaged image.
-type onBadImage struct{ skip bool }
+type onBadImage struct {
+	skip      bool
+	elsewhere bool // where the flag is left out, something else says it
+}
 
 func (o *onBadImage) String() string {
-	if o.skip {
+	switch {
+	case o.skip:
 		return "skip"
+	case o.elsewhere:
+		return ""
 	}
 	return "fail"
 }
@@ -27,5 +33,6 @@ func (o *onBadImage) Set(text string) error {
 func (o *onBadImage) Type() string { return "fail|skip" }
 
 func (o *onBadImage) add(flags *pflag.FlagSet, instead string) {
+	o.elsewhere = instead != ""
 	flags.Var(o, "on-bad-image", "what to do with an image that cannot be read: fail, naming it, or skip it and list it at the end"+instead)
 }

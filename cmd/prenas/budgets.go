@@ -25,15 +25,15 @@ func (b *budgetFlags) add(f *pflag.FlagSet) {
 	for _, c := range job.Costs() {
 		r := &job.Range{}
 		b.ranges[c.Name] = r
-		f.Float64Var(&r.Min, "min-"+c.Name, math.NaN(), "least "+c.Help)
-		f.Float64Var(&r.Max, "max-"+c.Name, math.NaN(), "most "+c.Help)
+		limit(f, &r.Min, "min-"+c.Name, "least "+c.Help)
+		limit(f, &r.Max, "max-"+c.Name, "most "+c.Help)
 		if names != "" {
 			names += ", "
 		}
 		names += c.Name
 	}
 	f.StringVar(&b.by, "by", "params", "what intervals cut: "+names)
-	f.Float64Var(&b.step, "interval", math.NaN(), "width of one interval, in the unit of --by (default, for params: the space's)")
+	limit(f, &b.step, "interval", "width of one interval, in the unit of --by (default, for params: the space's)")
 }
 
 func (b *budgetFlags) options(c *cobra.Command, o *job.SearchOptions) error {
@@ -87,6 +87,12 @@ func checkRange(c *cobra.Command, name string, r job.Range) error {
 }
 
 // either is v, or other where v was not given.
+// limit adds a number that is NaN where its flag is left out.
+func limit(f *pflag.FlagSet, to *float64, name, help string) {
+	f.Float64Var(to, name, math.NaN(), help)
+	f.Lookup(name).DefValue = "0" // what help takes for no default
+}
+
 func either(v, other float64) float64 {
 	if math.IsNaN(v) {
 		return other

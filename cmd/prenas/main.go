@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"prenas/internal/engine"
@@ -41,10 +42,18 @@ func run() int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "prenas:", err)
+	fmt.Fprintln(os.Stderr, "prenas:", sentence(err))
 	var usage usageError
 	if errors.As(err, &usage) {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// sentence is an error as its reader sees it: what Ctrl-C ends has no words of its own.
+func sentence(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return strings.ReplaceAll(err.Error(), context.Canceled.Error(), "stopped before it was done")
+	}
+	return err.Error()
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -74,6 +75,9 @@ func quickstartCommand(g *global) *cobra.Command {
 				Engine: e, Candidates: candidates, Data: src, Recipe: recipe, Seed: g.seed, Out: dir, Resume: missing == nil,
 				Command: strings.Join(os.Args, " "), Log: out.line, Fetch: out.fetching, Progress: out.training,
 			})
+			if errors.Is(err, train.ErrInterrupted) {
+				return fmt.Errorf("%w, or with the same quickstart command, which does the rest too", err)
+			}
 			if err != nil {
 				return err
 			}

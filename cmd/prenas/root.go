@@ -43,6 +43,12 @@ supernet on only those, and hands you a finished model per budget.`,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 	}
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if n, err := c.Flags().GetInt("workers"); err == nil && n < 0 { // commands without that flag give an error
+			return usagef("--workers is %d, it must be at least 0", n)
+		}
+		return nil
+	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, c.CommandPath())
 	})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"time"
 
@@ -10,24 +11,41 @@ import (
 	"prenas/internal/watch"
 )
 
-func watchCommand(*global) *cobra.Command {
-	var o watch.Options
+func watchCommand(g *global) *cobra.Command {
+	var every time.Duration
+	var once bool
 	c := &cobra.Command{
 		Use: "watch RUN", Short: "Follow a run in the terminal, with its curves", Args: cobra.ExactArgs(1),
-		Long:    "Follow a run that another process trains, until it ends. Ctrl-C ends the watching, not the run.",
-		Example: "  prenas watch run\n  prenas watch run --once",
+		Long: "Follow a run that another process trains, until it ends. Ctrl-C ends the watching, not the run. With\n" +
+			"--json its last state is printed when the watching ends.",
+		Example: "  prenas watch run\n  prenas watch run --once --json",
 		RunE: func(c *cobra.Command, args []string) error {
-			if o.Every <= 0 {
-				return usagef("--every is %s, it must be longer than nothing", o.Every)
+			if every <= 0 {
+				return usagef("--every is %s, it must be longer than nothing", every)
 			}
-			o.Run, o.Width = args[0], 80
+			columns, clear := 80, ""
 			if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
-				o.Width, o.Clear = width, !o.Once
+				columns = width
+				if !once {
+					clear = "\x1b[H\x1b[2J"
+				}
 			}
-			return watch.Follow(c.Context(), o, os.Stdout)
+			var last watch.Status
+			err := watch.Follow(c.Context(), args[0], every, once, func(s watch.Status) error {
+				last = s
+				if g.json {
+					return nil
+				}
+				_, err := fmt.Print(clear, s.Picture(columns))
+				return err
+			})
+			if err == nil && g.json {
+				err = printJSON(os.Stdout, last)
+			}
+			return err
 		},
 	}
-	c.Flags().DurationVar(&o.Every, "every", 2*time.Second, "time between two pictures")
-	c.Flags().BoolVar(&o.Once, "once", false, "one picture of how the run stands now")
+	c.Flags().DurationVar(&every, "every", 2*time.Second, "time between two pictures")
+	c.Flags().BoolVar(&once, "once", false, "one picture of how the run stands now")
 	return c
 }

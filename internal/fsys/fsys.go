@@ -7,6 +7,7 @@
 package fsys
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -66,6 +67,28 @@ func WriteAtomic(f FS, path string, write func(io.Writer) error) error {
 		return fmt.Errorf("write %s: sync its folder: %w", path, err)
 	}
 	return nil
+}
+
+// ReadFile reads a file whole. What is no regular file is refused: a pipe may never
+// begin, a device never end.
+func ReadFile(f FS, path string) ([]byte, error) {
+	info, err := f.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	file, err := f.Open(path) // where there is nothing, this says so best
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var text bytes.Buffer
+	if info != nil {
+		text.Grow(int(info.Size()) + bytes.MinRead) // with room to find the end
+	}
+	if _, err := text.ReadFrom(file); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return text.Bytes(), nil
 }
 
 type osFS struct{}

@@ -81,10 +81,11 @@ func Import(o ImportOptions) (Imported, error) {
 		return r, fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
 	}
 	r.Tensors, r.Largest, r.Params = len(weights), s.Largest().String(), s.Model.Params(s.Largest())
-	if err := writeText(r.Space, []byte(spaceText(s))); err != nil {
+	// The larger file first: a disk that is full leaves neither.
+	if err := tensorfile.Write(fsys.OS, o.Out, &tensorfile.File{Tensors: weights}); err != nil {
 		return r, err
 	}
-	return r, tensorfile.Write(fsys.OS, o.Out, &tensorfile.File{Tensors: weights})
+	return r, writeText(r.Space, []byte(spaceText(s)))
 }
 
 // rename brings names, types and the rows of qkv into the supernet's form.

@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
 	"prenas/internal/fsys"
+	"prenas/internal/nearest"
 )
 
 // Candidate is an architecture that a search chose.
@@ -119,7 +123,6 @@ func ParseCandidates(text []byte) (Candidates, error) {
 		return nil, fmt.Errorf("%w: "+format, append([]any{ErrCandidates}, args...)...)
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
 		return bad("it is not a JSON object of intervals")
 	}
@@ -141,16 +144,16 @@ func ParseCandidates(text []byte) (Candidates, error) {
 			return bad("interval %s is given twice", key)
 		}
 		seen[upper] = true
-		var list []fileCandidate
+		var list []json.RawMessage
 		if err := dec.Decode(&list); err != nil {
-			return bad("interval %s: %v", key, err)
+			return bad("interval %s: %s", key, jsonFault(err))
 		}
 		if count += len(list); count > maxCandidates {
 			return bad("more than %d candidates", maxCandidates)
 		}
 		bin := Bin{Key: key, Candidates: make([]Candidate, len(list))}
-		for i, fc := range list {
-			if bin.Candidates[i], err = fc.candidate(); err != nil {
+		for i, text := range list {
+			if bin.Candidates[i], err = parseCandidate(text); err != nil {
 				return bad("interval %s, candidate %d: %v", key, i, err)
 			}
 		}
@@ -164,6 +167,61 @@ func ParseCandidates(text []byte) (Candidates, error) {
 	}
 	all.sort()
 	return all, nil
+}
+
+// parseCandidate reads the JSON of one candidate, key by key: encoding/json lets a key
+// that is given twice pass.
+func parseCandidate(text []byte) (Candidate, error) {
+	var f fileCandidate
+	fields := map[string]any{
+		"layer_num": &f.LayerNum, "mlp_ratio": &f.MLPRatio, "num_heads": &f.NumHeads, "embed_dim": &f.EmbedDim,
+		"resolution": &f.Resolution, "depth": &f.Depth, "kernel_size": &f.KernelSize, "expand_ratio": &f.ExpandRatio,
+		"num_params": &f.NumParams, "score": &f.Score,
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
+		return Candidate{}, errors.New("it is not a JSON object")
+	}
+	seen := map[string]bool{}
+	for dec.More() {
+		token, err := dec.Token()
+		if err != nil {
+			return Candidate{}, errors.New(jsonFault(err))
+		}
+		key := token.(string)
+		into, known := fields[key]
+		if !known {
+			near, _ := nearest.Name(key, slices.Collect(maps.Keys(fields)))
+			return Candidate{}, fmt.Errorf("unknown key %.40q; did you mean %s?", key, near)
+		}
+		if seen[key] {
+			return Candidate{}, fmt.Errorf("%s is given twice", key)
+		}
+		seen[key] = true
+		if err := dec.Decode(into); err != nil {
+			return Candidate{}, fmt.Errorf("%s: %s", key, jsonFault(err))
+		}
+	}
+	return f.candidate()
+}
+
+// jsonFault says what is wrong with a JSON text without the names of Go's types.
+func jsonFault(err error) string {
+	var wrong *json.UnmarshalTypeError
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &wrong) && wrong.Type.Kind() == reflect.Slice:
+		return fmt.Sprintf("it wants a list, not the %s", wrong.Value)
+	case errors.As(err, &wrong) && wrong.Type.Kind() == reflect.Int:
+		return fmt.Sprintf("it wants a whole number of at most 64 bits, not the %s", wrong.Value)
+	case errors.As(err, &wrong):
+		return fmt.Sprintf("it wants a number, not the %s", wrong.Value)
+	case errors.As(err, &syntax):
+		return "it is not JSON, which has no NaN and no Infinity: " + err.Error()
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return "the file ends here"
+	}
+	return err.Error()
 }
 
 func (f fileCandidate) candidate() (Candidate, error) {

@@ -153,10 +153,24 @@ func TestCandidatesRefused(t *testing.T) {
 		"zero ratio":      replace(`[2, 2.5]`, `[2, 0]`),
 		"params no count": replace(`0.146854`, `0.1468545`),
 		"params negative": replace(`0.146854`, `-1.0`),
-		"score NaN":       replace(`447.5`, `NaN`),
+		"no object":       `{"0.2": [3]}`,
 	} {
 		if _, err := ParseCandidates([]byte(text)); !errors.Is(err, ErrCandidates) {
 			t.Errorf("%s: got %v, want ErrCandidates", name, err)
+		}
+	}
+	for _, c := range []struct{ text, want string }{
+		{replace(`"num_heads"`, `"num_hedas"`), `candidate 0: unknown key "num_hedas"; did you mean num_heads?`},
+		{replace(`"layer_num": 2`, `"layer_num": 2, "layer_num": 2`), "candidate 0: layer_num is given twice"},
+		{replace(`"layer_num": 2`, `"layer_num": 1e30`), "candidate 0: layer_num: it wants a whole number of at most 64 bits, not the number 1e30"},
+		{replace(`[2, 2]`, `2`), "candidate 0: num_heads: it wants a list, not the number"},
+		{replace(`447.5`, `"much"`), "candidate 0: score: it wants a number, not the string"},
+		{replace(`447.5`, `NaN`), "interval 0.2: it is not JSON, which has no NaN"},
+		{`{"0.2": [` + good, "interval 0.2: the file ends here"},
+		{`{"0.2": 3}`, "interval 0.2: it wants a list, not the number"},
+	} {
+		if _, err := ParseCandidates([]byte(c.text)); !errors.Is(err, ErrCandidates) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %q in it", err, c.want)
 		}
 	}
 }

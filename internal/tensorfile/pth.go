@@ -2,9 +2,11 @@ package tensorfile
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
-	"os"
 	"strings"
+
+	"prenas/internal/fsys"
 )
 
 // Checkpoint is what a file of weights of any kind holds.
@@ -29,7 +31,7 @@ const maxShown = 4
 // or its legacy form. Of a .pth, nothing is executed: names that are not on a
 // short list are refused with ErrGlobal.
 func ReadAny(path string) (*Checkpoint, error) {
-	data, err := os.ReadFile(path)
+	data, err := fsys.ReadFile(fsys.OS, path)
 	if err != nil {
 		return nil, err
 	}
@@ -46,10 +48,13 @@ func parseAny(data []byte) (*Checkpoint, error) {
 		return parseZip(data)
 	case bytes.HasPrefix(data, legacyStart):
 		return parseLegacy(data)
-	case len(data) > 0 && data[0] == 0x80:
+	case len(data) > 0 && data[0] == 0x80 && !(len(data) > 8 && data[8] == '{'): // a header's length may begin so too
 		return nil, malformed("a pickle, but not one that torch.save wrote")
 	}
-	f, _, err := parse(data)
+	f, err := parseChecked(data)
+	if errors.Is(err, ErrChecksum) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("neither safetensors nor a .pth of torch.save: %w", err)
 	}

@@ -72,6 +72,30 @@ func TestCutFilesAreRefused(t *testing.T) {
 	}
 }
 
+// One header in 32 has a length whose first byte is that of a pickle.
+func TestHeaderThatBeginsLikeAPickle(t *testing.T) {
+	f := sample()
+	path := write(t, f)
+	for text, _ := os.ReadFile(path); text[0] != 0x80; text, _ = os.ReadFile(path) {
+		f.Metadata["pad"] += " "
+		path = write(t, f)
+	}
+	got, err := ReadAny(path)
+	if err != nil || len(got.Tensors) != len(f.Tensors) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestEndlessFilesAreRefused(t *testing.T) {
+	_, err := ReadAny("/dev/zero")
+	if err == nil || !strings.Contains(err.Error(), "/dev/zero is not a regular file") {
+		t.Errorf("%v", err)
+	}
+	if _, err := Read("/dev/zero"); err == nil {
+		t.Error("Read has no objection")
+	}
+}
+
 func FuzzPth(f *testing.F) {
 	files, err := filepath.Glob("testdata/pth/*.pth")
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"sort"
 	"strings"
@@ -42,13 +41,14 @@ type entry struct {
 	Offsets [2]int64 `json:"data_offsets"`
 }
 
-// Read reads a safetensors file of any origin.
+// Read reads a safetensors file of any origin; where it has a checksum, as those of
+// Write have, it is checked.
 func Read(path string) (*File, error) {
-	data, err := os.ReadFile(path)
+	data, err := fsys.ReadFile(fsys.OS, path)
 	if err != nil {
 		return nil, err
 	}
-	f, _, err := parse(data)
+	f, err := parseChecked(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -58,30 +58,44 @@ func Read(path string) (*File, error) {
 // ReadVerified reads a file that Write wrote, and refuses it with ErrChecksum
 // or ErrFormat if a single bit of it has changed.
 func ReadVerified(fs fsys.FS, path string) (*File, error) {
-	file, err := fs.Open(path)
+	data, err := fsys.ReadFile(fs, path)
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(file)
-	file.Close()
+	f, header, err := parse(data)
+	if err == nil {
+		err = f.check(data, header)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	return f, nil
+}
+
+func parseChecked(data []byte) (*File, error) {
 	f, header, err := parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	}
+	if _, has := f.Metadata[checksumKey]; has {
+		err = f.check(data, header)
+	}
+	return f, err
+}
+
+// check the checksum of the file's bytes and take it out of the metadata.
+func (f *File) check(data, header []byte) error {
 	sum := f.Metadata[checksumKey]
 	at := bytes.Index(header, []byte(sum))
 	if len(sum) != len(noChecksum) || at < 0 {
-		return nil, fmt.Errorf("%s: %w: it has no checksum", path, ErrChecksum)
+		return fmt.Errorf("%w: it has no checksum, so prenas did not write it", ErrFormat)
 	}
 	copy(data[8+at:], noChecksum)
 	if actual := sha256.Sum256(data); hex.EncodeToString(actual[:]) != sum {
-		return nil, fmt.Errorf("%s: %w: its bytes do not agree with its checksum", path, ErrChecksum)
+		return fmt.Errorf("%w: its bytes do not agree with its checksum", ErrChecksum)
 	}
 	delete(f.Metadata, checksumKey)
-	return f, nil
+	return nil
 }
 
 // Write writes a file whole or not at all, the same bytes for the same content,
@@ -192,8 +206,11 @@ func parse(data []byte) (*File, []byte, error) {
 	var at int64
 	for _, name := range names {
 		e := entries[name]
-		if e.Offsets[0] != at || e.Offsets[1] < at || e.Offsets[1] > int64(len(body)) {
-			return nil, nil, fmt.Errorf("%w: tensor %q lies at %v, where %d is next (overlap, hole, or end of the file)", ErrFormat, name, e.Offsets, at)
+		if e.Offsets[0] != at || e.Offsets[1] < at {
+			return nil, nil, fmt.Errorf("%w: tensor %q lies at %v, where %d is next (overlap or hole)", ErrFormat, name, e.Offsets, at)
+		}
+		if e.Offsets[1] > int64(len(body)) {
+			return nil, nil, fmt.Errorf("%w: it was cut off: tensor %q ends at %d of %d bytes", ErrFormat, name, e.Offsets[1], len(body))
 		}
 		t := Tensor{e.DType, e.Shape, body[at:e.Offsets[1]:e.Offsets[1]]}
 		if err := t.check(); err != nil {

@@ -67,6 +67,7 @@ func TestDamageIsFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tensors := 8 + int(binary.LittleEndian.Uint64(whole)) // where they begin
 	refused := func(what string, at int, data []byte) {
 		t.Helper()
 		if err := os.WriteFile(path, data, 0o644); err != nil {
@@ -74,6 +75,16 @@ func TestDamageIsFound(t *testing.T) {
 		}
 		if _, err := ReadVerified(fsys.OS, path); !errors.Is(err, ErrFormat) && !errors.Is(err, ErrChecksum) {
 			t.Errorf("%s at %d: %v", what, at, err)
+		}
+		if what == "flip" && at >= 8*tensors || what == "cut" {
+			for _, read := range []func() error{
+				func() error { _, err := Read(path); return err },
+				func() error { _, err := ReadAny(path); return err },
+			} {
+				if err := read(); !errors.Is(err, ErrFormat) && !errors.Is(err, ErrChecksum) {
+					t.Errorf("%s at %d, to read a file of any origin: %v", what, at, err)
+				}
+			}
 		}
 	}
 	for bit := range 8 * len(whole) {

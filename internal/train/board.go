@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"path/filepath"
@@ -71,14 +70,9 @@ func appendLine[T any](to *[]T, line []byte) error {
 
 // readLines reads the whole lines of a file.
 func readLines(f fsys.FS, path string, each func(line []byte) error) error {
-	file, err := f.Open(path)
+	text, err := fsys.ReadFile(f, path)
 	if err != nil {
 		return err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(file)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
 	}
 	for number := 1; ; number++ {
 		line, rest, whole := bytes.Cut(text, []byte("\n"))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 
@@ -69,21 +70,23 @@ func versions(engine string) Versions {
 // ReadManifest reads the manifest of a run directory.
 func ReadManifest(f fsys.FS, run string) (Manifest, error) {
 	path := filepath.Join(run, manifestFile)
-	file, err := f.Open(path)
+	text, err := fsys.ReadFile(f, path)
 	if err != nil {
 		return Manifest{}, fmt.Errorf("%s is not a run directory: %w", run, err)
 	}
-	defer file.Close()
-	text, err := io.ReadAll(file)
 	var m Manifest
-	if err == nil {
-		err = json.Unmarshal(text, &m)
-	}
+	err = json.Unmarshal(text, &m)
 	if err == nil && m.Format != manifestFormat {
 		err = fmt.Errorf("its format is %d; this version reads %d", m.Format, manifestFormat)
 	}
 	if err == nil && m.Space == nil {
 		err = fmt.Errorf("it names no space")
+	}
+	if err == nil {
+		err = m.Space.Validate()
+	}
+	if err == nil {
+		err = checkTags(reflect.ValueOf(m.Recipe), "recipe")
 	}
 	if err != nil {
 		return Manifest{}, fmt.Errorf("%s: %w", path, err)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -198,12 +199,27 @@ func LoadRecipe(nameOrFile string) (Recipe, error) {
 		}
 		return ParseRecipe(nameOrFile+".yaml", text)
 	}
-	text, err := os.ReadFile(nameOrFile)
+	text, err := readRecipe(nameOrFile)
 	if err != nil {
 		return Recipe{}, fmt.Errorf("%w: %q is neither a file that can be read (%w) nor one of the built-in recipes %s",
 			ErrRecipe, nameOrFile, err, strings.Join(RecipeNames(), ", "))
 	}
 	return ParseRecipe(nameOrFile, text)
+}
+
+const maxRecipe = 1 << 20 // bytes; the longest built-in one has 1 kB
+
+func readRecipe(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxRecipe+1))
+	if err == nil && len(text) > maxRecipe {
+		err = fmt.Errorf("larger than %d bytes", maxRecipe)
+	}
+	return text, err
 }
 
 // ParseRecipe reads a recipe's text; file is its name in errors.

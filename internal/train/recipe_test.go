@@ -35,6 +35,13 @@ func TestRecipesThatContradictThemselves(t *testing.T) {
 		"distill: {teacher: largest}":                            "sandwich",
 		"distill: {teacher: t.onnx, kind: hard, temperature: 2}": "kind soft",
 		"optimizer: {name: adam}":                                "adamw, lamb, sgd",
+		"\nepochs: many":                                         `r.yaml:2: epochs wants a whole number, not "many"`,
+		"epochs: [1, 2]":                                         "epochs wants a whole number, not a list of 2",
+		"optimizer: {lr: fast}":                                  `r.yaml:1: optimizer.lr wants a number, not "fast"`,
+		"optimizer: 3":                                           "optimizer must be a block of keys",
+		"augment: {scale: 0.5}":                                  `augment.scale wants a list of 2 numbers, not "0.5"`,
+		"augment: {scale: [0.1, 0.2, 0.3]}":                      "augment.scale wants a list of 2 numbers, not a list of 3",
+		"distill: {teacher: {a: b}}":                             "distill.teacher wants a text, not a block of keys",
 	} {
 		_, err := ParseRecipe("r.yaml", []byte(text))
 		if !errors.Is(err, ErrRecipe) || !strings.Contains(err.Error(), want) {

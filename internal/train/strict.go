@@ -56,12 +56,19 @@ func decodeStrict(file string, text []byte, out any) error {
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
 // checkKeys walks mappings and structs side by side before decoding, so that a
-// misspelt key is reported before a value of it can be.
+// misspelt key is reported before a value of it can be, and a value of the wrong kind
+// with its key.
 func checkKeys(node *yaml.Node, t reflect.Type, path string) error {
 	if node.Kind == yaml.AliasNode {
 		node = node.Alias
 	}
-	if t.Kind() != reflect.Struct || isNull(node) {
+	if isNull(node) {
+		return nil
+	}
+	if t.Kind() != reflect.Struct {
+		if err := node.Decode(reflect.New(t).Interface()); err != nil {
+			return fmt.Errorf("%d: %s wants %s, not %s", node.Line, path, wanted(t), given(node))
+		}
 		return nil
 	}
 	if node.Kind != yaml.MappingNode {
@@ -141,6 +148,28 @@ func checkTag(field reflect.StructField, v reflect.Value) error {
 	return nil
 }
 
+// checkTags applies the tags of a block to all its values, however they came to it. A
+// block that JSON leaves out while it is off has none.
+func checkTags(v reflect.Value, path string) error {
+	for i := range v.NumField() {
+		field, value := v.Type().Field(i), v.Field(i)
+		key, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+		var err error
+		switch {
+		case value.Kind() != reflect.Struct:
+			if err = checkTag(field, value); err != nil {
+				err = fmt.Errorf("%s %w", join(path, key), err)
+			}
+		case options != "omitzero" || !value.IsZero():
+			err = checkTags(value, join(path, key))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkKey applies the tag of a struct's field to its value.
 func checkKey(block any, field string) error {
 	v := reflect.ValueOf(block)
@@ -149,6 +178,30 @@ func checkKey(block any, field string) error {
 		return fmt.Errorf("%w: it %w", ErrRecipe, err)
 	}
 	return nil
+}
+
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Int:
+		return "a whole number"
+	case reflect.Float64:
+		return "a number"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Array:
+		return fmt.Sprintf("a list of %d numbers", t.Len())
+	}
+	return "a text"
+}
+
+func given(node *yaml.Node) string {
+	switch node.Kind {
+	case yaml.MappingNode:
+		return "a block of keys"
+	case yaml.SequenceNode:
+		return fmt.Sprintf("a list of %d", len(node.Content))
+	}
+	return fmt.Sprintf("%.40q", node.Value)
 }
 
 func bound(text string) float64 {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"slices"
@@ -20,79 +19,101 @@ import (
 	"prenas/internal/train"
 )
 
-// Options of Follow.
-type Options struct {
-	Run   string
-	Every time.Duration // between two pictures
-	Once  bool          // one picture only
-	Width int           // columns of the terminal
-	Clear bool          // the terminal before each picture
+// Status is where a run stands: the newest line of each kind that it has written.
+type Status struct {
+	Run    string            `json:"run"`
+	Step   int               `json:"step"` // updates of the intervals that have ended
+	Steps  int               `json:"steps"`
+	Epochs int               `json:"epochs"`
+	Ended  bool              `json:"ended"`
+	Train  *train.TrainLine  `json:"train,omitempty"`
+	Timing *train.TimingLine `json:"timing,omitempty"`
+	Eval   *train.EvalLine   `json:"eval,omitempty"`
+
+	recipe  train.Recipe
+	metrics train.Metrics
 }
 
-// Follow draws the run until it has ended or ctx is cancelled.
-func Follow(ctx context.Context, o Options, w io.Writer) error {
+// Read what the run's files say now.
+func Read(run string) (Status, error) {
+	manifest, err := train.ReadManifest(fsys.OS, run)
+	if err != nil {
+		return Status{}, err
+	}
+	m, err := train.ReadMetrics(fsys.OS, run)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Status{}, err
+	}
+	r := manifest.Recipe
+	s := Status{Run: run, Steps: manifest.Data.Train / max(r.Batch*r.Accumulate, 1) * r.Epochs, Epochs: r.Epochs, recipe: r, metrics: m}
+	if len(m.Train) > 0 {
+		s.Train = &m.Train[len(m.Train)-1]
+		s.Step, s.Ended = s.Train.Step, s.Train.Step >= s.Steps
+		if timing, ok := m.Timings[s.Step]; ok {
+			s.Timing = &timing
+		}
+	}
+	if len(m.Eval) > 0 {
+		s.Eval = &m.Eval[len(m.Eval)-1]
+	}
+	return s, nil
+}
+
+// Follow reads and shows where the run stands, again and again, until it has ended, ctx
+// is cancelled or, with once, after the first time.
+func Follow(ctx context.Context, run string, every time.Duration, once bool, show func(Status) error) error {
 	for {
-		picture, ended, err := Picture(o.Run, o.Width)
+		s, err := Read(run)
 		if err != nil {
 			return err
 		}
-		if o.Clear {
-			picture = "\x1b[H\x1b[2J" + picture
-		}
-		if _, err := io.WriteString(w, picture); err != nil {
+		if err := show(s); err != nil {
 			return err
 		}
-		if o.Once || ended {
+		if once || s.Ended {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return nil // looking away is no failure
-		case <-time.After(o.Every):
+		case <-time.After(every):
 		}
 	}
 }
 
-// Picture is what the run's files say now, and whether it has ended.
-func Picture(run string, width int) (picture string, ended bool, err error) {
-	manifest, err := train.ReadManifest(fsys.OS, run)
-	if err != nil {
-		return "", false, err
-	}
-	m, err := train.ReadMetrics(fsys.OS, run)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", false, err
-	}
-	r := manifest.Recipe
-	steps := manifest.Data.Train / (r.Batch * r.Accumulate) * r.Epochs
+// Picture draws where the run stands for a terminal of so many columns.
+func (s Status) Picture(width int) string {
 	var b strings.Builder
-	if len(m.Train) == 0 {
-		fmt.Fprintf(&b, "%s: no interval of %d updates has ended yet\n", run, r.LogEvery)
-		return b.String(), false, nil
+	if s.Train == nil {
+		fmt.Fprintf(&b, "%s: no interval of %d updates has ended yet\n", s.Run, s.recipe.LogEvery)
+		return b.String()
 	}
-	last := m.Train[len(m.Train)-1]
-	rate := m.Timings[last.Step].Rate
-	fmt.Fprintf(&b, "%s: update %d of %d, epoch %.2f of %d, learning rate %.3g, %.0f images/s", run, last.Step, steps, last.Epoch, r.Epochs, last.LR, rate)
-	if ended = last.Step >= steps; ended {
+	rate := 0.0
+	if s.Timing != nil {
+		rate = s.Timing.Rate
+	}
+	fmt.Fprintf(&b, "%s: update %d of %d, epoch %.2f of %d, learning rate %.3g, %.0f images/s", s.Run, s.Step, s.Steps, s.Train.Epoch, s.Epochs, s.Train.LR, rate)
+	if s.Ended {
 		b.WriteString(", ended\n")
 	} else {
-		left := time.Duration(float64((steps-last.Step)*r.Batch*r.Accumulate) / max(rate, 1e-9) * float64(time.Second))
+		images := (s.Steps - s.Step) * s.recipe.Batch * s.recipe.Accumulate
+		left := time.Duration(float64(images) / max(rate, 1e-9) * float64(time.Second))
 		fmt.Fprintf(&b, ", %s to go\n", left.Round(time.Second))
 	}
-	for _, back := range m.Back {
+	for _, back := range s.metrics.Back {
 		fmt.Fprintf(&b, "went back from update %d to %d, with %v of the learning rate\n", back.From, back.Step, back.Factor)
 	}
 	var loss, top1 []float64
-	for _, line := range m.Train {
+	for _, line := range s.metrics.Train {
 		loss = append(loss, line.Loss)
 	}
-	for _, line := range m.Eval {
+	for _, line := range s.metrics.Eval {
 		top1 = append(top1, 100*line.Top1)
 	}
 	curve(&b, "training loss", loss, width)
 	curve(&b, "mean held-out top-1, %", top1, width)
-	table(&b, m)
-	return b.String(), ended, nil
+	s.table(&b)
+	return b.String()
 }
 
 // curve draws the values, if there are enough to see one.
@@ -105,22 +126,23 @@ func curve(b *strings.Builder, title string, values []float64, width int) {
 }
 
 // table has the last loss, accuracy and speed of each architecture.
-func table(b *strings.Builder, m train.Metrics) {
+func (s Status) table(b *strings.Builder) {
 	type row struct {
 		loss, top1, rate string
 	}
 	rows := map[string]row{}
-	last := m.Train[len(m.Train)-1]
-	for _, a := range last.Archs {
+	for _, a := range s.Train.Archs {
 		rows[a.Arch] = row{loss: fmt.Sprintf("%.3f", a.Loss)}
 	}
-	for _, a := range m.Timings[last.Step].Archs {
-		r := rows[a.Arch]
-		r.rate = fmt.Sprintf("%.0f", a.Rate)
-		rows[a.Arch] = r
+	if s.Timing != nil {
+		for _, a := range s.Timing.Archs {
+			r := rows[a.Arch]
+			r.rate = fmt.Sprintf("%.0f", a.Rate)
+			rows[a.Arch] = r
+		}
 	}
-	if len(m.Eval) > 0 {
-		for _, a := range m.Eval[len(m.Eval)-1].Archs {
+	if s.Eval != nil {
+		for _, a := range s.Eval.Archs {
 			r := rows[a.Arch]
 			r.top1 = fmt.Sprintf("%.2f", 100*a.Top1)
 			rows[a.Arch] = r
