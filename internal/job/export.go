@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
 	"prenas/internal/train"
 )
 
@@ -96,21 +98,20 @@ func Export(o ExportOptions) ([]Exported, error) {
 		if o.Arch == AllArchs {
 			path = filepath.Join(o.Out, c.arch.String()+o.Format.ending)
 		}
-		alone := weights
-		if !manifest.Space.Model.IsPlain() {
-			if alone, err = net.Fold(weights, c.arch); err != nil {
-				return list, fmt.Errorf("%s: %w", o.Run, err)
-			}
+		alone, err := aloneWeights(net, weights, c.arch)
+		if err != nil {
+			return list, fmt.Errorf("%s: %w", o.Run, err)
 		}
+		// An architecture of a lower resolution sees as much of a picture as others.
+		side := m.Side(c.arch)
+		resize := manifest.Recipe.Augment.TestResize(m.ImageSize) * side / m.ImageSize
 		model, err := export.Take(alone, m, c.arch, export.Info{
-			Preprocess: export.Preprocess{
-				Size: m.ImageSize, Resize: manifest.Recipe.Augment.TestResize(m.ImageSize), Interpolation: export.Bicubic, Mean: manifest.Data.Mean, Std: manifest.Data.Std,
-			},
-			Classes:  manifest.Data.Classes,
-			Data:     export.Data{Source: manifest.Data.Source, Digest: manifest.Data.Digest},
-			Training: export.Training{Steps: step, Seed: manifest.Seed, Recipe: manifest.Recipe.Digest()},
-			Accuracy: accuracy[c.arch.String()],
-			Licence:  o.Licence,
+			Preprocess: export.Preprocess{Size: side, Resize: resize, Interpolation: export.Bicubic, Mean: manifest.Data.Mean, Std: manifest.Data.Std},
+			Classes:    manifest.Data.Classes,
+			Data:       export.Data{Source: manifest.Data.Source, Digest: manifest.Data.Digest},
+			Training:   export.Training{Steps: step, Seed: manifest.Seed, Recipe: manifest.Recipe.Digest()},
+			Accuracy:   accuracy[c.arch.String()],
+			Licence:    o.Licence,
 		})
 		if err != nil {
 			return list, fmt.Errorf("%s: %w", o.Run, err)
@@ -132,6 +133,24 @@ func Export(o ExportOptions) ([]Exported, error) {
 		})
 	}
 	return list, nil
+}
+
+// aloneWeights are a run's weights for one of its architectures: folded where choices
+// learn something for themselves, with the statistics of its own batch norms.
+func aloneWeights(net *supernet.Net, weights map[string]tensorfile.Tensor, a space.Arch) (map[string]tensorfile.Tensor, error) {
+	m := net.Space().Model
+	stats, err := train.RunningStats(weights, m, a)
+	if err != nil {
+		return nil, err
+	}
+	alone := maps.Clone(weights)
+	if !m.IsPlain() {
+		if alone, err = net.Fold(weights, a); err != nil {
+			return nil, err
+		}
+	}
+	maps.Copy(alone, stats)
+	return alone, nil
 }
 
 // choice is an architecture of a run and the key of its interval.
