@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -17,7 +18,7 @@ import (
 type trained struct {
 	space   *space.Space // that holds the architecture
 	arch    space.Arch
-	weights map[string]tensorfile.Tensor // of the space's supernet
+	weights map[string]tensorfile.Tensor // of the space's supernet, and the architecture's running statistics
 	look    train.Look                   // of the images behind the weights
 }
 
@@ -63,51 +64,73 @@ func trainedModel(path, arch string) (trained, error) {
 	if err != nil {
 		return trained{}, fmt.Errorf("%s: %w", path, err)
 	}
+	train.AddRunningStats(t.weights, t.space.Model, t.arch, own)
 	return t, nil
 }
 
 // around is the smallest space that holds an architecture: its choices are those that
 // the layers have.
 func around(m space.Model, a space.Arch) *space.Space {
-	heads, ratios := slices.Max(a.NumHeads), slices.Max(a.MLPRatio)
-	return &space.Space{
-		Name: a.String(), Model: m, ModelGiven: true,
-		Supernet: space.Supernet{EmbedDim: max(a.EmbedDim, heads*m.HeadDim), Depth: a.Depth(), NumHeads: heads, MLPRatio: ratios},
-		EmbedDim: []int{a.EmbedDim}, Depth: []int{a.Depth()},
-		NumHeads: slices.Compact(slices.Sorted(slices.Values(a.NumHeads))),
-		MLPRatio: slices.Compact(slices.Sorted(slices.Values(a.MLPRatio))),
+	s := &space.Space{Name: a.String(), Model: m, ModelGiven: true}
+	if a.IsConv() {
+		s.Resolution = []int{a.Resolution}
+		for _, layers := range a.Units {
+			s.Depth = append(s.Depth, len(layers))
+			for _, l := range layers {
+				s.Kernel, s.Expand = append(s.Kernel, l.Kernel), append(s.Expand, l.Expand)
+			}
+		}
+		s.Depth, s.Kernel, s.Expand = each(s.Depth), each(s.Kernel), each(s.Expand)
+		s.Supernet = space.Supernet{Depth: slices.Max(s.Depth), Kernel: slices.Max(s.Kernel), Expand: slices.Max(s.Expand)}
+		return s
 	}
+	heads, ratios := slices.Max(a.NumHeads), slices.Max(a.MLPRatio)
+	s.Supernet = space.Supernet{EmbedDim: max(a.EmbedDim, heads*m.HeadDim), Depth: a.Depth(), NumHeads: heads, MLPRatio: ratios}
+	s.EmbedDim, s.Depth, s.NumHeads, s.MLPRatio = []int{a.EmbedDim}, []int{a.Depth()}, each(a.NumHeads), each(a.MLPRatio)
+	return s
 }
 
-// widened puts each weight into the corner of one of a supernet's size, zero elsewhere.
+// each of some values once, in order.
+func each[T cmp.Ordered](values []T) []T { return slices.Compact(slices.Sorted(slices.Values(values))) }
+
+// widened puts each weight where it lies as a slice in one of a supernet's size, zero
+// elsewhere.
 func widened(own map[string]tensorfile.Tensor, params []supernet.Param) (map[string]tensorfile.Tensor, error) {
 	out := map[string]tensorfile.Tensor{}
 	for _, p := range params {
-		t := own[p.Name]
-		values, err := t.Float32s()
-		if err != nil {
-			return nil, fmt.Errorf("tensor %q: %w", p.Name, err)
-		}
 		size := 1
 		for _, d := range p.Shape {
 			size *= d
 		}
 		wide := make([]float32, size)
-		var copyAxis func(axis int, from, to []float32)
-		copyAxis = func(axis int, from, to []float32) {
-			if axis == len(p.Shape) || slices.Equal(t.Shape[axis:], p.Shape[axis:]) {
-				copy(to, from)
-				return
+		t, used := own[p.Name]
+		if used { // else it is of a layer that the architecture's unit does not have
+			values, err := t.Float32s()
+			if err != nil {
+				return nil, fmt.Errorf("tensor %q: %w", p.Name, err)
 			}
-			small, large := len(from)/t.Shape[axis], len(to)/p.Shape[axis]
-			for i := range t.Shape[axis] {
-				copyAxis(axis+1, from[i*small:][:small], to[i*large:][:large])
-			}
+			place(values, t.Shape, wide, p.Shape)
 		}
-		copyAxis(0, values, wide)
 		out[p.Name] = tensorfile.FromFloat32(p.Shape, wide)
 	}
 	return out, nil
+}
+
+// place copies the values of a slice into those of the whole that it is a slice of.
+func place(from []float32, slice []int, to []float32, whole []int) {
+	origin := supernet.Origin(slice, whole)
+	var copyAxis func(axis int, from, to []float32)
+	copyAxis = func(axis int, from, to []float32) {
+		if axis == len(whole) || slices.Equal(slice[axis:], whole[axis:]) {
+			copy(to, from)
+			return
+		}
+		small, large := len(from)/slice[axis], len(to)/whole[axis]
+		for i := range slice[axis] {
+			copyAxis(axis+1, from[i*small:][:small], to[(origin[axis]+i)*large:][:large])
+		}
+	}
+	copyAxis(0, from, to)
 }
 
 // suit fits the trained architecture to other images: interpolated positions where
@@ -120,6 +143,9 @@ func (t trained) suit(classes []string, imageSize int, seed uint64, log func(str
 	t.space = &s
 	if imageSize != 0 {
 		s.Model.ImageSize = imageSize
+		if from.IsConv() {
+			s.Resolution = []int{imageSize}
+		}
 		if from.RelativePosition {
 			scale := float64(imageSize) / float64(from.ImageSize)
 			s.Model.MaxRelativePosition = max(1, int(math.Round(scale*float64(from.MaxRelativePosition))))
@@ -131,6 +157,14 @@ func (t trained) suit(classes []string, imageSize int, seed uint64, log func(str
 	var err error
 	if t.weights, err = supernet.Resize(from, s.Model, t.weights); err != nil {
 		return t, err
+	}
+	if imageSize != 0 && s.Model.IsConv() { // it is another architecture, by name
+		stats, err := train.RunningStats(t.weights, from, t.arch)
+		if err != nil {
+			return t, err
+		}
+		t.arch.Resolution = imageSize
+		train.AddRunningStats(t.weights, s.Model, t.arch, stats)
 	}
 	switch had := t.look.Classes; {
 	case len(classes) != from.NumClasses:

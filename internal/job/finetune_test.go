@@ -62,6 +62,69 @@ func TestModelInItsOwnSpace(t *testing.T) {
 	}
 }
 
+// So is a convolutional one, whose units have other depths and blocks other kernels, with
+// its statistics, at another resolution too.
+func TestConvModelInItsOwnSpace(t *testing.T) {
+	a, err := space.ParseArch("i12-d1_2-k3_5_3-x2_3_1.5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	model := space.Model{ImageSize: 12, Channels: 1, NumClasses: 3, Conv: space.ConvModel{
+		Stem: 8, StemStride: 1, Features: 16, Mix: 8,
+		Units: []space.ConvUnit{{Width: 8, Stride: 2, SqueezeExcite: true}, {Width: 16, Stride: 1, HSwish: true}},
+	}}
+	weights := supernet.Alone(model, a).Init(3)
+	for _, p := range supernet.Stats(model, a) {
+		weights[p.Name] = tensorfile.FromFloat32(p.Shape, slices.Repeat([]float32{float32(len(p.Name))}, p.Shape[0]))
+	}
+	about := export.Info{
+		Preprocess: export.Preprocess{Size: 12, Resize: 12, Interpolation: export.Bicubic, Mean: []float32{0.5}, Std: []float32{0.25}},
+		Classes:    []string{"a", "b", "c"},
+	}
+	want, err := export.Take(weights, model, a, about)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "model.safetensors")
+	if err := want.Write(fsys.OS, path); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{0, 20} {
+		start, err := openTrained(path, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if start, err = start.suit(about.Classes, size, 1, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := start.space.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		if err := start.space.Check(start.arch); err != nil {
+			t.Fatal(err)
+		}
+		if size != 0 && start.arch.String() != "i20-d1_2-k3_5_3-x2_3_1.5" {
+			t.Errorf("the architecture is %s", start.arch)
+		}
+		net := supernet.New(start.space)
+		if err := net.Check(start.weights); err != nil {
+			t.Fatal(err)
+		}
+		alone, err := aloneWeights(net, start.weights, start.arch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		about.Preprocess.Size, about.Preprocess.Resize = max(size, 12), max(size, 12)
+		got, err := export.Take(alone, start.space.Model, start.arch, about)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want.Tensors, got.Tensors); d != "" {
+			t.Errorf("size %d: %s", size, d)
+		}
+	}
+}
+
 // What fits other images: which tensors change, with which classes and sizes.
 func TestSuiting(t *testing.T) {
 	path, _ := exported(t)

@@ -13,12 +13,17 @@ import (
 // grid, tables of relative positions over their distances, whose limit grows
 // with the grid. All other weights are shared with the argument.
 //
+// A convolutional network has no positions, and weights for images of any size.
+//
 // Grid points are pixels' centres: place i of n new ones is (i+½)·old/n-½ of the
 // old ones. Distances have a zero in the middle: distance d of m' is d·m/m'.
 func Resize(from, to space.Model, weights map[string]tensorfile.Tensor) (map[string]tensorfile.Tensor, error) {
 	out := make(map[string]tensorfile.Tensor, len(weights))
 	for name, t := range weights {
 		out[name] = t
+	}
+	if from.IsConv() {
+		return out, nil
 	}
 	old, side := from.ImageSize/from.PatchSize, to.ImageSize/to.PatchSize
 	if from.AbsPos && old != side {

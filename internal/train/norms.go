@@ -13,6 +13,7 @@ import (
 
 	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
 )
 
 // Batch norm under weight sharing. Each architecture that is trained has running
@@ -48,6 +49,14 @@ func (r Recipe) normPrefixes() []string {
 // statName is the name of an architecture's running statistic in a checkpoint.
 func statName(arch space.Arch, p supernet.Param) string {
 	return prefixStats + arch.String() + "." + p.Name
+}
+
+// AddRunningStats puts an architecture's running statistics, by timm's names, among
+// weights to begin with; RunningStats takes them out again.
+func AddRunningStats(weights map[string]tensorfile.Tensor, m space.Model, arch space.Arch, stats map[string]tensorfile.Tensor) {
+	for _, p := range supernet.Stats(m, arch) {
+		weights[statName(arch, p)] = stats[p.Name]
+	}
 }
 
 // normShapes are those of the statistics of an architecture that a program takes.
