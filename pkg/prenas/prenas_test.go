@@ -18,6 +18,7 @@ import (
 
 var (
 	shapes = filepath.Join("testdata", "shapes.safetensors")
+	conv   = filepath.Join("testdata", "shapes_conv.safetensors") // the same as a convolutional network
 	red    = color.NRGBA{230, 60, 60, 255}
 	blue   = color.NRGBA{60, 60, 230, 255}
 )
@@ -49,9 +50,9 @@ func Example() {
 	// it could have been any of [circle square]
 }
 
-func load(t *testing.T, o prenas.Options) *prenas.Model {
+func load(t *testing.T, file string, o prenas.Options) *prenas.Model {
 	t.Helper()
-	model, err := prenas.Load(shapes, o)
+	model, err := prenas.Load(file, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,39 +68,41 @@ func load(t *testing.T, o prenas.Options) *prenas.Model {
 // classes and, but for rounding, the same probabilities.
 func TestClassifyAllIsClassify(t *testing.T) {
 	images := []image.Image{picture(red), picture(blue), picture(red), picture(color.White), picture(blue)}
-	alone := load(t, prenas.Options{Backend: "go"})
-	for _, o := range []prenas.Options{{Backend: "go", Batch: 2}, {Backend: "go", Batch: 8}, {Batch: 3}} {
-		all, err := load(t, o).ClassifyAll(images)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(all) != len(images) {
-			t.Fatalf("%+v: %d results of %d images", o, len(all), len(images))
-		}
-		for i, img := range images {
-			one, err := alone.Classify(img)
+	for _, file := range []string{shapes, conv} {
+		alone := load(t, file, prenas.Options{Backend: "go"})
+		for _, o := range []prenas.Options{{Backend: "go", Batch: 2}, {Backend: "go", Batch: 8}, {Batch: 3}} {
+			all, err := load(t, file, o).ClassifyAll(images)
 			if err != nil {
 				t.Fatal(err)
 			}
-			sum := 0.0
-			for k := range one {
-				sum += all[i][k].Probability
-				if d := math.Abs(one[k].Probability - all[i][k].Probability); one[k].Index != all[i][k].Index || d > 1e-5 {
-					t.Errorf("%+v: image %d: %+v, alone %+v", o, i, all[i], one)
+			if len(all) != len(images) {
+				t.Fatalf("%s, %+v: %d results of %d images", file, o, len(all), len(images))
+			}
+			for i, img := range images {
+				one, err := alone.Classify(img)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sum := 0.0
+				for k := range one {
+					sum += all[i][k].Probability
+					if d := math.Abs(one[k].Probability - all[i][k].Probability); one[k].Index != all[i][k].Index || d > 1e-5 {
+						t.Errorf("%s, %+v: image %d: %+v, alone %+v", file, o, i, all[i], one)
+					}
+				}
+				if math.Abs(sum-1) > 1e-9 {
+					t.Errorf("%s, %+v: image %d: probabilities add up to %v", file, o, i, sum)
 				}
 			}
-			if math.Abs(sum-1) > 1e-9 {
-				t.Errorf("%+v: image %d: probabilities add up to %v", o, i, sum)
+			if all[0][0].Name != "circle" || all[1][0].Name != "square" {
+				t.Errorf("%s, %+v: %s and %s, want circle and square", file, o, all[0][0].Name, all[1][0].Name)
 			}
-		}
-		if all[0][0].Name != "circle" || all[1][0].Name != "square" {
-			t.Errorf("%+v: %s and %s, want circle and square", o, all[0][0].Name, all[1][0].Name)
 		}
 	}
 }
 
 func TestManyGoroutinesMayClassify(t *testing.T) {
-	model := load(t, prenas.Options{Backend: "go"})
+	model := load(t, shapes, prenas.Options{Backend: "go"})
 	var wait sync.WaitGroup
 	for i := range 8 {
 		wait.Go(func() {
@@ -117,7 +120,7 @@ func TestManyGoroutinesMayClassify(t *testing.T) {
 }
 
 func TestBadInput(t *testing.T) {
-	model := load(t, prenas.Options{Backend: "go"})
+	model := load(t, shapes, prenas.Options{Backend: "go"})
 	if _, err := model.Classify(nil); !errors.Is(err, prenas.ErrNoImage) {
 		t.Errorf("nil image: %v", err)
 	}
