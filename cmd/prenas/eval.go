@@ -21,13 +21,16 @@ func evalCommand(g *global) *cobra.Command {
 	var bad onBadImage
 	c := &cobra.Command{
 		Use: "eval RUN|MODEL", Short: "Measure each preferred architecture of a run, or a model, on the test images", Args: cobra.ExactArgs(1),
-		Example: "  prenas eval run --data fashion-mnist\n  prenas eval run --data folder:imagenet --crops 10\n  prenas eval model.onnx",
+		Example: "  prenas eval run --data fashion-mnist\n  prenas eval run --data folder:imagenet --crops 10\n  prenas eval run --recalibrate 50\n  prenas eval model.onnx",
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if o.Batch < 1 {
 				return usagef("--batch is %d, it must be at least 1", o.Batch)
 			}
 			if !slices.Contains(augment.CropCounts, o.Crops) {
 				return usagef("--crops is %d, it must be one of %v", o.Crops, augment.CropCounts)
+			}
+			if o.Recalibrate < 0 {
+				return usagef("--recalibrate is %d, it must be at least 1", o.Recalibrate)
 			}
 			out := newConsole(g)
 			if !job.IsModel(args[0]) { // a model opens what it needs
@@ -53,6 +56,7 @@ func evalCommand(g *global) *cobra.Command {
 	f.StringVar(&o.Data, "data", "", "images to measure on, SRC as in prenas data --help (default: what the run was trained on)")
 	f.IntVar(&o.Batch, "batch", 100, "images of one program run")
 	f.IntVar(&o.Crops, "crops", 1, "crops of each image: 1 the middle, 5 the corners too, 10 these mirrored too; their logits are averaged")
+	f.IntVar(&o.Recalibrate, "recalibrate", 0, "batches of training images to estimate the statistics of batch norms on anew; they are kept in the run (default: those in use)")
 	bad.add(f, " (default: as the run was trained)")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	return c

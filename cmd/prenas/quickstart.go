@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,16 +21,29 @@ import (
 	"prenas/internal/train"
 )
 
+// quickstarts is, by family, what a quickstart searches and trains by; the recipe has a
+// twin with fewer updates, whose name ends in -small.
+var quickstarts = map[string]struct{ space, recipe string }{
+	"vit":  {"quickstart", "quickstart"},
+	"conv": {"conv-quickstart", "quickstart-conv"},
+}
+
 func quickstartCommand(g *global) *cobra.Command {
-	var dir string
+	var dir, family, src string
 	var small bool
-	var src string
 	c := &cobra.Command{
 		Use: "quickstart", Short: "Do the whole job on Fashion-MNIST, in minutes", Args: cobra.NoArgs,
 		Long: "Search, train, evaluate and report on Fashion-MNIST, which fetches itself.\n" +
 			"A run that was stopped goes on where it stood when the command is given again.",
-		Example: "  prenas quickstart\n  prenas quickstart --small --out /tmp/first",
+		Example: "  prenas quickstart\n  prenas quickstart --family conv\n  prenas quickstart --small --out /tmp/first",
 		RunE: func(c *cobra.Command, _ []string) error {
+			first, known := quickstarts[family]
+			if !known {
+				return usagef("--family is %q, it must be one of %s", family, strings.Join(slices.Sorted(maps.Keys(quickstarts)), ", "))
+			}
+			if dir == "" {
+				dir = filepath.Join("runs", first.recipe)
+			}
 			began := time.Now()
 			out := newConsole(g)
 			stage := func(name string) { out.line(fmt.Sprintf("[%3.0f s] %s", time.Since(began).Seconds(), name)) }
@@ -39,9 +54,9 @@ func quickstartCommand(g *global) *cobra.Command {
 				return err
 			}
 			defer e.Close()
-			recipeName := "quickstart"
+			recipeName := first.recipe
 			if small {
-				recipeName = "quickstart-small"
+				recipeName += "-small"
 			}
 			recipe, err := train.LoadRecipe(recipeName)
 			if err != nil {
@@ -52,7 +67,7 @@ func quickstartCommand(g *global) *cobra.Command {
 			}
 
 			stage("search: one forward and backward pass of the supernet on noise")
-			s, err := space.Load("quickstart")
+			s, err := space.Load(first.space)
 			if err != nil {
 				return err
 			}
@@ -102,7 +117,8 @@ func quickstartCommand(g *global) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&dir, "out", filepath.Join("runs", "quickstart"), "run directory to write")
+	c.Flags().StringVar(&dir, "out", "", "run directory to write (default: runs/quickstart, or runs/quickstart-conv)")
+	c.Flags().StringVar(&family, "family", "vit", "vit, vision transformers, or conv, convolutional networks")
 	c.Flags().StringVar(&src, "data", "fashion-mnist", "other images of up to ten classes, SRC (prenas data --help)")
 	c.Flags().BoolVar(&small, "small", false, "fewer updates, for a first look")
 	return c

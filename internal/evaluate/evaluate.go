@@ -87,14 +87,7 @@ func (ev *Evaluator) Close() {
 
 func (ev *Evaluator) compile(e *engine.Engine, arch space.Arch) error {
 	params, m := ev.net.Params(), ev.net.Space().Model
-	var used []int
-	var inputs []shapes.Shape
-	for i, uses := range ev.net.Uses(arch) {
-		if uses {
-			used = append(used, i)
-			inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
-		}
-	}
+	used, inputs := usedInputs(ev.net, arch)
 	for _, p := range supernet.Stats(m, arch) {
 		inputs = append(inputs, shapes.Make(dtypes.Float32, p.Shape...))
 	}
@@ -120,6 +113,18 @@ func (ev *Evaluator) compile(e *engine.Engine, arch space.Arch) error {
 	}
 	ev.programs, ev.used = append(ev.programs, program), append(ev.used, used)
 	return nil
+}
+
+// usedInputs are the Params indices of the weights that an architecture uses, and the
+// shapes that they have as a program's inputs.
+func usedInputs(net *supernet.Net, arch space.Arch) (used []int, inputs []shapes.Shape) {
+	for i, uses := range net.Uses(arch) {
+		if uses {
+			used = append(used, i)
+			inputs = append(inputs, shapes.Make(dtypes.Float32, net.Params()[i].Shape...))
+		}
+	}
+	return used, inputs
 }
 
 // Columns of a tally.

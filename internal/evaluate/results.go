@@ -12,12 +12,15 @@ import (
 
 // Results is results.json: what the architectures of a run reached on a split.
 type Results struct {
-	Space  string   `json:"space"`
-	Split  string   `json:"split"`
-	Images int      `json:"images"`
-	Crops  int      `json:"crops"` // of an image; its logits are their mean
-	Step   int      `json:"step"`  // updates behind the weights
-	Archs  []Result `json:"architectures"`
+	Space  string `json:"space"`
+	Split  string `json:"split"`
+	Images int    `json:"images"`
+	Crops  int    `json:"crops"` // of an image; its logits are their mean
+	Step   int    `json:"step"`  // updates behind the weights
+	// Recalibrated is the number of batches that the statistics of batch norms were
+	// estimated on after training; 0: they are those of training.
+	Recalibrated int      `json:"recalibrated,omitempty"`
+	Archs        []Result `json:"architectures"`
 }
 
 // Result is one architecture's row. All but the last field are the same in every

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
@@ -23,16 +24,20 @@ const ResultsFile = "results.json"
 
 // EvaluateOptions of Evaluate.
 type EvaluateOptions struct {
-	Engine   *engine.Engine // nil for a model: it opens one with Backend if it needs one
-	Backend  string
-	Run      string // run directory, or file of an exported model
-	Data     string // empty: what the run was trained on
-	Batch    int    // images of one program run, each crop being one
-	Crops    int    // of each image: one of augment.CropCounts; 0: one
-	Workers  int
-	SkipBad  bool // leave out damaged images; a run whose recipe says so does anyway
-	Log      func(string)
-	Progress func(done, total int)
+	Engine  *engine.Engine // nil for a model: it opens one with Backend if it needs one
+	Backend string
+	Run     string // run directory, or file of an exported model
+	Data    string // empty: what the run was trained on
+	Batch   int    // images of one program run, each crop being one
+	Crops   int    // of each image: one of augment.CropCounts; 0: one
+	Workers int
+	// Recalibrate is the number of batches of the run's training images, of the recipe's
+	// size and not augmented, on which the statistics of its batch norms are estimated
+	// anew; 0: they stay. They are kept in the run directory.
+	Recalibrate int
+	SkipBad     bool // leave out damaged images; a run whose recipe says so does anyway
+	Log         func(string)
+	Progress    func(done, total int)
 }
 
 // IsModel tells the file of an exported model from a run directory.
@@ -48,6 +53,9 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	var results evaluate.Results
 	o.Crops = max(o.Crops, 1)
 	if IsModel(o.Run) {
+		if o.Recalibrate > 0 {
+			return results, fmt.Errorf("--recalibrate is for runs, which know their training images; %s is a model by itself", o.Run)
+		}
 		return evaluateModel(ctx, o)
 	}
 	manifest, err := train.ReadManifest(fsys.OS, o.Run)
@@ -109,6 +117,12 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		}
 		held = append(held, t)
 	}
+	keep := func() error { return nil }
+	if o.Recalibrate > 0 {
+		if keep, err = recalibrate(ctx, o, manifest, net, archs, held, weights, step); err != nil {
+			return results, err
+		}
+	}
 	given := evaluate.Weights{Shared: held}
 	for _, arch := range archs {
 		stats, err := uploadStats(weights, s.Model, arch)
@@ -127,10 +141,62 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		return results, err
 	}
 	results = evaluate.Results{Space: s.Name, Split: "test", Images: scores[0].Images, Crops: o.Crops, Step: step}
+	// Only now, so that a results.json of other statistics does not stand beside them.
+	if err := keep(); err != nil {
+		return results, err
+	}
+	if s.Model.IsConv() {
+		_, anew, err := train.ReadStatistics(fsys.OS, o.Run)
+		if err == nil && anew.Step == step {
+			results.Recalibrated = anew.Batches
+		}
+	}
 	for i := range archs {
 		results.Archs = append(results.Archs, evaluate.NewResult(s.Model, keys[i], archs[i], scores[i]))
 	}
 	return results, results.Write(fsys.OS, filepath.Join(o.Run, ResultsFile))
+}
+
+// recalibrate puts into weights statistics of a run's architectures that are estimated
+// anew. keep writes them to the run directory.
+func recalibrate(ctx context.Context, o EvaluateOptions, m train.Manifest, net *supernet.Net, archs []space.Arch, held []*tensors.Tensor, weights map[string]tensorfile.Tensor, step int) (keep func() error, err error) {
+	if !m.Space.Model.IsConv() {
+		return nil, fmt.Errorf("--recalibrate: space %s of %s has no batch norms, whose statistics it estimates", m.Space.Name, o.Run)
+	}
+	set, err := data.Open(ctx, m.Data.Source, data.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Log: o.Log})
+	if err != nil {
+		return nil, fmt.Errorf("--recalibrate: the run's training images: %w", err)
+	}
+	normaliseAs(set, m.Data.Look)
+	images, err := train.NewImages(set, m.Space.Model, m.Recipe, m.Seed, o.Workers)
+	if err != nil {
+		return nil, fmt.Errorf("--recalibrate: %w", err)
+	}
+	batches, err := images.Calibration(ctx, o.Recalibrate, m.Recipe.Batch)
+	if err != nil {
+		return nil, fmt.Errorf("--recalibrate: %w", err)
+	}
+	c, err := evaluate.NewCalibrator(o.Engine, net, archs, m.Recipe.Batch)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	stats, err := c.Run(ctx, held, batches)
+	if err != nil {
+		return nil, err
+	}
+	for i, arch := range archs {
+		own := map[string]tensorfile.Tensor{}
+		for k, p := range supernet.Stats(m.Space.Model, arch) {
+			own[p.Name] = stats[i][k]
+		}
+		train.AddRunningStats(weights, m.Space.Model, arch, own)
+	}
+	return func() error {
+		o.Log(fmt.Sprintf("statistics of batch norms estimated on %d batches of %d training images: %s", o.Recalibrate, m.Recipe.Batch, filepath.Join(o.Run, train.StatisticsFile)))
+		c := train.Calibration{Step: step, Batches: o.Recalibrate, Batch: m.Recipe.Batch}
+		return train.WriteStatistics(fsys.OS, o.Run, m.Space.Model, archs, stats, c)
+	}, nil
 }
 
 // uploadStats takes an architecture's running statistics out of the weights of a run and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
@@ -66,12 +67,11 @@ type model struct {
 }
 
 func compile(e *engine.Engine, m space.Model, a space.Arch, batch int) (*model, error) {
-	net := supernet.Alone(m, a)
-	weights := net.Init(0)
+	net, stats := supernet.Alone(m, a), supernet.Stats(m, a)
 	var inputs []shapes.Shape
 	compiled := &model{}
-	for _, p := range net.Params() {
-		t, err := engine.Upload(weights[p.Name])
+	for _, p := range append(slices.Clone(net.Params()), stats...) {
+		t, err := engine.Upload(p.Init(0))
 		if err != nil {
 			return nil, fmt.Errorf("%w: weight %s: %w", ErrLatency, p.Name, err)
 		}
@@ -81,8 +81,8 @@ func compile(e *engine.Engine, m space.Model, a space.Arch, batch int) (*model, 
 	inputs, compiled.args = append(inputs, images), append(compiled.args, tensors.FromShape(images))
 	var err error
 	compiled.program, err = e.Compile("latency "+a.String(), inputs, func(in []*graph.Node) []*graph.Node {
-		last := len(in) - 1
-		return []*graph.Node{net.Logits(in[:last], in[last], supernet.Forward{Arch: a})}
+		all, last := len(net.Params()), len(in)-1
+		return []*graph.Node{net.Logits(in[:all], in[last], supernet.Forward{Arch: a, Stats: in[all:last]})}
 	})
 	return compiled, err
 }

@@ -5,11 +5,8 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
-
-	"prenas/internal/space"
 )
 
 // page is what page.html shows.
@@ -19,6 +16,7 @@ type page struct {
 	Rows         []row
 	Accuracy     chart
 	Loss         *chart // nil: no metrics line yet
+	Legend       string // of the pictures
 	Pictures     []picture
 	Settings     []setting
 }
@@ -50,7 +48,7 @@ func label(i int) string {
 func newPage(r *run) page {
 	p := page{
 		Space: r.results.Space, Split: r.results.Split, Images: r.results.Images, Step: r.results.Step,
-		Accuracy: accuracyChart(r), Loss: lossChart(r), Pictures: pictures(r.archs), Settings: settings(r.manifest),
+		Accuracy: accuracyChart(r), Loss: lossChart(r), Legend: legend(r.archs), Pictures: pictures(r.archs), Settings: settings(r.manifest),
 	}
 	for i, a := range r.results.Archs {
 		p.Rows = append(p.Rows, row{
@@ -160,73 +158,6 @@ func flatten(list []setting, key string, value json.RawMessage) []setting {
 			path = key + "." + path
 		}
 		list = flatten(list, path, inner)
-	}
-	return list
-}
-
-// picture is an architecture drawn layer by layer:
-//
-//	■   ■           heads: a square each
-//	■ ■ ■ ■
-//	4 3 4 3
-//	─────────
-//	█ █ █ ▄         MLP: a bar as wide as a layer, as high as its ratio
-//	4 4 4 3.5
-type picture struct {
-	Class, Label, Arch  string
-	EmbedDim, Depth     int
-	Width, Height       int
-	HeadsText, BarsText float64 // heights of the two lines of numbers
-	Layers              []layer
-}
-
-type layer struct {
-	X, Middle float64
-	Squares   []float64 // their upper edges
-	Bar       float64   // upper edge of the bar
-	BarHeight float64
-	Heads     int
-	Ratio     string
-	Number    int
-}
-
-// Measures of a picture in SVG units.
-const (
-	pictureLeft = 52
-	square      = 12
-	column      = 30
-	barUnit     = 14 // height of a ratio of 1
-)
-
-// pictures draws all architectures on one scale, so that they can be compared.
-func pictures(archs []space.Arch) []picture {
-	heads, ratio := 0, 0.0
-	for _, a := range archs {
-		heads, ratio = max(heads, slices.Max(a.NumHeads)), max(ratio, slices.Max(a.MLPRatio))
-	}
-	headsBase := float64(heads*(square+2) + 4)
-	barsTop := headsBase + 26
-	barsBase := barsTop + ratio*barUnit
-	var list []picture
-	for i, a := range archs {
-		p := picture{
-			Class: class(i), Label: label(i), Arch: a.String(), EmbedDim: a.EmbedDim, Depth: a.Depth(),
-			Width: pictureLeft + a.Depth()*column, Height: int(math.Ceil(barsBase)) + 20,
-			HeadsText: headsBase + 12, BarsText: round(barsBase) + 14,
-		}
-		for l := range a.Depth() {
-			x := float64(pictureLeft + l*column)
-			drawn := layer{
-				X: x, Middle: x + column/2 - 3, Heads: a.NumHeads[l], Number: l,
-				Ratio: strconv.FormatFloat(a.MLPRatio[l], 'g', 4, 64),
-				Bar:   round(barsBase - a.MLPRatio[l]*barUnit), BarHeight: round(a.MLPRatio[l] * barUnit),
-			}
-			for h := range a.NumHeads[l] {
-				drawn.Squares = append(drawn.Squares, headsBase-float64((h+1)*(square+2)))
-			}
-			p.Layers = append(p.Layers, drawn)
-		}
-		list = append(list, p)
 	}
 	return list
 }

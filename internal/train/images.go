@@ -8,6 +8,7 @@ import (
 	"prenas/internal/augment"
 	"prenas/internal/data"
 	"prenas/internal/evaluate"
+	"prenas/internal/rng"
 	"prenas/internal/space"
 )
 
@@ -64,6 +65,26 @@ func (s *Images) Train(ctx context.Context, epoch, from, size int) iter.Seq2[eva
 func (s *Images) HeldOut(ctx context.Context, size int) iter.Seq2[evaluate.Batch, error] {
 	return s.Plain(ctx, s.set.HeldOut, size, 1)
 }
+
+// Calibration yields count full batches of training images, not augmented, drawn by the
+// source's seed, no image twice. It returns an error where there are not as many.
+func (s *Images) Calibration(ctx context.Context, count, size int) (iter.Seq2[evaluate.Batch, error], error) {
+	if all := s.set.Train.Len(); count*size > all {
+		return nil, fmt.Errorf("%d batches of %d images are more than the %d training images", count, size, all)
+	}
+	order := rng.New(s.options.Seed, "calibration").Perm(s.set.Train.Len())[:count*size]
+	return s.Plain(ctx, drawn{s.set.Train, order}, size, 1), nil
+}
+
+// drawn is some images of a split.
+type drawn struct {
+	data.Split
+	order []int
+}
+
+func (d drawn) Len() int                        { return len(d.order) }
+func (d drawn) Label(i int) int                 { return d.Split.Label(d.order[i]) }
+func (d drawn) Image(i int) (data.Image, error) { return d.Split.Image(d.order[i]) }
 
 // Plain yields all images of a split in order, not augmented, as 1, 5 or 10 crops each.
 func (s *Images) Plain(ctx context.Context, split data.Split, size, crops int) iter.Seq2[evaluate.Batch, error] {

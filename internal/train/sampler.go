@@ -13,7 +13,7 @@ import (
 const (
 	balancedSampler = "balanced" // every architecture in turn, in an order drawn anew each round
 	uniformSampler  = "uniform"  // one architecture, drawn for each update
-	groupsSampler   = "groups"   // every group of equal embed_dim and depth in turn, then its members in turn
+	groupsSampler   = "groups"   // every group of equal embed_dim (or resolution) and depth in turn, then its members in turn
 	sandwichSampler = "sandwich" // the largest, the smallest and one of the others in turn, in one update
 	spaceSampler    = "space"    // any architecture of the space, each choice drawn uniformly: AutoFormer's way
 )
@@ -40,16 +40,16 @@ type sampler struct {
 	name   string
 	seed   uint64
 	count  int
-	groups [][]int // by embed_dim, then depth
+	groups [][]int // by embed_dim or resolution, then depth
 	bySize []int   // smallest first
 }
 
 func newSampler(name string, seed uint64, m space.Model, archs []space.Arch) sampler {
 	s := sampler{name: name, seed: seed, count: len(archs)}
-	type group struct{ dim, depth int }
+	type group struct{ dim, resolution, depth int }
 	members := map[group][]int{}
 	for i, a := range archs {
-		g := group{a.EmbedDim, a.Depth()}
+		g := group{a.EmbedDim, a.Resolution, a.Depth()}
 		members[g] = append(members[g], i)
 		s.bySize = append(s.bySize, i)
 	}
@@ -58,7 +58,7 @@ func newSampler(name string, seed uint64, m space.Model, archs []space.Arch) sam
 	}
 	slices.SortFunc(s.groups, func(a, b []int) int {
 		x, y := archs[a[0]], archs[b[0]]
-		return cmp.Or(cmp.Compare(x.EmbedDim, y.EmbedDim), cmp.Compare(x.Depth(), y.Depth()))
+		return cmp.Or(cmp.Compare(x.EmbedDim, y.EmbedDim), cmp.Compare(x.Resolution, y.Resolution), cmp.Compare(x.Depth(), y.Depth()))
 	})
 	slices.SortStableFunc(s.bySize, func(a, b int) int { return cmp.Compare(m.Params(archs[a]), m.Params(archs[b])) })
 	return s

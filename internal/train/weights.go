@@ -2,6 +2,8 @@ package train
 
 import (
 	"fmt"
+	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,7 +18,7 @@ import (
 // not. Where the run keeps averages of the weights, those. It returns the number of updates behind them.
 //
 // Among them are the running statistics of the architectures that the run trained, which
-// RunningStats takes out.
+// RunningStats takes out: those of StatisticsFile where they belong to these weights.
 func Weights(f fsys.FS, run string, s *space.Space, skip func(path string, why error)) (map[string]tensorfile.Tensor, int, error) {
 	net := supernet.New(s)
 	h, progress, err := newestCheckpoint(f, run, net, nil, skip)
@@ -43,6 +45,11 @@ func Weights(f fsys.FS, run string, s *space.Space, skip func(path string, why e
 		if name, ours := strings.CutPrefix(name, prefix); ours && strings.HasPrefix(name, prefixStats) {
 			weights[name] = t
 		}
+	}
+	if anew, c, err := ReadStatistics(f, run); err != nil {
+		skip(filepath.Join(run, StatisticsFile), err)
+	} else if c.Step == progress.Step {
+		maps.Copy(weights, anew)
 	}
 	return weights, progress.Step, nil
 }

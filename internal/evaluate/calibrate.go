@@ -1,0 +1,155 @@
+package evaluate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/engine"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
+)
+
+// Calibrator estimates the statistics of batch norms: batches go through an architecture
+// as in training, each normalised by itself, and the means and unbiased variances that
+// the norms see are averaged, as torch.optim.swa_utils.update_bn does.
+type Calibrator struct {
+	net      *supernet.Net
+	archs    []space.Arch
+	batch    int
+	programs []*engine.Program
+	used     [][]int
+}
+
+// NewCalibrator compiles one program for each architecture of a convolutional supernet,
+// for batches of batch images.
+func NewCalibrator(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch int) (*Calibrator, error) {
+	c := &Calibrator{net: net, archs: archs, batch: batch}
+	for _, arch := range archs {
+		if err := c.compile(e, arch); err != nil {
+			c.Close()
+			return nil, fmt.Errorf("calibration of %s: %w", arch, err)
+		}
+	}
+	return c, nil
+}
+
+// Close frees the programs.
+func (c *Calibrator) Close() {
+	for _, p := range c.programs {
+		p.Close()
+	}
+}
+
+// compile makes the program of an architecture, which adds to sums what a batch shows.
+func (c *Calibrator) compile(e *engine.Engine, arch space.Arch) error {
+	params, m := c.net.Params(), c.net.Space().Model
+	used, inputs := usedInputs(c.net, arch)
+	for _, p := range supernet.Stats(m, arch) {
+		inputs = append(inputs, shapes.Make(dtypes.Float32, p.Shape...))
+	}
+	inputs = append(inputs, shapes.Make(dtypes.Float32, c.batch, m.Channels, m.ImageSize, m.ImageSize))
+	program, err := e.Compile("calibrate "+arch.String(), inputs, func(in []*graph.Node) []*graph.Node {
+		weights := make([]*graph.Node, len(params))
+		for k, i := range used {
+			weights[i] = in[k]
+		}
+		sums, images := in[len(used):len(in)-1], in[len(in)-1]
+		var seen []*graph.Node
+		c.net.Logits(weights, images, supernet.Forward{Arch: arch, Seen: &seen})
+		for k := range seen {
+			seen[k] = graph.Add(sums[k], seen[k])
+		}
+		return seen
+	})
+	if err != nil {
+		return err
+	}
+	c.programs, c.used = append(c.programs, program), append(c.used, used)
+	return nil
+}
+
+// Run estimates the statistics of every architecture, in the order of supernet.Stats, on
+// all batches, which are full ones, with weights by Params index that stay valid.
+func (c *Calibrator) Run(ctx context.Context, weights []*tensors.Tensor, batches iter.Seq2[Batch, error]) ([][]tensorfile.Tensor, error) {
+	m := c.net.Space().Model
+	sums := make([][]*tensors.Tensor, len(c.archs))
+	for a, arch := range c.archs {
+		for _, p := range supernet.Stats(m, arch) {
+			sums[a] = append(sums[a], tensors.FromShape(shapes.Make(dtypes.Float32, p.Shape...)))
+		}
+	}
+	done := 0
+	for b, err := range batches {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil && len(b.Labels) != c.batch {
+			err = fmt.Errorf("a batch has %d images, %d are expected", len(b.Labels), c.batch)
+		}
+		if err == nil {
+			err = c.add(sums, weights, b)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("calibration after %d batches: %w", done, err)
+		}
+		done++
+	}
+	if done == 0 {
+		return nil, fmt.Errorf("calibration: %w", ErrNoImages)
+	}
+	all := make([][]tensorfile.Tensor, len(sums))
+	for a := range sums {
+		for _, sum := range sums[a] {
+			t, err := engine.Download(sum)
+			if err != nil {
+				return nil, err
+			}
+			values, err := t.Float32s()
+			if err != nil {
+				return nil, err
+			}
+			mean := make([]float32, len(values))
+			for i, v := range values {
+				mean[i] = v / float32(done)
+			}
+			all[a] = append(all[a], tensorfile.FromFloat32(t.Shape, mean))
+			if err := sum.FinalizeAll(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// add runs all programs on one batch.
+func (c *Calibrator) add(sums [][]*tensors.Tensor, weights []*tensors.Tensor, b Batch) error {
+	images, labels, err := b.upload(c.net.Space().Model, c.batch, 1)
+	if err != nil {
+		return err
+	}
+	failed := labels.FinalizeAll()
+	for a, program := range c.programs {
+		var args []*tensors.Tensor
+		for _, i := range c.used[a] {
+			args = append(args, weights[i])
+		}
+		out, err := program.Run(append(append(args, sums[a]...), images))
+		if err != nil {
+			failed = errors.Join(failed, err)
+			break
+		}
+		for _, spent := range sums[a] {
+			failed = errors.Join(failed, spent.FinalizeAll())
+		}
+		sums[a] = out
+	}
+	return errors.Join(failed, images.FinalizeAll())
+}
