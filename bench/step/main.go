@@ -46,6 +46,7 @@ type job struct {
 	Steps     int    `json:"steps"`
 	Precision string `json:"precision"`
 	Backend   string `json:"backend"`
+	Devices   int    `json:"devices"` // of our side
 }
 
 // device of both sides, in PyTorch's words.
@@ -90,6 +91,7 @@ func compare(ctx context.Context) error {
 	flag.IntVar(&j.Batch, "batch", 16, "images of a step")
 	flag.IntVar(&j.Steps, "steps", 5, "steps of a round, after warm-up")
 	flag.StringVar(&j.Backend, "backend", "auto", "engine of our side")
+	flag.IntVar(&j.Devices, "devices", 1, "devices that share our side's batch")
 	rounds := flag.Int("rounds", 3, "turns of each side")
 	precisions := flag.String("precisions", "float32,bf16", "precisions to measure")
 	python := flag.String("python", "python3", "interpreter with the packages of bench/step/requirements.txt; empty: no peer")

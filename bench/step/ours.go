@@ -30,7 +30,7 @@ func measureHere(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	e, err := engine.Open(ctx, engine.Options{Backend: j.Backend, Devices: 1, Log: func(string) {}})
+	e, err := engine.Open(ctx, engine.Options{Backend: j.Backend, Devices: j.Devices, Log: func(string) {}})
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ type Engine struct {
 	kind    string // name of the plug-in's kind; empty for pure Go
 	plugin  string // path of the plug-in; empty for pure Go
 	devices int
+	copies  copies // on the other devices
 }
 
 // Open finds and opens a backend. It may download a plug-in (63 MB) once.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
@@ -11,11 +12,13 @@ import (
 	"prenas/internal/tensorfile"
 )
 
-// Program is one compiled computation of fixed input shapes.
+// Program is one compiled computation of fixed input shapes, on the first device
+// or, if CompileParallel made it, on all.
 type Program struct {
-	name   string
-	inputs []shapes.Shape
-	graph  *graph.Graph
+	name     string
+	inputs   []shapes.Shape
+	graph    *graph.Graph
+	parallel *parallel // nil: on one device
 }
 
 // Compile builds and compiles a graph. build gets a node per input shape and
@@ -23,20 +26,30 @@ type Program struct {
 // ErrBuild.
 func (e *Engine) Compile(name string, inputs []shapes.Shape, build func(in []*graph.Node) []*graph.Node) (*Program, error) {
 	p := &Program{name: name, inputs: inputs}
+	return p, p.compile(e, build)
+}
+
+func (p *Program) compile(e *Engine, build func(in []*graph.Node) []*graph.Node) error {
 	err := catch(func() error {
-		g := graph.NewGraph(e.backend, name)
-		nodes := make([]*graph.Node, len(inputs))
-		for i, s := range inputs {
-			nodes[i] = graph.Parameter(g, fmt.Sprintf("input%d", i), s)
+		g := graph.NewGraph(e.backend, p.name)
+		if p.parallel != nil {
+			if err := g.SetAutoSharding(p.parallel.mesh); err != nil {
+				return err
+			}
 		}
-		g.Compile(build(nodes)...)
+		nodes := make([]*graph.Node, len(p.inputs))
+		for i, s := range p.inputs {
+			nodes[i] = graph.ShardedParameter(g, fmt.Sprintf("input%d", i), s, p.parallel.input(i))
+		}
+		out := build(nodes)
+		g.CompileWithSharding(out, p.parallel.outputs(len(out)))
 		p.graph = g
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w %q: %w", ErrBuild, name, err)
+		return fmt.Errorf("%w %q: %w", ErrBuild, p.name, err)
 	}
-	return p, nil
+	return nil
 }
 
 // Run executes the program. The arguments stay valid; the outputs are on the
@@ -53,7 +66,11 @@ func (p *Program) Run(args []*tensors.Tensor) (out []*tensors.Tensor, err error)
 		}
 		values[i] = t
 	}
-	err = catch(func() error {
+	err = catch(func() (err error) {
+		if p.parallel != nil {
+			out, err = p.parallel.run(p.graph, args)
+			return err
+		}
 		out = p.graph.Run(values...)
 		return nil
 	})
@@ -72,12 +89,22 @@ func (p *Program) RunDonating(args []*tensors.Tensor, donate int) ([]*tensors.Te
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range args[:donate] {
-		if err := t.FinalizeAll(); err != nil {
-			return nil, fmt.Errorf("%w: %q: free its inputs: %w", ErrRun, p.name, err)
+	return out, p.Free(args[:donate]...)
+}
+
+// Free gives back at once the memory of tensors that the program took or made, on
+// all devices.
+func (p *Program) Free(of ...*tensors.Tensor) error {
+	for _, t := range of {
+		err := t.FinalizeAll()
+		if p.parallel != nil {
+			err = errors.Join(err, p.parallel.copies.free(t))
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %q: free a tensor: %w", ErrRun, p.name, err)
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // Close frees the program.

@@ -28,9 +28,13 @@ func (p inputs) form() batch {
 	b := batch{inputs: []shapes.Shape{
 		shapes.Make(dtypes.Float32, n, m.Channels, m.ImageSize, m.ImageSize),
 		shapes.Make(dtypes.Int32, n),
-	}}
+	}, split: []int{0, 1}}
+	image := func(columns int) { // an input that has a row for each image
+		b.split = append(b.split, len(b.inputs))
+		b.inputs = append(b.inputs, shapes.Make(dtypes.Float32, n, columns))
+	}
 	if p.recipe.mixes() {
-		b.inputs = append(b.inputs, shapes.Make(dtypes.Float32, n, mixColumns))
+		image(mixColumns)
 	}
 	if p.recipe.Regularize.DropPath > 0 {
 		b.inputs = append(b.inputs, shapes.Make(dtypes.Float32, p.arch.Depth(), 2, n))
@@ -39,7 +43,7 @@ func (p inputs) form() batch {
 		b.inputs = append(b.inputs, shapes.Make(dtypes.Uint32, 2))
 	}
 	if p.taught {
-		b.inputs = append(b.inputs, shapes.Make(dtypes.Float32, n, m.NumClasses))
+		image(m.NumClasses)
 	}
 	b.prepare = func(in []*graph.Node) prepared {
 		x := prepared{images: in[0], targets: smoothTargets(in[1], m.NumClasses, p.recipe.Loss.Smoothing)}

@@ -32,6 +32,7 @@ type Manifest struct {
 	Data       DataSummary  `json:"data"`
 	Start      string       `json:"start"`             // digest of the weights that training began with
 	Teacher    string       `json:"teacher,omitempty"` // digest of the file that the recipe names
+	Devices    int          `json:"devices,omitempty"` // that the run began on; 0 in old runs: one
 	Versions   Versions     `json:"versions"`
 }
 

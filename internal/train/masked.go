@@ -50,9 +50,10 @@ func NewMaskedStep(e *engine.Engine, net *supernet.Net, r Recipe, models int) (*
 		}
 	}
 	shape = append(shape, shapes.Make(dtypes.Float32, len(params)), shapes.Make(dtypes.Float32), shapes.Make(dtypes.Int32, models, net.SizesLen()))
+	split := b.splitAfter(len(shape))
 	shape = append(shape, b.inputs...)
 	var err error
-	s.program, err = e.Compile("masked train", shape, func(in []*graph.Node) []*graph.Node { return s.build(in, r, b) })
+	s.program, err = e.CompileParallel("masked train", shape, split, func(in []*graph.Node) []*graph.Node { return s.build(in, r, b) })
 	if err != nil {
 		return nil, fmt.Errorf("masked train step of %s: %w", net.Space().Name, err)
 	}
@@ -172,9 +173,7 @@ func (s *MaskedStep) Run(state *State, archs []space.Arch, lr float64, b evaluat
 	state.Counts = out[0]
 	values := make([]float32, 2*s.models)
 	err = out[1].ConstFlatData(func(flat any) { copy(values, flat.([]float32)) })
-	for _, t := range append(args[donated:], out[1]) {
-		err = errors.Join(err, t.FinalizeAll())
-	}
+	err = errors.Join(err, s.program.Free(append(args[donated:], out[1])...))
 	stats := make([]Stats, s.models)
 	for i := range stats {
 		stats[i] = Stats{Loss: values[i], GradNorm: values[s.models+i]}

@@ -17,6 +17,7 @@ func (t *trainer) open() error {
 	now := Manifest{
 		Format: manifestFormat, Command: t.Command, Seed: t.Seed, Recipe: t.Recipe, Space: t.Space, Candidates: digest(candidates),
 		Data:     DataSummary{Source: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut, Look: t.Look},
+		Devices:  t.Engine.Devices(),
 		Versions: versions(t.Engine.Name()),
 	}
 	if t.Teacher != nil {
@@ -47,6 +48,9 @@ func (t *trainer) open() error {
 		had, err := ReadManifest(t.FS, t.Out)
 		if err == nil {
 			began, err = had.Start, had.sameRun(now)
+		}
+		if before := max(had.Devices, 1); err == nil && before != now.Devices {
+			t.Log(fmt.Sprintf("the run began on %d devices and goes on on %d: sums are rounded otherwise, so it does not end byte for byte as it would have", before, now.Devices))
 		}
 		if err != nil {
 			return fmt.Errorf("resume %s: %w", t.Out, err)

@@ -154,6 +154,10 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 		return nil, fmt.Errorf("there are %d images to train on, fewer than one update takes (batch: %d, accumulate: %d)",
 			images, o.Recipe.Batch, o.Recipe.Accumulate)
 	}
+	if n := o.Engine.Devices(); o.Recipe.Batch%n != 0 {
+		return nil, fmt.Errorf("%w: batch is %d, and --devices %d must share it evenly: set batch to a multiple of %d, or --devices to a divisor of %d",
+			ErrRecipe, o.Recipe.Batch, n, n, o.Recipe.Batch)
+	}
 	t.steps = t.perEpoch * o.Recipe.Epochs
 	t.sampler = newSampler(o.Recipe.Sampler.Name, o.Seed, o.Space.Model, t.archs)
 	t.parts = t.names

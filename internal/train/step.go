@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -42,10 +43,21 @@ type step struct {
 }
 
 // batch is the form in which a step gets its images: the shapes of its inputs, and how
-// the graph makes of them what it trains on.
+// the graph makes of them what it trains on. Several devices share those inputs that
+// split names, by index, image by image.
 type batch struct {
 	inputs  []shapes.Shape
+	split   []int
 	prepare func(in []*graph.Node) prepared
+}
+
+// splitAfter is split where the batch comes after other inputs.
+func (b batch) splitAfter(others int) []int {
+	split := make([]int, len(b.split))
+	for k, i := range b.split {
+		split[k] = others + i
+	}
+	return split
 }
 
 // prepared is a batch in a graph.
@@ -86,6 +98,7 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 	for _, i := range s.frozen {
 		inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
 	}
+	split := b.splitAfter(len(inputs))
 	inputs = append(inputs, b.inputs...)
 
 	build := func(in []*graph.Node) []*graph.Node {
@@ -116,7 +129,7 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 		return append(out, counts, graph.Stack([]*graph.Node{loss, norm}, 0))
 	}
 	var err error
-	s.program, err = e.Compile("train "+arch.String(), inputs, build)
+	s.program, err = e.CompileParallel("train "+arch.String(), inputs, split, build)
 	if err != nil {
 		return nil, fmt.Errorf("train step of %s: %w", arch, err)
 	}
@@ -158,11 +171,7 @@ func (s *step) run(state *State, lr float64, batch ...*tensors.Tensor) (Stats, e
 	stats := out[1]
 	var values [2]float32
 	err = stats.ConstFlatData(func(flat any) { copy(values[:], flat.([]float32)) })
-	for _, t := range append(batch, rate, stats) {
-		if freed := t.FinalizeAll(); err == nil {
-			err = freed
-		}
-	}
+	err = errors.Join(err, s.program.Free(append(batch, rate, stats)...))
 	return Stats{Loss: values[0], GradNorm: values[1]}, err
 }
 

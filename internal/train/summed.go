@@ -112,9 +112,11 @@ func (u *summed) compileGradient(e *engine.Engine, which int) error {
 		}
 		return of
 	}
-	shape := slices.Concat(ofEach(g.used), r.normShapes(m, arch), ofEach(g.trained), []shapes.Shape{shapes.Make(dtypes.Float32)}, form.inputs)
+	shape := slices.Concat(ofEach(g.used), r.normShapes(m, arch), ofEach(g.trained), []shapes.Shape{shapes.Make(dtypes.Float32)})
+	split := form.splitAfter(len(shape))
+	shape = append(shape, form.inputs...)
 	var err error
-	g.program, err = e.Compile("gradient "+arch.String(), shape, func(in []*graph.Node) []*graph.Node {
+	g.program, err = e.CompileParallel("gradient "+arch.String(), shape, split, func(in []*graph.Node) []*graph.Node {
 		weights, in := in[:len(g.used)], in[len(g.used):]
 		n, in := r.takeNorms(m, arch, in)
 		sums, share, rest := in[:len(g.trained)], in[len(g.trained)], in[len(g.trained)+1:]
@@ -189,7 +191,7 @@ func (u *summed) compileApply(e *engine.Engine, turns []int) error {
 	shape = shape[len(used):]
 	shape = append(shape, shapes.Make(dtypes.Float32, len(params)), shapes.Make(dtypes.Float32), shapes.Make(dtypes.Float32))
 	shape = append(shape, sums...)
-	program, err := e.Compile("apply", shape, func(in []*graph.Node) []*graph.Node {
+	program, err := e.CompileParallel("apply", shape, nil, func(in []*graph.Node) []*graph.Node {
 		v, in := r.takeUpdate(params, used, in)
 		finite, sums := in[0], in[1:]
 		norm := globalNorm(sums)
@@ -239,7 +241,7 @@ func (u *summed) update(state *State, lr float64, step int, batches []evaluate.B
 			losses[turn] += float64(loss) / float64(len(batches))
 		}
 		if teacher != nil {
-			if err := teacher.FinalizeAll(); err != nil {
+			if err := u.gradients[0].program.Free(teacher); err != nil {
 				return o, err
 			}
 		}
@@ -267,7 +269,7 @@ func (u *summed) settle(state *State, applied bool) error {
 			spent = own.all()
 			*own = *after
 		}
-		failed = errors.Join(failed, free(spent))
+		failed = errors.Join(failed, u.gradients[which].program.Free(spent...))
 	}
 	clear(u.moved)
 	return failed
@@ -312,11 +314,7 @@ func (u *summed) add(state *State, which int, share float64, batch []*tensors.Te
 	}
 	out = out[len(g.trained):]
 	err = out[0].ConstFlatData(func(flat any) { loss = flat.([]float32)[0] })
-	for _, t := range append(own, out[0]) {
-		if freed := t.FinalizeAll(); err == nil {
-			err = freed
-		}
-	}
+	err = errors.Join(err, g.program.Free(append(own, out[0])...))
 	if g.teaches {
 		teaching = out[1]
 	}
@@ -356,10 +354,7 @@ func (u *summed) finish(state *State, lr float64, turns []int, finite bool) (nor
 	}
 	last := out[len(out)-1]
 	err = last.ConstFlatData(func(flat any) { norm = flat.([]float32)[0] })
-	if freed := last.FinalizeAll(); err == nil {
-		err = freed
-	}
-	return norm, err
+	return norm, errors.Join(err, a.program.Free(last))
 }
 
 func (u *summed) close() {

@@ -1,0 +1,136 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"prenas/internal/engine"
+	"prenas/internal/engine/enginetest"
+	"prenas/internal/evaluate"
+	"prenas/internal/fsys"
+)
+
+func ofDevices(t *testing.T, n int) *engine.Engine {
+	t.Helper()
+	if enginetest.Test(t).Name() == "go" {
+		t.Skip("the pure-Go backend has one device")
+	}
+	e, err := engine.Open(context.Background(), engine.Options{Backend: "xla", Devices: n})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// onceSpoiled are images of which one, in the third batch, is not finite: it comes to one
+// of the devices, and all must leave the update out.
+type onceSpoiled struct{ toyImages }
+
+func (s onceSpoiled) Train(ctx context.Context, epoch, from, size int) iter.Seq2[evaluate.Batch, error] {
+	return func(yield func(evaluate.Batch, error) bool) {
+		k := from
+		for b, err := range s.toyImages.Train(ctx, epoch, from, size) {
+			if k == 2 {
+				b.Images[0] = float32(math.NaN())
+			}
+			k++
+			if !yield(b, err) {
+				return
+			}
+		}
+	}
+}
+
+// Devices that share a batch report the losses that one device does, step by step.
+func TestDevicesShareABatch(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		devices []int
+		change  func(*Recipe)
+	}{
+		{"mixed, dropped", []int{2, 4}, func(r *Recipe) { r.Regularize.Drop, r.Optimizer.Clip = 0.1, 1 }},
+		{"summed, taught", []int{2}, func(r *Recipe) {
+			r.Sampler.Name, r.Accumulate = sandwichSampler, 2
+			r.Distill = Distill{Teacher: largestTeacher, Kind: softTeaching, Alpha: 1, Temperature: 2}
+		}},
+		{"masked", []int{4}, func(r *Recipe) { r.Sampler.Name = spaceSampler }},
+	} {
+		losses := func(e *engine.Engine) (losses []float64) {
+			o := littleOptions(t)
+			o.Engine, o.Source, o.Recipe.Epochs = e, onceSpoiled{toyImages{train: 50}}, 1
+			c.change(&o.Recipe)
+			if o.Recipe.Sampler.Name == balancedSampler { // its architectures have nothing in common but the state
+				o.Candidates = o.Candidates[:1]
+			}
+			o.Progress = func(s Status) { losses = append(losses, s.Loss) }
+			if _, err := Run(context.Background(), o); err != nil {
+				t.Fatal(err)
+			}
+			return losses
+		}
+		want := losses(enginetest.Test(t))
+		for _, devices := range c.devices {
+			t.Run(fmt.Sprintf("%s, %d devices", c.name, devices), func(t *testing.T) {
+				got := losses(ofDevices(t, devices))
+				if len(got) != len(want) {
+					t.Fatalf("%d losses, on one device %d", len(got), len(want))
+				}
+				spoiled := 0
+				for i := range want {
+					if math.IsNaN(want[i]) && math.IsNaN(got[i]) {
+						spoiled++
+					} else if !(math.Abs(got[i]-want[i]) <= 1e-5*want[i]) {
+						t.Errorf("step %d: loss %v, on one device %v", i+1, got[i], want[i])
+					}
+				}
+				if spoiled != 1 {
+					t.Errorf("%d updates were not finite, want one", spoiled)
+				}
+			})
+		}
+	}
+}
+
+// The manifest says on how many devices a run began, and it goes on on others.
+func TestRunsGoOnOnOtherDevices(t *testing.T) {
+	o := littleOptions(t)
+	o.Engine, o.Recipe.Epochs, o.Candidates = ofDevices(t, 2), 1, o.Candidates[:1]
+	ctx, cancel := context.WithCancel(context.Background())
+	o.Progress = func(s Status) {
+		if s.Step == 3 {
+			cancel()
+		}
+	}
+	if _, err := Run(ctx, o); !errors.Is(err, ErrInterrupted) {
+		t.Fatal(err)
+	}
+	m, err := ReadManifest(fsys.OS, o.Out)
+	if err != nil || m.Devices != 2 {
+		t.Errorf("the manifest has %d devices (%v), want 2", m.Devices, err)
+	}
+	told := false
+	o.Engine, o.Resume, o.Progress = enginetest.Test(t), true, nil
+	o.Log = func(line string) { told = told || strings.Contains(line, "began on 2 devices and goes on on 1") }
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	if !told {
+		t.Error("nothing was said of the other number of devices")
+	}
+}
+
+func TestDevicesMustDivideTheBatch(t *testing.T) {
+	o := littleOptions(t)
+	o.Engine, o.Out, o.Recipe.Batch = ofDevices(t, 4), filepath.Join(t.TempDir(), "run"), 6
+	_, err := Run(context.Background(), o)
+	if !errors.Is(err, ErrRecipe) || !strings.Contains(err.Error(), "batch is 6") || !strings.Contains(err.Error(), "--devices 4") {
+		t.Error(err)
+	}
+}
