@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,22 +71,22 @@ func FetchFashionMNIST(ctx context.Context, o Options) (string, error) {
 		return dir, nil
 	}
 	o.log("data: getting Fashion-MNIST (31 MB, once)")
-	var failures error
+	var failures []string
 	for _, get := range []func(context.Context, string, Options) error{fashionFromDebian, fashionFromUpstream} {
-		if err := get(ctx, dir, o); err != nil {
-			if ctx.Err() != nil {
-				return "", ctx.Err()
-			}
-			o.log("data: %v", err)
-			failures = errors.Join(failures, err)
-			continue
+		err := get(ctx, dir, o)
+		if err == nil {
+			err = verifyFashion(dir)
 		}
-		if err := verifyFashion(dir); err != nil {
-			return "", fmt.Errorf("%w: %w", ErrFetch, err)
+		if err == nil {
+			return dir, nil
 		}
-		return dir, nil
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		o.log("data: %v", err)
+		failures = append(failures, err.Error())
 	}
-	return "", fmt.Errorf("%w Fashion-MNIST: %w; put its four .gz files into a folder and use --data idx:FOLDER", ErrFetch, failures)
+	return "", fmt.Errorf("%w Fashion-MNIST: %s; put its four .gz files into a folder and use --data idx:FOLDER", ErrFetch, strings.Join(failures, "; "))
 }
 
 func verifyFashion(dir string) error {
@@ -116,7 +114,7 @@ func fashionFromDebian(ctx context.Context, dir string, o Options) error {
 		c.Dir = temp
 		if text, err := c.CombinedOutput(); err != nil {
 			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-			return fmt.Errorf("%s %s: %w: %s", name, args[0], err, lines[len(lines)-1])
+			return fmt.Errorf("%s %s: %w (%s)", name, args[0], err, lines[len(lines)-1])
 		}
 		return nil
 	}
@@ -156,44 +154,22 @@ func fashionFromDebian(ctx context.Context, dir string, o Options) error {
 }
 
 func fashionFromUpstream(ctx context.Context, dir string, o Options) error {
+	return fashionFrom(ctx, fashionUpstream, dir, o)
+}
+
+// fashionFrom downloads the files from the address of their folder.
+func fashionFrom(ctx context.Context, folder, dir string, o Options) error {
+	m := meter{tell: o.Progress}
 	for name := range fashionSums {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, fashionUpstream+name, nil)
-		if err != nil {
-			return err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return err
-		}
-		err = fsys.WriteAtomic(fsys.OS, filepath.Join(dir, name), func(w io.Writer) error {
-			if response.StatusCode != http.StatusOK {
-				return fmt.Errorf("%s: %s", request.URL, response.Status)
-			}
-			body := io.LimitReader(response.Body, maxIDX)
-			if o.Progress != nil {
-				body = &counting{r: body, total: response.ContentLength, progress: o.Progress}
-			}
-			_, err := io.Copy(w, body)
+		from := newDownload(ctx, folder+name, patience, &m)
+		err := fsys.WriteAtomic(fsys.OS, filepath.Join(dir, name), func(w io.Writer) error {
+			_, err := io.Copy(w, io.LimitReader(from, maxIDX))
 			return err
 		})
-		response.Body.Close()
+		from.close()
 		if err != nil {
-			return err
+			return fmt.Errorf("%s%s: %w", folder, name, err)
 		}
 	}
 	return nil
-}
-
-// counting tells how much has been read.
-type counting struct {
-	r           io.Reader
-	done, total int64
-	progress    func(done, total int64)
-}
-
-func (c *counting) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.done += int64(n)
-	c.progress(c.done, c.total)
-	return n, err
 }

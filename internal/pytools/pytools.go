@@ -4,6 +4,7 @@ package pytools
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
@@ -11,9 +12,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// patience with pip: an index that sends nothing must not end the whole test run.
+const patience = 5 * time.Minute
 
 // Python returns the path of a Python interpreter that has the packages of a pip
 // requirements text, every one of them, dependencies too, with its version and the
@@ -51,14 +56,16 @@ func Python(tb testing.TB, requirements string) string {
 	if err := os.RemoveAll(dir); err != nil {
 		tb.Fatal(err)
 	}
-	if text, err := exec.Command("python3", "-m", "venv", dir).CombinedOutput(); err != nil {
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	defer cancel()
+	if text, err := exec.CommandContext(ctx, "python3", "-m", "venv", dir).CombinedOutput(); err != nil {
 		skip(tb, "python3 with venv cannot be had: %v: %s", err, lastLine(text))
 	}
 	list := filepath.Join(dir, "requirements.txt")
 	if err := os.WriteFile(list, []byte(requirements), 0o644); err != nil {
 		tb.Fatal(err)
 	}
-	text, err := exec.Command(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+	text, err := exec.CommandContext(ctx, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
 		"--no-deps", "--only-binary=:all:", "--require-hashes", "-r", list).CombinedOutput()
 	switch {
 	case err != nil && strings.Contains(string(text), "DO NOT MATCH THE HASHES"):

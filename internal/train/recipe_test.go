@@ -2,6 +2,7 @@ package train
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -71,4 +72,36 @@ augment: {hflip: 0.5}
 	if got := r.Digest(); got != before {
 		t.Errorf("the digest is %s, was %s", got, before)
 	}
+}
+
+// Any text is a recipe whose values are within their limits, or an error.
+func FuzzParseRecipe(f *testing.F) {
+	for _, name := range RecipeNames() {
+		text, err := builtIn.ReadFile("recipes/" + name + ".yaml")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add([]byte("augment: &a {scale: [0.1, 1], aa: rand-m9}\nmix: *a"))
+	f.Add([]byte("distill: {teacher: t.onnx}\nepochs: 0x10\nbatch: 1e3"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		r, err := ParseRecipe("r.yaml", text)
+		if err != nil {
+			if !errors.Is(err, ErrRecipe) {
+				t.Errorf("error of another kind: %v", err)
+			}
+			return
+		}
+		if err := checkTags(reflect.ValueOf(r), ""); err != nil {
+			t.Errorf("accepted: %v", err)
+		}
+		again, err := r.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := ParseRecipe("r.yaml", again); err != nil || back.Digest() != r.Digest() {
+			t.Errorf("written and read again it is another recipe: %v\n%s", err, again)
+		}
+	})
 }
