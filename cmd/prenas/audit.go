@@ -49,6 +49,7 @@ func auditCommand(g *global) *cobra.Command {
 			defer o.Engine.Close()
 			o.Seed, o.Log, o.Fetch = g.seed, out.line, out.fetching
 			o.Progress = func(done, total int) { out.progress("audit", int64(done), int64(total), "") }
+			o.Scoring = func(done, total int) { out.progress("proxies", int64(done), int64(total), "") }
 			r, err := job.Audit(c.Context(), o)
 			if errors.Is(err, data.ErrSource) {
 				return usageError{err}
@@ -71,7 +72,7 @@ func auditCommand(g *global) *cobra.Command {
 	f.StringArrayVar(&o.Inherit, "inherit", nil, "run directory of a supernet to take weights from instead of training; may be repeated")
 	f.StringVar(&o.Benchmark, "benchmark", "", "benchmark file to report on, without training")
 	f.IntVar(&o.Resamples, "resamples", 1000, "resamples behind a confidence interval")
-	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
+	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images, and that score (default: one per core)")
 	return c
 }
 

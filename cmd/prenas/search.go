@@ -12,16 +12,18 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/job"
+	"prenas/internal/proxy"
 	"prenas/internal/search"
 	"prenas/internal/space"
 )
 
 // searchFlags are the flags of search before they are checked.
 type searchFlags struct {
-	space, proxy, heads, mlp, method, splits string
-	top                                      int
-	budgets                                  budgetFlags
-	bad                                      onBadImage
+	space, proxy, heads, mlp, method, splits, shortlistBy string
+
+	top     int
+	budgets budgetFlags
+	bad     onBadImage
 }
 
 func searchCommand(g *global) *cobra.Command {
@@ -34,6 +36,7 @@ func searchCommand(g *global) *cobra.Command {
 			"same weights and images goes on from them.",
 		Example: "  prenas search --space tiny --out candidates.json\n" +
 			"  prenas search --space tiny --method exact --max-macs 1300 --out candidates.json\n" +
+			"  prenas search --space tiny --proxy token_entropy --shortlist 20 --out candidates.json\n" +
 			"  prenas search --space small --by macs --min-macs 3000 --max-macs 6000 --interval 500 --out candidates.json\n" +
 			"  prenas search --space space.yaml --weights w.safetensors --inputs x.safetensors --min-params 5 --max-params 12 --interval 1 --out c.json",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -50,9 +53,10 @@ func searchCommand(g *global) *cobra.Command {
 			o.Log = out.line
 			o.Progress = func(done, total int) { out.progress("gradients", int64(done), int64(total), "") }
 			o.Measuring = func(done, total int) { out.progress("latency", int64(done), int64(total), "") }
+			o.Ranking = func(done, total int) { out.progress("shortlist", int64(done), int64(total), "") }
 			r, timing, err := job.Search(c.Context(), o)
 			switch {
-			case errors.Is(err, data.ErrSource), errors.Is(err, search.ErrMethod), errors.Is(err, search.ErrInterval), errors.Is(err, search.ErrTooLarge):
+			case errors.Is(err, data.ErrSource), errors.Is(err, search.ErrMethod), errors.Is(err, search.ErrInterval), errors.Is(err, search.ErrTooLarge), errors.Is(err, proxy.ErrName):
 				return usageError{err}
 			case err != nil:
 				return err
@@ -78,7 +82,9 @@ func searchCommand(g *global) *cobra.Command {
 	flags.IntVar(&o.Scoring.Batches, "batches", 1, "batches of 64 images to score on, with --data")
 	flags.IntVar(&o.Scoring.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	f.bad.add(flags, "")
-	flags.StringVar(&f.proxy, "proxy", job.DefaultProxy, "score of an architecture")
+	flags.StringVar(&f.proxy, "proxy", job.DefaultProxy, "score of an architecture; one that does not add up over layers ("+strings.Join(rankingProxies(), ", ")+") orders a shortlist")
+	flags.IntVar(&o.Shortlist, "shortlist", defaultShortlist, "architectures per interval that such a proxy orders")
+	flags.StringVar(&f.shortlistBy, "shortlist-by", job.DefaultProxy, "score that makes the shortlist")
 	flags.StringVar(&f.heads, "head-scores", "balance_taylor6_max_dim", "block score that ranks layers for heads")
 	flags.StringVar(&f.mlp, "mlp-scores", "balance_taylor6_max_dim", "block score that ranks layers for MLP ratios")
 	flags.StringVar(&f.method, "method", "preferred", "how to search: preferred, exact, evolution or random")
@@ -94,6 +100,41 @@ func searchCommand(g *global) *cobra.Command {
 	return c
 }
 
+// defaultShortlist is how many architectures of an interval a proxy orders.
+const defaultShortlist = 10
+
+// rankingProxies are those that do not add up over layers: what is both is a score.
+func rankingProxies() []string {
+	return slices.DeleteFunc(proxy.Names(), func(name string) bool {
+		_, err := search.ParseScoreMethod(name)
+		return err == nil
+	})
+}
+
+// ranking tells the proxies that order a shortlist from the scores that make one.
+func (f *searchFlags) ranking(c *cobra.Command, o *job.SearchOptions) error {
+	score := f.proxy
+	if slices.Contains(rankingProxies(), f.proxy) {
+		o.RankBy, score = f.proxy, f.shortlistBy
+	}
+	var err error
+	if o.Search.Score, err = search.ParseScoreMethod(score); err != nil {
+		if o.RankBy != "" {
+			return usagef("--shortlist-by: %w", err)
+		}
+		return usagef("--proxy: %w; and, to order a shortlist, %s", err, strings.Join(rankingProxies(), ", "))
+	}
+	switch {
+	case o.RankBy == "" && (c.Flags().Changed("shortlist") || c.Flags().Changed("shortlist-by")):
+		return usagef("--shortlist: --proxy %s scores all architectures; shortlists are for %s", f.proxy, strings.Join(rankingProxies(), ", "))
+	case o.RankBy != "" && o.Shortlist < max(2, f.top):
+		return usagef("--shortlist is %d, it must be at least 2, and at least --top", o.Shortlist)
+	case o.RankBy != "" && o.Pareto:
+		return usagef("--pareto needs a score that adds up over layers, which %s does not; leave one of them out", o.RankBy)
+	}
+	return nil
+}
+
 // options checks the flags and makes options of them.
 func (f searchFlags) options(c *cobra.Command, o *job.SearchOptions) (err error) {
 	if o.Space, err = loadSpace(f.space); err != nil {
@@ -101,6 +142,9 @@ func (f searchFlags) options(c *cobra.Command, o *job.SearchOptions) (err error)
 	}
 	if o.Search, err = f.methods(); err != nil {
 		return usageError{err}
+	}
+	if err := f.ranking(c, o); err != nil {
+		return err
 	}
 	if err := f.budgets.options(c, o); err != nil {
 		return err
@@ -116,6 +160,8 @@ func (f searchFlags) options(c *cobra.Command, o *job.SearchOptions) (err error)
 		return usagef("--seeds counts what wins each interval, which --pareto has none of")
 	case o.Seeds > 1 && !varies:
 		return usagef("--seeds: with --weights and --inputs given, no seed changes anything")
+	case o.Search.Score.Linear() && o.RankBy == "" && (o.Scoring.Data != "" || o.Scoring.Inputs != ""):
+		return usagef("--proxy %s looks at one image of ones: leave out --data and --inputs", f.proxy)
 	case o.Scoring.Data != "" && o.Scoring.Inputs != "":
 		return usagef("--data and --inputs both name images; give one")
 	case o.Scoring.Data == "" && c.Flags().Changed("batches"):
@@ -126,13 +172,13 @@ func (f searchFlags) options(c *cobra.Command, o *job.SearchOptions) (err error)
 		return usagef("--batches is %d, it must be at least 1", o.Scoring.Batches)
 	}
 	o.Description = map[string]string{"proxy": f.proxy, "block_scores_for_heads": f.heads, "block_scores_for_mlp": f.mlp, "method": f.method, "splits": f.splits}
+	if o.RankBy != "" {
+		o.Description["shortlist_by"] = f.shortlistBy
+	}
 	return nil
 }
 
 func (f searchFlags) methods() (o search.Options, err error) {
-	if o.Score, err = search.ParseScoreMethod(f.proxy); err != nil {
-		return o, fmt.Errorf("--proxy: %w", err)
-	}
 	if o.Heads, err = search.ParseBlockMethod(f.heads); err != nil {
 		return o, fmt.Errorf("--head-scores: %w", err)
 	}
@@ -157,8 +203,12 @@ func (c *console) searched(r job.SearchResult, t job.Timing) {
 		}
 		c.line(fmt.Sprintf("no architecture with %s in %s%s; the space spans %.4g to %.4g", r.Meta.Cost, empty, within, r.Meta.Spans[0], r.Meta.Spans[1]))
 	}
-	c.line(fmt.Sprintf("weights and images %.2f s, gradients %.2f s, sums %.3f s, search %.3f s, %d architectures scored",
-		t.Weights, t.Gradients, t.Sums, t.Search, r.Meta.Enumerated))
+	ranking := ""
+	if r.Meta.Ranking != nil {
+		ranking = fmt.Sprintf(", shortlists %.1f s", t.Ranking)
+	}
+	c.line(fmt.Sprintf("weights and images %.2f s, gradients %.2f s, sums %.3f s, search %.3f s%s, %d architectures scored",
+		t.Weights, t.Gradients, t.Sums, t.Search, ranking, r.Meta.Enumerated))
 }
 
 // printCandidates prints what was found with what it costs. A front of

@@ -32,7 +32,8 @@ type AuditOptions struct {
 	Resamples int
 	Log       func(string)
 	Fetch     func(done, total int64)
-	Progress  func(done, total int)
+	Progress  func(done, total int) // of trainings
+	Scoring   func(done, total int) // of architectures, by proxies
 }
 
 // Audit trains architectures of a space, or measures them with inherited
@@ -54,7 +55,7 @@ func Audit(ctx context.Context, o AuditOptions) (audit.Correlations, error) {
 	if err != nil {
 		return audit.Correlations{}, err
 	}
-	proxies, err := auditProxies(ctx, o.Engine, b, o.Log)
+	proxies, err := auditProxies(ctx, o.Engine, b, o.Workers, o.Log, o.Scoring)
 	if err != nil {
 		return audit.Correlations{}, err
 	}

@@ -1,73 +1,136 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
+	"strings"
 
 	"prenas/internal/audit"
 	"prenas/internal/engine"
 	"prenas/internal/proxy"
 	"prenas/internal/search"
+	"prenas/internal/space"
 	"prenas/internal/supernet"
 )
 
 // auditProxies scores the architectures of a benchmark with every proxy, at
 // initialisations drawn from its seeds, on noise.
-func auditProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, log func(string)) ([]audit.Proxy, error) {
-	methods, err := scoreMethods()
+func auditProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, workers int, log func(string), progress func(done, total int)) ([]audit.Proxy, error) {
+	net := supernet.New(b.Space)
+	var starts []proxy.Start
+	for _, seed := range b.Seeds {
+		starts = append(starts, proxy.Start{Weights: net.Init(seed), Batch: proxy.Noise(b.Space.Model, seed), Seed: seed})
+	}
+	log("scoring with sums over the supernet's slices")
+	list, err := additiveProxies(ctx, e, b, net, starts)
 	if err != nil {
 		return nil, err
 	}
 	names := slices.DeleteFunc(proxy.Names(), func(name string) bool { return name == "params" || name == "macs" }) // Correlate has them
-	list := make([]audit.Proxy, len(methods)+len(names))
-	net, archs := supernet.New(b.Space), b.Arches()
-	for k, seed := range b.Seeds {
-		log(fmt.Sprintf("scoring with sums of saliency at initialisation %d of %d", k+1, len(b.Seeds)))
-		weights, batch := net.Init(seed), proxy.Noise(b.Space.Model, seed)
-		grads, err := proxy.Gradients(ctx, e, net, weights, batch, nil)
-		if err != nil {
-			return nil, err
+	log(fmt.Sprintf("scoring with %s", strings.Join(names, ", ")))
+	scorer, err := proxy.NewScorer(e, net, names, starts)
+	if err != nil {
+		return nil, err
+	}
+	all, err := scoreAll(ctx, scorer, b.Arches(), workers, progress)
+	if err != nil {
+		return nil, fmt.Errorf("proxy %w", err)
+	}
+	for i, name := range names {
+		p := audit.Proxy{Name: name}
+		for seed := range starts {
+			var parts []proxy.Parts
+			for _, ofArch := range all {
+				parts = append(parts, ofArch[seed][i])
+			}
+			p.BySeed = append(p.BySeed, proxy.Scores(name, parts))
 		}
-		w, err := plain(weights)
-		if err != nil {
-			return nil, err
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// scoreAll measures architectures, several at once: most of the time goes into compiling
+// their programs, each on one core.
+func scoreAll(ctx context.Context, scorer *proxy.Scorer, archs []space.Arch, workers int, progress func(done, total int)) ([][][]proxy.Parts, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	all, errs := make([][][]proxy.Parts, len(archs)), make([]error, len(archs))
+	next, done := make(chan int), make(chan int)
+	go func() {
+		defer close(next)
+		for i := range archs {
+			next <- i
 		}
-		g, err := plain(grads)
-		if err != nil {
-			return nil, err
+	}()
+	for range cmp.Or(workers, runtime.NumCPU()) {
+		go func() {
+			for i := range next {
+				if errs[i] = ctx.Err(); errs[i] == nil {
+					all[i], errs[i] = scorer.Of(ctx, archs[i])
+				}
+				done <- i
+			}
+		}()
+	}
+	var failed error
+	for n := range archs {
+		if i := <-done; errs[i] != nil && failed == nil {
+			failed = errs[i]
+			stop()
 		}
-		sums, err := search.NewSums(b.Space, w, g, true)
-		if err != nil {
-			return nil, err
+		if progress != nil && failed == nil {
+			progress(n+1, len(archs))
+		}
+	}
+	return all, failed
+}
+
+// additiveProxies are PreNAS's way: sums over an architecture's slices of one
+// gradient of the supernet.
+func additiveProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, net *supernet.Net, starts []proxy.Start) ([]audit.Proxy, error) {
+	methods, err := scoreMethods()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]audit.Proxy, len(methods))
+	for _, start := range starts {
+		var sums [2]*search.Sums // at the weights, and at SynFlow's
+		for i := range sums {
+			weights, batch := start.Weights, start.Batch
+			if i == 1 {
+				if weights, batch, err = proxy.Linear(b.Space.Model, weights); err != nil {
+					return nil, err
+				}
+			}
+			if sums[i], err = gradientSums(ctx, e, b.Space, net, weights, batch, search.Needs{Weights: true, Gradients: true, Rare: true}, new(Timing), nil); err != nil {
+				return nil, err
+			}
 		}
 		for i, m := range methods {
-			scores, err := search.NewScores(b.Space, sums, m)
+			of := sums[0]
+			if m.Linear() {
+				of = sums[1]
+			}
+			scores, err := search.NewScores(b.Space, of, m)
 			if err != nil {
 				return nil, err
 			}
-			values := make([]float64, len(archs))
-			for j, a := range archs {
-				values[j] = scores.Of(a)
+			var values []float64
+			for _, a := range b.Arches() {
+				values = append(values, scores.Of(a))
 			}
-			list[i].Name = m.String()
-			list[i].BySeed = append(list[i].BySeed, values)
-		}
-		for i, name := range names {
-			log(fmt.Sprintf("scoring with %s at initialisation %d of %d", name, k+1, len(b.Seeds)))
-			values, err := proxy.Score(ctx, e, net, weights, batch, name, archs, nil)
-			if err != nil {
-				return nil, fmt.Errorf("proxy %s: %w", name, err)
-			}
-			p := &list[len(methods)+i]
-			p.Name, p.BySeed = name, append(p.BySeed, values)
+			list[i].Name, list[i].BySeed = m.String(), append(list[i].BySeed, values)
 		}
 	}
 	return list, nil
 }
 
-// scoreMethods are PreNAS's scores of configurations, without pruned_, which
-// only turns the order around.
+// scoreMethods are the scores that add up, without pruned_, which only turns the
+// order around, and, of those that are not PreNAS's, in their plain form.
 func scoreMethods() ([]search.ScoreMethod, error) {
 	var list []search.ScoreMethod
 	for _, base := range []string{"taylor5", "taylor6", "taylor9", "l1norm"} {
@@ -79,6 +142,12 @@ func scoreMethods() ([]search.ScoreMethod, error) {
 			list = append(list, m)
 		}
 	}
-	entropy, err := search.ParseScoreMethod("entropy")
-	return append(list, entropy), err
+	for _, name := range []string{"grad_square", "taylor_square", "synflow", "entropy"} {
+		m, err := search.ParseScoreMethod(name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, m)
+	}
+	return list, nil
 }

@@ -25,7 +25,34 @@ type Explained struct {
 	Proxy    string `json:"proxy"`
 	Winner   string `json:"winner"`
 	RunnerUp string `json:"runner_up"`
+	// Ranked is what the proxy says that ordered a shortlist; the explanation is then of
+	// the score that made it.
+	Ranked *RankedPair `json:"ranked,omitempty"`
 	search.Explanation
+}
+
+// RankedPair are the scores of the winner and of the other, by a proxy that has no parts.
+type RankedPair struct {
+	Proxy    string   `json:"proxy"`
+	Winner   float64  `json:"winner"`
+	RunnerUp *float64 `json:"runner_up"` // null for an architecture that was not on the shortlist
+}
+
+// pair finds two architectures of an interval's shortlist; the first is on it.
+func (r *Ranking) pair(interval, winner, other string) *RankedPair {
+	if r == nil {
+		return nil
+	}
+	p := &RankedPair{Proxy: r.Proxy}
+	for _, a := range r.Intervals[interval] {
+		if a.Arch == winner {
+			p.Winner = a.Score
+		}
+		if a.Arch == other {
+			p.RunnerUp = &a.Score
+		}
+	}
+	return p
 }
 
 // Explain compares, part by part, the winner of each interval with the
@@ -75,7 +102,7 @@ func Explain(o ExplainOptions) ([]Explained, error) {
 		if err != nil {
 			return nil, fmt.Errorf("interval %s: %w", bin.Key, err)
 		}
-		all = append(all, Explained{bin.Key, scores.Method.String(), winner.String(), other, scores.Explain(winner, runnerUp)})
+		all = append(all, Explained{bin.Key, scores.Method.String(), winner.String(), other, meta.Ranking.pair(bin.Key, winner.String(), runnerUp.String()), scores.Explain(winner, runnerUp)})
 	}
 	return all, nil
 }
@@ -90,7 +117,11 @@ func (m Meta) runnerUp(bin space.Bin) string {
 
 // storedScores are the scores that a search chose by.
 func storedScores(candidates string, m Meta) (*search.Scores, error) {
-	method, err := search.ParseScoreMethod(cmp.Or(m.Search["proxy"], DefaultProxy))
+	name := cmp.Or(m.Search["proxy"], DefaultProxy)
+	if m.Ranking != nil {
+		name = m.Ranking.ShortlistedBy
+	}
+	method, err := search.ParseScoreMethod(name)
 	if err != nil {
 		return nil, fmt.Errorf("%s: its score has no parts to compare: %w", candidates, err)
 	}

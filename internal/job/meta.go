@@ -28,6 +28,7 @@ type Meta struct {
 	Spans          [2]float64            `json:"spans"` // what the space's architectures cost
 	Limits         []string              `json:"limits,omitempty"`
 	RunnersUp      map[string]string     `json:"runners_up,omitempty"` // by interval: the second best architecture
+	Ranking        *Ranking              `json:"ranking,omitempty"`    // of the shortlists; null where there was none
 	Sums           string                `json:"sums,omitempty"`       // digest under which the sums of scores are stored
 	Stability      []search.BinStability `json:"stability,omitempty"`
 	Versions       map[string]string     `json:"versions"`

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"prenas/internal/data"
+	"prenas/internal/engine"
 	"prenas/internal/proxy"
 	"prenas/internal/search"
 	"prenas/internal/space"
@@ -167,10 +168,14 @@ func (o Scoring) sums(ctx context.Context, so SearchOptions, options search.Opti
 	}
 	began := time.Now()
 	var batch proxy.Batch
-	if needs.Gradients {
-		if batch, err = o.batch(ctx, s); err != nil {
-			return nil, "", err
-		}
+	switch {
+	case options.Score.Linear():
+		weights, batch, err = proxy.Linear(s.Model, weights)
+	case needs.Gradients:
+		batch, err = o.batch(ctx, s)
+	}
+	if err != nil {
+		return nil, "", err
 	}
 	digest = scoringDigest(s, weights, batch)
 	timing.Weights += time.Since(began).Seconds()
@@ -182,31 +187,39 @@ func (o Scoring) sums(ctx context.Context, so SearchOptions, options search.Opti
 		so.Log(fmt.Sprintf("%v; summing anew", err))
 	}
 
-	began = time.Now()
+	if sums, err = gradientSums(ctx, so.Engine, s, scored(s), weights, batch, needs, timing, so.Progress); err != nil {
+		if errors.Is(err, proxy.ErrInputs) {
+			err = fmt.Errorf("--inputs %s: %w", o.Inputs, err)
+		}
+		return nil, "", err
+	}
+	return sums, digest, writeSums(store, digest, sums)
+}
+
+// gradientSums sums weights, and their gradients on a batch where they are needed, over
+// the slices of a space, and adds what it took to timing.
+func gradientSums(ctx context.Context, e *engine.Engine, s *space.Space, net *supernet.Net, weights map[string]tensorfile.Tensor, batch proxy.Batch, needs search.Needs, timing *Timing, progress func(done, total int)) (*search.Sums, error) {
+	began := time.Now()
 	var grads map[string]tensorfile.Tensor
+	var err error
 	if needs.Gradients {
-		if grads, err = proxy.Gradients(ctx, so.Engine, scored(s), weights, batch, so.Progress); err != nil {
-			if errors.Is(err, proxy.ErrInputs) {
-				err = fmt.Errorf("--inputs %s: %w", o.Inputs, err)
-			}
-			return nil, "", err
+		if grads, err = proxy.Gradients(ctx, e, net, weights, batch, progress); err != nil {
+			return nil, err
 		}
 	}
 	timing.Gradients += time.Since(began).Seconds()
 	began = time.Now()
 	w, err := plain(weights)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	g, err := plain(grads)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	if sums, err = search.NewSums(s, w, g, needs.Signed); err != nil {
-		return nil, "", err
-	}
+	sums, err := search.NewSums(s, w, g, needs.Rare)
 	timing.Sums += time.Since(began).Seconds()
-	return sums, digest, writeSums(store, digest, sums)
+	return sums, err
 }
 
 // storedSums is candidates.sums.json: the sums of each seed that was searched,

@@ -9,6 +9,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/proxy"
 	"prenas/internal/search"
 	"prenas/internal/space"
 )
@@ -25,10 +26,15 @@ type SearchOptions struct {
 	Engine  *engine.Engine
 	Space   *space.Space
 	Scoring Scoring
-	Search  search.Options   // Cost and Limits are made from By and Within
-	By      string           // cost that the intervals cut; empty: params
-	Within  map[string]Range // what an architecture may cost, by cost
-	Seeds   int              // searches with seeds from Scoring.Seed on, to see what depends on it; 0 or 1: one
+	Search  search.Options // Cost and Limits are made from By and Within
+	// RankBy is a proxy that does not add up (proxy.Names); empty: none. With it, the
+	// search by Search.Score makes a shortlist of so many architectures for each
+	// interval, and the proxy orders that.
+	RankBy    string
+	Shortlist int
+	By        string           // cost that the intervals cut; empty: params
+	Within    map[string]Range // what an architecture may cost, by cost
+	Seeds     int              // searches with seeds from Scoring.Seed on, to see what depends on it; 0 or 1: one
 	// LatencyBatch is the images at once of which latency is measured; 0 is 1.
 	LatencyBatch int
 	Pareto       bool // the front of score and cost instead of the best of each interval
@@ -39,6 +45,7 @@ type SearchOptions struct {
 	Log         func(string)
 	Progress    func(done, total int) // of the gradients
 	Measuring   func(done, total int) // of latency
+	Ranking     func(done, total int) // of architectures of shortlists
 }
 
 // SearchResult is what a search found.
@@ -55,6 +62,7 @@ type Timing struct {
 	Gradients float64 // compiling and running the gradient program
 	Sums      float64 // summing over slices
 	Search    float64 // choosing
+	Ranking   float64 // scoring the shortlists
 }
 
 // Search scores the supernet and chooses the preferred architectures. The sums
@@ -84,6 +92,9 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 		scoring.Seed += uint64(i)
 		options := o.Search
 		options.Seed = scoring.Seed
+		if o.RankBy != "" {
+			options.Top = o.Shortlist
+		}
 		weights, err := scoring.weights(s) // may change what the space's model is
 		if err != nil {
 			return result, timing, err
@@ -98,6 +109,11 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 		if err := check(s); err != nil {
 			return result, timing, err
 		}
+		if o.RankBy != "" {
+			if err := proxy.Check(o.RankBy, s); err != nil {
+				return result, timing, fmt.Errorf("--proxy: %w", err)
+			}
+		}
 		sums, digest, err := scoring.sums(ctx, o, options, weights, &timing)
 		if err != nil {
 			return result, timing, err
@@ -108,11 +124,22 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 		if err != nil {
 			return result, timing, err
 		}
+		var ranking *Ranking
+		if o.RankBy != "" {
+			began := time.Now()
+			if candidates, ranking, err = o.rank(ctx, scoring, weights, candidates, options.Score); err != nil {
+				return result, timing, err
+			}
+			timing.Ranking += time.Since(began).Seconds()
+		}
 		runs = append(runs, candidates)
 		if i == 0 {
 			result.Candidates, result.Report = candidates, report
 			result.Meta = o.meta(report, options)
 			result.Meta.Sums = digest
+			if ranking != nil {
+				result.Meta.Ranking, result.Meta.RunnersUp = ranking, ranking.runnersUp()
+			}
 		}
 	}
 	if len(runs) > 1 {

@@ -1,12 +1,14 @@
 package job
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"image"
 	"image/color"
 	"image/png"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -89,6 +91,66 @@ func TestSearchIsTheSameForAnyNumberOfWorkers(t *testing.T) {
 			if text != first[name] {
 				t.Errorf("%d workers: %s differs from that of one worker:\n%s\n%s", workers, name, text, first[name])
 			}
+		}
+	}
+}
+
+// A search that was cut goes on, from the sums of the seeds before and the shortlist's
+// scores, to the same files.
+func TestCutSearchGoesOn(t *testing.T) {
+	source := "folder:" + writePictures(t, 3)
+	search := func(ctx context.Context, dir string, log func(string), ranking func(done, total int)) error {
+		_, _, err := Search(ctx, SearchOptions{
+			Engine: enginetest.Test(t), Space: littleSpace(t), Out: filepath.Join(dir, "c.json"), Seeds: 2,
+			RankBy: "macs", Shortlist: 3, Log: log, Ranking: ranking,
+			Scoring: Scoring{Data: source, Batches: 1, Seed: 3},
+		})
+		return err
+	}
+	uncut, dir := t.TempDir(), t.TempDir()
+	if err := search(context.Background(), uncut, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cut := context.WithCancel(context.Background())
+	scored := 0
+	err := search(ctx, dir, nil, func(_, total int) {
+		if scored++; scored == total+2 { // two of the second seed's shortlist
+			cut()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("the cut search ends with %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "c.json")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("there is a candidates file of a search that was cut: %v", err)
+	}
+	kept, err := os.ReadFile(partsPath(filepath.Join(dir, "c.json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(kept), `"e`); n != scored {
+		t.Errorf("%d scores of the shortlists are kept of %d that were made", n, scored)
+	}
+	wentOn := 0
+	err = search(context.Background(), dir, func(line string) {
+		if strings.HasPrefix(line, "went on from the sums") {
+			wentOn++
+		}
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wentOn != 2 {
+		t.Errorf("%d seeds of 2 went on from stored sums", wentOn)
+	}
+	for _, name := range []string{"c.json", "c.meta.json", "c.sums.json", "c.parts.json"} {
+		got, err := os.ReadFile(filepath.Join(dir, name))
+		want, errUncut := os.ReadFile(filepath.Join(uncut, name))
+		if err := errors.Join(err, errUncut); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s differs from that of an uncut search:\n%s\n%s", name, got, want)
 		}
 	}
 }

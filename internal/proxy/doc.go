@@ -7,6 +7,8 @@
 // batch is noise. What is summed up from these gradients, and how it chooses
 // architectures, is internal/search.
 //
-// Score computes proxies of single architectures, each on the architecture's
-// own passes: Names lists them.
+// A Scorer measures single architectures with other proxies, each on the
+// architecture's own passes: Names lists them. They do not add up over
+// slices, so the search asks them about a shortlist only. The tests hold each
+// against its formula in NumPy, with autograd's gradients, in float64.
 package proxy

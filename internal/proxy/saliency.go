@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -83,6 +84,22 @@ func Noise(m space.Model, seed uint64) Batch {
 		}
 	}
 	return Batch{Images: tensorfile.FromFloat32([]int{NoiseBatch, m.Channels, m.ImageSize, m.ImageSize}, values)}
+}
+
+// Linear is the point of SynFlow (Tanaka et al., Pruning Neural Networks without any
+// Data by Iteratively Conserving Synaptic Flow, NeurIPS 2020): the absolute weights, and one image of ones.
+func Linear(m space.Model, weights map[string]tensorfile.Tensor) (map[string]tensorfile.Tensor, Batch, error) {
+	absolute := make(map[string]tensorfile.Tensor, len(weights))
+	for name, t := range weights {
+		values, err := t.Float32s()
+		if err != nil {
+			return nil, Batch{}, fmt.Errorf("weight %s: %w", name, err)
+		}
+		absolute[name] = tensorfile.FromFloat32(t.Shape, moved(values, atLinear))
+	}
+	shape := []int{1, m.Channels, m.ImageSize, m.ImageSize}
+	ones := slices.Repeat([]float32{1}, m.Channels*m.ImageSize*m.ImageSize)
+	return absolute, Batch{Images: tensorfile.FromFloat32(shape, ones)}, nil
 }
 
 // BatchFromFile takes a batch from the tensors of an inputs file: "input"

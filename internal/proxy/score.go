@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
-
-	"github.com/gomlx/gomlx/pkg/core/dtypes"
-	"github.com/gomlx/gomlx/pkg/core/graph"
-	"github.com/gomlx/gomlx/pkg/core/shapes"
-	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/engine"
 	"prenas/internal/space"
@@ -19,173 +15,159 @@ import (
 	"prenas/internal/tensorfile"
 )
 
-// ErrName: there is no proxy of that name.
+// ErrName: there is no proxy of that name, or not for this kind of network.
 var ErrName = errors.New("unknown proxy")
 
-// counts are the baselines: a proxy that does not beat them says nothing that
-// the size of an architecture does not say.
-var counts = map[string]func(space.Model, space.Arch) int64{
-	"params": space.Model.Params,
-	"macs":   space.Model.MACs,
+// A proxy is a score of one architecture from its own passes.
+type proxy struct {
+	conv bool // defined for convolutional networks too
+	// of computes the parts of the score.
+	of func(p *passes) (Parts, error)
+	// look adds what of reads to the forward program; nil for proxies of gradients.
+	look func(f *forward)
+	// rank makes scores of the parts of all architectures that are compared;
+	// nil where there is one part, the score.
+	rank func(all []Parts) []float64
 }
 
-// measures are sums over the weights w of an architecture and the gradients g
-// of its own forward and backward pass. The loss is the plain sum of the
-// logits, where the papers take the cross-entropy: nothing here has labels.
-// Each costs one forward and one backward pass for an architecture. None adds
-// up over nested slices, since g is another for each architecture.
-var measures = map[string]func(w, g *graph.Node) *graph.Node{
-	// The sum over tensors of |g|₂: Abdelfattah et al., Zero-Cost Proxies for
-	// Lightweight NAS, ICLR 2021.
-	"grad_norm": func(_, g *graph.Node) *graph.Node { return graph.Sqrt(graph.ReduceAllSum(graph.Mul(g, g))) },
-	// The sum over weights of |w·g|: Lee et al., SNIP, ICLR 2019, as a score of
-	// architectures in Abdelfattah et al.
-	"snip": func(w, g *graph.Node) *graph.Node { return graph.ReduceAllSum(graph.Abs(graph.Mul(w, g))) },
-	// The sum over weights of w·g: "plain" in Abdelfattah et al.
-	"plain": func(w, g *graph.Node) *graph.Node { return graph.ReduceAllSum(graph.Mul(w, g)) },
+// Parts are the numbers that the score of an architecture is made from.
+type Parts []float64
+
+func one(f func(p *passes) (float64, error)) func(p *passes) (Parts, error) {
+	return func(p *passes) (Parts, error) {
+		v, err := f(p)
+		return Parts{v}, err
+	}
 }
 
-// Names lists the proxies that Score computes, sorted.
-func Names() []string {
-	var names []string
-	for name := range counts {
-		names = append(names, name)
-	}
-	for name := range measures {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+// proxies are the known ones. Where a paper takes the cross-entropy, the loss
+// here is the plain sum of the logits: nothing has labels. None adds up over
+// nested slices, since activations and gradients are others for each
+// architecture. Each file says what its proxies are.
+var proxies = map[string]proxy{
+	// The baselines: a proxy that does not beat them says nothing that the size
+	// of an architecture does not say.
+	"params": {conv: true, of: one(func(p *passes) (float64, error) { return float64(p.net.Space().Model.Params(p.arch)), nil })},
+	"macs":   {conv: true, of: one(func(p *passes) (float64, error) { return float64(p.net.Space().Model.MACs(p.arch)), nil })},
+
+	"grad_norm": {conv: true, of: one(gradNorm)},
+	"snip":      {conv: true, of: one(snip)},
+	"plain":     {conv: true, of: one(plain)},
+	"grasp":     {conv: true, of: one(grasp)},
+	"zico":      {conv: true, of: one(zico)},
+	"fisher":    {of: one(fisher)},
+	"dss":       {of: one(dss)},
+
+	"naswot":           {conv: true, of: one(naswot), look: lookAtCodes},
+	"zen":              {conv: true, of: one(zen), look: lookAtPerturbed},
+	"token_entropy":    {of: one(tokenEntropy), look: lookAtTokens},
+	"az_expressivity":  {of: one(expressivity), look: lookAtCovariance},
+	"az_progressivity": {of: one(progressivity), look: lookAtCovariance},
+	"az_trainability":  {of: one(trainability), look: lookAtJacobians},
+	"az":               {of: azParts, look: func(f *forward) { lookAtCovariance(f); lookAtJacobians(f) }, rank: azRank},
 }
 
-// Score computes the proxy of that name of each architecture, on its slice of
-// the weights: one value each, higher for the architecture that the proxy
-// prefers. One masked program serves all. It returns ErrName for a name that is
-// not in Names, ErrInputs for a batch that does not fit or has drop-path masks,
-// and ErrNotFinite for a score that is not a number.
-func Score(ctx context.Context, e *engine.Engine, n *supernet.Net, weights map[string]tensorfile.Tensor, b Batch, name string, archs []space.Arch, progress func(done, total int)) ([]float64, error) {
-	for _, a := range archs {
-		if err := n.Space().Check(a); err != nil {
-			return nil, err
-		}
-	}
-	scores := make([]float64, len(archs))
-	if count, ok := counts[name]; ok {
-		for i, a := range archs {
-			scores[i] = float64(count(n.Space().Model, a))
-		}
-		return scores, nil
-	}
-	measure, ok := measures[name]
+// Names lists the proxies, sorted.
+func Names() []string { return slices.Sorted(maps.Keys(proxies)) }
+
+// Check tells whether there is a proxy of that name for architectures of a
+// space; the error wraps ErrName and says which there are.
+func Check(name string, s *space.Space) error {
+	p, ok := proxies[name]
 	if !ok {
-		return nil, fmt.Errorf("%w %q: use one of %s", ErrName, name, strings.Join(Names(), ", "))
+		return fmt.Errorf("%w %q; there are %s", ErrName, name, strings.Join(Names(), ", "))
 	}
-	run, err := newMeasure(e, n, weights, b, name, measure)
-	if err != nil {
-		return nil, err
-	}
-	defer run.program.Close()
-	for i, a := range archs {
-		if scores[i], err = run.of(ctx, a); err != nil {
-			return nil, fmt.Errorf("%s of %s: %w", name, a, err)
-		}
-		if progress != nil {
-			progress(i+1, len(archs))
-		}
-	}
-	return scores, nil
-}
-
-// measureRun is a compiled measure with its weights and images on the engine.
-type measureRun struct {
-	net     *supernet.Net
-	program *engine.Program
-	weights []*tensors.Tensor
-	shapes  []shapes.Shape
-	chunks  []*tensors.Tensor // of the images
-}
-
-// newMeasure compiles a program that adds a chunk's gradients to those so far
-// and measures the sum; the last chunk's measure is the batch's.
-func newMeasure(e *engine.Engine, n *supernet.Net, weights map[string]tensorfile.Tensor, b Batch, name string, measure func(w, g *graph.Node) *graph.Node) (*measureRun, error) {
-	if err := n.Check(weights); err != nil {
-		return nil, err
-	}
-	images, factors, err := b.prepare(n.Space(), n.Space().Largest())
-	if err != nil {
-		return nil, err
-	}
-	if factors != nil {
-		return nil, fmt.Errorf("%w: %s takes no drop-path masks", ErrInputs, name)
-	}
-	total, m := b.Images.Shape[0], n.Space().Model
-	size := chunkOf(total)
-	run := &measureRun{net: n}
-	for _, p := range n.Params() {
-		t, err := engine.Upload(weights[p.Name])
-		if err != nil {
-			return nil, fmt.Errorf("weight %s: %w", p.Name, err)
-		}
-		run.weights = append(run.weights, t)
-		run.shapes = append(run.shapes, t.Shape())
-	}
-	pixels := m.Channels * m.ImageSize * m.ImageSize
-	for at := 0; at < total; at += size {
-		run.chunks = append(run.chunks, tensors.FromFlatDataAndDimensions(images[at*pixels:(at+size)*pixels], size, m.Channels, m.ImageSize, m.ImageSize))
-	}
-	inputs := append(append([]shapes.Shape{}, run.shapes...), run.shapes...)
-	inputs = append(inputs, run.chunks[0].Shape(), shapes.Make(dtypes.Int32, 1, n.SizesLen()))
-	count := len(run.shapes)
-	batches := float64(max(1, b.Batches))
-	run.program, err = e.Compile("proxy "+name, inputs, func(in []*graph.Node) []*graph.Node {
-		w, sums, rest := in[:count], in[count:2*count], in[2*count:]
-		models := make([]*graph.Node, count) // with the axis of one model
-		for i := range w {
-			models[i] = graph.ExpandAxes(w[i], 0)
-		}
-		loss := graph.DivScalar(graph.ReduceAllSum(n.MaskedLogits(models, rest[0], supernet.Masked{Sizes: rest[1]})), batches)
-		out := engine.Gradient(loss, w...)
-		var score *graph.Node
-		for i := range out {
-			out[i] = graph.Add(sums[i], out[i])
-			if part := measure(w[i], out[i]); score == nil {
-				score = part
-			} else {
-				score = graph.Add(score, part)
+	if s.Model.IsConv() && !p.conv {
+		var names []string
+		for _, name := range Names() {
+			if proxies[name].conv {
+				names = append(names, name)
 			}
 		}
-		return append(out, score)
-	})
-	return run, err
+		return fmt.Errorf("%w of convolutional networks: %s looks at the tokens or blocks of a transformer; there are %s", ErrName, name, strings.Join(names, ", "))
+	}
+	return nil
 }
 
-func (r *measureRun) of(ctx context.Context, a space.Arch) (float64, error) {
-	sizes := tensors.FromFlatDataAndDimensions(r.net.Sizes(a), 1, r.net.SizesLen())
-	sums := make([]*tensors.Tensor, len(r.shapes))
-	for i, s := range r.shapes {
-		sums[i] = tensors.FromShape(s)
-	}
-	var score tensorfile.Tensor
-	for _, images := range r.chunks {
-		if err := ctx.Err(); err != nil {
-			return 0, err
+// Start is what architectures are scored from: weights of the supernet, the
+// images that they see, and the seed of what a proxy draws for itself.
+type Start struct {
+	Weights map[string]tensorfile.Tensor
+	Batch   Batch
+	Seed    uint64
+}
+
+// Scorer measures architectures with some proxies, from one or several starts.
+type Scorer struct {
+	engine *engine.Engine
+	net    *supernet.Net
+	names  []string
+	chosen []proxy // by those names
+	starts []start
+}
+
+// NewScorer checks names, weights and images. The starts must have equally many
+// images. It returns ErrName for a name that is not in Names or not for the
+// family, and ErrInputs for a batch that does not fit or has drop-path masks.
+func NewScorer(e *engine.Engine, n *supernet.Net, names []string, starts []Start) (*Scorer, error) {
+	s := &Scorer{engine: e, net: n, names: names}
+	for _, name := range names {
+		if err := Check(name, n.Space()); err != nil {
+			return nil, err
 		}
-		out, err := r.program.Run(append(append(append([]*tensors.Tensor{}, r.weights...), sums...), images, sizes))
+		s.chosen = append(s.chosen, proxies[name])
+	}
+	for _, from := range starts {
+		one, err := newStart(n, from)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		sums = out[:len(sums)]
-		if score, err = engine.Download(out[len(sums)]); err != nil {
-			return 0, err
+		if len(s.starts) > 0 && one.samples != s.starts[0].samples {
+			return nil, fmt.Errorf("%w: one start has %d images, another %d", ErrInputs, one.samples, s.starts[0].samples)
+		}
+		s.starts = append(s.starts, one)
+	}
+	return s, nil
+}
+
+// Of measures an architecture of the space: for each start, for each name, the
+// parts of its score. The programs are compiled once, for all starts and names
+// together. It returns ErrNotFinite for a part that is not a number.
+func (s *Scorer) Of(ctx context.Context, a space.Arch) ([][]Parts, error) {
+	if err := s.net.Space().Check(a); err != nil {
+		return nil, err
+	}
+	programs := newPrograms(s, a)
+	defer programs.close()
+	all := make([][]Parts, len(s.starts))
+	for i := range s.starts {
+		p := &passes{programs: programs, ctx: ctx, from: &s.starts[i]}
+		for k, name := range s.names {
+			parts, err := s.chosen[k].of(p)
+			if err != nil {
+				return nil, fmt.Errorf("%s of %s: %w", name, a, err)
+			}
+			for _, v := range parts {
+				if math.IsNaN(v) || math.IsInf(v, 0) {
+					return nil, fmt.Errorf("%s of %s: %w: are the weights sound?", name, a, ErrNotFinite)
+				}
+			}
+			all[i] = append(all[i], parts)
 		}
 	}
-	values, err := score.Float32s()
-	if err != nil {
-		return 0, err
+	return all, nil
+}
+
+// Scores makes scores of the parts that a proxy of that name has for
+// architectures that are compared with each other: one each, higher for what the
+// proxy prefers.
+func Scores(name string, all []Parts) []float64 {
+	if rank := proxies[name].rank; rank != nil {
+		return rank(all)
 	}
-	value := float64(values[0])
-	if math.IsNaN(value) || math.IsInf(value, 0) {
-		return 0, fmt.Errorf("%w: are the weights sound?", ErrNotFinite)
+	scores := make([]float64, len(all))
+	for i, parts := range all {
+		scores[i] = parts[0]
 	}
-	return value, nil
+	return scores
 }

@@ -2,88 +2,217 @@ package proxy_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/fixture"
 	"prenas/internal/proxy"
+	"prenas/internal/pytools"
+	"prenas/internal/rng"
 	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
 )
 
-// slowMeasures are sums in plain Go over gradients of the static program: of a
-// space whose largest architecture is the one that is scored.
-var slowMeasures = map[string]func(w, g []float32) float64{
-	"grad_norm": func(_, g []float32) (sum float64) {
-		for _, v := range g {
-			sum += float64(v) * float64(v)
-		}
-		return math.Sqrt(sum)
-	},
-	"snip": func(w, g []float32) (sum float64) {
-		for i, v := range g {
-			sum += math.Abs(float64(v) * float64(w[i]))
-		}
-		return sum
-	},
-	"plain": func(w, g []float32) (sum float64) {
-		for i, v := range g {
-			sum += float64(v) * float64(w[i])
-		}
-		return sum
-	},
+// startOf is noise, in two chunks, and the fixture's weights.
+func startOf(f fixture.Fixture, seed uint64) proxy.Start {
+	const samples = 10
+	batch := proxy.Noise(f.Space.Model, seed)
+	shape := slices.Clone(batch.Images.Shape)
+	values := f.Floats(batch.Images)[:len(f.Floats(batch.Images))/shape[0]*samples]
+	shape[0] = samples
+	return proxy.Start{Weights: f.Weights, Seed: seed, Batch: proxy.Batch{Images: tensorfile.FromFloat32(shape, values)}}
 }
 
-func TestScoreIsWhatTheArchitectureAloneGives(t *testing.T) {
+var scoredArch = space.Arch{EmbedDim: 48, NumHeads: []int{1, 2}, MLPRatio: []float64{2, 1.5}}
+
+// What NumPy and autograd make of the formulas in float64.
+func TestProxiesAreThoseOfTheFormulas(t *testing.T) {
+	f := fixture.Open(t)
+	python := pytools.Python(t, pytools.Autograd)
+	program, err := os.ReadFile("testdata/proxies.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, m, a := startOf(f, 3), f.Space.Model, scoredArch
+	images := f.Floats(start.Batch.Images)
+	noise, signs := make([]float64, len(images)), make([]float64, start.Batch.Images.Shape[0]*m.Tokens()*a.EmbedDim)
+	r := rng.New(start.Seed, "proxy noise")
+	for i := range noise {
+		noise[i] = r.NormFloat64()
+	}
+	r = rng.New(start.Seed, "proxy signs")
+	for i := range signs {
+		signs[i] = float64(2*r.IntN(2) - 1)
+	}
+	job, err := json.Marshal(map[string]any{
+		"weights": filepath.Join(f.Dir, "weights.safetensors"), "chunk": 5, "images": images, "noise": noise, "signs": signs,
+		"arch": map[string]any{"embed_dim": a.EmbedDim, "num_heads": a.NumHeads, "mlp_ratio": a.MLPRatio},
+		"model": map[string]any{"head_dim": m.HeadDim, "patch_size": m.PatchSize, "image_size": m.ImageSize, "channels": m.Channels,
+			"max_relative_position": m.MaxRelativePosition},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]float64{}
+	if err := json.Unmarshal(pytools.Run(t, python, string(program), job), &want); err != nil {
+		t.Fatal(err)
+	}
+	want["params"], want["macs"] = float64(m.Params(a)), float64(m.MACs(a))
+
+	names := proxy.Names()
+	s, err := proxy.NewScorer(enginetest.Test(t), supernet.New(f.Space), names, []proxy.Start{start})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Of(context.Background(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range names {
+		t.Logf("%-16s %-14.8g formula %.8g", name, got[0][i], want[name])
+		tolerance := 1e-4
+		switch name {
+		case "az": // its parts are the others
+			continue
+		case "grasp": // a difference stands for a derivative
+			tolerance = 1e-2
+		case "naswot", "zico": // float32 moves units across 0, and deviations near it
+			tolerance = 1e-3
+		}
+		if math.Abs(got[0][i][0]-want[name]) > tolerance*math.Abs(want[name]) {
+			t.Errorf("%s is %.8g, by its formula %.8g", name, got[0][i][0], want[name])
+		}
+	}
+	if _, known := want["synflow"]; !known {
+		t.Error("the formulas lack synflow")
+	}
+}
+
+func TestScoresOfSeveralStartsAreThoseOfEach(t *testing.T) {
 	f, e := fixture.Open(t), enginetest.Test(t)
-	batch := proxy.Noise(f.Space.Model, 1)
-	archs := []space.Arch{f.Space.Smallest(), f.Space.Largest()}
-	slow := map[string][]float64{}
-	for _, a := range archs {
-		alone := *f.Space
-		alone.EmbedDim, alone.Depth = []int{a.EmbedDim}, []int{a.Depth()}
-		alone.NumHeads, alone.MLPRatio = a.NumHeads[:1], a.MLPRatio[:1]
-		grads, err := proxy.Gradients(context.Background(), e, supernet.New(&alone), f.Weights, batch, nil)
+	names := []string{"az", "naswot", "dss", "zico", "macs"}
+	starts := []proxy.Start{startOf(f, 1), startOf(f, 2)}
+	of := func(names []string, starts ...proxy.Start) [][]proxy.Parts {
+		s, err := proxy.NewScorer(e, supernet.New(f.Space), names, starts)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, measure := range slowMeasures {
-			var sum float64
-			for tensor, g := range grads {
-				sum += measure(f.Floats(f.Weights[tensor]), f.Floats(g))
-			}
-			slow[name] = append(slow[name], sum)
-		}
-		slow["params"] = append(slow["params"], float64(f.Space.Model.Params(a)))
-		slow["macs"] = append(slow["macs"], float64(f.Space.Model.MACs(a)))
-	}
-	for _, name := range proxy.Names() {
-		got, err := proxy.Score(context.Background(), e, supernet.New(f.Space), f.Weights, batch, name, archs, nil)
+		parts, err := s.Of(context.Background(), f.Space.Smallest())
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, want := range slow[name] {
-			if math.Abs(got[i]-want) > 1e-4*math.Abs(want) {
-				t.Errorf("%s of %s is %g, alone it is %g", name, archs[i], got[i], want)
+		return parts
+	}
+	together := of(names, starts...)
+	for i, start := range starts {
+		for k, name := range names {
+			if alone := of([]string{name}, start)[0][0]; !slices.Equal(alone, together[i][k]) {
+				t.Errorf("%s from start %d is %v alone and %v among others", name, i, alone, together[i][k])
 			}
-		}
-		if len(slow[name]) != len(archs) {
-			t.Errorf("%s has no slow twin", name)
 		}
 	}
 }
 
-func TestScoreRefuses(t *testing.T) {
+func TestAZRanks(t *testing.T) {
+	// Ranks of four: 1 2.5 2.5 4, and the reverse; a constant is the middle for all.
+	all := []proxy.Parts{{1, 9}, {2, 5}, {2, 5}, {3, 1}}
+	got := proxy.Scores("az", all)
+	for i, want := range []float64{math.Log(1./4) + math.Log(4./4), 2 * math.Log(2.5/4), 2 * math.Log(2.5/4), math.Log(4./4) + math.Log(1./4)} {
+		if math.Abs(got[i]-want) > 1e-12 {
+			t.Errorf("score %d is %g, want %g", i, got[i], want)
+		}
+	}
+	if one := proxy.Scores("zen", []proxy.Parts{{-3}, {7}}); !slices.Equal(one, []float64{-3, 7}) {
+		t.Errorf("scores of one part are %v", one)
+	}
+}
+
+func TestScorerRefuses(t *testing.T) {
 	f, e := fixture.Open(t), enginetest.Test(t)
-	net, batch := supernet.New(f.Space), proxy.Noise(f.Space.Model, 1)
-	if _, err := proxy.Score(context.Background(), e, net, f.Weights, batch, "zen", nil, nil); !errors.Is(err, proxy.ErrName) {
+	net := supernet.New(f.Space)
+	if _, err := proxy.NewScorer(e, net, []string{"zenn"}, nil); !errors.Is(err, proxy.ErrName) {
 		t.Errorf("an unknown name gives %v", err)
+	}
+	masked := startOf(f, 1)
+	masked.Batch.Masks = map[string]tensorfile.Tensor{"blocks.0.drop_path.attn_mask": tensorfile.FromFloat32([]int{10}, make([]float32, 10))}
+	if _, err := proxy.NewScorer(e, net, []string{"zen"}, []proxy.Start{masked}); !errors.Is(err, proxy.ErrInputs) {
+		t.Errorf("drop-path masks give %v", err)
+	}
+	s, err := proxy.NewScorer(e, net, []string{"params"}, []proxy.Start{startOf(f, 1)})
+	if err != nil {
+		t.Fatal(err)
 	}
 	wide := f.Space.Largest()
 	wide.EmbedDim++
-	if _, err := proxy.Score(context.Background(), e, net, f.Weights, batch, "params", []space.Arch{wide}, nil); !errors.Is(err, space.ErrArch) {
+	if _, err := s.Of(context.Background(), wide); !errors.Is(err, space.ErrArch) {
 		t.Errorf("an architecture outside of the space gives %v", err)
+	}
+}
+
+// Convolutional networks: sums over the gradients are those of the search's gradient
+// program, and the others are there, or refused by name.
+func TestConvolutionalNetworks(t *testing.T) {
+	s, err := space.Parse("test", "test", []byte(`
+FAMILY: conv
+SUPERNET: {DEPTH: 1, KERNEL: 5, EXPAND: 3}
+SEARCH_SPACE: {DEPTH: [1], KERNEL: [5], EXPAND: [3]}
+MODEL: {IMAGE_SIZE: 16, CHANNELS: 2, NUM_CLASSES: 5, STEM: 8, WIDTH: [8], STRIDE: [2], SQUEEZE_EXCITE: [true], H_SWISH: [true], FEATURES: 24, MIX: 16, MIX_BIAS: true}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, e := supernet.New(s), enginetest.Test(t)
+	start := proxy.Start{Weights: n.Init(1), Batch: proxy.Noise(s.Model, 1), Seed: 1}
+	var names []string
+	for _, name := range proxy.Names() {
+		if err := proxy.Check(name, s); err == nil {
+			names = append(names, name)
+		} else if !errors.Is(err, proxy.ErrName) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if want := []string{"grad_norm", "grasp", "macs", "naswot", "params", "plain", "snip", "zen", "zico"}; !slices.Equal(names, want) {
+		t.Errorf("there are %v, want %v", names, want)
+	}
+	scorer, err := proxy.NewScorer(e, n, names, []proxy.Start{start})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := scorer.Of(context.Background(), s.Largest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	grads, err := proxy.Gradients(context.Background(), e, n, start.Weights, start.Batch, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]float64{}
+	for name, g := range grads {
+		norm := 0.0
+		w, err := start.Weights[name].Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		values, err := g.Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range values {
+			norm += float64(v) * float64(v)
+			want["snip"] += math.Abs(float64(w[i]) * float64(v))
+		}
+		want["grad_norm"] += math.Sqrt(norm)
+	}
+	for i, name := range names {
+		if w, ok := want[name]; ok && math.Abs(got[0][i][0]-w) > 1e-4*w {
+			t.Errorf("%s is %g, want %g", name, got[0][i][0], w)
+		}
 	}
 }

@@ -109,23 +109,23 @@ func (o Options) needsGradients() bool {
 	return o.Score.NeedsGradients() || slices.ContainsFunc(o.blockMethods(), BlockMethod.NeedsGradients)
 }
 
-func (o Options) signed() bool {
-	return o.Score.signed() || slices.ContainsFunc(o.blockMethods(), BlockMethod.signed)
+func (o Options) rare() bool {
+	return o.Score.rare() || slices.ContainsFunc(o.blockMethods(), BlockMethod.rare)
 }
 
 // Needs says what sums a search asks for.
 type Needs struct {
 	Weights, Gradients bool // gradients take far longer to make than the search
-	Signed             bool // sums with their sign too
+	Rare               bool // sums with their sign and of squares too
 }
 
 // Needs of a search with these options.
 func (o Options) Needs(s *space.Space) Needs {
 	o = o.withDefaults(s)
-	return Needs{o.needsWeights(), o.needsGradients(), o.signed()}
+	return Needs{o.needsWeights(), o.needsGradients(), o.rare()}
 }
 
 // Serves tells whether the sums have what a search needs.
 func (u *Sums) Serves(n Needs) bool {
-	return (u.gradients || !n.Gradients) && (u.signed || !n.Signed)
+	return (u.gradients || !n.Gradients) && (u.rare || !n.Rare)
 }

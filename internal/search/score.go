@@ -8,7 +8,7 @@ import (
 	"prenas/internal/space"
 )
 
-// ScoreMethod is a proxy of the original, read from its name:
+// ScoreMethod is a score that adds up over slices, the original's or another, read from its name:
 //
 //	[left_|pruned_][super_|attn_mlp_][avg_]BASE      or   entropy, params
 //
@@ -16,6 +16,12 @@ import (
 //	         taylor5  |Σ w·g|
 //	         taylor6  Σ|w·g|
 //	         taylor9  √Σ|g|
+//	         grad_square    Σg², the squared norm of the gradient (after grad_norm of Abdelfattah
+//	                        et al., Zero-Cost Proxies for Lightweight NAS, ICLR 2021)
+//	         taylor_square  Σ(w·g)² (Molchanov et al., Importance Estimation for Neural
+//	                        Network Pruning, CVPR 2019)
+//	         synflow        Σ|w·g| where w are the absolute weights and g their gradients on one
+//	                        image of ones (Tanaka et al., NeurIPS 2020): see Linear
 //	attn_mlp          leaves out patch embedding, head and every norm
 //	pruned            the negated score: the best is what is best removed
 //	avg               divided by the number of scored weights (within the root)
@@ -33,13 +39,13 @@ type ScoreMethod struct {
 	FullHeadBias bool
 }
 
-var scoreBases = []string{"l1norm", "taylor5", "taylor6", "taylor9"}
+var scoreBases = []string{"l1norm", "taylor5", "taylor6", "taylor9", "grad_square", "taylor_square", "synflow"}
 
 // ParseScoreMethod reads the name of a score method. Names that the original
 // cannot compute (taylor1, taylor2, taylor8), or for which it silently gives
 // the plain score (those ending in _norm), are refused by name.
 func ParseScoreMethod(name string) (ScoreMethod, error) {
-	known := "known are l1norm, taylor5, taylor6 and taylor9, each optionally with left_ or pruned_, super_ or attn_mlp_, and avg_ before it, and entropy and params"
+	known := "known are l1norm, taylor5, taylor6, taylor9, grad_square, taylor_square and synflow, each optionally with left_ or pruned_, super_ or attn_mlp_, and avg_ before it, and entropy and params"
 	if name == "entropy" || name == "params" {
 		return ScoreMethod{base: name}, nil
 	}
@@ -89,12 +95,19 @@ func (m ScoreMethod) String() string {
 
 // NeedsGradients reports whether the score is made from gradients.
 func (m ScoreMethod) NeedsGradients() bool {
-	return m.base == "taylor5" || m.base == "taylor6" || m.base == "taylor9"
+	return m.needsWeights() && m.base != "l1norm"
 }
+
+// Linear reports whether weights and gradients must be those of SynFlow: the absolute
+// weights, and their gradients on one image of ones. Block scores of the same
+// search are then made from them too.
+func (m ScoreMethod) Linear() bool { return m.base == "synflow" }
 
 func (m ScoreMethod) needsWeights() bool { return m.base != "entropy" && m.base != "params" }
 
-func (m ScoreMethod) signed() bool { return m.base == "taylor5" }
+func (m ScoreMethod) rare() bool {
+	return m.base == "taylor5" || m.base == "grad_square" || m.base == "taylor_square"
+}
 
 func (m ScoreMethod) measure() measure {
 	switch m.base {
@@ -104,6 +117,10 @@ func (m ScoreMethod) measure() measure {
 		return signedProduct
 	case "taylor9":
 		return absGradient
+	case "grad_square":
+		return squareGradient
+	case "taylor_square":
+		return squareProduct
 	}
 	return absProduct
 }
@@ -155,8 +172,8 @@ func NewScores(s *space.Space, sums *Sums, method ScoreMethod) (*Scores, error) 
 		return nil, fmt.Errorf("%w: score %s needs weights", ErrWeights, method)
 	case method.NeedsGradients() && !sums.gradients:
 		return nil, fmt.Errorf("%w: score %s needs gradients", ErrWeights, method)
-	case method.signed() && !sums.signed:
-		return nil, fmt.Errorf("%w: score %s needs signed sums", ErrWeights, method)
+	case method.rare() && !sums.rare:
+		return nil, fmt.Errorf("%w: score %s needs sums with their sign or of squares", ErrWeights, method)
 	default:
 		m := method.measure()
 		sum := sc.grid.table(sums, method, func(c *cells, rows, cols int) float64 { return c.at(m, rows, cols) })

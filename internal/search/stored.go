@@ -12,7 +12,7 @@ import (
 // cuts and the sums over the corners that they make, in the order of measures.
 type storedSums struct {
 	Gradients bool                   `json:"gradients"`
-	Signed    bool                   `json:"signed"`
+	Rare      bool                   `json:"rare"`
 	Tensors   map[string]storedCells `json:"tensors"`
 }
 
@@ -25,7 +25,7 @@ type storedCells struct {
 // MarshalJSON writes the sums: some hundred kilobytes that stand for the
 // weights and the gradients in every later search.
 func (u *Sums) MarshalJSON() ([]byte, error) {
-	stored := storedSums{Gradients: u.gradients, Signed: u.signed, Tensors: map[string]storedCells{}}
+	stored := storedSums{Gradients: u.gradients, Rare: u.rare, Tensors: map[string]storedCells{}}
 	u.each(func(name string, c *cells) { stored.Tensors[name] = storedCells{c.rows, c.cols, c.sum[:]} })
 	return json.Marshal(stored)
 }
@@ -53,7 +53,7 @@ func ParseSums(s *space.Space, text []byte) (*Sums, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.gradients, u.signed = stored.Gradients, stored.Signed
+	u.gradients, u.rare = stored.Gradients, stored.Rare
 	u.each(func(name string, c *cells) {
 		if e := c.restore(stored.Tensors[name]); e != nil && err == nil {
 			err = fmt.Errorf("%w: stored sums of tensor %s %w", ErrWeights, name, e)

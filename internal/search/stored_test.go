@@ -10,8 +10,8 @@ import (
 
 func TestStoredSumsAreTheSums(t *testing.T) {
 	s, weights, grads := testSpace(t)
-	for _, signed := range []bool{false, true} {
-		sums, err := NewSums(s, weights, grads, signed)
+	for _, rare := range []bool{false, true} {
+		sums, err := NewSums(s, weights, grads, rare)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -24,7 +24,7 @@ func TestStoredSumsAreTheSums(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(back, sums) {
-			t.Errorf("signed %v: stored sums differ", signed)
+			t.Errorf("rare %v: stored sums differ", rare)
 		}
 	}
 }

@@ -17,27 +17,27 @@ type Sums struct {
 	layers    []blockSums
 	outer     map[string]*cells // by name, outside of the layers
 	gradients bool              // gradients were given
-	signed    bool              // the signed measures were summed
+	rare      bool              // all measures were summed, not only the first three
 }
 
 // blockSums are the sums of one layer by the name within it.
 type blockSums map[string]*cells
 
 // NewSums sums weights and gradients over the slices of the space. Without
-// gradients (nil) only scores of weights can be made from it. signed adds the
-// sums of w and w·g with their sign, which only taylor5 and plain_value need.
+// gradients (nil) only scores of weights can be made from it. rare adds the
+// sums with their sign and of squares, which few methods need.
 //
 // It refuses tensors that are missing or too small (ErrWeights), NaN and
 // infinity (ErrNotFinite), and gradients that are all zero
 // (ErrZeroGradients).
-func NewSums(s *space.Space, weights, gradients Tensors, signed bool) (*Sums, error) {
+func NewSums(s *space.Space, weights, gradients Tensors, rare bool) (*Sums, error) {
 	u, err := newSums(s, func(name string, rows, cols []int) (*cells, error) {
-		return sumTensor(newGrid(s).family, name, weights, gradients, rows, cols, signed)
+		return sumTensor(newGrid(s).family, name, weights, gradients, rows, cols, rare)
 	})
 	if err != nil {
 		return nil, err
 	}
-	u.gradients, u.signed = gradients != nil, signed
+	u.gradients, u.rare = gradients != nil, rare
 	return u, u.checkGradients()
 }
 
@@ -63,7 +63,7 @@ func newSums(s *space.Space, sum func(name string, rows, cols []int) (*cells, er
 	return u, failed
 }
 
-func sumTensor(f family, name string, weights, gradients Tensors, rows, cols []int, signed bool) (*cells, error) {
+func sumTensor(f family, name string, weights, gradients Tensors, rows, cols []int, rare bool) (*cells, error) {
 	w, ok := weights[name]
 	if !ok {
 		return nil, fmt.Errorf("%w: tensor %s is missing", ErrWeights, name)
@@ -82,7 +82,7 @@ func sumTensor(f family, name string, weights, gradients Tensors, rows, cols []i
 	}
 	_, width := w.matrix()
 	w, g = f.arrange(name, w), f.arrange(name, g)
-	c := newCells(w.Data, g.Data, width, rows, cols, signed)
+	c := newCells(w.Data, g.Data, width, rows, cols, rare)
 	for what, m := range map[string]measure{"weights": absWeight, "gradient": absGradient} {
 		if total := c.at(m, rows[len(rows)-1], cols[len(cols)-1]); math.IsNaN(total) || math.IsInf(total, 0) {
 			return nil, fmt.Errorf("%s of tensor %s: %w", what, name, ErrNotFinite)

@@ -26,6 +26,8 @@ const (
 	signedProduct                 // w·g
 	signedWeight                  // w
 	signedGradient                // g
+	squareProduct                 // (w·g)²
+	squareGradient                // g²
 	measures
 )
 
@@ -52,7 +54,7 @@ func (c *cells) at(m measure, r, col int) float64 {
 
 // newCells sums a weight, and its gradient where there is one, in one pass.
 // Sums are float64 in a fixed order: the same for any number of workers.
-func newCells(w, g []float32, width int, rows, cols []int, signed bool) *cells {
+func newCells(w, g []float32, width int, rows, cols []int, rare bool) *cells {
 	c := &cells{rows: rows, cols: cols}
 	for m := range c.sum {
 		c.sum[m] = make([][]float64, len(rows))
@@ -70,7 +72,7 @@ func newCells(w, g []float32, width int, rows, cols []int, signed bool) *cells {
 				if g == nil {
 					addWeights(c, i, j, w[from:to])
 				} else {
-					addProducts(c, i, j, w[from:to], g[from:to], signed)
+					addProducts(c, i, j, w[from:to], g[from:to], rare)
 				}
 			}
 		}
@@ -91,17 +93,19 @@ func newCells(w, g []float32, width int, rows, cols []int, signed bool) *cells {
 }
 
 // addProducts is the inner loop of the whole search: everything else costs
-// additions over a few cuts. The sums that only signed methods need are left
-// out when none asks for them.
-func addProducts(c *cells, i, j int, w, g []float32, signed bool) {
-	var product, weight, gradient, signedP, signedW, signedG float64
+// additions over a few cuts. The sums that few methods need, all but the
+// first three measures, are left out when none asks for them.
+func addProducts(c *cells, i, j int, w, g []float32, rare bool) {
+	var product, weight, gradient, signedP, signedW, signedG, squareP, squareG float64
 	g = g[:len(w)]
-	if signed {
+	if rare {
 		for k, a := range w {
 			x, y := float64(a), float64(g[k])
 			signedP += x * y
 			signedW += x
 			signedG += y
+			squareP += x * y * x * y
+			squareG += y * y
 		}
 	}
 	for k, a := range w {
@@ -116,6 +120,8 @@ func addProducts(c *cells, i, j int, w, g []float32, signed bool) {
 	c.sum[signedProduct][i][j] += signedP
 	c.sum[signedWeight][i][j] += signedW
 	c.sum[signedGradient][i][j] += signedG
+	c.sum[squareProduct][i][j] += squareP
+	c.sum[squareGradient][i][j] += squareG
 }
 
 func addWeights(c *cells, i, j int, w []float32) {

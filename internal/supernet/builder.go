@@ -22,6 +22,14 @@ func (b *builder) weight(name string) *graph.Node {
 	return w
 }
 
+// tap shows an activation to whoever asked for it.
+func (b *builder) tap(at Site, x *graph.Node) *graph.Node {
+	if b.Tap != nil {
+		b.Tap(at, x)
+	}
+	return x
+}
+
 // vector is the first size values of a bias or norm weight, times its factors if it has any.
 func (b *builder) vector(name string, size int) *graph.Node {
 	return b.scaled(name, graph.Slice(b.weight(name), graph.AxisRangeFromStart(size)))

@@ -28,22 +28,22 @@ type conv struct {
 func (v *conv) logits(images *graph.Node) *graph.Node {
 	m, c := v.space.Model, v.space.Model.Conv
 	x := graph.TransposeAllAxes(v.resized(images), 0, 2, 3, 1)
-	x = engine.HardSwish(v.norm(v.stem(x), "bn1", c.Stem))
+	x = v.tap(SiteBlock, v.activate(engine.HardSwish, v.norm(v.stem(x), "bn1", c.Stem)))
 	for i, b := range m.ConvBlocks(v.Arch) {
 		y := v.block(x, b)
 		if b.Residual {
 			y = graph.Add(x, v.dropped(y, i-1))
 		}
-		x = y
+		x = v.tap(SiteBlock, y)
 	}
 	last := featuresName(m)
-	x = engine.HardSwish(v.norm(v.pointwise(x, last+"conv.weight", c.Features, x.Shape().Dimensions[3]), last+"bn1", c.Features))
+	x = v.activate(engine.HardSwish, v.norm(v.pointwise(x, last+"conv.weight", c.Features, x.Shape().Dimensions[3]), last+"bn1", c.Features))
 	x = spatialMean(x)
 	x = v.pointwise(x, "conv_head.weight", c.Mix, c.Features)
 	if c.MixBias {
 		x = v.addBias(x, v.weight("conv_head.bias"))
 	}
-	x = engine.HardSwish(x)
+	x = v.activate(engine.HardSwish, x)
 	return v.addBias(v.product(x, v.weight("classifier.weight")), v.weight("classifier.bias"))
 }
 
@@ -54,15 +54,19 @@ func (v *conv) block(x *graph.Node, b space.ConvBlock) *graph.Node {
 		act = engine.HardSwish
 	}
 	if !b.Expands {
-		x = act(v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride), name+"bn1", b.Hidden))
+		x = v.activate(act, v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride), name+"bn1", b.Hidden))
 		return v.norm(v.pointwise(x, name+"conv_pw.weight", b.Out, b.Hidden), name+"bn2", b.Out)
 	}
-	x = act(v.norm(v.pointwise(x, name+"conv_pw.weight", b.Hidden, b.In), name+"bn1", b.Hidden))
-	x = act(v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride), name+"bn2", b.Hidden))
+	x = v.activate(act, v.norm(v.pointwise(x, name+"conv_pw.weight", b.Hidden, b.In), name+"bn1", b.Hidden))
+	x = v.activate(act, v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride), name+"bn2", b.Hidden))
 	if b.Squeeze > 0 {
 		x = v.squeezeExcite(x, b, name+"se.")
 	}
 	return v.norm(v.pointwise(x, name+"conv_pwl.weight", b.Out, b.Hidden), name+"bn3", b.Out)
+}
+
+func (v *conv) activate(act func(*graph.Node) *graph.Node, x *graph.Node) *graph.Node {
+	return act(v.tap(SiteHidden, x))
 }
 
 // squeezeExcite weighs features by what their means say (Hu et al., 2018).
@@ -142,6 +146,7 @@ func middle(w *graph.Node, kernel int) *graph.Node {
 func (v *conv) norm(x *graph.Node, name string, size int) *graph.Node {
 	at := 2 * v.norms
 	v.norms++
+	v.tap(SiteNorm, x)
 	weight, bias := v.vector(name+".weight", size), v.vector(name+".bias", size)
 	if v.Stats != nil {
 		return engine.FixedNorm(x, weight, bias, v.Stats[at], v.Stats[at+1], BatchNormEps)

@@ -33,7 +33,29 @@ type Forward struct {
 	// cast to: float32, or bfloat16. BatchOperands is the same for the products of
 	// attention, which are batches of products. Everything else is computed in float32.
 	Operands, BatchOperands dtypes.DType
+	// Tap, if not nil, gets activations while the graph is built, in the order of
+	// the forward pass.
+	Tap func(at Site, x *graph.Node)
 }
+
+// Site is where in a network an activation is. In a vision transformer it is
+// [N, tokens, features], in a convolutional network [N, height, width, features].
+type Site int
+
+const (
+	// SiteBlock is the embedding (the stem's output), then each block's output.
+	SiteBlock Site = iota
+	// SiteNorm is what a norm normalises.
+	SiteNorm
+	// SiteHidden is what an activation function is applied to.
+	SiteHidden
+	// SiteQKV are a transformer block's queries, keys and values, all in one.
+	SiteQKV
+	// SiteAttention is what a transformer block's attention adds to its input.
+	SiteAttention
+	// SiteMLP is what a transformer block's MLP adds to its input.
+	SiteMLP
+)
 
 // Logits adds the forward pass of f.Arch to the graph: images [N, C, H, W],
 // float32, normalised, to logits [N, classes]. Weights are the nodes of Params,
@@ -49,13 +71,14 @@ func (n *Net) Logits(weights []*graph.Node, images *graph.Node, f Forward) *grap
 
 func (v *vit) logits(images *graph.Node) *graph.Node {
 	n, f := v.Net, v.Forward
-	x := v.embed(images)
+	x := v.tap(SiteBlock, v.embed(images))
 	rel := newRelative(n.space.Model, images.Graph())
 	for i := range f.Arch.Depth() {
 		x = v.branch(x, i, 0, func(x *graph.Node) *graph.Node {
 			return v.attention(v.norm(x, blockName(i, "attn_layer_norm")), i, rel)
 		})
 		x = v.branch(x, i, 1, func(x *graph.Node) *graph.Node { return v.mlp(v.norm(x, blockName(i, "ffn_layer_norm")), i) })
+		v.tap(SiteBlock, x)
 	}
 	x = v.norm(x, "norm")
 	if n.space.Model.GlobalPool {
@@ -72,6 +95,7 @@ type vit struct{ builder }
 
 func (v *vit) norm(x *graph.Node, name string) *graph.Node {
 	dim := v.Arch.EmbedDim
+	v.tap(SiteNorm, x)
 	return engine.LayerNorm(x, v.normVector(name+".weight", dim), v.normVector(name+".bias", dim), LayerNormEps)
 }
 
@@ -125,6 +149,7 @@ func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 		bias := graph.Reshape(v.vector(blockName(block, "attn.qkv.bias"), 3*width), width, 3)
 		qkv = v.addBias(qkv, graph.Reshape(graph.TransposeAllAxes(bias, 1, 0), 3*width))
 	}
+	v.tap(SiteQKV, qkv)
 	part := func(i int) *graph.Node { // [N, tokens, heads, head_dim]
 		y := graph.Slice(qkv, graph.AxisRange(), graph.AxisRange(), graph.AxisRange(i*width, (i+1)*width))
 		return graph.Reshape(y, samples, tokens, heads, m.HeadDim)
@@ -144,7 +169,7 @@ func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 	for _, site := range []dropSite{dropProj, dropBranch} {
 		out = v.drop(out, site, block, tokens, v.space.Supernet.EmbedDim)
 	}
-	return out
+	return v.tap(SiteAttention, out)
 }
 
 // attend is attention itself: query (scaled), key and value [N, tokens, heads,
@@ -169,10 +194,11 @@ func (v *vit) mlp(x *graph.Node, block int) *graph.Node {
 	dim, top, tokens := v.Arch.EmbedDim, v.space.Supernet, x.Shape().Dimensions[1]
 	hidden := space.Hidden(dim, v.Arch.MLPRatio[block])
 	x = v.product(x, v.matrix(blockName(block, "fc1.weight"), hidden, dim))
-	x = gelu(v.addBias(x, v.vector(blockName(block, "fc1.bias"), hidden)))
+	x = gelu(v.tap(SiteHidden, v.addBias(x, v.vector(blockName(block, "fc1.bias"), hidden))))
 	x = v.drop(x, dropHidden, block, tokens, space.Hidden(top.EmbedDim, top.MLPRatio))
 	x = v.product(x, v.matrix(blockName(block, "fc2.weight"), dim, hidden))
-	return v.drop(v.addBias(x, v.vector(blockName(block, "fc2.bias"), dim)), dropMLP, block, tokens, top.EmbedDim)
+	x = v.drop(v.addBias(x, v.vector(blockName(block, "fc2.bias"), dim)), dropMLP, block, tokens, top.EmbedDim)
+	return v.tap(SiteMLP, x)
 }
 
 // gelu is the exact form, x·Φ(x), with the error function.

@@ -1,0 +1,148 @@
+package job
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"prenas/internal/proxy"
+	"prenas/internal/search"
+	"prenas/internal/space"
+	"prenas/internal/tensorfile"
+)
+
+// Ranking says how a proxy that does not add up ordered the shortlists of a search.
+type Ranking struct {
+	Proxy         string              `json:"proxy"`
+	ShortlistedBy string              `json:"shortlisted_by"`
+	Shortlist     int                 `json:"shortlist"` // most architectures of an interval
+	Intervals     map[string][]Ranked `json:"intervals"` // best first
+}
+
+// Ranked is an architecture of a shortlist.
+type Ranked struct {
+	Arch       string  `json:"arch"`
+	Score      float64 `json:"score"`       // by the proxy
+	ShortScore float64 `json:"short_score"` // by what made the shortlist
+}
+
+// runnersUp are the second best of each interval.
+func (r *Ranking) runnersUp() map[string]string {
+	all := map[string]string{}
+	for key, list := range r.Intervals {
+		if len(list) > 1 {
+			all[key] = list[1].Arch
+		}
+	}
+	return all
+}
+
+// rank orders shortlists by o.RankBy, each architecture scored on its own passes, and
+// keeps the best of each. What is scored stays beside the candidates file, so a
+// search that was cut goes on.
+func (o SearchOptions) rank(ctx context.Context, scoring Scoring, weights map[string]tensorfile.Tensor, shortlists space.Candidates, by search.ScoreMethod) (space.Candidates, *Ranking, error) {
+	batch, err := scoring.batch(ctx, o.Space)
+	if err != nil {
+		return nil, nil, err
+	}
+	start := proxy.Start{Weights: weights, Batch: batch, Seed: scoring.Seed}
+	scorer, err := proxy.NewScorer(o.Engine, scored(o.Space), []string{o.RankBy}, []proxy.Start{start})
+	if errors.Is(err, proxy.ErrInputs) {
+		err = fmt.Errorf("--inputs %s: %w", scoring.Inputs, err)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := openParts(partsPath(o.Out), fmt.Sprintf("%s of %s seed %d", o.RankBy, scoringDigest(o.Space, weights, batch), scoring.Seed))
+	if err != nil {
+		o.Log(fmt.Sprintf("%v; scoring anew", err))
+	}
+	total, done := 0, 0
+	for _, bin := range shortlists {
+		total += len(bin.Candidates)
+	}
+	ranking := &Ranking{Proxy: o.RankBy, ShortlistedBy: by.String(), Shortlist: o.Shortlist, Intervals: map[string][]Ranked{}}
+	var best space.Candidates
+	for _, bin := range shortlists {
+		var all []proxy.Parts
+		for _, c := range bin.Candidates {
+			if err := ctx.Err(); err != nil {
+				return nil, nil, err
+			}
+			parts, known := store.parts[c.Arch.String()]
+			if !known {
+				measured, err := scorer.Of(ctx, c.Arch)
+				if err != nil {
+					return nil, nil, err
+				}
+				parts = measured[0][0]
+				if err := store.add(c.Arch.String(), parts); err != nil {
+					return nil, nil, err
+				}
+			}
+			all = append(all, parts)
+			if done++; o.Ranking != nil {
+				o.Ranking(done, total)
+			}
+		}
+		for i, score := range proxy.Scores(o.RankBy, all) {
+			c := &bin.Candidates[i]
+			ranking.Intervals[bin.Key] = append(ranking.Intervals[bin.Key], Ranked{c.Arch.String(), score, c.Score})
+			c.Score = score
+		}
+		slices.SortStableFunc(bin.Candidates, func(a, b space.Candidate) int { return cmp.Compare(b.Score, a.Score) })
+		slices.SortStableFunc(ranking.Intervals[bin.Key], func(a, b Ranked) int { return cmp.Compare(b.Score, a.Score) })
+		bin.Candidates = bin.Candidates[:min(len(bin.Candidates), max(1, o.Search.Top))]
+		best = append(best, bin)
+	}
+	return best, ranking, nil
+}
+
+// partsStore is candidates.parts.json: the parts of scores of architectures, by what
+// they are of.
+type partsStore struct {
+	path, key string
+	all       map[string]map[string]proxy.Parts
+	parts     map[string]proxy.Parts // under key, by architecture
+}
+
+// partsPath is the sibling of a candidates file that holds parts of scores.
+func partsPath(candidates string) string {
+	return strings.TrimSuffix(candidates, ".json") + ".parts.json"
+}
+
+// openParts reads what is stored. Where that cannot be read the store is empty.
+func openParts(path, key string) (*partsStore, error) {
+	s := &partsStore{path: path, key: key, all: map[string]map[string]proxy.Parts{}, parts: map[string]proxy.Parts{}}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	var all map[string]map[string]proxy.Parts
+	if err == nil {
+		err = json.Unmarshal(text, &all)
+	}
+	if err != nil {
+		return s, fmt.Errorf("%s: %w", path, err)
+	}
+	if all != nil {
+		s.all = all
+	}
+	if parts := s.all[key]; parts != nil {
+		s.parts = parts
+	}
+	return s, nil
+}
+
+// add keeps the parts of an architecture; the file is whole after each.
+func (s *partsStore) add(arch string, parts proxy.Parts) error {
+	s.parts[arch] = parts
+	s.all[s.key] = s.parts
+	return writeJSON(s.path, s.all)
+}

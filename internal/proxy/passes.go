@@ -1,0 +1,391 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/engine"
+	"prenas/internal/rng"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+)
+
+// Proxies of an architecture are made from two programs, each compiled when the
+// first proxy asks for it:
+//
+//	gradient program   weights, a chunk of images ─► the gradient of each weight
+//	forward program    weights, all images, draws ─► what proxies look at (look)
+//
+// What there is to do with the results takes eigenvalues, determinants or
+// float64 sums and is done in Go.
+
+// start is a Start, ready for the programs.
+type start struct {
+	weights [][]float32 // by parameter
+	images  []float32
+	samples int
+	batches int
+	seed    uint64
+}
+
+func newStart(n *supernet.Net, from Start) (s start, err error) {
+	if err := n.Check(from.Weights); err != nil {
+		return s, err
+	}
+	if len(from.Batch.Masks) > 0 {
+		return s, fmt.Errorf("%w: proxies of single architectures take no drop-path masks", ErrInputs)
+	}
+	if s.images, _, err = from.Batch.prepare(n.Space(), n.Space().Largest()); err != nil {
+		return s, err
+	}
+	s.samples, s.batches, s.seed = from.Batch.Images.Shape[0], max(1, from.Batch.Batches), from.Seed
+	for _, p := range n.Params() {
+		values, err := from.Weights[p.Name].Float32s()
+		if err != nil {
+			return s, fmt.Errorf("weight %s: %w", p.Name, err)
+		}
+		s.weights = append(s.weights, values)
+	}
+	return s, nil
+}
+
+// programs of one architecture.
+type programs struct {
+	*Scorer
+	arch     space.Arch
+	used     []int // parameters that take part
+	gradient *engine.Program
+	forward  *engine.Program
+	outputs  []string // of the forward program
+	signs    int      // random signs that it takes
+}
+
+func newPrograms(s *Scorer, a space.Arch) *programs {
+	p := &programs{Scorer: s, arch: a}
+	for i, used := range s.net.Uses(a) {
+		if used {
+			p.used = append(p.used, i)
+		}
+	}
+	return p
+}
+
+func (p *programs) close() {
+	for _, program := range []*engine.Program{p.gradient, p.forward} {
+		if program != nil {
+			program.Close()
+		}
+	}
+}
+
+// wants tells whether a proxy of that name is asked for.
+func (p *programs) wants(name string) bool { return slices.Contains(p.names, name) }
+
+func (p *programs) imageShape(samples int) shapes.Shape {
+	m := p.net.Space().Model
+	return shapes.Make(dtypes.Float32, samples, m.Channels, m.ImageSize, m.ImageSize)
+}
+
+// weightShapes are the first inputs of both programs.
+func (p *programs) weightShapes() (list []shapes.Shape) {
+	for _, i := range p.used {
+		list = append(list, shapes.Make(dtypes.Float32, p.net.Params()[i].Shape...))
+	}
+	return list
+}
+
+// nodes of all parameters; nil for those that take no part.
+func (p *programs) nodes(in []*graph.Node) []*graph.Node {
+	all := make([]*graph.Node, len(p.net.Params()))
+	for k, i := range p.used {
+		all[i] = in[k]
+	}
+	return all
+}
+
+// passes are those of one architecture from one start; what one proxy computed
+// serves the others.
+type passes struct {
+	*programs
+	ctx  context.Context
+	from *start
+
+	gradients map[point]*gradients
+	seen      map[string][]float32 // what the forward program put out
+	spectra   []float64            // see entropies
+}
+
+// point says where gradients are taken.
+type point int
+
+const (
+	atWeights point = iota
+	atGrown         // at all weights times 1 + growth
+	atShrunk        // at all weights times 1 - growth
+	// atLinear is the point of SynFlow (Tanaka et al., NeurIPS 2020): the
+	// absolute weights, and one image of ones.
+	atLinear
+)
+
+// growth is small for a derivative along the weights, and large for float32.
+const growth = 1.0 / 64
+
+// gradients of the plain sum of all logits.
+type gradients struct {
+	weights [][]float32 // of the point; by parameter, nil for those that take no part
+	sum     [][]float32 // over all images, divided by the number of batches
+	// absolute and square are the sums over chunks of |g| and g², g being a
+	// chunk's gradient.
+	absolute, square [][]float64
+	chunks           int
+	fisher           float64 // see fisher
+}
+
+func (p *passes) at(where point) (*gradients, error) {
+	if g := p.gradients[where]; g != nil {
+		return g, nil
+	}
+	if p.gradient == nil {
+		if err := p.compileGradient(); err != nil {
+			return nil, err
+		}
+	}
+	images, size := p.from.images, chunkOf(p.from.samples)
+	perChunk := len(images) / p.from.samples * size
+	divisor := float32(p.from.batches)
+	if where == atLinear {
+		images, divisor = slices.Repeat([]float32{1}, perChunk), float32(size) // size times the same image
+	}
+	g := &gradients{
+		weights: make([][]float32, len(p.from.weights)), sum: make([][]float32, len(p.from.weights)),
+		absolute: make([][]float64, len(p.from.weights)), square: make([][]float64, len(p.from.weights)),
+	}
+	var args []*tensors.Tensor
+	for _, i := range p.used {
+		w := moved(p.from.weights[i], where)
+		g.weights[i], g.sum[i] = w, make([]float32, len(w))
+		if p.wants("zico") {
+			g.absolute[i], g.square[i] = make([]float64, len(w)), make([]float64, len(w))
+		}
+		args = append(args, tensors.FromFlatDataAndDimensions(w, p.net.Params()[i].Shape...))
+	}
+	defer free(args)
+	for at := 0; at < len(images); at += perChunk {
+		if err := p.ctx.Err(); err != nil {
+			return nil, err
+		}
+		chunk := tensors.FromFlatDataAndDimensions(images[at:at+perChunk], p.imageShape(size).Dimensions...)
+		out, err := p.run(p.gradient, append(args[:len(args):len(args)], chunk))
+		if err != nil {
+			return nil, err
+		}
+		for k, i := range p.used {
+			g.add(i, out[k], divisor)
+		}
+		if len(out) > len(p.used) {
+			g.fisher += float64(out[len(p.used)][0])
+		}
+		g.chunks++
+	}
+	g.fisher /= float64(p.from.samples)
+	if p.gradients == nil {
+		p.gradients = map[point]*gradients{}
+	}
+	p.gradients[where] = g
+	return g, nil
+}
+
+func (g *gradients) add(i int, chunk []float32, divisor float32) {
+	for j, v := range chunk {
+		g.sum[i][j] += v / divisor
+	}
+	for j := range g.absolute[i] {
+		v := float64(chunk[j])
+		g.absolute[i][j] += math.Abs(v)
+		g.square[i][j] += v * v
+	}
+}
+
+// moved are weights at a point.
+func moved(w []float32, where point) []float32 {
+	if where == atWeights {
+		return w
+	}
+	out := make([]float32, len(w))
+	for i, v := range w {
+		switch where {
+		case atGrown:
+			out[i] = v * (1 + growth)
+		case atShrunk:
+			out[i] = v * (1 - growth)
+		case atLinear:
+			out[i] = float32(math.Abs(float64(v)))
+		}
+	}
+	return out
+}
+
+func (p *programs) compileGradient() (err error) {
+	inputs := append(p.weightShapes(), p.imageShape(chunkOf(p.starts[0].samples)))
+	p.gradient, err = p.engine.Compile("gradients of "+p.arch.String(), inputs, func(in []*graph.Node) []*graph.Node {
+		weights, images := in[:len(p.used)], in[len(p.used)]
+		f := supernet.Forward{Arch: p.arch}
+		var linear []*graph.Node // what matrices of the blocks put out
+		if p.wants("fisher") {
+			f.Tap = func(at supernet.Site, x *graph.Node) {
+				switch at {
+				case supernet.SiteQKV, supernet.SiteAttention, supernet.SiteHidden, supernet.SiteMLP:
+					linear = append(linear, x)
+				}
+			}
+		}
+		loss := graph.ReduceAllSum(p.net.Logits(p.nodes(weights), images, f))
+		all := engine.Gradient(loss, append(weights[:len(weights):len(weights)], linear...)...)
+		out := all[:len(weights):len(weights)]
+		var fisher *graph.Node
+		for i, x := range linear {
+			perFeature := graph.ReduceSum(graph.Mul(x, all[len(weights)+i]), 1) // [N, features]
+			part := graph.MulScalar(graph.ReduceAllSum(graph.Square(perFeature)), 0.5)
+			if fisher == nil {
+				fisher = part
+			} else {
+				fisher = graph.Add(fisher, part)
+			}
+		}
+		if fisher != nil {
+			out = append(out, fisher)
+		}
+		return out
+	})
+	return err
+}
+
+// forward is the forward program while it is built.
+type forward struct {
+	*programs
+	images *graph.Node
+	noise  *graph.Node // standard normal, one for each pixel
+	signs  *graph.Node // 1 or -1, as many as the widest block has features
+	sites  map[supernet.Site][]*graph.Node
+	out    map[string]*graph.Node
+	again  func(images *graph.Node) map[supernet.Site][]*graph.Node // sites of other images
+}
+
+// put adds an output, once.
+func (f *forward) put(name string, make func() *graph.Node) {
+	if f.out[name] == nil {
+		f.out[name] = make()
+	}
+}
+
+// look is what the forward program put out under a name.
+func (p *passes) look(name string) ([]float32, error) {
+	if p.seen == nil {
+		if err := p.runForward(); err != nil {
+			return nil, err
+		}
+	}
+	return p.seen[name], nil
+}
+
+func (p *passes) runForward() error {
+	if p.programs.forward == nil {
+		if err := p.compileForward(); err != nil {
+			return err
+		}
+	}
+	noise, signs := make([]float32, len(p.from.images)), make([]float32, p.signs)
+	r := rng.New(p.from.seed, "proxy noise")
+	for i := range noise {
+		noise[i] = float32(r.NormFloat64())
+	}
+	r = rng.New(p.from.seed, "proxy signs")
+	for i := range signs {
+		signs[i] = float32(2*r.IntN(2) - 1)
+	}
+	var args []*tensors.Tensor
+	for _, i := range p.used {
+		args = append(args, tensors.FromFlatDataAndDimensions(p.from.weights[i], p.net.Params()[i].Shape...))
+	}
+	shape := p.imageShape(p.from.samples).Dimensions
+	args = append(args, tensors.FromFlatDataAndDimensions(p.from.images, shape...),
+		tensors.FromFlatDataAndDimensions(noise, shape...), tensors.FromFlatDataAndDimensions(signs, len(signs)))
+	defer free(args)
+	out, err := p.run(p.programs.forward, args)
+	if err != nil {
+		return err
+	}
+	p.seen = map[string][]float32{}
+	for i, name := range p.outputs {
+		p.seen[name] = out[i]
+	}
+	return nil
+}
+
+func (p *programs) compileForward() (err error) {
+	samples, m := p.starts[0].samples, p.net.Space().Model
+	if p.signs = 1; !m.IsConv() {
+		p.signs = samples * m.Tokens() * p.arch.EmbedDim
+	}
+	inputs := append(p.weightShapes(), p.imageShape(samples), p.imageShape(samples), shapes.Make(dtypes.Float32, p.signs))
+	p.forward, err = p.engine.Compile("forward pass of "+p.arch.String(), inputs, func(in []*graph.Node) []*graph.Node {
+		weights, rest := p.nodes(in[:len(p.used)]), in[len(p.used):]
+		f := &forward{programs: p, images: rest[0], noise: rest[1], signs: rest[2], out: map[string]*graph.Node{}}
+		f.again = func(images *graph.Node) map[supernet.Site][]*graph.Node {
+			sites := map[supernet.Site][]*graph.Node{}
+			p.net.Logits(weights, images, supernet.Forward{Arch: p.arch, Tap: func(at supernet.Site, x *graph.Node) {
+				sites[at] = append(sites[at], x)
+			}})
+			return sites
+		}
+		f.sites = f.again(f.images)
+		for _, proxy := range p.chosen {
+			if proxy.look != nil {
+				proxy.look(f)
+			}
+		}
+		var out []*graph.Node
+		p.outputs = nil
+		for _, name := range slices.Sorted(maps.Keys(f.out)) {
+			p.outputs, out = append(p.outputs, name), append(out, f.out[name])
+		}
+		return out
+	})
+	return err
+}
+
+// run a program and take its outputs to the host.
+func (p *programs) run(program *engine.Program, args []*tensors.Tensor) (out [][]float32, err error) {
+	results, err := program.Run(args)
+	if err != nil {
+		return nil, err
+	}
+	defer free(results)
+	for _, r := range results {
+		t, err := engine.Download(r)
+		if err != nil {
+			return nil, err
+		}
+		values, err := t.Float32s()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, values)
+	}
+	return out, nil
+}
+
+// free memory that would wait for the garbage collector.
+func free(list []*tensors.Tensor) {
+	for _, t := range list {
+		t.FinalizeAll() //nolint:errcheck // what cannot be freed now is collected later
+	}
+}
