@@ -2,16 +2,12 @@ package data
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"prenas/internal/fsys"
 )
@@ -59,14 +55,14 @@ func FetchFashionMNIST(ctx context.Context, o Options) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("%w: %w", ErrFetch, err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	unlock, err := fsys.Lock(ctx, filepath.Join(dir, "lock"))
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrFetch, err)
 	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return "", fmt.Errorf("%w: lock %s: %w", ErrFetch, lock.Name(), err)
-	}
+	defer unlock()
 	if verifyFashion(dir) == nil {
 		return dir, nil
 	}
@@ -91,12 +87,12 @@ func FetchFashionMNIST(ctx context.Context, o Options) (string, error) {
 
 func verifyFashion(dir string) error {
 	for name, want := range fashionSums {
-		text, err := os.ReadFile(filepath.Join(dir, name))
+		sum, err := fsys.Sum(filepath.Join(dir, name))
 		if err != nil {
 			return err
 		}
-		if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != want {
-			return fmt.Errorf("%s has SHA-256 %x, want %s", filepath.Join(dir, name), sum, want)
+		if sum != want {
+			return fmt.Errorf("%s has SHA-256 %s, want %s", filepath.Join(dir, name), sum, want)
 		}
 	}
 	return nil

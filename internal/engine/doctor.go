@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
+
+	"prenas/internal/fsys"
 )
 
 // Diagnosis is what an engine and its machine offer.
@@ -34,7 +36,7 @@ func (e *Engine) Diagnose(ctx context.Context) (Diagnosis, error) {
 	}
 	types := []dtypes.DType{dtypes.Float32}
 	if e.plugin != "" {
-		sum, err := fileSum(e.plugin)
+		sum, err := fsys.Sum(e.plugin)
 		if err != nil && !os.IsNotExist(err) {
 			return d, err
 		}

@@ -3,8 +3,6 @@ package engine
 import (
 	"archive/zip"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +14,6 @@ import (
 
 	"github.com/gomlx/go-xla/pkg/installer"
 	"github.com/gomlx/go-xla/pkg/pjrt"
-	"golang.org/x/sys/unix"
 
 	"prenas/internal/fsys"
 )
@@ -76,14 +73,14 @@ func (p plugin) find(ctx context.Context, explicit string, log func(string)) (st
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("%w: its cache folder: %w", ErrNoPlugin, err)
 	}
-	unlock, err := lock(ctx, filepath.Join(dir, "lock"))
+	unlock, err := fsys.Lock(ctx, filepath.Join(dir, "lock"))
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrNoPlugin, err)
 	}
 	defer unlock()
 
 	path := filepath.Join(dir, p.file)
-	switch sum, err := fileSum(path); {
+	switch sum, err := fsys.Sum(path); {
 	case err == nil && sum == p.fileSum:
 		log("plug-in: " + path + " (cached, checksum verified)")
 		return path, nil
@@ -120,7 +117,7 @@ func (p plugin) download(ctx context.Context, dir, path string) error {
 	if err != nil || len(wheels) != 1 {
 		return fmt.Errorf("pip left %d wheels of %s, want 1", len(wheels), p.pkg)
 	}
-	if sum, err := fileSum(wheels[0]); err != nil || sum != p.wheelSum {
+	if sum, err := fsys.Sum(wheels[0]); err != nil || sum != p.wheelSum {
 		return fmt.Errorf("%w: the wheel of %s has SHA-256 %s, want %s", ErrChecksum, p.pkg, sum, p.wheelSum)
 	}
 	wheel, err := zip.OpenReader(wheels[0])
@@ -140,7 +137,7 @@ func (p plugin) download(ctx context.Context, dir, path string) error {
 	if err != nil {
 		return err
 	}
-	if sum, err := fileSum(path); err != nil || sum != p.fileSum {
+	if sum, err := fsys.Sum(path); err != nil || sum != p.fileSum {
 		return fmt.Errorf("%w: %s has SHA-256 %s, want %s", ErrChecksum, path, sum, p.fileSum)
 	}
 	return nil
@@ -170,40 +167,6 @@ func (p plugin) install(ctx context.Context, cause error, log func(string)) (str
 		}
 	}
 	return "", fmt.Errorf("%w: %w; set %s to the path of one", ErrNoPlugin, cause, PluginEnv)
-}
-
-// lock keeps other processes from getting the plug-in at the same time.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	done := make(chan error, 1)
-	go func() { done <- unix.Flock(int(f.Fd()), unix.LOCK_EX) }()
-	select {
-	case err := <-done:
-		if err != nil {
-			f.Close()
-			return nil, err
-		}
-		return func() { f.Close() }, nil
-	case <-ctx.Done():
-		go func() { <-done; f.Close() }()
-		return nil, ctx.Err()
-	}
-}
-
-func fileSum(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // lastLine of what a program said, as the end of an error.

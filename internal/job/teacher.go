@@ -2,15 +2,12 @@ package job
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"prenas/internal/classify"
 	"prenas/internal/engine"
+	"prenas/internal/fsys"
 	"prenas/internal/space"
 	"prenas/internal/train"
 )
@@ -34,7 +31,7 @@ func openTeacher(ctx context.Context, e *engine.Engine, r train.Recipe, m space.
 	if path == "" {
 		return nil, nil
 	}
-	digest, err := digestOf(path)
+	digest, err := fsys.Sum(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTeacher, err)
 	}
@@ -94,17 +91,3 @@ func (t *teacher) Logits(images [][]float32) ([][]float32, error) {
 
 // Digest implements train.Teacher.
 func (t *teacher) Digest() string { return t.digest }
-
-// digestOf is the SHA-256 of a file, in hex.
-func digestOf(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
