@@ -92,21 +92,31 @@ func spread(v *graph.Node, stride, height, width int) *graph.Node {
 
 // tapSums is [k, k, c]: for each tap the sum over images, rows and columns of
 // the adjoint v times the image moved by it.
+//
+// The taps of one row of the kernel are summed in one pass, side by side before
+// the features: what it reads of the images for one tap is still in the cache
+// for the next. With kernels of 7 that takes half the time of a pass for each.
 func tapSums(x, v *graph.Node, k, stride int) *graph.Node {
 	height, width, features := v.Shape().Dimensions[1], v.Shape().Dimensions[2], v.Shape().Dimensions[3]
-	taps := make([]*graph.Node, 0, k*k)
+	parts := unrolled
+	if stride > 1 {
+		parts /= 2 // the image is larger than v: as many parts of it do not fit the cache
+	}
+	rows := make([]*graph.Node, k)
 	for i := range k {
+		taps := make([]*graph.Node, k)
 		for j := range k {
 			moved := shifted(x, i, j, height, width, stride)
-			taps = append(taps, featureSums(v, func(part func(*graph.Node) *graph.Node) *graph.Node {
+			taps[j] = batchSum(v, parts, func(part func(*graph.Node) *graph.Node) *graph.Node {
 				return graph.Mul(part(moved), part(v))
-			}))
+			})
 		}
+		rows[i] = graph.Reshape(rowSum(graph.Stack(taps, 3), k*features), k, features)
 	}
-	return graph.Reshape(graph.Stack(taps, 0), k, k, features)
+	return graph.Stack(rows, 0)
 }
 
-// unrolled is how many parts of a batch featureSums adds at once.
+// unrolled is how many parts of a batch are added at once.
 const unrolled = 16
 
 // featureSums is [c]: the sum over all but the last axis of a value that is
@@ -118,9 +128,14 @@ const unrolled = 16
 // becomes one pass with nothing written between, and what is left is a product
 // with ones. It is 16 times faster for the taps of a depthwise kernel.
 func featureSums(like *graph.Node, value func(part func(*graph.Node) *graph.Node) *graph.Node) *graph.Node {
-	batch, features := like.Shape().Dimensions[0], like.Shape().Dimensions[like.Rank()-1]
-	parts := 1
-	for parts < unrolled && batch%(2*parts) == 0 {
+	return rowSum(batchSum(like, unrolled, value), like.Shape().Dimensions[like.Rank()-1])
+}
+
+// batchSum cuts the batch into parts, at most as many as most, and adds the value
+// of each.
+func batchSum(like *graph.Node, most int, value func(part func(*graph.Node) *graph.Node) *graph.Node) *graph.Node {
+	batch, parts := like.Shape().Dimensions[0], 1
+	for parts < most && batch%(2*parts) == 0 {
 		parts *= 2
 	}
 	var sum *graph.Node
@@ -134,7 +149,13 @@ func featureSums(like *graph.Node, value func(part func(*graph.Node) *graph.Node
 			sum = graph.Add(sum, term)
 		}
 	}
-	rows := graph.Reshape(sum, sum.Shape().Size()/features, features)
+	return sum
+}
+
+// rowSum is [columns]: the sum over the rows of x, whatever its axes, as a product
+// with ones.
+func rowSum(x *graph.Node, columns int) *graph.Node {
+	rows := graph.Reshape(x, x.Shape().Size()/columns, columns)
 	ones := graph.Ones(rows.Graph(), shapes.Make(rows.DType(), 1, rows.Shape().Dimensions[0]))
-	return graph.Reshape(graph.Dot(ones, rows), features)
+	return graph.Reshape(graph.Dot(ones, rows), columns)
 }
