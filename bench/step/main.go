@@ -4,6 +4,7 @@
 //
 //	pip install -r bench/step/requirements.txt
 //	go run ./bench/step -space tiny -batch 16 -compile
+//	go run ./bench/step -space conv -batch 16
 //	go run ./bench/step -space small -batch 256 -backend cuda:/path/to/plugin.so
 //
 // On CUDA both sides run on the first device.
@@ -19,6 +20,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -101,8 +103,8 @@ func compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	theirs := func(compile bool) func(context.Context, job) (measurement, error) {
-		return func(ctx context.Context, j job) (measurement, error) { return measurePeer(ctx, *python, s, j, compile) }
+	theirs := func(how variant) func(context.Context, job) (measurement, error) {
+		return func(ctx context.Context, j job) (measurement, error) { return measurePeer(ctx, *python, s, j, how) }
 	}
 	var sides []*side
 	add := func(name string, run func(context.Context, job) (measurement, error)) {
@@ -112,9 +114,12 @@ func compare(ctx context.Context) error {
 	}
 	add("prenas", measureOurs)
 	if *python != "" {
-		add("PyTorch", theirs(false))
+		add("PyTorch", theirs(variant{}))
+		if s.Model.IsConv() {
+			add("PyTorch, channels last", theirs(variant{channelsLast: true}))
+		}
 		if *compiled {
-			add("PyTorch, compiled", theirs(true))
+			add("PyTorch, compiled", theirs(variant{compile: true, channelsLast: s.Model.IsConv()}))
 		}
 	}
 	for round := range *rounds {
@@ -125,7 +130,7 @@ func compare(ctx context.Context) error {
 				return fmt.Errorf("%s, %s: %w", side.name, side.precision, err)
 			}
 			side.rounds = append(side.rounds, m)
-			fmt.Fprintf(os.Stderr, "round %d  %-18s %-8s %.3f s a step\n", round+1, side.name, side.precision, median(m.Seconds))
+			fmt.Fprintf(os.Stderr, "round %d  %-22s %-8s %.3f s a step\n", round+1, side.name, side.precision, median(m.Seconds))
 		}
 	}
 	return printTable(s, j, sides)
@@ -221,14 +226,36 @@ func measureOurs(ctx context.Context, j job) (m measurement, err error) {
 	return m, runJSON(c, nil, &m)
 }
 
-func measurePeer(ctx context.Context, python string, s *space.Space, j job, compile bool) (m measurement, err error) {
+// variant is how the peer runs its network.
+type variant struct{ compile, channelsLast bool }
+
+// object is one of JSON.
+type object = map[string]any
+
+func measurePeer(ctx context.Context, python string, s *space.Space, j job, how variant) (m measurement, err error) {
+	program, input := peer.ViT, vitOf(s)
+	if s.Model.IsConv() {
+		program, input = peer.Conv, convOf(s)
+	}
+	maps.Copy(input, object{
+		"batch": j.Batch, "steps": j.Steps, "warm_up": 2, "precision": j.Precision, "device": j.device(),
+		"compile": how.compile, "channels_last": how.channelsLast,
+	})
+	text, err := json.Marshal(input)
+	if err != nil {
+		return m, err
+	}
+	return m, runJSON(exec.CommandContext(ctx, python, "-c", program), text, &m)
+}
+
+// vitOf describes the largest architecture to the peer.
+func vitOf(s *space.Space) object {
 	arch := s.Largest()
 	var hidden []int
 	for _, ratio := range arch.MLPRatio {
 		hidden = append(hidden, space.Hidden(arch.EmbedDim, ratio))
 	}
-	type object = map[string]any
-	input, err := json.Marshal(object{
+	return object{
 		"arch": object{"embed_dim": arch.EmbedDim, "num_heads": arch.NumHeads, "hidden": hidden},
 		"model": object{
 			"image_size": s.Model.ImageSize, "patch_size": s.Model.PatchSize, "channels": s.Model.Channels, "num_classes": s.Model.NumClasses,
@@ -238,13 +265,23 @@ func measurePeer(ctx context.Context, python string, s *space.Space, j job, comp
 			"embed_dim": s.Supernet.EmbedDim, "num_heads": s.Supernet.NumHeads,
 			"hidden": space.Hidden(s.Supernet.EmbedDim, s.Supernet.MLPRatio),
 		},
-		"batch": j.Batch, "steps": j.Steps, "warm_up": 2, "precision": j.Precision, "compile": compile,
-		"device": j.device(),
-	})
-	if err != nil {
-		return m, err
 	}
-	return m, runJSON(exec.CommandContext(ctx, python, "-c", peer.TrainStep), input, &m)
+}
+
+// convOf is vitOf for a convolutional space.
+func convOf(s *space.Space) object {
+	arch, c := s.Largest(), s.Model.Conv
+	var blocks []object
+	for _, b := range s.Model.ConvBlocks(arch) {
+		blocks = append(blocks, object{
+			"in": b.In, "hidden": b.Hidden, "out": b.Out, "expands": b.Expands, "kernel": b.Kernel, "stride": b.Stride,
+			"squeeze": b.Squeeze, "h_swish": b.HSwish, "residual": b.Residual,
+		})
+	}
+	return object{
+		"arch":  object{"stem": c.Stem, "stem_stride": c.StemStride, "features": c.Features, "mix": c.Mix, "blocks": blocks},
+		"model": object{"image_size": arch.Resolution, "channels": s.Model.Channels, "num_classes": s.Model.NumClasses},
+	}
 }
 
 // runJSON runs a command that reads input and writes one JSON value.
