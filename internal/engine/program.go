@@ -110,6 +110,30 @@ func (p *Program) Free(of ...*tensors.Tensor) error {
 // Close frees the program.
 func (p *Program) Close() { p.graph.Finalize() }
 
+// Put makes a tensor of values that do not change while it does. On one device
+// they are copied straight to it. On several they are copied on the host, since
+// a program that divides them takes them from there.
+//
+// A batch of images for a GPU is large and its step short, so what is copied on
+// the way shows: 256 images of 224 pixels are 154 MB.
+func (e *Engine) Put(values []float32, dims ...int) (t *tensors.Tensor, err error) {
+	err = catch(func() error {
+		if e.devices > 1 {
+			t = tensors.FromFlatDataAndDimensions(values, dims...)
+			return nil
+		}
+		buffer, err := e.backend.BufferFromFlatData(0, values, shapes.Make(dtypes.Float32, dims...))
+		if err == nil {
+			t, err = tensors.FromBuffer(e.backend, buffer)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: copy float32 %v to the device: %w", ErrRun, dims, err)
+	}
+	return t, nil
+}
+
 // Upload makes an engine tensor of a tensor from a file. Floating-point types
 // become float32.
 func Upload(t tensorfile.Tensor) (*tensors.Tensor, error) {

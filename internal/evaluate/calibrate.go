@@ -21,6 +21,7 @@ import (
 // as in training, each normalised by itself, and the means and unbiased variances that
 // the norms see are averaged, as torch.optim.swa_utils.update_bn does.
 type Calibrator struct {
+	engine   *engine.Engine
 	net      *supernet.Net
 	archs    []space.Arch
 	batch    int
@@ -31,7 +32,7 @@ type Calibrator struct {
 // NewCalibrator compiles one program for each architecture of a convolutional supernet,
 // for batches of batch images.
 func NewCalibrator(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch int) (*Calibrator, error) {
-	c := &Calibrator{net: net, archs: archs, batch: batch}
+	c := &Calibrator{engine: e, net: net, archs: archs, batch: batch}
 	for _, arch := range archs {
 		if err := c.compile(e, arch); err != nil {
 			c.Close()
@@ -131,7 +132,7 @@ func (c *Calibrator) Run(ctx context.Context, weights []*tensors.Tensor, batches
 
 // add runs all programs on one batch.
 func (c *Calibrator) add(sums [][]*tensors.Tensor, weights []*tensors.Tensor, b Batch) error {
-	images, labels, err := b.upload(c.net.Space().Model, c.batch, 1)
+	images, labels, err := b.upload(c.engine, c.net.Space().Model, c.batch, 1)
 	if err != nil {
 		return err
 	}

@@ -56,6 +56,7 @@ func (w Weights) stats(arch int) []*tensors.Tensor {
 
 // Evaluator holds the compiled programs of some architectures.
 type Evaluator struct {
+	engine   *engine.Engine
 	net      *supernet.Net
 	archs    []space.Arch
 	batch    int
@@ -68,7 +69,7 @@ type Evaluator struct {
 // crops crops each. What an architecture says of an image is the mean of the logits of
 // its crops, as in the original.
 func New(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch, crops int) (*Evaluator, error) {
-	ev := &Evaluator{net: net, archs: archs, batch: batch, crops: crops}
+	ev := &Evaluator{engine: e, net: net, archs: archs, batch: batch, crops: crops}
 	for _, arch := range archs {
 		if err := ev.compile(e, arch); err != nil {
 			ev.Close()
@@ -193,7 +194,7 @@ func (ev *Evaluator) Run(ctx context.Context, weights Weights, batches iter.Seq2
 
 // add runs all programs on one batch.
 func (ev *Evaluator) add(scores []Score, weights Weights, b Batch) error {
-	images, target, err := b.upload(ev.net.Space().Model, ev.batch, ev.crops)
+	images, target, err := b.upload(ev.engine, ev.net.Space().Model, ev.batch, ev.crops)
 	if err != nil {
 		return err
 	}
@@ -237,16 +238,19 @@ func (b Batch) count() int {
 
 // upload makes the inputs of a program of size images of crops crops each; labels of -1
 // pad the batch.
-func (b Batch) upload(m space.Model, size, crops int) (images, labels *tensors.Tensor, err error) {
+func (b Batch) upload(e *engine.Engine, m space.Model, size, crops int) (images, labels *tensors.Tensor, err error) {
 	pixels := crops * m.Channels * m.ImageSize * m.ImageSize
 	if len(b.Labels) > size || len(b.Images) != len(b.Labels)*pixels {
 		return nil, nil, fmt.Errorf("a batch has %d labels and %d numbers; at most %d images of %d numbers are expected",
 			len(b.Labels), len(b.Images), size, pixels)
 	}
-	padded, targets := make([]float32, size*pixels), make([]int32, size)
-	copy(padded, b.Images)
+	values, targets := b.Images, make([]int32, size)
+	if len(values) < size*pixels {
+		values = append(make([]float32, 0, size*pixels), values...)[:size*pixels]
+	}
 	for i := copy(targets, b.Labels); i < size; i++ {
 		targets[i] = -1
 	}
-	return tensors.FromFlatDataAndDimensions(padded, size*crops, m.Channels, m.ImageSize, m.ImageSize), tensors.FromFlatDataAndDimensions(targets, size), nil
+	images, err = e.Put(values, size*crops, m.Channels, m.ImageSize, m.ImageSize)
+	return images, tensors.FromFlatDataAndDimensions(targets, size), err
 }

@@ -20,6 +20,7 @@ import (
 // Masked evaluates any architecture of a supernet with one program; several models
 // at once have weights with a leading axis of models.
 type Masked struct {
+	engine        *engine.Engine
 	net           *supernet.Net
 	models, batch int
 	program       *engine.Program
@@ -58,7 +59,7 @@ func NewMasked(e *engine.Engine, net *supernet.Net, models, batch int) (*Masked,
 	if err != nil {
 		return nil, fmt.Errorf("masked evaluation of %s: %w", net.Space().Name, err)
 	}
-	return &Masked{net: net, models: models, batch: batch, program: program}, nil
+	return &Masked{engine: e, net: net, models: models, batch: batch, program: program}, nil
 }
 
 // Close frees the program.
@@ -100,7 +101,7 @@ func (ev *Masked) Run(ctx context.Context, weights []*tensors.Tensor, archs []sp
 
 // add runs the program on one batch.
 func (ev *Masked) add(scores []Score, weights []*tensors.Tensor, sizes *tensors.Tensor, b Batch) error {
-	images, labels, err := b.upload(ev.net.Space().Model, ev.batch, 1)
+	images, labels, err := b.upload(ev.engine, ev.net.Space().Model, ev.batch, 1)
 	if err != nil {
 		return err
 	}

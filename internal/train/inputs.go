@@ -6,6 +6,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/rng"
 	"prenas/internal/space"
@@ -16,6 +17,7 @@ import (
 // recipe wants them, mix rows, drop-path factors and a key for dropout. Which of them there are is the
 // same in the graph and in every step, so both sides live here.
 type inputs struct {
+	engine *engine.Engine
 	recipe Recipe
 	space  *space.Space
 	arch   space.Arch
@@ -69,12 +71,13 @@ func (p inputs) form() batch {
 
 // values is the host's side: the inputs of batch number part of an update. All draws
 // are functions of (seed, step, part).
-func (p inputs) values(b evaluate.Batch, seed uint64, step, part int) []*tensors.Tensor {
+func (p inputs) values(b evaluate.Batch, seed uint64, step, part int) ([]*tensors.Tensor, error) {
 	n, m := p.recipe.Batch, p.space.Model
-	values := []*tensors.Tensor{
-		tensors.FromFlatDataAndDimensions(b.Images, n, m.Channels, m.ImageSize, m.ImageSize),
-		tensors.FromFlatDataAndDimensions(b.Labels, n),
+	images, err := p.engine.Put(b.Images, n, m.Channels, m.ImageSize, m.ImageSize)
+	if err != nil {
+		return nil, err
 	}
+	values := []*tensors.Tensor{images, tensors.FromFlatDataAndDimensions(b.Labels, n)}
 	if p.recipe.mixes() {
 		rows := p.recipe.Mix.mixRows(seed, step, part, n, m.ImageSize)
 		values = append(values, tensors.FromFlatDataAndDimensions(rows, n, mixColumns))
@@ -87,7 +90,7 @@ func (p inputs) values(b evaluate.Batch, seed uint64, step, part int) []*tensors
 		r := rng.New(seed, "dropout", uint64(step), uint64(part))
 		values = append(values, tensors.FromFlatDataAndDimensions([]uint32{r.Uint32(), r.Uint32()}, 2))
 	}
-	return values
+	return values, nil
 }
 
 // dropRates are the rates of the architecture's layers: they grow linearly over the

@@ -41,7 +41,7 @@ func NewMaskedStep(e *engine.Engine, net *supernet.Net, r Recipe, models int) (*
 	// Drop path is drawn for every block of the supernet: block by block, so the
 	// blocks of a shallower architecture get what its own step would draw.
 	deepest := space.Arch{NumHeads: make([]int, net.Space().Supernet.Depth)}
-	s := &MaskedStep{net: net, inputs: inputs{recipe: r, space: net.Space(), arch: deepest, taught: !r.Distill.IsZero()}, models: models}
+	s := &MaskedStep{net: net, inputs: inputs{engine: e, recipe: r, space: net.Space(), arch: deepest, taught: !r.Distill.IsZero()}, models: models}
 	params, b := net.Params(), s.inputs.form()
 	var shape []shapes.Shape
 	for range r.prefixes() {
@@ -154,7 +154,11 @@ func (s *MaskedStep) Run(state *State, archs []space.Arch, lr float64, b evaluat
 	args := append(slices.Concat(state.groups()...), state.Counts)
 	donated := len(args)
 	args = append(args, tensors.FromScalar(float32(lr)), tensors.FromFlatDataAndDimensions(sizes, s.models, s.net.SizesLen()))
-	args = append(args, s.inputs.values(b, seed, step, 0)...)
+	batch, err := s.inputs.values(b, seed, step, 0)
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, batch...)
 	teacher, err := s.teaching.logits(b, seed, step, 0)
 	if err != nil {
 		return nil, err

@@ -47,7 +47,7 @@ func BenchmarkMaskedStep(b *testing.B) {
 		})
 	}
 	b.Run("static", func(b *testing.B) {
-		in := inputs{recipe: r, space: s, arch: arch}
+		in := inputs{engine: e, recipe: r, space: s, arch: arch}
 		step, err := compileStep(e, net, arch, r, in.form())
 		if err != nil {
 			b.Fatal(err)
@@ -59,7 +59,11 @@ func BenchmarkMaskedStep(b *testing.B) {
 		}
 		defer state.free()
 		for b.Loop() {
-			if _, err := step.run(state, 1e-3, in.values(batch, 1, 0, 0)...); err != nil {
+			values, err := in.values(batch, 1, 0, 0)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := step.run(state, 1e-3, values...); err != nil {
 				b.Fatal(err)
 			}
 		}

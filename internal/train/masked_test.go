@@ -123,12 +123,16 @@ func TestMaskedStepEqualsStaticSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	for step, arch := range maskedArchs() {
-		in := inputs{recipe: r, space: net.Space(), arch: arch}
+		in := inputs{engine: e, recipe: r, space: net.Space(), arch: arch}
 		own, err := compileStep(e, net, arch, r, in.form())
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := own.run(static, maskedLR, in.values(maskedBatch(r, step), 9, step, 0)...)
+		values, err := in.values(maskedBatch(r, step), 9, step, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := own.run(static, maskedLR, values...)
 		own.close()
 		if err != nil {
 			t.Fatal(err)

@@ -25,7 +25,7 @@ type Speed struct {
 // times steps of it on noise, after two that are not counted.
 func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.Arch, r Recipe, steps int) (Speed, error) {
 	net := supernet.New(s)
-	in := inputs{recipe: r, space: s, arch: arch, taught: !r.Distill.IsZero()}
+	in := inputs{engine: e, recipe: r, space: s, arch: arch, taught: !r.Distill.IsZero()}
 	began := time.Now()
 	program, err := compileStep(e, net, arch, r, in.form())
 	if err != nil {
@@ -45,7 +45,10 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 			return Speed{}, err
 		}
 		began = time.Now()
-		values := in.values(batch, 0, i, 0)
+		values, err := in.values(batch, 0, i, 0)
+		if err != nil {
+			return Speed{}, err
+		}
 		if in.taught {
 			values = append(values, tensors.FromShape(shapes.Make(dtypes.Float32, r.Batch, s.Model.NumClasses)))
 		}

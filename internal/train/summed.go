@@ -60,7 +60,7 @@ type applied struct {
 
 func newSummed(t *trainer, compiling func(done, total int, arch string) error) (*summed, error) {
 	u := &summed{
-		run: inputs{recipe: t.Recipe, space: t.Space}, seed: t.Seed, archs: t.archs, sampler: t.sampler, net: t.net,
+		run: inputs{engine: t.Engine, recipe: t.Recipe, space: t.Space}, seed: t.Seed, archs: t.archs, sampler: t.sampler, net: t.net,
 		apply: map[string]*applied{}, moved: map[int]*norms[*tensors.Tensor]{},
 	}
 	var err error
@@ -231,7 +231,11 @@ func (u *summed) update(state *State, lr float64, step int, batches []evaluate.B
 			return o, err
 		}
 		for turn, which := range turns {
-			loss, taught, err := u.add(state, which, share, u.gradients[which].batch.values(b, u.seed, step, k), teacher)
+			batch, err := u.gradients[which].batch.values(b, u.seed, step, k)
+			if err != nil {
+				return o, err
+			}
+			loss, taught, err := u.add(state, which, share, batch, teacher)
 			if err != nil {
 				return o, err
 			}

@@ -41,7 +41,7 @@ func (t *trainer) newUpdater(compiling func(done, total int, arch string) error)
 	case r.Accumulate > 1 || r.Sampler.Name == sandwichSampler:
 		return newSummed(t, compiling)
 	}
-	u := &oneArch{run: inputs{recipe: r, space: t.Space, taught: !r.Distill.IsZero()}, seed: t.Seed, archs: t.archs, sampler: t.sampler}
+	u := &oneArch{run: inputs{engine: t.Engine, recipe: r, space: t.Space, taught: !r.Distill.IsZero()}, seed: t.Seed, archs: t.archs, sampler: t.sampler}
 	var err error
 	if u.teaching, err = newTeaching(t.Engine, r, t.Space.Model, t.Teacher); err != nil {
 		return nil, err
@@ -81,7 +81,10 @@ func (u *oneArch) inputs(which int) inputs {
 
 func (u *oneArch) update(state *State, lr float64, step int, batches []evaluate.Batch) (outcome, error) {
 	which := u.sampler.at(step)[0]
-	batch := u.inputs(which).values(batches[0], u.seed, step, 0)
+	batch, err := u.inputs(which).values(batches[0], u.seed, step, 0)
+	if err != nil {
+		return outcome{}, err
+	}
 	teacher, err := u.teaching.logits(batches[0], u.seed, step, 0)
 	if err != nil {
 		return outcome{}, err
