@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -92,7 +94,7 @@ func spacesCommand(g *global) *cobra.Command {
 					if s.Model.IsConv() {
 						choices = fmt.Sprintf("resolution %v  depth of each unit %v  kernel_size %v  expand_ratio %v", s.Resolution, s.Depth, s.Kernel, s.Expand)
 					}
-					_, err := fmt.Fprintf(w, "\n%s\nsupernet %+v\nmodel %+v\nsmallest %s\nlargest  %s\n", choices, s.Supernet, s.Model, s.Smallest(), s.Largest())
+					_, err := fmt.Fprintf(w, "\n%s\nsupernet  %s\nmodel     %s\nsmallest  %s\nlargest   %s\n", choices, settings(s.Supernet), settings(s.Model), s.Smallest(), s.Largest())
 					return err
 				})
 			},
@@ -112,6 +114,17 @@ func printSpaces(w io.Writer, list ...spaceSummary) error {
 }
 
 // images says what side they have, and a transformer's patches.
+// settings are the fields of a struct that are not off or of the other family.
+func settings(of any) string {
+	v, text := reflect.ValueOf(of), []string{}
+	for i := range v.NumField() {
+		if !v.Field(i).IsZero() {
+			text = append(text, fmt.Sprintf("%s %v", v.Type().Field(i).Name, v.Field(i)))
+		}
+	}
+	return strings.Join(text, ", ")
+}
+
 func images(s spaceSummary) string {
 	if len(s.Resolution) > 0 {
 		if least := slices.Min(s.Resolution); least < s.Model.ImageSize {
