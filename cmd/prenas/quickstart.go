@@ -90,6 +90,9 @@ func quickstartCommand(g *global) *cobra.Command {
 				Engine: e, Candidates: candidates, Data: src, Recipe: recipe, Seed: g.seed, Out: dir, Resume: missing == nil,
 				Command: strings.Join(os.Args, " "), Log: out.line, Fetch: out.fetching, Progress: out.training,
 			})
+			if errors.Is(err, train.ErrOtherRun) {
+				return fmt.Errorf("%w; name another folder with --out, or remove %s", err, dir)
+			}
 			if errors.Is(err, train.ErrInterrupted) {
 				return fmt.Errorf("%w, or with the same quickstart command, which does the rest too", err)
 			}
