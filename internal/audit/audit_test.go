@@ -43,6 +43,9 @@ type little struct{ seed uint64 }
 
 func (l little) Counts() (int, int) { return 12, 6 }
 func (l little) Digest() string     { return "little" }
+func (l little) Calibration(_ context.Context, count, size int) (iter.Seq2[evaluate.Batch, error], error) {
+	return l.batches("calibration", 0, count, size), nil
+}
 func (l little) batches(purpose string, epoch, count, size int) iter.Seq2[evaluate.Batch, error] {
 	return func(yield func(evaluate.Batch, error) bool) {
 		r := rng.New(l.seed, purpose, uint64(epoch))

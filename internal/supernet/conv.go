@@ -22,7 +22,8 @@ const BatchNormEps = 1e-5
 //	└──────────────────────────── where stride is 1 and widths are equal ───────────────────────────────┘
 type conv struct {
 	builder
-	norms int // batch norms built so far
+	norms int       // batch norms built so far
+	mask  *convMask // nil: the architecture is built in
 }
 
 func (v *conv) logits(images *graph.Node) *graph.Node {
@@ -30,7 +31,7 @@ func (v *conv) logits(images *graph.Node) *graph.Node {
 	x := graph.TransposeAllAxes(v.resized(images), 0, 2, 3, 1)
 	x = v.tap(SiteBlock, v.activate(engine.HardSwish, v.norm(v.stem(x), "bn1", c.Stem)))
 	for i, b := range m.ConvBlocks(v.Arch) {
-		y := v.block(x, b)
+		y := v.there(v.block(x, b), b)
 		if b.Residual {
 			y = graph.Add(x, v.dropped(y, i-1))
 		}
@@ -59,6 +60,7 @@ func (v *conv) block(x *graph.Node, b space.ConvBlock) *graph.Node {
 	}
 	x = v.activate(act, v.norm(v.pointwise(x, name+"conv_pw.weight", b.Hidden, b.In), name+"bn1", b.Hidden))
 	x = v.activate(act, v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride), name+"bn2", b.Hidden))
+	x = v.first(x, b, hiddenColumn)
 	if b.Squeeze > 0 {
 		x = v.squeezeExcite(x, b, name+"se.")
 	}
@@ -72,7 +74,7 @@ func (v *conv) activate(act func(*graph.Node) *graph.Node, x *graph.Node) *graph
 // squeezeExcite weighs features by what their means say (Hu et al., 2018).
 func (v *conv) squeezeExcite(x *graph.Node, b space.ConvBlock, name string) *graph.Node {
 	y := v.pointwise(spatialMean(x), name+"conv_reduce.weight", b.Squeeze, b.Hidden)
-	y = engine.ReLU(v.addBias(y, v.vector(name+"conv_reduce.bias", b.Squeeze)))
+	y = v.first(engine.ReLU(v.addBias(y, v.vector(name+"conv_reduce.bias", b.Squeeze))), b, squeezeColumn)
 	y = v.pointwise(y, name+"conv_expand.weight", b.Hidden, b.Squeeze)
 	y = engine.HardSigmoid(v.addBias(y, v.vector(name+"conv_expand.bias", b.Hidden)))
 	return graph.Mul(x, graph.InsertAxes(y, 1, 1))
@@ -123,16 +125,27 @@ func (v *conv) kernel(b space.ConvBlock) *graph.Node {
 	w := v.weight(convBlockName(b) + "conv_dw.weight") // [all, 1, size, size]
 	size := w.Shape().Dimensions[2]
 	w = graph.Slice(graph.Reshape(w, w.Shape().Dimensions[0], size, size), graph.AxisRangeFromStart(b.Hidden))
-	if v.space.Model.Conv.Transform && b.Expands {
+	if v.mask != nil && b.Expands {
+		w = v.chosen(b, v.kernels(b, w))
+	} else if v.space.Model.Conv.Transform && b.Expands {
 		for _, to := range descending(v.space)[1:] {
 			if to < b.Kernel {
 				break
 			}
-			flat := graph.Reshape(middle(w, to), b.Hidden, to*to)
-			w = graph.Reshape(v.product(flat, v.weight(transformName(b, w.Shape().Dimensions[1], to))), b.Hidden, to, to)
+			w = v.smaller(b, w, to)
 		}
 	}
 	return graph.TransposeAllAxes(middle(w, b.Kernel), 1, 2, 0)
+}
+
+// smaller kernels [n, to, to] out of the next larger ones of the space.
+func (v *conv) smaller(b space.ConvBlock, w *graph.Node, to int) *graph.Node {
+	m := middle(w, to)
+	if !v.space.Model.Conv.Transform {
+		return m
+	}
+	flat := graph.Reshape(m, b.Hidden, to*to)
+	return graph.Reshape(v.product(flat, v.weight(transformName(b, w.Shape().Dimensions[1], to))), b.Hidden, to, to)
 }
 
 // middle of kernels [n, size, size].

@@ -1,8 +1,6 @@
 package supernet
 
 import (
-	"fmt"
-
 	"math"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
@@ -24,6 +22,8 @@ import (
 //	hidden      the other units are zero after GELU
 //	depth       both branches of the blocks beyond it are zero
 //
+// That of a convolutional network is in conv_masked.go.
+//
 // It runs several models at once, A of them, each with weights and an
 // architecture of its own, over the same images: small models leave most of a
 // machine idle one by one.
@@ -36,15 +36,27 @@ type Masked struct {
 	Dropout *Dropout
 	// Operands of matrix products, as in Forward.
 	Operands dtypes.DType
+	// Resolution of a convolutional network's images, which all architectures of the
+	// graph have; 0: that of the space's images.
+	Resolution int
 }
 
 // SizesLen is the length of Sizes.
-func (n *Net) SizesLen() int { return 1 + 2*n.space.Supernet.Depth }
+func (n *Net) SizesLen() int {
+	if n.space.Model.IsConv() {
+		return 1 + convColumns*n.size.Depth()
+	}
+	return 1 + 2*n.space.Supernet.Depth
+}
 
 // Sizes are what a masked graph has to know of an architecture: the embedding
 // dim, the heads of each block of the supernet, and the hidden width of each;
-// zero for the blocks beyond its depth.
+// zero for the blocks beyond its depth. Those of a convolutional network are in
+// conv_masked.go.
 func (n *Net) Sizes(a space.Arch) []int32 {
+	if n.space.Model.IsConv() {
+		return n.convSizes(a)
+	}
 	depth := n.space.Supernet.Depth
 	sizes := make([]int32, n.SizesLen())
 	sizes[0] = int32(a.EmbedDim)
@@ -61,6 +73,10 @@ func (n *Net) MaskedUses(sizes *graph.Node) *graph.Node {
 	models := sizes.Shape().Dimensions[0]
 	uses := make([]*graph.Node, len(n.params))
 	for i, p := range n.params {
+		if n.space.Model.IsConv() {
+			uses[i] = n.maskedConvUse(sizes, p)
+			continue
+		}
 		column := sizeColumn(sizes, 0) // the embedding dim is never zero
 		if p.Block >= 0 {
 			column = sizeColumn(sizes, 1+p.Block)
@@ -84,7 +100,7 @@ func (n *Net) MaskedUses(sizes *graph.Node) *graph.Node {
 func (n *Net) MaskedLogits(weights []*graph.Node, images *graph.Node, f Masked) *graph.Node {
 	m, top := n.space.Model, n.space.Supernet
 	if m.IsConv() {
-		panic(fmt.Errorf("supernet: space %s is convolutional; masked graphs are of vision transformers", n.space.Name))
+		return n.maskedConvLogits(weights, images, f)
 	}
 	v := &masked{
 		vit: vit{builder{Net: n, weights: weights, Forward: Forward{Operands: f.Operands, Dropout: f.Dropout}}},

@@ -33,7 +33,7 @@ func NewAlone(e *engine.Engine, net *supernet.Net, r Recipe, models, images int)
 	}
 	a := &Alone{recipe: r, images: images}
 	var err error
-	if a.step, err = NewMaskedStep(e, net, r, models); err != nil {
+	if a.step, err = NewMaskedStep(e, net, r, models, 0); err != nil {
 		return nil, err
 	}
 	if a.test, err = evaluate.NewMasked(e, net, models, evalImages); err != nil {

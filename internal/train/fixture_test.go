@@ -14,6 +14,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/fixture"
+	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 )
@@ -159,9 +160,9 @@ func device(t *testing.T, x tensorfile.Tensor) *tensors.Tensor {
 	return tensor
 }
 
-func upload(t *testing.T, net *supernet.Net, h hostState) *State {
+func upload(t *testing.T, net *supernet.Net, h hostState, archs ...space.Arch) *State {
 	t.Helper()
-	state, err := h.upload(net)
+	state, err := h.upload(net, archs...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,8 +66,7 @@ func (s *Images) HeldOut(ctx context.Context, size int) iter.Seq2[evaluate.Batch
 	return s.Plain(ctx, s.set.HeldOut, size, 1)
 }
 
-// Calibration yields count full batches of training images, not augmented, drawn by the
-// source's seed, no image twice. It returns an error where there are not as many.
+// Calibration implements Source: the images are drawn by the source's seed.
 func (s *Images) Calibration(ctx context.Context, count, size int) (iter.Seq2[evaluate.Batch, error], error) {
 	if all := s.set.Train.Len(); count*size > all {
 		return nil, fmt.Errorf("%d batches of %d images are more than the %d training images", count, size, all)

@@ -25,23 +25,28 @@ import (
 // models in its weights and moments, and one count per tensor: what any of the models
 // uses counts, so a model must keep its architecture.
 type MaskedStep struct {
-	program *engine.Program
-	net     *supernet.Net
-	inputs  inputs
-	models  int
+	program    *engine.Program
+	net        *supernet.Net
+	inputs     inputs
+	models     int
+	resolution int // of a convolutional network's images
 
 	teaching *teaching
 }
 
-// NewMaskedStep compiles the step of a recipe's batches for a number of models.
-func NewMaskedStep(e *engine.Engine, net *supernet.Net, r Recipe, models int) (*MaskedStep, error) {
+// NewMaskedStep compiles the step of a recipe's batches for a number of models. That of a
+// convolutional network is of one model, and of architectures of one resolution (0: that
+// of the space's images); for a vision transformer resolution is 0.
+func NewMaskedStep(e *engine.Engine, net *supernet.Net, r Recipe, models, resolution int) (*MaskedStep, error) {
 	if r.Optimizer.Freeze {
 		return nil, fmt.Errorf("%w: optimizer.freeze is not for training any architecture of a space: there must be given ones", ErrRecipe)
 	}
 	// Drop path is drawn for every block of the supernet: block by block, so the
 	// blocks of a shallower architecture get what its own step would draw.
-	deepest := space.Arch{NumHeads: make([]int, net.Space().Supernet.Depth)}
-	s := &MaskedStep{net: net, inputs: inputs{engine: e, recipe: r, space: net.Space(), arch: deepest, taught: !r.Distill.IsZero()}, models: models}
+	s := &MaskedStep{
+		net: net, models: models, resolution: resolution,
+		inputs: inputs{engine: e, recipe: r, space: net.Space(), arch: net.Space().Whole(), taught: !r.Distill.IsZero()},
+	}
 	params, b := net.Params(), s.inputs.form()
 	var shape []shapes.Shape
 	for range r.prefixes() {
@@ -85,7 +90,7 @@ func (s *MaskedStep) build(in []*graph.Node, r Recipe, b batch) []*graph.Node {
 	for i, w := range u.Weights {
 		weights[i] = graph.Reshape(w, append([]int{s.models}, params[i].Shape...)...)
 	}
-	f := supernet.Masked{Sizes: sizes, Dropout: p.dropout}
+	f := supernet.Masked{Sizes: sizes, Dropout: p.dropout, Resolution: s.resolution}
 	if p.dropPath != nil {
 		f.DropPath = graph.BroadcastToDims(graph.InsertAxes(p.dropPath, 0), append([]int{s.models}, p.dropPath.Shape().Dimensions...)...)
 	}

@@ -112,7 +112,7 @@ func sameState(t *testing.T, what string, got, want [][]float32) {
 // what the architectures' own steps do, in what they do not use too.
 func TestMaskedStepEqualsStaticSteps(t *testing.T) {
 	e, net, r := pureGo(t), supernet.New(maskedSpace()), maskedRecipe()
-	masked, err := NewMaskedStep(e, net, r, 1)
+	masked, err := NewMaskedStep(e, net, r, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestMaskedStepEqualsStaticSteps(t *testing.T) {
 func TestModelsDoNotTouchEachOther(t *testing.T) {
 	e, net, r, archs := pureGo(t), supernet.New(maskedSpace()), maskedRecipe(), maskedArchs()
 	train := func(archs []space.Arch, seeds []uint64) [][]float32 {
-		step, err := NewMaskedStep(e, net, r, len(archs))
+		step, err := NewMaskedStep(e, net, r, len(archs), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +184,7 @@ func TestModelsDoNotTouchEachOther(t *testing.T) {
 // A batch that is not finite changes nothing.
 func TestMaskedStepRefusesWhatIsNotFinite(t *testing.T) {
 	e, net, r := pureGo(t), supernet.New(maskedSpace()), maskedRecipe()
-	step, err := NewMaskedStep(e, net, r, 1)
+	step, err := NewMaskedStep(e, net, r, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 // Batch norm under weight sharing. Each architecture that is trained has running
 // statistics of its own: the activations of another one have other means and variances,
 // though both are made by the same weights. Its step moves them, and no other step does.
+// Those of architectures that no step trains by themselves are estimated: calibrate.go.
 //
 //	running ← running + normMomentum · (batch - running)
 //
@@ -123,12 +124,7 @@ func free(all []*tensors.Tensor) error {
 
 // checkNorms reports what a recipe asks for that a convolutional space cannot have.
 func (r Recipe) checkNorms(s *space.Space) error {
-	switch {
-	case !s.Model.IsConv():
-		return nil
-	case r.Sampler.Name == spaceSampler:
-		return fmt.Errorf("%w: sampler.name space (--sampler) trains architectures whose batch norms would have no statistics of their own: it is for vision transformers; take %s, which trains the candidates", ErrRecipe, uniformSampler)
-	case r.Regularize.dropsOut():
+	if s.Model.IsConv() && r.Regularize.dropsOut() {
 		return fmt.Errorf("%w: regularize.drop and regularize.attn_drop are of vision transformers; space %s is convolutional and has drop_path", ErrRecipe, s.Name)
 	}
 	return nil

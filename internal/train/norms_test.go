@@ -168,8 +168,15 @@ func (o Options) archs() []space.Arch {
 // A convolutional run that is cut and goes on ends with the same bytes, statistics and
 // their averages included, as one that is left alone.
 func TestConvRunGoesOn(t *testing.T) {
+	for _, sampler := range []string{balancedSampler, spaceSampler} {
+		t.Run(sampler, func(t *testing.T) { convRunGoesOn(t, sampler) })
+	}
+}
+
+func convRunGoesOn(t *testing.T, sampler string) {
 	dir := t.TempDir()
 	whole := convOptions(t, filepath.Join(dir, "whole"))
+	whole.Recipe.Sampler.Name = sampler
 	whole.Recipe.EMA.Decay, whole.Recipe.Epochs = 0.9, 2
 	programs := &programs{}
 	defer programs.close()
@@ -352,8 +359,7 @@ func TestFrozenStatisticsRest(t *testing.T) {
 // What convolutional spaces cannot have is refused with the recipe's key.
 func TestConvRecipesRefused(t *testing.T) {
 	for key, change := range map[string]func(*Recipe){
-		"sampler.name space": func(r *Recipe) { r.Sampler.Name = spaceSampler },
-		"regularize.drop":    func(r *Recipe) { r.Regularize.Drop = 0.1 },
+		"regularize.drop": func(r *Recipe) { r.Regularize.Drop = 0.1 },
 	} {
 		o := convOptions(t, filepath.Join(t.TempDir(), "run"))
 		change(&o.Recipe)
@@ -361,4 +367,56 @@ func TestConvRecipesRefused(t *testing.T) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
+}
+
+// The masked step of a convolutional space leaves behind what architectures' own steps do.
+func TestMaskedConvStepEqualsStaticSteps(t *testing.T) {
+	o := convOptions(t, "")
+	e, net, r := o.Engine, supernet.New(o.Space), o.Recipe
+	r.Regularize = Regularize{} // layers that are not there have draws of their own
+	masked, err := NewMaskedStep(e, net, r, 1, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer masked.Close()
+	archs := append(o.archs(), o.Space.Smallest(), o.Space.Largest())
+	static := upload(t, net, newState(net, r, net.Init(5), archs...), archs...)
+	state, err := masked.Start([]uint64{5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for step, arch := range archs {
+		in := inputs{recipe: r, space: net.Space(), arch: arch}
+		own, err := compileStep(e, net, arch, r, in.form())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := toyBatch([]int{1, 2, 3, 4, 5, 6, 7, 8}, step)
+		want, err := own.run(static, maskedLR, in.values(b, 9, step, 0)...)
+		own.close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := masked.Run(state, []space.Arch{arch}, maskedLR, b, 9, step)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := fixture.Difference([]float32{got[0].Loss, got[0].GradNorm}, []float32{want.Loss, want.GradNorm}); d > 1e-4 {
+			t.Errorf("step %d: %+v, want %+v", step, got[0], want)
+		}
+		a, b2 := hostValues(t, state), hostValues(t, static)
+		for i := range a {
+			if d := fixture.Difference(a[i], b2[i]); d > 1e-4 && largestOf(b2[i]) > 1e-4 {
+				t.Errorf("step %d: tensor %d differs by %.2g of its largest", step, i, d)
+			}
+		}
+	}
+}
+
+func largestOf(values []float32) float32 {
+	var most float32
+	for _, v := range values {
+		most = max(most, v, -v)
+	}
+	return most
 }

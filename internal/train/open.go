@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -129,6 +130,9 @@ func (t *trainer) save() error {
 	p := &t.progress
 	if t.saved.Step == p.Step && t.saved.Ended == p.Ended && p.Step > 0 {
 		return nil
+	}
+	if err := t.calibrate(context.Background()); err != nil { // of an interrupted run too
+		return err
 	}
 	if err := t.metrics.sync(); err != nil {
 		return err

@@ -9,8 +9,9 @@ import (
 
 // programs are all compiled programs of a run; they hold none of its state.
 type programs struct {
-	updater   updater
-	evaluator *evaluate.Evaluator
+	updater    updater
+	evaluator  *evaluate.Evaluator
+	calibrator *evaluate.Calibrator // nil: steps keep what statistics there are
 }
 
 func (p *programs) close() {
@@ -19,6 +20,9 @@ func (p *programs) close() {
 	}
 	if p.evaluator != nil {
 		p.evaluator.Close()
+	}
+	if p.calibrator != nil {
+		p.calibrator.Close()
 	}
 }
 
@@ -37,6 +41,12 @@ func (t *trainer) compile(ctx context.Context) error {
 			return err
 		}
 		p.updater = u
+	}
+	if p.calibrator == nil {
+		var err error
+		if p.calibrator, err = t.newCalibrator(); err != nil {
+			return err
+		}
 	}
 	if _, heldOut := t.Source.Counts(); heldOut > 0 && p.evaluator == nil {
 		var err error

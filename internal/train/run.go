@@ -101,16 +101,17 @@ type trainer struct {
 	perEpoch int // updates
 	steps    int // updates of the whole run
 
-	programs *programs
-	state    *State
-	progress Progress
-	start    Progress // of the run's first step
-	saved    Progress // of the newest checkpoint written
-	metrics  *journal
-	timing   *journal
-	board    *tensorboard.Writer
-	pace     pace
-	lastEval *EvalLine
+	programs   *programs
+	state      *State
+	progress   Progress
+	start      Progress // of the run's first step
+	saved      Progress // of the newest checkpoint written
+	metrics    *journal
+	timing     *journal
+	board      *tensorboard.Writer
+	pace       pace
+	calibrated int // step whose weights the statistics are of, where they are estimated
+	lastEval   *EvalLine
 }
 
 func newTrainer(ctx context.Context, o Options) (*trainer, error) {
@@ -317,6 +318,9 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 
 // evaluate measures all architectures on the held-out part.
 func (t *trainer) evaluate(ctx context.Context) error {
+	if err := t.calibrate(ctx); err != nil {
+		return err
+	}
 	scores, err := t.programs.evaluator.Run(ctx, t.state.best(t.archs), t.Source.HeldOut(ctx, t.evalBatch()), nil)
 	if err != nil {
 		return err

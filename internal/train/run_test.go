@@ -89,6 +89,19 @@ func (s toyImages) HeldOut(_ context.Context, size int) iter.Seq2[evaluate.Batch
 	}
 }
 
+func (s toyImages) Calibration(ctx context.Context, count, size int) (iter.Seq2[evaluate.Batch, error], error) {
+	if count*size > s.train {
+		return nil, errors.New("too many")
+	}
+	return func(yield func(evaluate.Batch, error) bool) {
+		for b, err := range s.Train(ctx, 0, 0, size) {
+			if count--; count < 0 || !yield(b, err) {
+				return
+			}
+		}
+	}, nil
+}
+
 func toyRecipe() Recipe {
 	r := DefaultRecipe()
 	r.Epochs, r.Batch, r.LogEvery, r.Keep = 3, 8, 4, 2

@@ -19,6 +19,9 @@ type Source interface {
 	Train(ctx context.Context, epoch, from, size int) iter.Seq2[evaluate.Batch, error]
 	// HeldOut yields all held-out images, not augmented, in a fixed order.
 	HeldOut(ctx context.Context, size int) iter.Seq2[evaluate.Batch, error]
+	// Calibration yields count full batches of size images to train on, not augmented,
+	// always the same, no image twice. It returns an error where there are not as many.
+	Calibration(ctx context.Context, count, size int) (iter.Seq2[evaluate.Batch, error], error)
 	// Digest names the images, their labels and their split.
 	Digest() string
 }

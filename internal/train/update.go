@@ -30,14 +30,7 @@ func (t *trainer) newUpdater(compiling func(done, total int, arch string) error)
 	r := t.Recipe
 	switch {
 	case r.Sampler.Name == spaceSampler:
-		if err := compiling(0, 1, "any architecture of the space"); err != nil {
-			return nil, err
-		}
-		step, err := NewMaskedStep(t.Engine, t.net, r, 1)
-		if err == nil {
-			step.teaching, err = newTeaching(t.Engine, r, t.Space.Model, t.Teacher)
-		}
-		return anyArchs{step, t.Space, t.Seed}, err
+		return newAnyArchs(t, compiling)
 	case r.Accumulate > 1 || r.Sampler.Name == sandwichSampler:
 		return newSummed(t, compiling)
 	}
@@ -104,15 +97,38 @@ func (u *oneArch) close() {
 }
 
 // anyArchs trains an architecture of the whole space in each update, with one masked
-// program.
+// program, or one for each resolution of a convolutional space.
 type anyArchs struct {
-	step  *MaskedStep
+	steps map[int]*MaskedStep // by resolution; 0 of vision transformers
 	space *space.Space
 	seed  uint64
 }
 
+func newAnyArchs(t *trainer, compiling func(done, total int, arch string) error) (updater, error) {
+	u := anyArchs{map[int]*MaskedStep{}, t.Space, t.Seed}
+	resolutions := t.Space.Resolution
+	if !t.Space.Model.IsConv() {
+		resolutions = []int{0}
+	}
+	for i, resolution := range resolutions {
+		err := compiling(i, len(resolutions), "any architecture of the space")
+		if err == nil {
+			u.steps[resolution], err = NewMaskedStep(t.Engine, t.net, t.Recipe, 1, resolution)
+		}
+		if err == nil {
+			u.steps[resolution].teaching, err = newTeaching(t.Engine, t.Recipe, t.Space.Model, t.Teacher)
+		}
+		if err != nil {
+			u.close()
+			return nil, err
+		}
+	}
+	return u, nil
+}
+
 func (u anyArchs) update(state *State, lr float64, step int, batches []evaluate.Batch) (outcome, error) {
-	stats, err := u.step.Run(state, []space.Arch{anyArch(u.space, u.seed, step)}, lr, batches[0], u.seed, step)
+	arch := anyArch(u.space, u.seed, step)
+	stats, err := u.steps[arch.Resolution].Run(state, []space.Arch{arch}, lr, batches[0], u.seed, step)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -120,8 +136,10 @@ func (u anyArchs) update(state *State, lr float64, step int, batches []evaluate.
 }
 
 func (u anyArchs) close() {
-	if u.step != nil {
-		u.step.Close()
+	for _, s := range u.steps {
+		if s != nil {
+			s.Close()
+		}
 	}
 }
 

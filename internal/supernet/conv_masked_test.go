@@ -1,0 +1,45 @@
+package supernet_test
+
+import (
+	"testing"
+
+	"prenas/internal/fixture"
+	"prenas/internal/rng"
+	"prenas/internal/space"
+)
+
+// The masked program of a convolutional space computes what the architectures' own do, of
+// any kernels, expansions and depths, with and without matrices between kernels: logits
+// and gradients, which are exactly zero where an architecture uses nothing.
+func TestMaskedConvEqualsStatic(t *testing.T) {
+	e := pureGo(t)
+	for _, transform := range []bool{false, true} {
+		s, _ := convSpace(t)
+		s.Model.Conv.Transform = transform
+		archs := []space.Arch{s.Smallest(), s.Largest()}
+		for i := range 10 {
+			archs = append(archs, s.Draw(rng.New(4, "masked", uint64(i))))
+		}
+		st := newStage(e, s, 4, false)
+		for _, a := range archs {
+			got, want := st.masked(t, []space.Arch{a})[0], st.static(t, a)
+			if d := fixture.Difference(got.logits, want.logits); d > 1e-4 {
+				t.Errorf("%s: logits differ by %.2g of the largest", a, d)
+			}
+			for k, p := range st.net.Params() {
+				g, w := got.grads[k], want.grads[k]
+				// A norm takes out what is added to all of a batch: such biases have
+				// only rounding for a gradient.
+				if d := fixture.Difference(g, w); d > 1e-3 && largest(w) > 1e-3 {
+					t.Errorf("%s: gradient of %s differs by %.2g of the largest", a, p.Name, d)
+				}
+				for j := range w {
+					if w[j] == 0 && g[j] != 0 {
+						t.Errorf("%s: gradient of %s is %g at %d, where the architecture has none", a, p.Name, g[j], j)
+						break
+					}
+				}
+			}
+		}
+	}
+}
