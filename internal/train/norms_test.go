@@ -386,13 +386,17 @@ func TestMaskedConvStepEqualsStaticSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	for step, arch := range archs {
-		in := inputs{recipe: r, space: net.Space(), arch: arch}
+		in := inputs{engine: e, recipe: r, space: net.Space(), arch: arch}
 		own, err := compileStep(e, net, arch, r, in.form())
 		if err != nil {
 			t.Fatal(err)
 		}
 		b := toyBatch([]int{1, 2, 3, 4, 5, 6, 7, 8}, step)
-		want, err := own.run(static, maskedLR, in.values(b, 9, step, 0)...)
+		values, err := in.values(b, 9, step, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := own.run(static, maskedLR, values...)
 		own.close()
 		if err != nil {
 			t.Fatal(err)
