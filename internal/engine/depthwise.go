@@ -37,6 +37,19 @@ func DepthwiseConv(x, kernel *graph.Node, stride int) *graph.Node {
 	})
 }
 
+// FeaturesLast is the kernel [k, k, c] of one that is stored as [c, k, k].
+//
+// It is a product with the identity, not a transposition: XLA would compute that
+// inside the sums over taps, which then read the kernel feature by feature, k² values
+// apart, for every pixel. A product is stored first.
+func FeaturesLast(kernel *graph.Node) *graph.Node {
+	features, k := kernel.Shape().Dimensions[0], kernel.Shape().Dimensions[1]
+	square := shapes.Make(kernel.DType(), k*k, k*k)
+	identity := graph.ConvertDType(graph.Equal(graph.Iota(kernel.Graph(), square, 0), graph.Iota(kernel.Graph(), square, 1)), kernel.DType())
+	taps := graph.DotGeneral(identity, []int{1}, nil, graph.Reshape(kernel, features, k*k), []int{1}, nil) // [k·k, c]
+	return graph.Reshape(taps, k, k, features)
+}
+
 // padded has zeros around the height and the width of x.
 func padded(x *graph.Node, by int) *graph.Node {
 	if by > 0 && x.Graph().Backend().Capabilities().Operations[backends.OpTypePad] {

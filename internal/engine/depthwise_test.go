@@ -116,3 +116,17 @@ func TestActivationGradients(t *testing.T) {
 		})
 	}
 }
+
+func TestFeaturesLastIsATransposition(t *testing.T) {
+	kernel := randomTensor("k", 3, 5, 5)
+	exec := graph.MustNewExec(goBackend(t), func(in []*graph.Node) []*graph.Node {
+		return []*graph.Node{FeaturesLast(in[0]), graph.TransposeAllAxes(in[0], 1, 2, 0)}
+	})
+	out, err := exec.Exec(kernel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !out[0].Equal(out[1]) {
+		t.Errorf("%v, want %v", out[0], out[1])
+	}
+}

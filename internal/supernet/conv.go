@@ -135,7 +135,7 @@ func (v *conv) kernel(b space.ConvBlock) *graph.Node {
 			w = v.smaller(b, w, to)
 		}
 	}
-	return graph.TransposeAllAxes(middle(w, b.Kernel), 1, 2, 0)
+	return engine.FeaturesLast(middle(w, b.Kernel))
 }
 
 // smaller kernels [n, to, to] out of the next larger ones of the space.
