@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,9 @@ func evalCommand(g *global) *cobra.Command {
 			}
 			if !slices.Contains(augment.CropCounts, o.Crops) {
 				return usagef("--crops is %d, it must be one of %v", o.Crops, augment.CropCounts)
+			}
+			if !slices.Contains(job.Splits, o.Split) {
+				return usagef("--split is %q, it must be one of %s", o.Split, strings.Join(job.Splits, ", "))
 			}
 			if o.Recalibrate < 0 {
 				return usagef("--recalibrate is %d, it must be at least 1", o.Recalibrate)
@@ -54,6 +58,7 @@ func evalCommand(g *global) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&o.Data, "data", "", "images to measure on, SRC as in prenas data --help (default: what the run was trained on)")
+	f.StringVar(&o.Split, "split", job.Splits[0], "test, or held-out: the training images that a run held out to choose by, for whoever has no others")
 	f.IntVar(&o.Batch, "batch", 100, "images of one program run")
 	f.IntVar(&o.Crops, "crops", 1, "crops of each image: 1 the middle, 5 the corners too, 10 these mirrored too; their logits are averaged")
 	f.IntVar(&o.Recalibrate, "recalibrate", 0, "batches of training images to estimate the statistics of batch norms on anew; they are kept in the run (default: those in use)")
@@ -70,6 +75,9 @@ func printResults(w io.Writer, r evaluate.Results) error {
 	fmt.Fprintln(t, "parameters M\tMACs M\ttop-1 %\ttop-5 %\timages/s\t  architecture")
 	for _, a := range r.Archs {
 		fmt.Fprintf(t, "%.3f\t%.1f\t%.2f\t%.2f\t%.0f\t  %s\n", millions(a.Params), millions(a.MACs), 100*a.Top1, 100*a.Top5, a.Rate, a.Arch)
+	}
+	if r.Split != job.Splits[0] {
+		fmt.Fprintf(t, "\non %d images of the split %s\n", r.Images, r.Split)
 	}
 	return t.Flush()
 }

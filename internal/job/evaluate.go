@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ type EvaluateOptions struct {
 	Backend string
 	Run     string // run directory, or file of an exported model
 	Data    string // empty: what the run was trained on
+	Split   string // one of Splits; empty: the first
 	Batch   int    // images of one program run, each crop being one
 	Crops   int    // of each image: one of augment.CropCounts; 0: one
 	Workers int
@@ -40,6 +42,13 @@ type EvaluateOptions struct {
 	Progress    func(done, total int)
 }
 
+// Splits that can be measured: the test images, or those training images of a run that it
+// was not trained on. The latter chose its best checkpoint, so they flatter it a little;
+// they are for whoever has no test images.
+var Splits = []string{"test", heldOutSplit}
+
+const heldOutSplit = "held-out"
+
 // IsModel tells the file of an exported model from a run directory.
 func IsModel(path string) bool {
 	info, err := os.Stat(path)
@@ -51,8 +60,11 @@ func IsModel(path string) bool {
 // of an exported model, which is measured by itself.
 func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) {
 	var results evaluate.Results
-	o.Crops = max(o.Crops, 1)
+	o.Crops, o.Split = max(o.Crops, 1), cmp.Or(o.Split, Splits[0])
 	if IsModel(o.Run) {
+		if o.Split == heldOutSplit {
+			return results, fmt.Errorf("--split %s is for runs, which know what they held out; %s is a model by itself", o.Split, o.Run)
+		}
 		if o.Recalibrate > 0 {
 			return results, fmt.Errorf("--recalibrate is for runs, which know their training images; %s is a model by itself", o.Run)
 		}
@@ -76,7 +88,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if err != nil {
 		return results, err
 	}
-	set, err := openTest(ctx, o)
+	set, split, err := openSplit(ctx, o, manifest)
 	if err != nil {
 		return results, err
 	}
@@ -133,14 +145,14 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	}
 	progress := func(done int) {
 		if o.Progress != nil {
-			o.Progress(done, set.Test.Len())
+			o.Progress(done, split.Len())
 		}
 	}
-	scores, err := ev.Run(ctx, given, images.Plain(ctx, set.Test, batch, o.Crops), progress)
+	scores, err := ev.Run(ctx, given, images.Plain(ctx, split, batch, o.Crops), progress)
 	if err = errors.Join(err, noteSkipped(o.Run, images.Skipped(), o.Log)); err != nil {
 		return results, err
 	}
-	results = evaluate.Results{Space: s.Name, Split: "test", Images: scores[0].Images, Crops: o.Crops, Step: step}
+	results = evaluate.Results{Space: s.Name, Split: o.Split, Images: scores[0].Images, Crops: o.Crops, Step: step}
 	// Only now, so that a results.json of other statistics does not stand beside them.
 	if err := keep(); err != nil {
 		return results, err
@@ -155,6 +167,30 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		results.Archs = append(results.Archs, evaluate.NewResult(s.Model, keys[i], archs[i], scores[i]))
 	}
 	return results, results.Write(fsys.OS, filepath.Join(o.Run, ResultsFile))
+}
+
+// openSplit opens the images that a run is measured on.
+func openSplit(ctx context.Context, o EvaluateOptions, m train.Manifest) (*data.Dataset, data.Split, error) {
+	if o.Split != heldOutSplit {
+		set, err := openTest(ctx, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		return set, set.Test, nil
+	}
+	if o.Data != m.Data.Source {
+		return nil, nil, fmt.Errorf("--split %s is of the images that %s was trained on, %s: leave out --data", o.Split, o.Run, m.Data.Source)
+	}
+	set, err := data.Open(ctx, o.Data, data.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Log: o.Log})
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case set.Digest != m.Data.Digest:
+		return nil, nil, fmt.Errorf("--split %s: the images of %s are not those that %s was trained on", o.Split, o.Data, o.Run)
+	case set.HeldOut.Len() == 0:
+		return nil, nil, fmt.Errorf("--split %s: %s held out no image; see holdout in its recipe", o.Split, o.Run)
+	}
+	return set, set.HeldOut, nil
 }
 
 // recalibrate puts into weights statistics of a run's architectures that are estimated

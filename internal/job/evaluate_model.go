@@ -119,7 +119,7 @@ func addScore(s *evaluate.Score, logits []float32, label int) {
 func openTest(ctx context.Context, o EvaluateOptions) (*data.Dataset, error) {
 	set, err := data.Open(ctx, o.Data, data.Options{Log: o.Log})
 	if err == nil && set.Test.Len() == 0 {
-		err = fmt.Errorf("--data %s has no test images: a folder needs test or val beside train, shards need one of these in their names", o.Data)
+		err = fmt.Errorf("--data %s has no test images: a folder needs test or val beside train, shards need one of these in their names; --split held-out measures a run on the training images that it held out", o.Data)
 	}
 	return set, err
 }
