@@ -25,6 +25,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
@@ -46,6 +48,7 @@ func main() {
 	flag.StringVar(&x.spaceName, "space", "quickstart", "space, built-in or a file")
 	flag.StringVar(&x.recipeName, "recipe", "quickstart", "recipe, built-in or a file")
 	flag.StringVar(&x.backend, "backend", "auto", "as in prenas --help")
+	flag.StringVar(&x.rows, "rows", "", "names of the rows to train, between commas; empty: all")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -58,6 +61,7 @@ func main() {
 type experiment struct {
 	out, data, backend    string
 	spaceName, recipeName string
+	rows                  string
 	first, seeds, epochs  int
 
 	engine *engine.Engine
@@ -107,16 +111,19 @@ func (x experiment) run(ctx context.Context) (err error) {
 		alone = append(alone, fmt.Sprint("alone-", i))
 	}
 	all, share := x.recipe.Epochs, max(1, x.recipe.Epochs/len(archs))
-	rows := []struct {
-		name, sampler string
-		epochs        int
-		candidates    []string // each trained in a run of its own
-	}{
+	rows := []row{
 		{"preferred", "balanced", all, []string{"best"}},
 		{"whole space", "space", all, []string{"best"}},
 		{"preferred x3", "balanced", all, []string{"three"}},
 		{"alone, a share", "balanced", share, alone},
 		{"alone, all", "balanced", all, alone},
+	}
+	if x.rows != "" {
+		wanted := strings.Split(x.rows, ",")
+		rows = slices.DeleteFunc(rows, func(r row) bool { return !slices.Contains(wanted, r.name) })
+		if len(rows) != len(wanted) {
+			return fmt.Errorf("-rows %q: see the table in go doc ./examples/claim for their names", x.rows)
+		}
 	}
 	table := make([]map[string][]float64, len(rows)) // top-1 by architecture, of each seed
 	for seed := range x.seeds {
@@ -154,6 +161,13 @@ func (x experiment) run(ctx context.Context) (err error) {
 }
 
 func say(line string) { fmt.Fprintln(os.Stderr, line) }
+
+// row of the table.
+type row struct {
+	name, sampler string
+	epochs        int
+	candidates    []string // each trained in a run of its own
+}
 
 // join puts the separator between, or behind each where the words are empty.
 func join(words []string, separator string) string {
