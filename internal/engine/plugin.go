@@ -27,6 +27,9 @@ type plugin struct {
 	member   string // the library inside the wheel
 	file     string // what we call it: pjrt_c_api_<name>_plugin.so
 	fileSum  string // SHA-256 of the library
+
+	modules []string // Python packages that may have installed it
+	library string   // its file in them
 }
 
 var cpuPlugin = plugin{
@@ -38,15 +41,16 @@ var cpuPlugin = plugin{
 	fileSum:  "ad1309ac822b1b24d51b7f9947c7c9fa9ef5d67f390584cbc3d1fa2428fed9c2",
 }
 
-// cudaPlugin has no package of its own here: it needs NVIDIA's libraries beside
-// it, which go-xla's installer knows how to get.
-var cudaPlugin = plugin{name: "cuda"}
+// cudaPlugin is not fetched: it needs NVIDIA's libraries beside it, gigabytes which
+// pip install jax[cuda13] installs with it.
+var cudaPlugin = plugin{name: "cuda", modules: []string{"jax_plugins.xla_cuda13", "jax_plugins.xla_cuda12"}, library: "xla_cuda_plugin.so"}
 
 // maxPlugin bounds the library that a wheel may hold.
 const maxPlugin = 2 << 30
 
 // find returns the path of the plug-in, trying in this order: the explicit
-// path; our cached copy; pip; go-xla's own installer.
+// path; our cached copy; pip; go-xla's own installer. One that is not fetched is
+// looked for among the packages of python3 instead of the two in the middle.
 func (p plugin) find(ctx context.Context, explicit string, log func(string)) (string, error) {
 	if explicit != "" {
 		path, err := filepath.Abs(explicit)
@@ -60,7 +64,12 @@ func (p plugin) find(ctx context.Context, explicit string, log func(string)) (st
 		return path, nil
 	}
 	if p.pkg == "" {
-		return p.install(ctx, fmt.Errorf("there is no packaged plug-in for %s; pip install jax[cuda13] brings one, jax_plugins/xla_cuda13/xla_cuda_plugin.so", p.name), log)
+		path, err := p.installed(ctx)
+		if err == nil {
+			log("plug-in: " + path + " (of python3's packages)")
+			return path, nil
+		}
+		return p.install(ctx, err, log)
 	}
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		return p.install(ctx, fmt.Errorf("the packaged plug-in is for Linux on x86-64"), log)
@@ -98,6 +107,33 @@ func (p plugin) find(ctx context.Context, explicit string, log func(string)) (st
 		return p.install(ctx, err, log)
 	}
 	log("plug-in: " + path + " (checksum verified)")
+	return path, nil
+}
+
+// moduleFolders prints the folder of the first of the packages that it is given.
+const moduleFolders = `
+import importlib.util, sys
+for name in sys.argv[1:]:
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        continue
+    if spec and spec.submodule_search_locations:
+        print(spec.submodule_search_locations[0])
+        break
+`
+
+// installed finds the library among the packages of python3, without running them.
+func (p plugin) installed(ctx context.Context) (string, error) {
+	python := exec.CommandContext(ctx, "python3", append([]string{"-c", moduleFolders}, p.modules...)...)
+	folder, err := python.Output()
+	if err != nil {
+		return "", fmt.Errorf("look for the plug-in for %s among the packages of python3: %w", p.name, err)
+	}
+	path := filepath.Join(strings.TrimSpace(string(folder)), p.library)
+	if _, err := os.Stat(path); len(folder) == 0 || err != nil {
+		return "", fmt.Errorf("python3 has no plug-in for %s; pip install jax[cuda13] brings one", p.name)
+	}
 	return path, nil
 }
 

@@ -93,3 +93,29 @@ func TestNoPluginToBeHad(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestPluginOfPythonsPackages(t *testing.T) {
+	site := t.TempDir()
+	t.Setenv("PYTHONPATH", site)
+	t.Setenv("GOMLX_NO_AUTO_INSTALL", "1")
+	p := plugin{name: "cuda", modules: []string{"prenas_none.at_all", "prenas_fake.cuda"}, library: "fake.so"}
+	if _, _, err := find(t, p); !errors.Is(err, ErrNoPlugin) || !strings.Contains(err.Error(), "python3 has no plug-in for cuda; pip install") {
+		t.Errorf("without a package: %v", err)
+	}
+	folder := filepath.Join(site, "prenas_fake", "cuda")
+	failing := []byte("raise SystemExit('it was run')\n")
+	if err := errors.Join(os.MkdirAll(folder, 0o755), os.WriteFile(filepath.Join(folder, "__init__.py"), failing, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := find(t, p); !errors.Is(err, ErrNoPlugin) {
+		t.Errorf("a package without the library: %v", err)
+	}
+	want := filepath.Join(folder, "fake.so")
+	if err := os.WriteFile(want, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	path, log, err := find(t, p)
+	if err != nil || path != want || !strings.Contains(log, "of python3's packages") {
+		t.Errorf("found %q, %v; said %q; want %q", path, err, log, want)
+	}
+}
