@@ -21,60 +21,23 @@ import (
 // as in training, each normalised by itself, and the means and unbiased variances that
 // the norms see are averaged, as torch.optim.swa_utils.update_bn does.
 type Calibrator struct {
-	engine   *engine.Engine
-	net      *supernet.Net
-	archs    []space.Arch
-	batch    int
-	programs []*engine.Program
-	used     [][]int
+	programs
+	batch int
 }
 
 // NewCalibrator compiles one program for each architecture of a convolutional supernet,
-// for batches of batch images.
+// for batches of batch images. Each adds to sums what a batch shows.
 func NewCalibrator(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch int) (*Calibrator, error) {
-	c := &Calibrator{engine: e, net: net, archs: archs, batch: batch}
-	for _, arch := range archs {
-		if err := c.compile(e, arch); err != nil {
-			c.Close()
-			return nil, fmt.Errorf("calibration of %s: %w", arch, err)
-		}
-	}
-	return c, nil
-}
-
-// Close frees the programs.
-func (c *Calibrator) Close() {
-	for _, p := range c.programs {
-		p.Close()
-	}
-}
-
-// compile makes the program of an architecture, which adds to sums what a batch shows.
-func (c *Calibrator) compile(e *engine.Engine, arch space.Arch) error {
-	params, m := c.net.Params(), c.net.Space().Model
-	used, inputs := usedInputs(c.net, arch)
-	for _, p := range supernet.Stats(m, arch) {
-		inputs = append(inputs, shapes.Make(dtypes.Float32, p.Shape...))
-	}
-	inputs = append(inputs, shapes.Make(dtypes.Float32, c.batch, m.Channels, m.ImageSize, m.ImageSize))
-	program, err := e.Compile("calibrate "+arch.String(), inputs, func(in []*graph.Node) []*graph.Node {
-		weights := make([]*graph.Node, len(params))
-		for k, i := range used {
-			weights[i] = in[k]
-		}
-		sums, images := in[len(used):len(in)-1], in[len(in)-1]
+	c, m := &Calibrator{programs{engine: e, net: net, archs: archs}, batch}, net.Space().Model
+	images := shapes.Make(dtypes.Float32, batch, m.Channels, m.ImageSize, m.ImageSize)
+	return c, c.compile("calibrate", []shapes.Shape{images}, func(arch space.Arch, weights, sums, batch []*graph.Node) []*graph.Node {
 		var seen []*graph.Node
-		c.net.Logits(weights, images, supernet.Forward{Arch: arch, Seen: &seen})
+		net.Logits(weights, batch[0], supernet.Forward{Arch: arch, Seen: &seen})
 		for k := range seen {
 			seen[k] = graph.Add(sums[k], seen[k])
 		}
 		return seen
 	})
-	if err != nil {
-		return err
-	}
-	c.programs, c.used = append(c.programs, program), append(c.used, used)
-	return nil
 }
 
 // Run estimates the statistics of every architecture, in the order of supernet.Stats, on
@@ -137,12 +100,8 @@ func (c *Calibrator) add(sums [][]*tensors.Tensor, weights []*tensors.Tensor, b 
 		return err
 	}
 	failed := labels.FinalizeAll()
-	for a, program := range c.programs {
-		var args []*tensors.Tensor
-		for _, i := range c.used[a] {
-			args = append(args, weights[i])
-		}
-		out, err := program.Run(append(append(args, sums[a]...), images))
+	for a := range c.each {
+		out, err := c.run(a, weights, sums[a], images)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			break

@@ -56,76 +56,26 @@ func (w Weights) stats(arch int) []*tensors.Tensor {
 
 // Evaluator holds the compiled programs of some architectures.
 type Evaluator struct {
-	engine   *engine.Engine
-	net      *supernet.Net
-	archs    []space.Arch
-	batch    int
-	crops    int
-	programs []*engine.Program
-	used     [][]int
+	programs
+	batch, crops int
 }
 
 // New compiles one program for each architecture, for batches of up to batch images of
 // crops crops each. What an architecture says of an image is the mean of the logits of
 // its crops, as in the original.
 func New(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch, crops int) (*Evaluator, error) {
-	ev := &Evaluator{engine: e, net: net, archs: archs, batch: batch, crops: crops}
-	for _, arch := range archs {
-		if err := ev.compile(e, arch); err != nil {
-			ev.Close()
-			return nil, fmt.Errorf("evaluation of %s: %w", arch, err)
-		}
+	ev, m := &Evaluator{programs{engine: e, net: net, archs: archs}, batch, crops}, net.Space().Model
+	inputs := []shapes.Shape{
+		shapes.Make(dtypes.Float32, batch*crops, m.Channels, m.ImageSize, m.ImageSize),
+		shapes.Make(dtypes.Int32, batch),
 	}
-	return ev, nil
-}
-
-// Close frees the programs.
-func (ev *Evaluator) Close() {
-	for _, p := range ev.programs {
-		p.Close()
-	}
-}
-
-func (ev *Evaluator) compile(e *engine.Engine, arch space.Arch) error {
-	params, m := ev.net.Params(), ev.net.Space().Model
-	used, inputs := usedInputs(ev.net, arch)
-	for _, p := range supernet.Stats(m, arch) {
-		inputs = append(inputs, shapes.Make(dtypes.Float32, p.Shape...))
-	}
-	stats := len(inputs) - len(used)
-	inputs = append(inputs,
-		shapes.Make(dtypes.Float32, ev.batch*ev.crops, m.Channels, m.ImageSize, m.ImageSize),
-		shapes.Make(dtypes.Int32, ev.batch))
-	program, err := e.Compile("evaluate "+arch.String(), inputs, func(in []*graph.Node) []*graph.Node {
-		weights := make([]*graph.Node, len(params))
-		for k, i := range used {
-			weights[i] = in[k]
+	return ev, ev.compile("evaluate", inputs, func(arch space.Arch, weights, stats, in []*graph.Node) []*graph.Node {
+		logits := net.Logits(weights, in[0], supernet.Forward{Arch: arch, Stats: stats})
+		if crops > 1 {
+			logits = graph.ReduceMean(graph.Reshape(logits, batch, crops, m.NumClasses), 1)
 		}
-		rest := in[len(used):]
-		images, labels := rest[stats], rest[stats+1]
-		logits := ev.net.Logits(weights, images, supernet.Forward{Arch: arch, Stats: rest[:stats]})
-		if ev.crops > 1 {
-			logits = graph.ReduceMean(graph.Reshape(logits, ev.batch, ev.crops, m.NumClasses), 1)
-		}
-		return []*graph.Node{tally(logits, labels)}
+		return []*graph.Node{tally(logits, in[1])}
 	})
-	if err != nil {
-		return err
-	}
-	ev.programs, ev.used = append(ev.programs, program), append(ev.used, used)
-	return nil
-}
-
-// usedInputs are the Params indices of the weights that an architecture uses, and the
-// shapes that they have as a program's inputs.
-func usedInputs(net *supernet.Net, arch space.Arch) (used []int, inputs []shapes.Shape) {
-	for i, uses := range net.Uses(arch) {
-		if uses {
-			used = append(used, i)
-			inputs = append(inputs, shapes.Make(dtypes.Float32, net.Params()[i].Shape...))
-		}
-	}
-	return used, inputs
 }
 
 // Columns of a tally.
@@ -199,14 +149,9 @@ func (ev *Evaluator) add(scores []Score, weights Weights, b Batch) error {
 		return err
 	}
 	var failed error
-	for a, program := range ev.programs {
-		var args []*tensors.Tensor
-		for _, i := range ev.used[a] {
-			args = append(args, weights.Shared[i])
-		}
-		args = append(args, weights.stats(a)...)
+	for a := range ev.each {
 		began := time.Now()
-		out, err := program.Run(append(args, images, target))
+		out, err := ev.run(a, weights.Shared, weights.stats(a), images, target)
 		if err != nil {
 			failed = err
 			break

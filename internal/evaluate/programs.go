@@ -1,0 +1,80 @@
+package evaluate
+
+import (
+	"fmt"
+
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/engine"
+	"prenas/internal/space"
+	"prenas/internal/supernet"
+)
+
+// programs are one for each of some architectures. Its inputs are the weights that the
+// architecture uses, two tensors for each of its batch norms (shapes of supernet.Stats),
+// and a batch.
+type programs struct {
+	engine *engine.Engine
+	net    *supernet.Net
+	archs  []space.Arch
+	each   []archProgram // by index of archs
+}
+
+type archProgram struct {
+	*engine.Program
+	used []int // Params indices of its weights
+}
+
+// compile makes the programs. build gets the weights by Params index, nil where they are
+// not used.
+func (p *programs) compile(what string, batch []shapes.Shape, build func(arch space.Arch, weights, norms, batch []*graph.Node) []*graph.Node) error {
+	params := p.net.Params()
+	for _, arch := range p.archs {
+		var used []int
+		var inputs []shapes.Shape
+		for i, uses := range p.net.Uses(arch) {
+			if uses {
+				used = append(used, i)
+				inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
+			}
+		}
+		for _, s := range supernet.Stats(p.net.Space().Model, arch) {
+			inputs = append(inputs, shapes.Make(dtypes.Float32, s.Shape...))
+		}
+		first := len(inputs) // of the batch
+		inputs = append(inputs, batch...)
+		program, err := p.engine.Compile(what+" "+arch.String(), inputs, func(in []*graph.Node) []*graph.Node {
+			weights := make([]*graph.Node, len(params))
+			for k, i := range used {
+				weights[i] = in[k]
+			}
+			return build(arch, weights, in[len(used):first], in[first:])
+		})
+		if err != nil {
+			p.Close()
+			p.each = nil
+			return fmt.Errorf("%s %s: %w", what, arch, err)
+		}
+		p.each = append(p.each, archProgram{program, used})
+	}
+	return nil
+}
+
+// run runs the program of an architecture, with weights by Params index.
+func (p *programs) run(arch int, weights, norms []*tensors.Tensor, batch ...*tensors.Tensor) ([]*tensors.Tensor, error) {
+	var args []*tensors.Tensor
+	for _, i := range p.each[arch].used {
+		args = append(args, weights[i])
+	}
+	return p.each[arch].Run(append(append(args, norms...), batch...))
+}
+
+// Close frees the programs.
+func (p *programs) Close() {
+	for _, program := range p.each {
+		program.Close()
+	}
+}
