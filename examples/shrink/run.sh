@@ -1,7 +1,7 @@
 #!/bin/sh
 # One trained ViT in, three smaller ones out, beside the same three trained from scratch for the same number of steps.
 #
-#   examples/shrink/run.sh FOLDER        needs prenas on the PATH; half an hour on two cores
+#   examples/shrink/run.sh FOLDER        needs prenas on the PATH; ten minutes on two cores
 #
 # EPOCHS is how long the large one is trained, SHRINK_EPOCHS how long the three: a list, each of which is tried.
 set -e
