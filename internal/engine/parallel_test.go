@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -17,19 +16,6 @@ import (
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/rng"
 )
-
-func ofDevices(t *testing.T, n int) *engine.Engine {
-	t.Helper()
-	if enginetest.Test(t).Name() == "go" {
-		t.Skip("the pure-Go backend has one device")
-	}
-	e, err := engine.Open(context.Background(), engine.Options{Backend: "xla", Devices: n})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Close)
-	return e
-}
 
 // A step of least squares by gradient descent, over and over on the same state: it has
 // a sum over rows, an input for all, and outputs that are inputs of the next call.
@@ -77,7 +63,7 @@ func TestParallelProgramsDoWhatOneDeviceDoes(t *testing.T) {
 	}
 	for _, devices := range []int{2, 4} {
 		t.Run(fmt.Sprint(devices), func(t *testing.T) {
-			e := ofDevices(t, devices)
+			e := enginetest.Devices(t, devices)
 			if e.Devices() != devices {
 				t.Fatalf("%d devices", e.Devices())
 			}
@@ -91,7 +77,7 @@ func TestParallelProgramsDoWhatOneDeviceDoes(t *testing.T) {
 }
 
 func TestParallelProgramsNeedRowsToDivide(t *testing.T) {
-	e := ofDevices(t, 4)
+	e := enginetest.Devices(t, 4)
 	_, err := e.CompileParallel("odd", []shapes.Shape{shapes.Make(dtypes.Float32, 6, 2)}, []int{0}, func(in []*graph.Node) []*graph.Node { return in })
 	if !errors.Is(err, engine.ErrBuild) || !strings.Contains(err.Error(), "4 devices") {
 		t.Error(err)

@@ -95,9 +95,6 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if err := sameClasses(set.Classes, manifest.Data.Classes, s.Model.NumClasses); err != nil {
 		return results, fmt.Errorf("--data %s does not suit %s: %w", o.Data, o.Run, err)
 	}
-	if len(manifest.Data.Mean) > 0 { // pixels as training saw them, wherever they come from
-		set.Mean, set.Std = manifest.Data.Mean, manifest.Data.Std
-	}
 	if resize := manifest.Recipe.Augment.TestResize(s.Model.ImageSize); o.Crops > 1 && resize == s.Model.ImageSize {
 		return results, fmt.Errorf("--crops %d: the run's images are resized to %d pixels, all that the model takes, so there is nothing to crop; eval_resize in the recipe's augment block says to what", o.Crops, resize)
 	}

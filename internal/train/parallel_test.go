@@ -16,19 +16,6 @@ import (
 	"prenas/internal/fsys"
 )
 
-func ofDevices(t *testing.T, n int) *engine.Engine {
-	t.Helper()
-	if enginetest.Test(t).Name() == "go" {
-		t.Skip("the pure-Go backend has one device")
-	}
-	e, err := engine.Open(context.Background(), engine.Options{Backend: "xla", Devices: n})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Close)
-	return e
-}
-
 // onceSpoiled are images of which one, in the third batch, is not finite: it comes to one
 // of the devices, and all must leave the update out.
 type onceSpoiled struct{ toyImages }
@@ -78,7 +65,7 @@ func TestDevicesShareABatch(t *testing.T) {
 		want := losses(enginetest.Test(t))
 		for _, devices := range c.devices {
 			t.Run(fmt.Sprintf("%s, %d devices", c.name, devices), func(t *testing.T) {
-				got := losses(ofDevices(t, devices))
+				got := losses(enginetest.Devices(t, devices))
 				if len(got) != len(want) {
 					t.Fatalf("%d losses, on one device %d", len(got), len(want))
 				}
@@ -101,7 +88,7 @@ func TestDevicesShareABatch(t *testing.T) {
 // The manifest says on how many devices a run began, and it goes on on others.
 func TestRunsGoOnOnOtherDevices(t *testing.T) {
 	o := littleOptions(t)
-	o.Engine, o.Recipe.Epochs, o.Candidates = ofDevices(t, 2), 1, o.Candidates[:1]
+	o.Engine, o.Recipe.Epochs, o.Candidates = enginetest.Devices(t, 2), 1, o.Candidates[:1]
 	ctx, cancel := context.WithCancel(context.Background())
 	o.Progress = func(s Status) {
 		if s.Step == 3 {
@@ -128,7 +115,7 @@ func TestRunsGoOnOnOtherDevices(t *testing.T) {
 
 func TestDevicesMustDivideTheBatch(t *testing.T) {
 	o := littleOptions(t)
-	o.Engine, o.Out, o.Recipe.Batch = ofDevices(t, 4), filepath.Join(t.TempDir(), "run"), 6
+	o.Engine, o.Out, o.Recipe.Batch = enginetest.Devices(t, 4), filepath.Join(t.TempDir(), "run"), 6
 	_, err := Run(context.Background(), o)
 	if !errors.Is(err, ErrRecipe) || !strings.Contains(err.Error(), "batch is 6") || !strings.Contains(err.Error(), "--devices 4") {
 		t.Error(err)

@@ -30,3 +30,18 @@ func Test(tb testing.TB) *engine.Engine {
 	}
 	return e
 }
+
+// Devices returns an engine of n devices of the CPU for one test, which is skipped where
+// there is only pure Go: that has one.
+func Devices(tb testing.TB, n int) *engine.Engine {
+	tb.Helper()
+	if Test(tb).Name() == "go" {
+		tb.Skip("the pure-Go backend has one device")
+	}
+	e, err := engine.Open(context.Background(), engine.Options{Backend: "xla", Devices: n})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(e.Close)
+	return e
+}
