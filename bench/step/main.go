@@ -29,7 +29,6 @@ import (
 	"text/tabwriter"
 
 	"prenas/bench/peer"
-	"prenas/internal/engine"
 	"prenas/internal/space"
 )
 
@@ -72,7 +71,6 @@ type measurement struct {
 const child = "PRENAS_BENCH_STEP"
 
 func main() {
-	engine.Reexec()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	var err error

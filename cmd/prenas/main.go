@@ -10,8 +10,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-
-	"prenas/internal/engine"
 )
 
 // Exit codes.
@@ -21,7 +19,6 @@ const (
 )
 
 func main() {
-	engine.Reexec()
 	os.Exit(run())
 }
 

@@ -35,7 +35,6 @@ import (
 )
 
 func main() {
-	engine.Reexec()
 	batches := flag.Int("batches", 50, "batches of training images that statistics are estimated on")
 	images := flag.Int("images", 0, "test images to measure on; 0: all")
 	backend := flag.String("backend", "auto", "as in prenas --help")

@@ -38,7 +38,6 @@ import (
 )
 
 func main() {
-	engine.Reexec()
 	var x experiment
 	flag.StringVar(&x.out, "out", "claim", "folder of the runs")
 	flag.IntVar(&x.first, "first", 1, "first seed to train with")

@@ -2,8 +2,8 @@
 //
 // It finds a PJRT plug-in or falls back to pure Go (plugin.go), compiles graphs
 // into programs and turns the panics of graph building into errors
-// (program.go), replaces gradient rules that are wrong for us (gradients.go),
-// and gives the process huge pages before XLA asks for memory (hugepages.go).
+// (program.go), and replaces gradient rules that are wrong for us (gradients.go).
+// The memory of a CPU's programs comes from prenas/internal/memory.
 //
 //	Open ─► Engine ─ Compile(shapes, build) ─► Program ─ Run(tensors) ─► tensors
 //

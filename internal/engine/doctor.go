@@ -9,6 +9,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 
 	"prenas/internal/fsys"
+	"prenas/internal/memory"
 )
 
 // Diagnosis is what an engine and its machine offer.
@@ -32,7 +33,7 @@ const productSize = 1024
 func (e *Engine) Diagnose(ctx context.Context) (Diagnosis, error) {
 	d := Diagnosis{
 		Backend: e.Name(), Description: e.backend.Description(), Plugin: e.plugin, Devices: e.devices,
-		Cores: runtime.NumCPU(), HugePages: HugePages(), GFLOPS: map[string]float64{}, Versions: Versions(),
+		Cores: runtime.NumCPU(), HugePages: memory.HugePages(), GFLOPS: map[string]float64{}, Versions: Versions(),
 	}
 	types := []dtypes.DType{dtypes.Float32}
 	if e.plugin != "" {

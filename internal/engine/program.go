@@ -9,6 +9,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/memory"
 	"prenas/internal/tensorfile"
 )
 
@@ -46,6 +47,7 @@ func (p *Program) compile(e *Engine, build func(in []*graph.Node) []*graph.Node)
 		p.graph = g
 		return nil
 	})
+	memory.Trim() // XLA's compiler leaves hundreds of megabytes
 	if err != nil {
 		return fmt.Errorf("%w %q: %w", ErrBuild, p.name, err)
 	}
@@ -107,8 +109,11 @@ func (p *Program) Free(of ...*tensors.Tensor) error {
 	return nil
 }
 
-// Close frees the program.
-func (p *Program) Close() { p.graph.Finalize() }
+// Close frees the program, and gives back what memory its runs took.
+func (p *Program) Close() {
+	p.graph.Finalize()
+	memory.Trim()
+}
 
 // Put makes a tensor of values that do not change while it does. On one device
 // they are copied straight to it. On several they are copied on the host, since

@@ -19,6 +19,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/memory"
 	"prenas/internal/space"
 )
 
@@ -55,7 +56,7 @@ func Dir() (string, error) {
 // choices and batch.
 func key(e *engine.Engine, s *space.Space, batch int) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%d %v\n", machine(e), e.Devices(), engine.HugePages())
+	fmt.Fprintf(h, "%s\n%d devices, pool %v\n", machine(e), e.Devices(), memory.HugePages())
 	versions := engine.Versions()
 	delete(versions, "prenas") // a commit does not change the engine
 	for _, name := range slices.Sorted(maps.Keys(versions)) {

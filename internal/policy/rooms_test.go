@@ -19,6 +19,8 @@ var rooms = []struct {
 	{"fsys", nil},
 	{"rng", nil},
 	{"nearest", nil},
+	{"memory", nil},
+	{"memory/memorytest", []string{"memory"}},
 	{"fsys/faultfs", []string{"fsys"}},
 	{"tensorboard", []string{"fsys"}},
 	{"tensorfile", []string{"fsys"}},
@@ -26,14 +28,14 @@ var rooms = []struct {
 	{"augment", nil},
 	{"matfile", nil},
 	{"data", []string{"augment", "fsys", "matfile", "rng"}},
-	{"engine", []string{"fsys", "rng", "tensorfile"}},
+	{"engine", []string{"fsys", "memory", "rng", "tensorfile"}},
 	{"fixture", []string{"space", "tensorfile"}},
 	{"pytools", nil},
 	{"engine/enginetest", []string{"engine"}},
 	{"supernet", []string{"engine", "rng", "space", "tensorfile"}},
 	{"proxy", []string{"engine", "rng", "space", "supernet", "tensorfile"}},
 	{"search", []string{"fsys", "rng", "space", "tensorfile"}},
-	{"latency", []string{"engine", "fsys", "rng", "space", "supernet"}},
+	{"latency", []string{"engine", "fsys", "memory", "rng", "space", "supernet"}},
 	{"evaluate", []string{"data", "engine", "fsys", "space", "supernet", "tensorfile"}},
 	{"train", []string{"augment", "data", "engine", "evaluate", "fsys", "nearest", "rng", "space", "supernet", "tensorboard", "tensorfile"}},
 	{"export", []string{"engine", "fsys", "space", "supernet", "tensorfile"}},
@@ -47,7 +49,7 @@ var rooms = []struct {
 	{"policy", nil},
 }
 
-var fixtures = []string{"fixture", "pytools", "engine/enginetest", "fsys/faultfs"}
+var fixtures = []string{"fixture", "pytools", "engine/enginetest", "fsys/faultfs", "memory/memorytest"}
 
 // withoutEngine are the rooms that must work where no XLA can be had: they may not reach
 // it through libraries either.
