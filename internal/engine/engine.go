@@ -32,7 +32,6 @@ type Options struct {
 // Engine is an open backend.
 type Engine struct {
 	backend backends.Backend
-	kind    string // name of the plug-in's kind; empty for pure Go
 	plugin  string // path of the plug-in; empty for pure Go
 	devices int
 	copies  copies // on the other devices
@@ -109,7 +108,7 @@ func openPlugin(ctx context.Context, kind plugin, path string, devices int, log 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s does not load: %w", ErrNoPlugin, path, err)
 	}
-	return &Engine{backend: b, kind: kind.name, plugin: path, devices: b.NumDevices()}, nil
+	return &Engine{backend: b, plugin: path, devices: b.NumDevices()}, nil
 }
 
 func firstDevices(n int) []int64 {
@@ -147,11 +146,6 @@ func (e *Engine) Backend() backends.Backend { return e.backend }
 
 // Plugin is the path of the plug-in, empty for pure Go.
 func (e *Engine) Plugin() string { return e.plugin }
-
-// BatchedBFloat16 tells whether products of batches of matrices gain from operands
-// in bfloat16, as those of single matrices do. XLA's code for a CPU has a fast way
-// for the latter only: its batched ones are three times slower than in float32.
-func (e *Engine) BatchedBFloat16() bool { return e.kind == cudaPlugin.name }
 
 // Devices is the number of devices.
 func (e *Engine) Devices() int { return e.devices }

@@ -96,6 +96,9 @@ var products = []product{
 	{lhs: []int{4, 2, 3}, rhs: []int{5, 4}, lhsContract: []int{0}, rhsContract: []int{1}},
 	{lhs: []int{2, 3, 2, 4}, rhs: []int{2, 5, 2, 4}, lhsContract: []int{3}, lhsBatch: []int{0, 2}, rhsContract: []int{3}, rhsBat: []int{0, 2}},
 	{lhs: []int{2, 3, 4}, rhs: []int{4, 2, 5}, lhsContract: []int{2}, lhsBatch: []int{0}, rhsContract: []int{0}, rhsBat: []int{1}},
+	// A result smaller than the left side, of one row axis and of two.
+	{lhs: []int{2, 3, 7}, rhs: []int{2, 7, 2}, lhsContract: []int{2}, lhsBatch: []int{0}, rhsContract: []int{1}, rhsBat: []int{0}},
+	{lhs: []int{2, 3, 2, 5}, rhs: []int{2, 3, 5}, lhsContract: []int{3}, lhsBatch: []int{0}, rhsContract: []int{2}, rhsBat: []int{0}},
 	// Contracted axes in different orders on the two sides.
 	{lhs: []int{2, 3, 4}, rhs: []int{4, 5, 3}, lhsContract: []int{1, 2}, rhsContract: []int{2, 0}},
 	{lhs: []int{2, 3, 4}, rhs: []int{3, 4, 2}, lhsContract: []int{2, 1, 0}, rhsContract: []int{1, 0, 2}},

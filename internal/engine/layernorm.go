@@ -5,27 +5,24 @@ import "github.com/gomlx/gomlx/pkg/core/graph"
 // LayerNorm normalises x over its last axis (size d) to mean 0 and variance 1,
 // then scales by weight and shifts by bias, both [d]:
 //
-//	y = (x - mean) / sqrt(variance + eps) · weight + bias
+//	h = (x - mean) · s    s = 1/sqrt(variance + eps)    y = h · weight + bias
 //
-// with the biased variance, as torch.nn.LayerNorm. Its gradient is written by
-// hand (see Normalize), which saves passes over x in the reverse pass.
+// with the biased variance, as torch.nn.LayerNorm. With v the adjoint of y and u
+// = v · weight, the adjoints are s · (u - mean(u) - h·mean(u·h)) of x, Σ v·h of
+// weight and Σ v of bias, sums over all axes but the last (Ba, Kiros and Hinton,
+// Layer Normalization, 2016, differentiated). The rule saves passes over x, and
+// computes h anew instead of keeping it.
 func LayerNorm(x, weight, bias *graph.Node, eps float64) *graph.Node {
-	return graph.Add(graph.Mul(Normalize(x, eps), alongLastAxis(weight, x)), alongLastAxis(bias, x))
-}
-
-// Normalize returns (x - mean) / sqrt(variance + eps) over the last axis.
-//
-// With h the result, s = 1/sqrt(variance + eps) and v the adjoint of h, the
-// adjoint of x is s · (v - mean(v) - h·mean(v·h)) (Ba, Kiros and Hinton, Layer
-// Normalization, 2016, differentiated).
-func Normalize(x *graph.Node, eps float64) *graph.Node {
 	mean := func(y *graph.Node) *graph.Node { return graph.ReduceAndKeep(y, graph.ReduceMean, -1) }
-	centred := graph.Sub(x, mean(x))
-	scale := graph.Reciprocal(graph.Sqrt(graph.AddScalar(mean(graph.Square(centred)), eps)))
-	normal := graph.Mul(centred, scale)
-	return CustomGradient(normal, []*graph.Node{x}, func(v *graph.Node) []*graph.Node {
-		along := graph.Mul(normal, mean(graph.Mul(v, normal)))
-		return []*graph.Node{graph.Mul(scale, graph.Sub(graph.Sub(v, mean(v)), along))}
+	sum := func(y *graph.Node) *graph.Node { return graph.ReduceSum(y, axisRange(0, x.Rank()-1)...) }
+	centre := mean(x)
+	scale := graph.Reciprocal(graph.Sqrt(graph.AddScalar(mean(graph.Square(graph.Sub(x, centre))), eps)))
+	normal := func(x *graph.Node) *graph.Node { return graph.Mul(graph.Sub(x, centre), scale) }
+	y := graph.Add(graph.Mul(normal(x), alongLastAxis(weight, x)), alongLastAxis(bias, x))
+	return CustomGradient(y, []*graph.Node{x, weight, bias}, func(v *graph.Node) []*graph.Node {
+		h, u := normal(Anew(x, v)), graph.Mul(v, alongLastAxis(weight, x))
+		dx := graph.Mul(scale, graph.Sub(graph.Sub(u, mean(u)), graph.Mul(h, mean(graph.Mul(u, h)))))
+		return []*graph.Node{dx, sum(graph.Mul(v, h)), sum(v)}
 	})
 }
 

@@ -45,17 +45,13 @@ func (b *builder) product(x, weight *graph.Node) *graph.Node {
 	return b.dotGeneral(x, []int{x.Rank() - 1}, nil, weight, []int{1}, nil)
 }
 
-// dotGeneral casts the operands of a product: those of single matrices to
-// Operands, those of batches of them, which are attention's, to BatchOperands.
+// dotGeneral is a product of operands cast to Operands.
 func (b *builder) dotGeneral(lhs *graph.Node, lhsContract, lhsBatch []int, rhs *graph.Node, rhsContract, rhsBatch []int) *graph.Node {
-	full, operands := lhs.DType(), b.Operands
-	if len(lhsBatch) > 0 {
-		operands = b.BatchOperands
-	}
-	if operands == dtypes.InvalidDType || operands == full {
+	full := lhs.DType()
+	if b.Operands == dtypes.InvalidDType || b.Operands == full {
 		return graph.DotGeneral(lhs, lhsContract, lhsBatch, rhs, rhsContract, rhsBatch)
 	}
-	low := func(x *graph.Node) *graph.Node { return graph.ConvertDType(x, operands) }
+	low := func(x *graph.Node) *graph.Node { return graph.ConvertDType(x, b.Operands) }
 	return graph.ConvertDType(graph.DotGeneral(low(lhs), lhsContract, lhsBatch, low(rhs), rhsContract, rhsBatch), full)
 }
 

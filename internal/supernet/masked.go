@@ -6,6 +6,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
+	"prenas/internal/engine"
 	"prenas/internal/space"
 )
 
@@ -244,7 +245,7 @@ func (v *masked) mlp(x *graph.Node, block int) *graph.Node {
 	hidden := space.Hidden(top.EmbedDim, top.MLPRatio)
 	x = v.norm(x, blockName(block, "ffn_layer_norm"))
 	x = v.product(x, v.weight(blockName(block, "fc1.weight")))
-	x = gelu(graph.Add(x, v.vector(blockName(block, "fc1.bias"), 2)))
+	x = engine.Gelu(graph.Add(x, v.vector(blockName(block, "fc1.bias"), 2)))
 	x = graph.Mul(x, v.at(sizeMask(v.f.Sizes, 1+top.Depth+block, hidden), 3, 4))
 	x = v.drop(x, dropHidden, block, tokens, hidden)
 	x = v.product(x, v.weight(blockName(block, "fc2.weight")))

@@ -1,6 +1,10 @@
 package supernet
 
-import "github.com/gomlx/gomlx/pkg/core/graph"
+import (
+	"github.com/gomlx/gomlx/pkg/core/graph"
+
+	"prenas/internal/engine"
+)
 
 // attend is vit.attend with a leading axis of models: query (scaled), key and
 // value [A, N, tokens, heads, head_dim] to [A, N, heads, tokens, head_dim].
@@ -19,7 +23,7 @@ func (v *masked) attend(query, key, value *graph.Node, block int) *graph.Node {
 	}
 	scores := v.dotGeneral(query, []int{4}, []int{0, 1, 3}, key, []int{4}, []int{0, 1, 3}) // [A, N, heads, tokens, tokens]
 	tokens := scores.Shape().Dimensions[4]
-	attention := v.drop(graph.Softmax(scores, -1), dropAttention, block, v.space.Supernet.NumHeads, tokens, tokens)
+	attention := v.drop(engine.Softmax(scores), dropAttention, block, v.space.Supernet.NumHeads, tokens, tokens)
 	out := v.dotGeneral(attention, []int{4}, []int{0, 1, 2}, value, []int{2}, []int{0, 1, 3})
 	if r == nil {
 		return out

@@ -85,14 +85,14 @@ func (r *relative) embeddings(vertical, horizontal *graph.Node) *graph.Node {
 	return graph.DotGeneral(r.pick, []int{2}, nil, tables, []int{0}, nil)
 }
 
-// extendKeys returns query and key [N, tokens, heads, head_dim + 2S+1].
+// extendKeys returns query and key [N, heads, tokens, head_dim + 2S+1].
 func (r *relative) extendKeys(v *vit, query, key, vertical, horizontal *graph.Node) (*graph.Node, *graph.Node) {
-	extra := v.dotGeneral(query, []int{3}, []int{1}, r.embeddings(vertical, horizontal), []int{2}, []int{0}) // [tokens, N, heads, 2S+1]
-	query = graph.Concatenate([]*graph.Node{query, graph.TransposeAllAxes(extra, 1, 0, 2, 3)}, 3)
+	extra := v.dotGeneral(query, []int{3}, []int{2}, r.embeddings(vertical, horizontal), []int{2}, []int{0}) // [tokens, N, heads, 2S+1]
+	query = graph.Concatenate([]*graph.Node{query, graph.TransposeAllAxes(extra, 1, 2, 0, 3)}, 3)
 	return query, graph.Concatenate([]*graph.Node{key, r.placeOf(key)}, 3)
 }
 
-// extendValues returns value [N, tokens, heads, head_dim + 2S+1].
+// extendValues returns value [N, heads, tokens, head_dim + 2S+1].
 func (r *relative) extendValues(value *graph.Node) *graph.Node {
 	return graph.Concatenate([]*graph.Node{value, r.placeOf(value)}, 3)
 }
@@ -100,7 +100,7 @@ func (r *relative) extendValues(value *graph.Node) *graph.Node {
 func (r *relative) placeOf(x *graph.Node) *graph.Node {
 	d := x.Shape().Dimensions
 	extra := 2*r.side + 1
-	return graph.BroadcastToDims(graph.Reshape(r.place, 1, r.tokens, 1, extra), d[0], r.tokens, d[2], extra)
+	return graph.BroadcastToDims(graph.Reshape(r.place, 1, 1, r.tokens, extra), d[0], d[1], r.tokens, extra)
 }
 
 // collectValues turns out [N, heads, tokens, head_dim + 2S+1] into [N, heads,

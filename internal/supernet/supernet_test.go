@@ -105,7 +105,7 @@ func TestRelativePositionsEqualGathering(t *testing.T) {
 			return tensors.FromFlatDataAndDimensions(v, dims...)
 		}
 		args := []*tensors.Tensor{
-			random("q", samples, tokens, heads, headDim), random("k", samples, tokens, heads, headDim), random("v", samples, tokens, heads, headDim),
+			random("q", samples, heads, tokens, headDim), random("k", samples, heads, tokens, headDim), random("v", samples, heads, tokens, headDim),
 			random("kv", rows, headDim), random("kh", rows, headDim), random("vv", rows, headDim), random("vh", rows, headDim),
 		}
 		var inputs []shapes.Shape
@@ -132,7 +132,7 @@ func TestRelativePositionsEqualGathering(t *testing.T) {
 	}
 }
 
-// gatheredAttention takes q, k, v [N, tokens, heads, head_dim] and four tables
+// gatheredAttention takes q, k, v [N, heads, tokens, head_dim] and four tables
 // and returns softmax(q·k + q·R)·(v + R') as [N, heads, tokens, head_dim].
 func gatheredAttention(side, limit int, in []*graph.Node) *graph.Node {
 	tokens := side*side + 1
@@ -153,10 +153,10 @@ func gatheredAttention(side, limit int, in []*graph.Node) *graph.Node {
 		return graph.Add(gather(v, vertical), gather(h, horizontal))
 	}
 	q, k, v := in[0], in[1], in[2]
-	scores := graph.Einsum("nihd,njhd->nhij", q, k)
-	position := graph.Einsum("nihd,ijd->inhj", q, embedding(in[3], in[4]))
+	scores := graph.Einsum("nhid,nhjd->nhij", q, k)
+	position := graph.Einsum("nhid,ijd->inhj", q, embedding(in[3], in[4]))
 	attention := graph.Softmax(graph.Add(scores, graph.TransposeAllAxes(position, 1, 2, 0, 3)), -1)
-	out := graph.Einsum("nhij,njhd->nhid", attention, v)
+	out := graph.Einsum("nhij,nhjd->nhid", attention, v)
 	term := graph.Einsum("nhij,ijd->inhd", attention, embedding(in[5], in[6]))
 	return graph.Add(out, graph.TransposeAllAxes(term, 1, 2, 0, 3))
 }

@@ -29,10 +29,9 @@ type Forward struct {
 	// Seen, if not nil, gets the batch's means and variances in the same order, the
 	// variances unbiased, as torch has them in running statistics.
 	Seen *[]*graph.Node
-	// Operands is the type that the operands of products with a weight matrix are
-	// cast to: float32, or bfloat16. BatchOperands is the same for the products of
-	// attention, which are batches of products. Everything else is computed in float32.
-	Operands, BatchOperands dtypes.DType
+	// Operands is the type that the operands of products are cast to: float32, or
+	// bfloat16. Everything else is computed in float32.
+	Operands dtypes.DType
 	// Tap, if not nil, gets activations while the graph is built, in the order of
 	// the forward pass.
 	Tap func(at Site, x *graph.Node)
@@ -150,9 +149,9 @@ func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 		qkv = v.addBias(qkv, graph.Reshape(graph.TransposeAllAxes(bias, 1, 0), 3*width))
 	}
 	v.tap(SiteQKV, qkv)
-	part := func(i int) *graph.Node { // [N, tokens, heads, head_dim]
+	part := func(i int) *graph.Node { // [N, heads, tokens, head_dim]
 		y := graph.Slice(qkv, graph.AxisRange(), graph.AxisRange(), graph.AxisRange(i*width, (i+1)*width))
-		return graph.Reshape(y, samples, tokens, heads, m.HeadDim)
+		return graph.TransposeAllAxes(graph.Reshape(y, samples, tokens, heads, m.HeadDim), 0, 2, 1, 3)
 	}
 	query, key, value := graph.MulScalar(part(0), 1/math.Sqrt(float64(m.HeadDim))), part(1), part(2)
 
@@ -172,18 +171,17 @@ func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 	return v.tap(SiteAttention, out)
 }
 
-// attend is attention itself: query (scaled), key and value [N, tokens, heads,
-// head_dim], with relative positions where rel is not nil, to [N, heads,
-// tokens, head_dim].
+// attend is attention itself: query (scaled), key and value to a result, all
+// [N, heads, tokens, head_dim], with relative positions where rel is not nil.
 func (v *vit) attend(query, key, value *graph.Node, block int, rel *relative, tables [4]*graph.Node) *graph.Node {
 	if rel != nil {
 		query, key = rel.extendKeys(v, query, key, tables[0], tables[1])
 		value = rel.extendValues(value)
 	}
-	scores := v.dotGeneral(query, []int{3}, []int{0, 2}, key, []int{3}, []int{0, 2}) // [N, heads, tokens, tokens]
+	scores := v.dotGeneral(query, []int{3}, []int{0, 1}, key, []int{3}, []int{0, 1}) // [N, heads, tokens, tokens]
 	tokens := scores.Shape().Dimensions[3]
-	attention := v.drop(graph.Softmax(scores, -1), dropAttention, block, v.space.Supernet.NumHeads, tokens, tokens)
-	out := v.dotGeneral(attention, []int{3}, []int{0, 1}, value, []int{1}, []int{0, 2})
+	attention := v.drop(engine.Softmax(scores), dropAttention, block, v.space.Supernet.NumHeads, tokens, tokens)
+	out := v.dotGeneral(attention, []int{3}, []int{0, 1}, value, []int{2}, []int{0, 1})
 	if rel != nil {
 		out = rel.collectValues(v, out, tables[2], tables[3])
 	}
@@ -194,14 +192,9 @@ func (v *vit) mlp(x *graph.Node, block int) *graph.Node {
 	dim, top, tokens := v.Arch.EmbedDim, v.space.Supernet, x.Shape().Dimensions[1]
 	hidden := space.Hidden(dim, v.Arch.MLPRatio[block])
 	x = v.product(x, v.matrix(blockName(block, "fc1.weight"), hidden, dim))
-	x = gelu(v.tap(SiteHidden, v.addBias(x, v.vector(blockName(block, "fc1.bias"), hidden))))
+	x = engine.Gelu(v.tap(SiteHidden, v.addBias(x, v.vector(blockName(block, "fc1.bias"), hidden))))
 	x = v.drop(x, dropHidden, block, tokens, space.Hidden(top.EmbedDim, top.MLPRatio))
 	x = v.product(x, v.matrix(blockName(block, "fc2.weight"), dim, hidden))
 	x = v.drop(v.addBias(x, v.vector(blockName(block, "fc2.bias"), dim)), dropMLP, block, tokens, top.EmbedDim)
 	return v.tap(SiteMLP, x)
-}
-
-// gelu is the exact form, x·Φ(x), with the error function.
-func gelu(x *graph.Node) *graph.Node {
-	return graph.Mul(graph.MulScalar(x, 0.5), graph.OnePlus(graph.Erf(graph.MulScalar(x, 1/math.Sqrt2))))
 }

@@ -7,8 +7,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 )
 
-// Precisions of a recipe. State, sums and norms are float32 in all of them, and so are
-// attention's products where the engine has no fast ones in bfloat16.
+// Precisions of a recipe. State, sums and norms are float32 in all of them.
 const (
 	float32Precision = "float32"
 	bf16Precision    = "bf16"

@@ -71,11 +71,8 @@ type prepared struct {
 // forward pass of an architecture on the batch. Batch norms normalise by the batch and
 // say in seen by what. Where only the head trains, the rest is as it is in evaluation: it
 // normalises by the running statistics.
-func (p prepared) forward(e *engine.Engine, arch space.Arch, r Recipe, n norms[*graph.Node], seen *[]*graph.Node) supernet.Forward {
+func (p prepared) forward(arch space.Arch, r Recipe, n norms[*graph.Node], seen *[]*graph.Node) supernet.Forward {
 	f := supernet.Forward{Arch: arch, DropPath: p.dropPath, Dropout: p.dropout, Operands: r.operands(), Seen: seen}
-	if e.BatchedBFloat16() {
-		f.BatchOperands = f.Operands
-	}
 	if r.Optimizer.Freeze {
 		f.Stats = n.Running
 	}
@@ -113,7 +110,7 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 		}
 		p := b.prepare(in[len(s.frozen):])
 		var seen []*graph.Node
-		logits := net.Logits(byIndex, p.images, p.forward(e, arch, r, n, &seen))
+		logits := net.Logits(byIndex, p.images, p.forward(arch, r, n, &seen))
 		loss := graph.ReduceAllMean(r.loss(logits, p.targets, p.teacher))
 		u.grads = engine.Gradient(loss, u.Weights...)
 		norm := globalNorm(u.grads)

@@ -69,12 +69,7 @@ func newSummed(t *trainer, compiling func(done, total int, arch string) error) (
 	}
 	params := t.net.Params()
 	for _, p := range params {
-		zero, err := t.Engine.Put(make([]float32, shapes.Make(dtypes.Float32, p.Shape...).Size()), p.Shape...)
-		if err != nil {
-			u.close()
-			return nil, err
-		}
-		u.sums = append(u.sums, zero)
+		u.sums = append(u.sums, tensors.FromFlatDataAndDimensions(make([]float32, shapes.Make(dtypes.Float32, p.Shape...).Size()), p.Shape...))
 	}
 	for i, arch := range t.archs {
 		err := compiling(i, len(t.archs), arch.String())
@@ -135,7 +130,7 @@ func (u *summed) compileGradient(e *engine.Engine, which int) error {
 		}
 		p := form.prepare(rest)
 		var seen []*graph.Node
-		logits := net.Logits(byIndex, p.images, p.forward(e, arch, r, n, &seen))
+		logits := net.Logits(byIndex, p.images, p.forward(arch, r, n, &seen))
 		loss := graph.ReduceAllMean(r.loss(logits, p.targets, p.teacher))
 		out := r.moved(n, seen, nil).all()
 		for k, g := range engine.Gradient(loss, trained...) {
