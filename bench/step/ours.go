@@ -89,7 +89,7 @@ func measureEvaluation(ctx context.Context, e *engine.Engine, s *space.Space, j 
 	largest := s.Largest()
 	initial := func(params []supernet.Param) (held []*tensors.Tensor, err error) {
 		for _, p := range params {
-			w, err := engine.Upload(p.Init(0))
+			w, err := e.Upload(p.Init(0))
 			if err != nil {
 				return nil, err
 			}

@@ -163,7 +163,7 @@ func open(ctx context.Context, e *engine.Engine, run string) (t trained, own []s
 	}
 	t = trained{net: supernet.New(m.Space), batch: m.Recipe.Batch, engine: e}
 	for _, p := range t.net.Params() {
-		held, err := engine.Upload(weights[p.Name])
+		held, err := e.Upload(weights[p.Name])
 		if err != nil {
 			return t, nil, err
 		}
@@ -215,7 +215,7 @@ func (t trained) taken(from stats, i int) stats {
 func (t trained) upload(s stats, i int) ([]*tensors.Tensor, error) {
 	var held []*tensors.Tensor
 	for _, p := range t.params(i) {
-		up, err := engine.Upload(tensorfile.FromFloat32(p.Shape, s[p.Name]))
+		up, err := t.engine.Upload(tensorfile.FromFloat32(p.Shape, s[p.Name]))
 		if err != nil {
 			return nil, err
 		}

@@ -180,7 +180,7 @@ func TestInheritedWeights(t *testing.T) {
 	}
 	defer ev.Close()
 	for k, seed := range h.Seeds {
-		state, err := hold(net, seed)
+		state, err := hold(o.Engine, net, seed)
 		if err != nil {
 			t.Fatal(err)
 		}

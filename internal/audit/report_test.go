@@ -13,11 +13,11 @@ import (
 )
 
 // hold uploads weights drawn from a seed.
-func hold(net *supernet.Net, seed uint64) ([]*tensors.Tensor, error) {
+func hold(e *engine.Engine, net *supernet.Net, seed uint64) ([]*tensors.Tensor, error) {
 	var list []*tensors.Tensor
 	weights := net.Init(seed)
 	for _, p := range net.Params() {
-		t, err := engine.Upload(weights[p.Name])
+		t, err := e.Upload(weights[p.Name])
 		if err != nil {
 			return nil, err
 		}

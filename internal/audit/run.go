@@ -200,7 +200,7 @@ func (b *Benchmark) measure(ctx context.Context, o Options) error {
 		}
 		var held []*tensors.Tensor
 		for _, p := range net.Params() {
-			t, err := engine.Upload(weights[p.Name])
+			t, err := o.Engine.Upload(weights[p.Name])
 			if err != nil {
 				return fmt.Errorf("weight %s: %w", p.Name, err)
 			}

@@ -43,7 +43,7 @@ func openEngine(ctx context.Context, m *export.Model, o Options) (*native, error
 		n.own = true
 	}
 	for _, p := range n.inputs {
-		t, err := engine.Upload(weights[p.Name])
+		t, err := n.engine.Upload(weights[p.Name])
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("tensor %q: %w", export.TimmName(p.Name), err), n.close())
 		}

@@ -139,14 +139,13 @@ func (e *Engine) Put(values []float32, dims ...int) (t *tensors.Tensor, err erro
 	return t, nil
 }
 
-// Upload makes an engine tensor of a tensor from a file. Floating-point types
-// become float32.
-func Upload(t tensorfile.Tensor) (*tensors.Tensor, error) {
+// Upload is Put of a tensor from a file. Floating-point types become float32.
+func (e *Engine) Upload(t tensorfile.Tensor) (*tensors.Tensor, error) {
 	values, err := t.Float32s()
 	if err != nil {
 		return nil, err
 	}
-	return tensors.FromFlatDataAndDimensions(values, t.Shape...), nil
+	return e.Put(values, t.Shape...)
 }
 
 // Download copies a float32 tensor from the engine.
@@ -154,10 +153,14 @@ func Download(t *tensors.Tensor) (tensorfile.Tensor, error) {
 	if t.DType() != dtypes.Float32 {
 		return tensorfile.Tensor{}, fmt.Errorf("%w: download of %s", ErrRun, t.DType())
 	}
-	var values []float32
-	err := catch(func() (err error) { values, err = tensors.CopyFlatData[float32](t); return err })
+	var host tensorfile.Tensor
+	err := catch(func() error {
+		return tensors.ConstFlatData(t, func(values []float32) {
+			host = tensorfile.FromFloat32(append([]int{}, t.Shape().Dimensions...), values)
+		})
+	})
 	if err != nil {
-		return tensorfile.Tensor{}, fmt.Errorf("%w: %w", ErrRun, err)
+		return host, fmt.Errorf("%w: %w", ErrRun, err)
 	}
-	return tensorfile.FromFloat32(append([]int{}, t.Shape().Dimensions...), values), nil
+	return host, nil
 }

@@ -38,7 +38,7 @@ func TestRunAndRunDonating(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		state, err := engine.Upload(tensorfile.FromFloat32([]int{2}, []float32{1, 2}))
+		state, err := e.Upload(tensorfile.FromFloat32([]int{2}, []float32{1, 2}))
 		if err != nil {
 			t.Fatal(err)
 		}

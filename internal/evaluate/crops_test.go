@@ -8,7 +8,6 @@ import (
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
-	"prenas/internal/engine"
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/evaluate"
 	"prenas/internal/rng"
@@ -29,7 +28,7 @@ func TestCropsAreAveraged(t *testing.T) {
 	weights := make([]*tensors.Tensor, 0, len(net.Params()))
 	start := net.Init(1)
 	for _, p := range net.Params() {
-		w, err := engine.Upload(start[p.Name])
+		w, err := e.Upload(start[p.Name])
 		if err != nil {
 			t.Fatal(err)
 		}

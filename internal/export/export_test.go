@@ -44,7 +44,7 @@ func logits(t *testing.T, n *supernet.Net, a space.Arch, weights map[string]tens
 	var inputs []shapes.Shape
 	var args []*tensors.Tensor
 	add := func(x tensorfile.Tensor) {
-		up, err := engine.Upload(x)
+		up, err := enginetest.Test(t).Upload(x)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -120,7 +120,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	defer ev.Close()
 	held := make([]*tensors.Tensor, 0, len(net.Params()))
 	for _, p := range net.Params() {
-		t, err := engine.Upload(weights[p.Name])
+		t, err := o.Engine.Upload(weights[p.Name])
 		if err != nil {
 			return results, fmt.Errorf("weight %s: %w", p.Name, err)
 		}
@@ -134,7 +134,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	}
 	given := evaluate.Weights{Shared: held}
 	for _, arch := range archs {
-		stats, err := uploadStats(weights, s.Model, arch)
+		stats, err := uploadStats(o.Engine, weights, s.Model, arch)
 		if err != nil {
 			return results, fmt.Errorf("%s: %w", o.Run, err)
 		}
@@ -234,14 +234,14 @@ func recalibrate(ctx context.Context, o EvaluateOptions, m train.Manifest, net *
 
 // uploadStats takes an architecture's running statistics out of the weights of a run and
 // puts them on the device, in the order of supernet.Stats.
-func uploadStats(weights map[string]tensorfile.Tensor, m space.Model, arch space.Arch) ([]*tensors.Tensor, error) {
+func uploadStats(e *engine.Engine, weights map[string]tensorfile.Tensor, m space.Model, arch space.Arch) ([]*tensors.Tensor, error) {
 	stats, err := train.RunningStats(weights, m, arch)
 	if err != nil {
 		return nil, err
 	}
 	var held []*tensors.Tensor
 	for _, p := range supernet.Stats(m, arch) {
-		t, err := engine.Upload(stats[p.Name])
+		t, err := e.Upload(stats[p.Name])
 		if err != nil {
 			return nil, fmt.Errorf("%s of %s: %w", p.Name, arch, err)
 		}

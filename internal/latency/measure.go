@@ -71,7 +71,7 @@ func compile(e *engine.Engine, m space.Model, a space.Arch, batch int) (*model, 
 	var inputs []shapes.Shape
 	compiled := &model{}
 	for _, p := range append(slices.Clone(net.Params()), stats...) {
-		t, err := engine.Upload(p.Init(0))
+		t, err := e.Upload(p.Init(0))
 		if err != nil {
 			return nil, fmt.Errorf("%w: weight %s: %w", ErrLatency, p.Name, err)
 		}

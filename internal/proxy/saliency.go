@@ -169,7 +169,7 @@ func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 	held := make([]*tensors.Tensor, len(params))
 	sums := make([]*tensors.Tensor, len(params))
 	for i, p := range params {
-		if held[i], err = engine.Upload(weights[p.Name]); err != nil {
+		if held[i], err = e.Upload(weights[p.Name]); err != nil {
 			return nil, fmt.Errorf("weight %s: %w", p.Name, err)
 		}
 		sums[i] = tensors.FromShape(inputs[i])
@@ -180,7 +180,11 @@ func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 			return nil, err
 		}
 		args := append(append([]*tensors.Tensor{}, held...), sums...)
-		args = append(args, tensors.FromFlatDataAndDimensions(images[at*pixels:(at+size)*pixels], size, m.Channels, m.ImageSize, m.ImageSize))
+		chunk, err := e.Put(images[at*pixels:(at+size)*pixels], size, m.Channels, m.ImageSize, m.ImageSize)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, chunk)
 		if factors != nil {
 			args = append(args, tensors.FromFlatDataAndDimensions(columns(factors, arch.Depth()*2, total, at, size), arch.Depth(), 2, size))
 		}

@@ -47,7 +47,7 @@ func compute(t *testing.T, inputs []tensorfile.Tensor, build func(in []*graph.No
 	var args []*tensors.Tensor
 	for _, x := range inputs {
 		shape = append(shape, shapes.Make(dtypes.Float32, x.Shape...))
-		up, err := engine.Upload(x)
+		up, err := enginetest.Test(t).Upload(x)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,7 +23,7 @@ func forward(t *testing.T, n *supernet.Net, weights map[string]tensorfile.Tensor
 	var args []*tensors.Tensor
 	add := func(x tensorfile.Tensor) {
 		inputs = append(inputs, shapes.Make(dtypes.Float32, x.Shape...))
-		up, err := engine.Upload(x)
+		up, err := enginetest.Test(t).Upload(x)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -59,7 +59,7 @@ func (s stage) static(t *testing.T, a space.Arch) outcome {
 	params := s.net.Params()
 	var args []*tensors.Tensor
 	for _, p := range params {
-		args = append(args, upload(t, s.weights[p.Name]))
+		args = append(args, upload(t, s.engine, s.weights[p.Name]))
 	}
 	args = append(args, s.images, s.adjoint)
 	if s.dropPath != nil {
@@ -84,7 +84,7 @@ func (s stage) masked(t *testing.T, archs []space.Arch) []outcome {
 	params := s.net.Params()
 	var args []*tensors.Tensor
 	for _, p := range params {
-		args = append(args, upload(t, s.weights[p.Name]))
+		args = append(args, upload(t, s.engine, s.weights[p.Name]))
 	}
 	var sizes []int32
 	var dropPath []float32
@@ -128,9 +128,9 @@ func (s stage) masked(t *testing.T, archs []space.Arch) []outcome {
 	return outcomes
 }
 
-func upload(t *testing.T, x tensorfile.Tensor) *tensors.Tensor {
+func upload(t *testing.T, e *engine.Engine, x tensorfile.Tensor) *tensors.Tensor {
 	t.Helper()
-	up, err := engine.Upload(x)
+	up, err := e.Upload(x)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
-	"prenas/internal/engine"
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/fixture"
 	"prenas/internal/rng"
@@ -42,7 +41,7 @@ func TestOperandsInBFloat16AreRoundedOnly(t *testing.T) {
 		for i := range values {
 			values[i] *= 4
 		}
-		up, err := engine.Upload(tensorfile.FromFloat32(p.Shape, values))
+		up, err := enginetest.Test(t).Upload(tensorfile.FromFloat32(p.Shape, values))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
-	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 )
 
@@ -47,7 +46,7 @@ func (t *trainer) calibrate(ctx context.Context) error {
 		for _, prefix := range t.Recipe.normPrefixes() {
 			group := own.group(prefix)
 			for _, s := range stats[i] {
-				up, err := engine.Upload(s)
+				up, err := t.Engine.Upload(s)
 				if err != nil {
 					return fmt.Errorf("statistics of %s: %w", arch, err)
 				}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -244,12 +245,14 @@ func pruneCheckpoints(f fsys.FS, run string, keep, best int) error {
 	return failed
 }
 
-// upload puts a state on the device, with the statistics of architectures.
-func (h hostState) upload(net *supernet.Net, archs ...space.Arch) (*State, error) {
+// upload puts a state on the device, with the statistics of architectures. What it took
+// on the host is garbage thereafter, unless the caller keeps the state, and more than the
+// collector would have let go of by itself: its memory is given back.
+func (h hostState) upload(e *engine.Engine, net *supernet.Net, archs ...space.Arch) (*State, error) {
 	s := &State{Norms: map[string]*norms[*tensors.Tensor]{}}
 	var failed error
 	put := func(name string) *tensors.Tensor {
-		t, err := engine.Upload(h[name])
+		t, err := e.Upload(h[name])
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("tensor %q: %w", name, err))
 		}
@@ -272,6 +275,7 @@ func (h hostState) upload(net *supernet.Net, archs ...space.Arch) (*State, error
 		s.Norms[arch.String()] = own
 	}
 	s.Counts = put(nameCounts)
+	debug.FreeOSMemory()
 	return s, failed
 }
 

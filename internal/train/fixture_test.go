@@ -58,7 +58,7 @@ func TestFixtureTrainStep(t *testing.T) {
 		t.Errorf("without weight decay are\n%v\nwant\n%v", noDecay, want.NoDecay)
 	}
 
-	state := upload(t, net, newState(net, Recipe{Optimizer: optimizer}, f.Weights))
+	state := upload(t, e, net, newState(net, Recipe{Optimizer: optimizer}, f.Weights))
 	programs := map[string]*step{}
 	byNoise := make([][]float64, len(net.Params())) // how far rounding may have moved each entry
 	for k, s := range want.Steps {
@@ -74,7 +74,7 @@ func TestFixtureTrainStep(t *testing.T) {
 			defer program.close()
 			programs[s.Architecture] = program
 		}
-		stats, err := program.run(state, optimizer.LR, device(t, images), device(t, targets))
+		stats, err := program.run(state, optimizer.LR, device(t, e, images), device(t, e, targets))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -151,18 +151,18 @@ func softBatch(images, targets []int) batch {
 	}
 }
 
-func device(t *testing.T, x tensorfile.Tensor) *tensors.Tensor {
+func device(t *testing.T, e *engine.Engine, x tensorfile.Tensor) *tensors.Tensor {
 	t.Helper()
-	tensor, err := engine.Upload(x)
+	tensor, err := e.Upload(x)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return tensor
 }
 
-func upload(t *testing.T, net *supernet.Net, h hostState, archs ...space.Arch) *State {
+func upload(t *testing.T, e *engine.Engine, net *supernet.Net, h hostState, archs ...space.Arch) *State {
 	t.Helper()
-	state, err := h.upload(net, archs...)
+	state, err := h.upload(e, net, archs...)
 	if err != nil {
 		t.Fatal(err)
 	}

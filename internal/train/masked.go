@@ -222,8 +222,12 @@ func (s *MaskedStep) Start(seeds []uint64) (*State, error) {
 			if prefix == prefixWeights || prefix == prefixEMA {
 				copy(start, all[i])
 			}
+			held, err := s.inputs.engine.Put(start, dims...)
+			if err != nil {
+				return nil, err
+			}
 			group := state.group(prefix)
-			*group = append(*group, tensors.FromFlatDataAndDimensions(start, dims...))
+			*group = append(*group, held)
 		}
 	}
 	return state, nil

@@ -53,7 +53,7 @@ func BenchmarkMaskedStep(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer step.close()
-		state, err := newState(net, r, net.Init(1)).upload(net)
+		state, err := newState(net, r, net.Init(1)).upload(e, net)
 		if err != nil {
 			b.Fatal(err)
 		}

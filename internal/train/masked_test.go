@@ -117,7 +117,7 @@ func TestMaskedStepEqualsStaticSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer masked.Close()
-	static := upload(t, net, newState(net, r, net.Init(5)))
+	static := upload(t, e, net, newState(net, r, net.Init(5)))
 	state, err := masked.Start([]uint64{5})
 	if err != nil {
 		t.Fatal(err)

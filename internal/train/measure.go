@@ -33,7 +33,7 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 	}
 	defer program.close()
 	speed := Speed{Compile: time.Since(began)}
-	state, err := newState(net, r, net.Init(0), arch).upload(net, arch)
+	state, err := newState(net, r, net.Init(0), arch).upload(e, net, arch)
 	if err != nil {
 		return Speed{}, err
 	}

@@ -68,7 +68,7 @@ func TestConvStepsEqualPyTorch(t *testing.T) {
 		}
 	}
 	r := Recipe{Optimizer: Optimizer{Name: sgd, LR: 0.05, Decay: 0.05, Momentum: 0.9}}
-	state, err := newState(net, r, weights, archs...).upload(net, archs...)
+	state, err := newState(net, r, weights, archs...).upload(e, net, archs...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestConvStepsEqualPyTorch(t *testing.T) {
 	}
 	for k, loss := range losses {
 		before := hostStats(t, net, state, archs[1-k%2])
-		images, targets := device(t, want[fmt.Sprintf("input.%d", k)]), device(t, want[fmt.Sprintf("target.%d", k)])
+		images, targets := device(t, e, want[fmt.Sprintf("input.%d", k)]), device(t, e, want[fmt.Sprintf("target.%d", k)])
 		stats, err := programs[k%2].run(state, r.Optimizer.LR, images, targets)
 		if err != nil {
 			t.Fatal(err)
@@ -380,7 +380,7 @@ func TestMaskedConvStepEqualsStaticSteps(t *testing.T) {
 	}
 	defer masked.Close()
 	archs := append(o.archs(), o.Space.Smallest(), o.Space.Largest())
-	static := upload(t, net, newState(net, r, net.Init(5), archs...), archs...)
+	static := upload(t, e, net, newState(net, r, net.Init(5), archs...), archs...)
 	state, err := masked.Start([]uint64{5})
 	if err != nil {
 		t.Fatal(err)

@@ -74,7 +74,7 @@ func (t *trainer) open() error {
 			return err
 		}
 	}
-	if t.state, err = host.upload(t.net, t.archs...); err != nil {
+	if t.state, err = host.upload(t.Engine, t.net, t.archs...); err != nil {
 		return err
 	}
 	if t.metrics, err = openJournal(t.FS, t.Out, metricsFile, t.progress.MetricsBytes); err != nil {

@@ -60,7 +60,7 @@ func (t *trainer) rollBack() error {
 	if err := t.state.free(); err != nil {
 		return err
 	}
-	if t.state, err = host.upload(t.net, t.archs...); err != nil {
+	if t.state, err = host.upload(t.Engine, t.net, t.archs...); err != nil {
 		return err
 	}
 	if err := t.metrics.close(); err != nil {

@@ -69,7 +69,12 @@ func newSummed(t *trainer, compiling func(done, total int, arch string) error) (
 	}
 	params := t.net.Params()
 	for _, p := range params {
-		u.sums = append(u.sums, tensors.FromFlatDataAndDimensions(make([]float32, shapes.Make(dtypes.Float32, p.Shape...).Size()), p.Shape...))
+		zero, err := t.Engine.Put(make([]float32, shapes.Make(dtypes.Float32, p.Shape...).Size()), p.Shape...)
+		if err != nil {
+			u.close()
+			return nil, err
+		}
+		u.sums = append(u.sums, zero)
 	}
 	for i, arch := range t.archs {
 		err := compiling(i, len(t.archs), arch.String())
