@@ -13,32 +13,36 @@ import (
 // Szegedy, 2015). It also returns mean and variance, [c], through which no
 // gradient passes.
 //
-// With h the normalised x, s = weight/sqrt(variance + eps) and v the adjoint of
-// y, the adjoint of x is s · (v - mean(v) - h·mean(v·h)), that of weight the sum
-// of v·h, and that of bias the sum of v: two sums serve all three.
+// With s = weight/sqrt(variance + eps), d = x - mean and v the adjoint of y, the
+// adjoint of x is s · (v - mean(v) - d·mean(v·d)/(variance + eps)), that of weight
+// the sum of v·d over sqrt(variance + eps), and that of bias the sum of v: two sums
+// serve all three.
+//
+// The sums take d part by part of the batch from x, and everything else that is of
+// a feature is computed before it meets the images: so no image of d or of the
+// normalised x is written, nor kept for the backward pass.
 func BatchNorm(x, weight, bias *graph.Node, eps float64) (y, mean, variance *graph.Node) {
 	size := float64(x.Shape().Size() / weight.Shape().Size())
 	wide := func(vector *graph.Node) *graph.Node { return alongLastAxis(vector, x) }
-	sums := func(of ...*graph.Node) *graph.Node {
-		return featureSums(of[0], func(part func(*graph.Node) *graph.Node) *graph.Node {
-			product := part(of[0])
-			for _, other := range of[1:] {
-				product = graph.Mul(product, part(other))
-			}
-			return product
-		})
+	itself := func(x *graph.Node) *graph.Node {
+		return featureSums(x, func(part func(*graph.Node) *graph.Node) *graph.Node { return part(x) })
 	}
-	mean = graph.DivScalar(sums(x), size)
-	centred := graph.Sub(x, wide(mean))
-	variance = graph.DivScalar(sums(centred, centred), size)
+	mean = graph.DivScalar(itself(x), size)
+	centred := func(x *graph.Node) *graph.Node { return graph.Sub(x, wide(mean)) }
+	variance = graph.DivScalar(featureSums(x, func(part func(*graph.Node) *graph.Node) *graph.Node {
+		return graph.Square(centred(part(x)))
+	}), size)
 	deviation := graph.Sqrt(graph.AddScalar(variance, eps))
-	normal := graph.Div(centred, wide(deviation))
-	y = graph.Add(graph.Mul(normal, wide(weight)), wide(bias))
+	scale := graph.Div(weight, deviation)
+	y = graph.Add(graph.Mul(centred(x), wide(scale)), wide(bias))
 	y = CustomGradient(y, []*graph.Node{x, weight, bias}, func(v *graph.Node) []*graph.Node {
-		ofWeight, ofBias := sums(v, normal), sums(v)
-		along := graph.Mul(normal, wide(graph.DivScalar(ofWeight, size)))
+		ofBias := itself(v)
+		ofWeight := graph.Div(featureSums(v, func(part func(*graph.Node) *graph.Node) *graph.Node {
+			return graph.Mul(part(v), centred(part(x)))
+		}), deviation)
+		along := graph.Mul(centred(x), wide(graph.Div(graph.DivScalar(ofWeight, size), deviation)))
 		rest := graph.Sub(graph.Sub(v, wide(graph.DivScalar(ofBias, size))), along)
-		return []*graph.Node{graph.Mul(wide(graph.Div(weight, deviation)), rest), ofWeight, ofBias}
+		return []*graph.Node{graph.Mul(wide(scale), rest), ofWeight, ofBias}
 	})
 	return y, graph.StopGradient(mean), graph.StopGradient(variance)
 }
