@@ -50,6 +50,28 @@ func CustomGradient(y *graph.Node, inputs []*graph.Node, rule func(v *graph.Node
 	return carrier
 }
 
+// Split returns f of n equal parts of x along its last axis, and passes the
+// gradients of the parts on to x as one concatenation. By the rules of its slices
+// each would be padded with zeros to x's shape, and these added up. What else f's
+// value depends on must be among others.
+func Split(x *graph.Node, n int, others []*graph.Node, f func(parts []*graph.Node) *graph.Node) *graph.Node {
+	parts := make([]*graph.Node, n)
+	specs := make([]graph.SliceAxisSpec, x.Rank())
+	for axis := range specs {
+		specs[axis] = graph.AxisRange()
+	}
+	size := x.Shape().Dimensions[x.Rank()-1] / n
+	for i := range parts {
+		specs[x.Rank()-1] = graph.AxisRange(i*size, (i+1)*size)
+		parts[i] = graph.Slice(x, specs...)
+	}
+	y := f(slices.Clone(parts))
+	return CustomGradient(y, append([]*graph.Node{x}, others...), func(v *graph.Node) []*graph.Node {
+		adjoints := Gradient(graph.ReduceAllSum(graph.Mul(y, graph.StopGradient(v))), append(parts, others...)...)
+		return append([]*graph.Node{graph.Concatenate(adjoints[:n], -1)}, adjoints[n:]...)
+	})
+}
+
 // privateField points at an unexported field of a graph node. GoMLX has no
 // public way to give a node of several inputs a rule of its own; the fields
 // are checked by TestPrivateFields, and the module's version is pinned.

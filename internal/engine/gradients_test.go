@@ -237,3 +237,13 @@ func TestPrivateFields(t *testing.T) {
 		t.Fatalf("inputNodes = %v", got)
 	}
 }
+
+// A function of the three parts of x and of another input, used beside x itself.
+func TestSplitGradientByCentralDifferences(t *testing.T) {
+	checkGradient(t, []*tensors.Tensor{randomTensor("x", 2, 6), randomTensor("w", 2, 2)}, func(in []*graph.Node) *graph.Node {
+		y := Split(in[0], 3, in[1:], func(parts []*graph.Node) *graph.Node {
+			return graph.Mul(graph.Add(parts[0], in[1]), graph.Mul(parts[1], graph.Sin(parts[2])))
+		})
+		return graph.Add(weigh(y), weigh(in[0]))
+	})
+}

@@ -9,7 +9,7 @@ import (
 
 // FoldedAttention is the attention of a block between its projections, for the
 // test against its twin.
-func FoldedAttention(m space.Model, query, key, value *graph.Node, tables [4]*graph.Node) *graph.Node {
+func FoldedAttention(m space.Model, query, key, value *graph.Node, tables []*graph.Node) *graph.Node {
 	v := &vit{builder{Net: &Net{space: &space.Space{Model: m}}, Forward: Forward{Operands: dtypes.Float32}}}
 	return v.attend(query, key, value, 0, newRelative(m, query.Graph()), tables)
 }

@@ -114,7 +114,7 @@ func TestRelativePositionsEqualGathering(t *testing.T) {
 		}
 		program, err := enginetest.Test(t).Compile("relative", inputs, func(in []*graph.Node) []*graph.Node {
 			m := space.Model{ImageSize: c.side, PatchSize: 1, HeadDim: headDim, RelativePosition: true, MaxRelativePosition: c.max}
-			folded := supernet.FoldedAttention(m, in[0], in[1], in[2], [4]*graph.Node(in[3:7]))
+			folded := supernet.FoldedAttention(m, in[0], in[1], in[2], in[3:7])
 			return []*graph.Node{folded, gatheredAttention(c.side, c.max, in)}
 		})
 		if err != nil {

@@ -149,19 +149,19 @@ func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 		qkv = v.addBias(qkv, graph.Reshape(graph.TransposeAllAxes(bias, 1, 0), 3*width))
 	}
 	v.tap(SiteQKV, qkv)
-	part := func(i int) *graph.Node { // [N, heads, tokens, head_dim]
-		y := graph.Slice(qkv, graph.AxisRange(), graph.AxisRange(), graph.AxisRange(i*width, (i+1)*width))
-		return graph.TransposeAllAxes(graph.Reshape(y, samples, tokens, heads, m.HeadDim), 0, 2, 1, 3)
-	}
-	query, key, value := graph.MulScalar(part(0), 1/math.Sqrt(float64(m.HeadDim))), part(1), part(2)
-
-	var tables [4]*graph.Node
+	var tables []*graph.Node
 	if rel != nil {
-		for i, name := range relativeTables {
-			tables[i] = v.weight(blockName(block, name))
+		for _, name := range relativeTables {
+			tables = append(tables, v.weight(blockName(block, name)))
 		}
 	}
-	out := v.attend(query, key, value, block, rel, tables)
+	out := engine.Split(qkv, 3, tables, func(parts []*graph.Node) *graph.Node {
+		for i, x := range parts { // to [N, heads, tokens, head_dim]
+			parts[i] = graph.TransposeAllAxes(graph.Reshape(x, samples, tokens, heads, m.HeadDim), 0, 2, 1, 3)
+		}
+		query := graph.MulScalar(parts[0], 1/math.Sqrt(float64(m.HeadDim)))
+		return v.attend(query, parts[1], parts[2], block, rel, tables)
+	})
 	out = graph.Reshape(graph.TransposeAllAxes(out, 0, 2, 1, 3), samples, tokens, width)
 	out = v.product(out, v.matrix(blockName(block, "attn.proj.weight"), dim, width))
 	out = v.addBias(out, v.vector(blockName(block, "attn.proj.bias"), dim))
@@ -173,7 +173,7 @@ func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 
 // attend is attention itself: query (scaled), key and value to a result, all
 // [N, heads, tokens, head_dim], with relative positions where rel is not nil.
-func (v *vit) attend(query, key, value *graph.Node, block int, rel *relative, tables [4]*graph.Node) *graph.Node {
+func (v *vit) attend(query, key, value *graph.Node, block int, rel *relative, tables []*graph.Node) *graph.Node {
 	if rel != nil {
 		query, key = rel.extendKeys(v, query, key, tables[0], tables[1])
 		value = rel.extendValues(value)
