@@ -127,20 +127,8 @@ func productRule(lhs *graph.Node, lhsContract, lhsBatch []int, rhs *graph.Node, 
 	left = restoreAxes(left, lhsBatch, lhsFree, pairedOrder(rhsContract, lhsContract))
 
 	// The other product sums over rows of both sides, and XLA's products for a CPU
-	// want the axes of a sum to be the left side's last. Single matrices it
-	// transposes by itself. For batches of them it takes slow products instead,
-	// half as fast in float32 and a fifth in bfloat16. Either way the smaller side
-	// is the one to transpose.
-	if batch == 0 && lhs.Shape().Size() < v.Shape().Size() {
-		// lhsᵀ · v: axes [contracted in the order of lhs's axes, rhs free].
-		right := graph.DotGeneral(lhs, lhsFree, nil, v, vLeft, nil)
-		return []*graph.Node{left, restoreAxes(right, pairedOrder(lhsContract, rhsContract), rhsFree)}
-	}
-	if batch == 0 {
-		// vᵀ · lhs: axes [rhs free, contracted in the order of lhs's axes].
-		right := graph.DotGeneral(v, vLeft, nil, lhs, lhsFree, nil)
-		return []*graph.Node{left, restoreAxes(right, rhsFree, pairedOrder(lhsContract, rhsContract))}
-	}
+	// want the axes of a sum to be the left side's last. The smaller side is the
+	// one to transpose.
 	if v.Shape().Size() <= lhs.Shape().Size() {
 		right := rowsProduct(v, vLeft, vRight, vBatch, lhs, lhsFree, lhsBatch)
 		return []*graph.Node{left, restoreAxes(right, rhsBatch, rhsFree, pairedOrder(lhsContract, rhsContract))}
@@ -151,9 +139,11 @@ func productRule(lhs *graph.Node, lhsContract, lhsBatch []int, rhs *graph.Node, 
 
 // rowsProduct sums the products of x and y, which is no smaller, over xRows and
 // yRows: axes [batch, the rest of x, the rest of y]. The transposition of x is kept
-// from XLA, which would make of it the very product that is to be avoided, by
-// factors of 1 as Anew's, one for each number of a matrix: a single one it looks
-// through. So it does with one after the product.
+// from XLA by factors of 1 as Anew's, one for each number of a matrix (a single one
+// it looks through), and so is one that may come after the product. XLA would make
+// of either a product that it has no fast code for: of batches half as fast in
+// float32 and a fifth in bfloat16, of single matrices in bfloat16 twenty times
+// slower.
 func rowsProduct(x *graph.Node, xRows, xRest, xBatch []int, y *graph.Node, yRows, yBatch []int) *graph.Node {
 	batch, rest := len(xBatch), len(xRest)
 	x = graph.TransposeAllAxes(x, slices.Concat(xBatch, xRest, xRows)...)
