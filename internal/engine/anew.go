@@ -22,6 +22,11 @@ func Anew(x, v *graph.Node) *graph.Node {
 		}
 		first = graph.Reshape(graph.Slice(v, at...))
 	}
-	one := graph.OnePlus(graph.MulScalar(graph.ConvertDType(first, x.DType()), 0))
-	return graph.Mul(x, graph.StopGradient(one))
+	return graph.Mul(x, ones(graph.ConvertDType(first, x.DType())))
+}
+
+// ones has x's shape and is 1 + 0·x: 1 as far as anyone but XLA can tell, or NaN
+// where x is not finite.
+func ones(x *graph.Node) *graph.Node {
+	return graph.StopGradient(graph.OnePlus(graph.MulScalar(x, 0)))
 }

@@ -65,7 +65,7 @@ func Split(x *graph.Node, n int, others []*graph.Node, f func(parts []*graph.Nod
 		specs[x.Rank()-1] = graph.AxisRange(i*size, (i+1)*size)
 		parts[i] = graph.Slice(x, specs...)
 	}
-	y := f(slices.Clone(parts))
+	y := f(parts)
 	return CustomGradient(y, append([]*graph.Node{x}, others...), func(v *graph.Node) []*graph.Node {
 		adjoints := Gradient(graph.ReduceAllSum(graph.Mul(y, graph.StopGradient(v))), append(parts, others...)...)
 		return append([]*graph.Node{graph.Concatenate(adjoints[:n], -1)}, adjoints[n:]...)
@@ -148,14 +148,9 @@ func rowsProduct(x *graph.Node, xRows, xRest, xBatch []int, y *graph.Node, yRows
 	batch, rest := len(xBatch), len(xRest)
 	x = graph.TransposeAllAxes(x, slices.Concat(xBatch, xRest, xRows)...)
 	dims := x.Shape().Dimensions
-	size := 1
-	for _, d := range dims[batch:] {
-		size *= d
-	}
-	zeros := graph.MulScalar(graph.Slice(graph.Reshape(y, y.Shape().Size()), graph.AxisRangeFromStart(size)), 0)
-	ones := graph.StopGradient(graph.OnePlus(zeros))
-	flat := graph.Mul(graph.Reshape(x, append(slices.Clone(dims[:batch]), size)...), graph.ExpandLeftToRank(ones, batch+1))
-	x = graph.Reshape(flat, dims...)
+	flat := graph.Reshape(x, append(slices.Clone(dims[:batch]), -1)...)
+	factors := ones(graph.Slice(graph.Reshape(y, -1), graph.AxisRangeFromStart(flat.Shape().Dim(-1))))
+	x = graph.Reshape(graph.Mul(flat, alongLastAxis(factors, flat)), dims...)
 	return Anew(graph.DotGeneral(x, axisRange(batch+rest, len(xRows)), axisRange(0, batch), y, yRows, yBatch), y)
 }
 

@@ -156,11 +156,11 @@ func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 		}
 	}
 	out := engine.Split(qkv, 3, tables, func(parts []*graph.Node) *graph.Node {
-		for i, x := range parts { // to [N, heads, tokens, head_dim]
-			parts[i] = graph.TransposeAllAxes(graph.Reshape(x, samples, tokens, heads, m.HeadDim), 0, 2, 1, 3)
+		byHead := func(x *graph.Node) *graph.Node { // [N, heads, tokens, head_dim]
+			return graph.TransposeAllAxes(graph.Reshape(x, samples, tokens, heads, m.HeadDim), 0, 2, 1, 3)
 		}
-		query := graph.MulScalar(parts[0], 1/math.Sqrt(float64(m.HeadDim)))
-		return v.attend(query, parts[1], parts[2], block, rel, tables)
+		query := graph.MulScalar(byHead(parts[0]), 1/math.Sqrt(float64(m.HeadDim)))
+		return v.attend(query, byHead(parts[1]), byHead(parts[2]), block, rel, tables)
 	})
 	out = graph.Reshape(graph.TransposeAllAxes(out, 0, 2, 1, 3), samples, tokens, width)
 	out = v.product(out, v.matrix(blockName(block, "attn.proj.weight"), dim, width))
