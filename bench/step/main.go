@@ -29,25 +29,26 @@ import (
 	"text/tabwriter"
 
 	"prenas/bench/peer"
+	"prenas/internal/engine"
 	"prenas/internal/space"
 )
 
 // side is one of those that take turns.
 type side struct {
 	name      string
-	precision string
+	precision engine.Precision
 	run       func(context.Context, job) (measurement, error)
 	rounds    []measurement
 }
 
 // job is what a side measures.
 type job struct {
-	Space     string `json:"space"`
-	Batch     int    `json:"batch"`
-	Steps     int    `json:"steps"`
-	Precision string `json:"precision"`
-	Backend   string `json:"backend"`
-	Devices   int    `json:"devices"` // of our side
+	Space     string           `json:"space"`
+	Batch     int              `json:"batch"`
+	Steps     int              `json:"steps"`
+	Precision engine.Precision `json:"precision"`
+	Backend   string           `json:"backend"`
+	Devices   int              `json:"devices"` // of our side
 }
 
 // device of both sides, in PyTorch's words.
@@ -61,7 +62,7 @@ func (j job) device() string {
 // measurement of one round of a side.
 type measurement struct {
 	Seconds     []float64 `json:"seconds"`      // of each train step
-	EvalSeconds []float64 `json:"eval_seconds"` // of each batch evaluated; ours in float32 whatever the step's precision
+	EvalSeconds []float64 `json:"eval_seconds"` // of each batch evaluated
 	Compile     float64   `json:"compile"`      // seconds, of the train step; 0: nothing is compiled
 	PeakBytes   float64   `json:"peak_bytes"`   // of the process, while it trains; on CUDA of the device
 	Peak        float64   `json:"peak"`         // GFLOP/s of a product in this precision; ours only
@@ -105,8 +106,19 @@ func compare(ctx context.Context) error {
 		return func(ctx context.Context, j job) (measurement, error) { return measurePeer(ctx, *python, s, j, how) }
 	}
 	var sides []*side
+	var wanted []engine.Precision
+	for name := range strings.SplitSeq(*precisions, ",") {
+		p, err := engine.ParsePrecision(name)
+		if err != nil {
+			return fmt.Errorf("-precisions: %w", err)
+		}
+		if p == engine.AutoPrecision {
+			return fmt.Errorf("-precisions: %s is no precision of the peer's", p)
+		}
+		wanted = append(wanted, p)
+	}
 	add := func(name string, run func(context.Context, job) (measurement, error)) {
-		for precision := range strings.SplitSeq(*precisions, ",") {
+		for _, precision := range wanted {
 			sides = append(sides, &side{name: name, precision: precision, run: run})
 		}
 	}
@@ -154,7 +166,7 @@ func (s *side) evalSeconds() float64 {
 func printTable(s *space.Space, j job, sides []*side) error {
 	arch := s.Largest()
 	fmt.Printf("%s, %s, batch %d; forward, backward and AdamW; evaluation\n", s.Name, arch, j.Batch)
-	peaks := map[string]float64{} // of products, by precision: our side measures them for both
+	peaks := map[engine.Precision]float64{} // of products, by precision: our side measures them for both
 	for _, side := range sides {
 		if peak := side.pick(func(m measurement) float64 { return m.Peak }); peak > 0 {
 			peaks[side.precision] = peak
@@ -185,7 +197,7 @@ func printTable(s *space.Space, j job, sides []*side) error {
 // printRatios says how many times the speed of the peer ours is: precision by precision,
 // and the best of each.
 func printRatios(sides []*side) {
-	best := func(ours bool, precision string, seconds func(*side) float64) (shortest float64) {
+	best := func(ours bool, precision engine.Precision, seconds func(*side) float64) (shortest float64) {
 		for _, side := range sides {
 			if (side.name == "prenas") == ours && (precision == "" || side.precision == precision) {
 				if s := seconds(side); shortest == 0 || s < shortest {
@@ -195,12 +207,12 @@ func printRatios(sides []*side) {
 		}
 		return shortest
 	}
-	for _, precision := range []string{"float32", "bf16", ""} {
+	for _, precision := range []engine.Precision{engine.Float32, engine.BFloat16, ""} {
 		ours, theirs := best(true, precision, (*side).seconds), best(false, precision, (*side).seconds)
 		if ours == 0 || theirs == 0 {
 			continue
 		}
-		name := precision
+		name := string(precision)
 		if name == "" {
 			name = "the best of each"
 		}

@@ -35,11 +35,8 @@ func measureHere(ctx context.Context, text string) error {
 		return err
 	}
 	defer e.Close()
-	recipe, err := train.DefaultRecipe().WithPrecision(j.Precision)
-	if err != nil {
-		return err
-	}
-	recipe.Batch = j.Batch
+	recipe := train.DefaultRecipe()
+	recipe.Precision, recipe.Batch = j.Precision, j.Batch
 	speed, err := train.Measure(ctx, e, s, s.Largest(), recipe, j.Steps)
 	if err != nil {
 		return err
@@ -59,7 +56,7 @@ func measureHere(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	if m.Peak = d.GFLOPS["Float32"]; j.Precision == "bf16" {
+	if m.Peak = d.GFLOPS["Float32"]; j.Precision == engine.BFloat16 {
 		m.Peak = d.GFLOPS["BFloat16"]
 	}
 	return json.NewEncoder(os.Stdout).Encode(m)
@@ -106,7 +103,7 @@ func measureEvaluation(ctx context.Context, e *engine.Engine, s *space.Space, j 
 		return nil, err
 	}
 	weights := evaluate.Weights{Shared: shared, Stats: [][]*tensors.Tensor{stats}}
-	evaluator, err := evaluate.New(e, net, []space.Arch{largest}, j.Batch, 1)
+	evaluator, err := evaluate.New(e, net, []space.Arch{largest}, j.Batch, 1, j.Precision)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 func evalCommand(g *global) *cobra.Command {
-	var o job.EvaluateOptions
+	o := job.EvaluateOptions{Precision: engine.Float32}
 	var bad onBadImage
 	c := &cobra.Command{
 		Use: "eval RUN|MODEL", Short: "Measure each preferred architecture of a run, or a model, on the test images", Args: cobra.ExactArgs(1),
@@ -61,6 +61,7 @@ func evalCommand(g *global) *cobra.Command {
 	f.StringVar(&o.Split, "split", job.Splits[0], "test, or held-out: the training images that a run held out to choose by, for whoever has no others")
 	f.IntVar(&o.Batch, "batch", 100, "images of one program run")
 	f.IntVar(&o.Crops, "crops", 1, "crops of each image: 1 the middle, 5 the corners too, 10 these mirrored too; their logits are averaged")
+	addPrecision(f, &o.Precision, "; results say which")
 	f.IntVar(&o.Recalibrate, "recalibrate", 0, "batches of training images to estimate the statistics of batch norms on anew; they are kept in the run (default: those in use)")
 	bad.add(f, " (default: as the run was trained)")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
@@ -78,6 +79,9 @@ func printResults(w io.Writer, r evaluate.Results) error {
 	}
 	if r.Split != job.Splits[0] {
 		fmt.Fprintf(t, "\non %d images of the split %s\n", r.Images, r.Split)
+	}
+	if r.Precision == engine.BFloat16 {
+		fmt.Fprintf(t, "\nproducts in %s\n", r.Precision)
 	}
 	return t.Flush()
 }

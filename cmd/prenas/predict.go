@@ -12,7 +12,7 @@ import (
 )
 
 func predictCommand(g *global) *cobra.Command {
-	var o job.PredictOptions
+	o := job.PredictOptions{Precision: engine.Float32}
 	c := &cobra.Command{
 		Use: "predict MODEL IMAGE...", Short: "Classify pictures with an exported model", Args: cobra.MinimumNArgs(2),
 		Long: "Print the most probable classes of each picture. MODEL is a file of prenas export: .safetensors, or\n" +
@@ -61,6 +61,7 @@ func predictCommand(g *global) *cobra.Command {
 	f := c.Flags()
 	f.IntVar(&o.Top, "top", 3, "classes to print, the most probable first")
 	f.IntVar(&o.Batch, "batch", 32, "images of one program run")
+	addPrecision(f, &o.Precision, "")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	return c
 }

@@ -12,13 +12,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"prenas/internal/data"
+	"prenas/internal/engine"
 	"prenas/internal/job"
 	"prenas/internal/train"
 )
 
 func trainCommand(g *global) *cobra.Command {
 	var given job.TrainOptions
-	var spaceName, recipe, precision, sampler string
+	var spaceName, recipe, sampler string
+	var precision engine.Precision
 	var bad onBadImage
 	var dryRun bool
 	c := &cobra.Command{
@@ -53,9 +55,7 @@ func trainCommand(g *global) *cobra.Command {
 				}
 			}
 			if precision != "" {
-				if o.Recipe, err = o.Recipe.WithPrecision(precision); err != nil {
-					return usageError{fmt.Errorf("--precision: %w", err)}
-				}
+				o.Recipe.Precision = precision
 			}
 			if sampler != "" {
 				if o.Recipe, err = o.Recipe.WithSampler(sampler); err != nil {
@@ -99,7 +99,7 @@ func trainCommand(g *global) *cobra.Command {
 	f.StringVar(&given.Weights, "weights", "", "safetensors of the supernet's weights to begin with (default: drawn from --seed)")
 	f.StringVar(&given.Data, "data", "", "images to train on, SRC (prenas data --help)")
 	f.StringVar(&recipe, "recipe", "quickstart", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
-	f.StringVar(&precision, "precision", "", "of products with weights: float32, bf16, or auto, the faster one here (default: the recipe's)")
+	addPrecision(f, &precision, " (default: the recipe's)")
 	f.StringVar(&sampler, "sampler", "", "what each update trains: "+strings.Join(train.SamplerNames(), ", ")+" (default: the recipe's)")
 	bad.add(f, " (default: the recipe's)")
 	f.StringVar(&given.Out, "out", "", "run directory to write")

@@ -106,7 +106,7 @@ func show(ctx context.Context, run string, batches, images int, backend string) 
 	}
 	columns, sets = append(columns, "shared"), append(sets, one)
 
-	ev, err := evaluate.New(e, t.net, t.archs, t.batch, 1)
+	ev, err := evaluate.New(e, t.net, t.archs, t.batch, 1, engine.Float32)
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (t trained) upload(s stats, i int) ([]*tensors.Tensor, error) {
 
 // estimate is the statistics of each architecture on batches of training images.
 func (t trained) estimate(ctx context.Context, batches int) ([]stats, error) {
-	c, err := evaluate.NewCalibrator(t.engine, t.net, t.archs, t.batch)
+	c, err := evaluate.NewCalibrator(t.engine, t.net, t.archs, t.batch, engine.Float32)
 	if err != nil {
 		return nil, err
 	}
@@ -269,7 +269,7 @@ func (t trained) oneForAll(ctx context.Context, batches int) ([]stats, error) {
 		}
 	}()
 	for _, a := range t.archs {
-		c, err := evaluate.NewCalibrator(t.engine, t.net, []space.Arch{a}, t.batch)
+		c, err := evaluate.NewCalibrator(t.engine, t.net, []space.Arch{a}, t.batch, engine.Float32)
 		if err != nil {
 			return nil, err
 		}

@@ -80,10 +80,7 @@ func (x experiment) run(ctx context.Context) (err error) {
 		return err
 	}
 	x.recipe.Keep = 1
-	x.recipe, err = x.recipe.WithPrecision("float32") // not what is faster at the start of each run
-	if err != nil {
-		return err
-	}
+	x.recipe.Precision = engine.Float32 // not what is faster at the start of each run
 	if x.epochs > 0 {
 		x.recipe.Epochs = x.epochs
 	}

@@ -174,7 +174,7 @@ func TestInheritedWeights(t *testing.T) {
 	if err := Run(t.Context(), b, o); err != nil {
 		t.Fatal(err)
 	}
-	ev, err := evaluate.New(o.Engine, net, b.Arches(), 3, 1)
+	ev, err := evaluate.New(o.Engine, net, b.Arches(), 3, 1, engine.Float32)
 	if err != nil {
 		t.Fatal(err)
 	}

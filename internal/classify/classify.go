@@ -26,6 +26,9 @@ type Options struct {
 	Backend string
 	// Batch is the most images that run at once, of several crops the crops; 0 means 32.
 	Batch int
+	// Precision of a safetensors model's products; empty: float32. An ONNX model is
+	// computed in the types that its file says: bf16 is an error.
+	Precision engine.Precision
 	// Crops of each image, 1, 5 or 10, whose logits are averaged; 0 means one.
 	Crops int
 	// Library is the path of onnxruntime's library; empty: see RuntimeEnv.
@@ -55,14 +58,15 @@ type runner interface {
 
 // Model is an open model.
 type Model struct {
-	info  export.Info
-	input *augment.Input
-	batch int // images, with all their crops, that run at once
-	crops int
-	mu    sync.Mutex
-	run   runner
-	spent time.Duration // in run
-	begin time.Duration // in getting ready, which a batch size does once
+	info      export.Info
+	input     *augment.Input
+	batch     int // images, with all their crops, that run at once
+	crops     int
+	mu        sync.Mutex
+	run       runner
+	precision engine.Precision
+	spent     time.Duration // in run
+	begin     time.Duration // in getting ready, which a batch size does once
 }
 
 // Open opens a model file, by the ending of its name: .safetensors or .onnx.
@@ -84,8 +88,15 @@ func Open(ctx context.Context, path string, o Options) (*Model, error) {
 			return nil, err
 		}
 		m.info = model.Info
-		m.run, err = openEngine(ctx, model, o)
+		var n *native
+		if n, err = openEngine(ctx, model, o); err == nil {
+			m.run, m.precision = n, n.precision
+		}
 	case ".onnx":
+		if o.Precision == engine.BFloat16 {
+			err = fmt.Errorf("precision %s: an ONNX file says itself in what types it is computed; leave it out, or take the model as safetensors", o.Precision)
+			break
+		}
 		m.run, m.info, err = openONNX(ctx, path, o)
 	default:
 		err = fmt.Errorf("%w: its name ends neither in .safetensors nor in .onnx", ErrKind)
@@ -110,6 +121,9 @@ func (m *Model) Info() export.Info { return m.info }
 
 // Batch is the most images that run at once.
 func (m *Model) Batch() int { return m.batch }
+
+// Precision of the model's products; empty: those of its ONNX file.
+func (m *Model) Precision() engine.Precision { return m.precision }
 
 // Spent is how long the model has computed, and how long it has compiled before.
 func (m *Model) Spent() (computing, compiling time.Duration) {

@@ -19,14 +19,15 @@ import (
 // native runs a model on the engine. It has a program for one image, which waits for
 // nothing, and one for full batches; what is between is filled up.
 type native struct {
-	engine   *engine.Engine
-	own      bool // close the engine, too
-	net      *supernet.Net
-	info     export.Info
-	batch    int
-	inputs   []supernet.Param        // weights and statistics
-	weights  []*tensors.Tensor       // those of inputs
-	programs map[int]*engine.Program // by batch
+	engine    *engine.Engine
+	own       bool // close the engine, too
+	net       *supernet.Net
+	info      export.Info
+	batch     int
+	precision engine.Precision
+	inputs    []supernet.Param        // weights and statistics
+	weights   []*tensors.Tensor       // those of inputs
+	programs  map[int]*engine.Program // by batch
 }
 
 func openEngine(ctx context.Context, m *export.Model, o Options) (*native, error) {
@@ -41,6 +42,9 @@ func openEngine(ctx context.Context, m *export.Model, o Options) (*native, error
 			return nil, err
 		}
 		n.own = true
+	}
+	if n.precision, err = n.engine.Resolve(ctx, o.Precision, o.Log); err != nil {
+		return nil, errors.Join(err, n.close())
 	}
 	for _, p := range n.inputs {
 		t, err := n.engine.Upload(weights[p.Name])
@@ -94,7 +98,8 @@ func (n *native) ready(count int) error {
 	inputs = append(inputs, shapes.Make(dtypes.Float32, batch, m.Channels, m.ImageSize, m.ImageSize))
 	p, err := n.engine.Compile("classify "+n.info.Arch, inputs, func(in []*graph.Node) []*graph.Node {
 		weights, last := len(n.net.Params()), len(in)-1
-		return []*graph.Node{n.net.Logits(in[:weights], in[last], supernet.Forward{Arch: n.info.SpaceArch(), Stats: in[weights:last]})}
+		f := supernet.Forward{Arch: n.info.SpaceArch(), Stats: in[weights:last], Operands: n.precision.Operands()}
+		return []*graph.Node{n.net.Logits(in[:weights], in[last], f)}
 	})
 	if err != nil {
 		return err

@@ -26,13 +26,14 @@ type Calibrator struct {
 }
 
 // NewCalibrator compiles one program for each architecture of a convolutional supernet,
-// for batches of batch images. Each adds to sums what a batch shows.
-func NewCalibrator(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch int) (*Calibrator, error) {
+// for batches of batch images. Each adds to sums what a batch shows. Precision is one that
+// is resolved.
+func NewCalibrator(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch int, precision engine.Precision) (*Calibrator, error) {
 	c, m := &Calibrator{programs{engine: e, net: net, archs: archs}, batch}, net.Space().Model
 	images := shapes.Make(dtypes.Float32, batch, m.Channels, m.ImageSize, m.ImageSize)
 	return c, c.compile("calibrate", []shapes.Shape{images}, func(arch space.Arch, weights, sums, batch []*graph.Node) []*graph.Node {
 		var seen []*graph.Node
-		net.Logits(weights, batch[0], supernet.Forward{Arch: arch, Seen: &seen})
+		net.Logits(weights, batch[0], supernet.Forward{Arch: arch, Seen: &seen, Operands: precision.Operands()})
 		for k := range seen {
 			seen[k] = graph.Add(sums[k], seen[k])
 		}

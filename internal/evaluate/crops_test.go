@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/engine"
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/evaluate"
 	"prenas/internal/rng"
@@ -47,7 +48,7 @@ func TestCropsAreAveraged(t *testing.T) {
 	// loss with the views of these numbers as crops, in batches of two images.
 	loss := func(numbers ...int) float64 {
 		t.Helper()
-		ev, err := evaluate.New(e, net, []space.Arch{s.Largest()}, 2, len(numbers))
+		ev, err := evaluate.New(e, net, []space.Arch{s.Largest()}, 2, len(numbers), engine.Float32)
 		if err != nil {
 			t.Fatal(err)
 		}

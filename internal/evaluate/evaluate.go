@@ -62,15 +62,15 @@ type Evaluator struct {
 
 // New compiles one program for each architecture, for batches of up to batch images of
 // crops crops each. What an architecture says of an image is the mean of the logits of
-// its crops, as in the original.
-func New(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch, crops int) (*Evaluator, error) {
+// its crops, as in the original. Precision is one that is resolved.
+func New(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch, crops int, precision engine.Precision) (*Evaluator, error) {
 	ev, m := &Evaluator{programs{engine: e, net: net, archs: archs}, batch, crops}, net.Space().Model
 	inputs := []shapes.Shape{
 		shapes.Make(dtypes.Float32, batch*crops, m.Channels, m.ImageSize, m.ImageSize),
 		shapes.Make(dtypes.Int32, batch),
 	}
 	return ev, ev.compile("evaluate", inputs, func(arch space.Arch, weights, stats, in []*graph.Node) []*graph.Node {
-		logits := net.Logits(weights, in[0], supernet.Forward{Arch: arch, Stats: stats})
+		logits := net.Logits(weights, in[0], supernet.Forward{Arch: arch, Stats: stats, Operands: precision.Operands()})
 		if crops > 1 {
 			logits = graph.ReduceMean(graph.Reshape(logits, batch, crops, m.NumClasses), 1)
 		}

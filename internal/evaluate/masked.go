@@ -27,7 +27,8 @@ type Masked struct {
 }
 
 // NewMasked compiles the program, for a number of models and batches of up to batch
-// images.
+// images. Its products are in float32: it measures what is compared with each other over
+// machines and years.
 func NewMasked(e *engine.Engine, net *supernet.Net, models, batch int) (*Masked, error) {
 	params, m := net.Params(), net.Space().Model
 	var inputs []shapes.Shape

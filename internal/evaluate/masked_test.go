@@ -68,7 +68,7 @@ func TestMaskedEqualsStatic(t *testing.T) {
 		together = append(together, tensors.FromFlatDataAndDimensions(all, append([]int{len(archs)}, p.Shape...)...))
 	}
 	for k, a := range archs {
-		static, err := New(e, net, []space.Arch{a}, 5, 1)
+		static, err := New(e, net, []space.Arch{a}, 5, 1, engine.Float32)
 		if err != nil {
 			t.Fatal(err)
 		}

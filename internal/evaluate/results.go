@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/space"
 )
@@ -17,6 +18,9 @@ type Results struct {
 	Images int    `json:"images"`
 	Crops  int    `json:"crops"` // of an image; its logits are their mean
 	Step   int    `json:"step"`  // updates behind the weights
+	// Precision of products: float32 or bf16. None: an ONNX file's own, or float32 in
+	// files from before there was a choice.
+	Precision engine.Precision `json:"precision,omitempty"`
 	// Recalibrated is the number of batches that the statistics of batch norms were
 	// estimated on after training; 0: they are those of training.
 	Recalibrated int      `json:"recalibrated,omitempty"`

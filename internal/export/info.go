@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"prenas/internal/engine"
 	"prenas/internal/space"
 	"prenas/internal/supernet"
 )
@@ -70,6 +71,8 @@ type Accuracy struct {
 	Images int     `json:"images"`
 	Top1   float64 `json:"top1"` // fraction of the images
 	Top5   float64 `json:"top5"`
+	// Precision of products, where it was not float32.
+	Precision engine.Precision `json:"precision,omitempty"`
 }
 
 // describe returns the Info with what follows from model and architecture filled in.

@@ -32,7 +32,10 @@ type EvaluateOptions struct {
 	Split   string // one of Splits; empty: the first
 	Batch   int    // images of one program run, each crop being one
 	Crops   int    // of each image: one of augment.CropCounts; 0: one
-	Workers int
+	// Precision of products; empty: float32, which is the same on any machine but for the
+	// last bits.
+	Precision engine.Precision
+	Workers   int
 	// Recalibrate is the number of batches of the run's training images, of the recipe's
 	// size and not augmented, on which the statistics of its batch norms are estimated
 	// anew; 0: they stay. They are kept in the run directory.
@@ -112,8 +115,11 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 			archs, keys = append(archs, c.Arch), append(keys, bin.Key)
 		}
 	}
+	if o.Precision, err = o.Engine.Resolve(ctx, o.Precision, o.Log); err != nil {
+		return results, err
+	}
 	net, batch := supernet.New(s), max(1, o.Batch/o.Crops)
-	ev, err := evaluate.New(o.Engine, net, archs, batch, o.Crops)
+	ev, err := evaluate.New(o.Engine, net, archs, batch, o.Crops, o.Precision)
 	if err != nil {
 		return results, err
 	}
@@ -149,7 +155,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if err = errors.Join(err, noteSkipped(o.Run, images.Skipped(), o.Log)); err != nil {
 		return results, err
 	}
-	results = evaluate.Results{Space: s.Name, Split: o.Split, Images: scores[0].Images, Crops: o.Crops, Step: step}
+	results = evaluate.Results{Space: s.Name, Split: o.Split, Images: scores[0].Images, Crops: o.Crops, Step: step, Precision: o.Precision}
 	// Only now, so that a results.json of other statistics does not stand beside them.
 	if err := keep(); err != nil {
 		return results, err
@@ -191,7 +197,7 @@ func openSplit(ctx context.Context, o EvaluateOptions, m train.Manifest) (*data.
 }
 
 // recalibrate puts into weights statistics of a run's architectures that are estimated
-// anew. keep writes them to the run directory.
+// anew, in float32, since they are kept. keep writes them to the run directory.
 func recalibrate(ctx context.Context, o EvaluateOptions, m train.Manifest, net *supernet.Net, archs []space.Arch, held []*tensors.Tensor, weights map[string]tensorfile.Tensor, step int) (keep func() error, err error) {
 	if !m.Space.Model.IsConv() {
 		return nil, fmt.Errorf("--recalibrate: space %s of %s has no batch norms, whose statistics it estimates", m.Space.Name, o.Run)
@@ -209,7 +215,7 @@ func recalibrate(ctx context.Context, o EvaluateOptions, m train.Manifest, net *
 	if err != nil {
 		return nil, fmt.Errorf("--recalibrate: %w", err)
 	}
-	c, err := evaluate.NewCalibrator(o.Engine, net, archs, m.Recipe.Batch)
+	c, err := evaluate.NewCalibrator(o.Engine, net, archs, m.Recipe.Batch, engine.Float32)
 	if err != nil {
 		return nil, err
 	}

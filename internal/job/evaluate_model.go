@@ -15,7 +15,7 @@ import (
 // evaluateModel measures an exported model, safetensors or ONNX, on the test images. It
 // writes nothing.
 func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Results, err error) {
-	m, err := classify.Open(ctx, o.Run, classify.Options{Engine: o.Engine, Backend: o.Backend, Batch: o.Batch, Crops: o.Crops, Log: o.Log})
+	m, err := classify.Open(ctx, o.Run, classify.Options{Engine: o.Engine, Backend: o.Backend, Batch: o.Batch, Crops: o.Crops, Precision: o.Precision, Log: o.Log})
 	if err != nil {
 		return results, err
 	}
@@ -70,7 +70,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	score.Loss /= float64(score.Images)
 	computing, _ := m.Spent()
 	score.Seconds = computing.Seconds()
-	results = evaluate.Results{Split: "test", Images: score.Images, Crops: o.Crops, Step: info.Training.Steps}
+	results = evaluate.Results{Split: "test", Images: score.Images, Crops: o.Crops, Step: info.Training.Steps, Precision: m.Precision()}
 	results.Archs = []evaluate.Result{evaluate.NewResult(info.SpaceModel(), "", info.SpaceArch(), score)}
 	return results, nil
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/export"
 	"prenas/internal/fsys"
@@ -208,7 +209,11 @@ func measured(o ExportOptions, step int) (map[string]*export.Accuracy, error) {
 	}
 	accuracy := map[string]*export.Accuracy{}
 	for _, a := range results.Archs {
-		accuracy[a.Arch] = &export.Accuracy{Split: results.Split, Images: results.Images, Top1: a.Top1, Top5: a.Top5}
+		found := export.Accuracy{Split: results.Split, Images: results.Images, Top1: a.Top1, Top5: a.Top5}
+		if results.Precision != engine.Float32 {
+			found.Precision = results.Precision
+		}
+		accuracy[a.Arch] = &found
 	}
 	return accuracy, nil
 }

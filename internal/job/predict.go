@@ -12,19 +12,21 @@ import (
 
 	"prenas/internal/classify"
 	"prenas/internal/data"
+	"prenas/internal/engine"
 )
 
 // PredictOptions of Predict.
 type PredictOptions struct {
-	Model   string   // file
-	Images  []string // files, folders, or "-" for Stdin
-	Stdin   io.Reader
-	Top     int // classes of each image
-	Batch   int
-	Workers int
-	Backend string
-	Log     func(string)
-	Each    func(Prediction) // told of every image, in order
+	Model     string   // file
+	Images    []string // files, folders, or "-" for Stdin
+	Stdin     io.Reader
+	Top       int // classes of each image
+	Batch     int
+	Workers   int
+	Backend   string
+	Precision engine.Precision // of products; empty: float32
+	Log       func(string)
+	Each      func(Prediction) // told of every image, in order
 }
 
 // Prediction is what a model says of one image, or why it says nothing.
@@ -53,7 +55,7 @@ type Predicted struct {
 
 // Predict classifies images. It goes on after images that cannot be read.
 func Predict(ctx context.Context, o PredictOptions) (Predicted, error) {
-	m, err := classify.Open(ctx, o.Model, classify.Options{Backend: o.Backend, Batch: o.Batch, Log: o.Log})
+	m, err := classify.Open(ctx, o.Model, classify.Options{Backend: o.Backend, Batch: o.Batch, Precision: o.Precision, Log: o.Log})
 	if err != nil {
 		return Predicted{}, err
 	}

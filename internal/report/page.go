@@ -12,6 +12,7 @@ import (
 // page is what page.html shows.
 type page struct {
 	Space, Split string
+	Precision    string // of products; empty in older files: float32
 	Images, Step int
 	Rows         []row
 	Accuracy     chart
@@ -47,7 +48,7 @@ func label(i int) string {
 
 func newPage(r *run) page {
 	p := page{
-		Space: r.results.Space, Split: r.results.Split, Images: r.results.Images, Step: r.results.Step,
+		Space: r.results.Space, Split: r.results.Split, Precision: string(r.results.Precision), Images: r.results.Images, Step: r.results.Step,
 		Accuracy: accuracyChart(r), Loss: lossChart(r), Legend: legend(r.archs), Pictures: pictures(r.archs), Settings: settings(r.manifest),
 	}
 	for i, a := range r.results.Archs {

@@ -16,8 +16,13 @@ import (
 	"prenas/internal/tensorfile"
 )
 
-// forward runs an architecture on the images with the shared weights.
+// forward runs an architecture on the images with the shared weights, in float32.
 func forward(t *testing.T, n *supernet.Net, weights map[string]tensorfile.Tensor, images tensorfile.Tensor, a space.Arch) []float32 {
+	t.Helper()
+	return forwardIn(t, engine.Float32, n, weights, images, a)
+}
+
+func forwardIn(t *testing.T, p engine.Precision, n *supernet.Net, weights map[string]tensorfile.Tensor, images tensorfile.Tensor, a space.Arch) []float32 {
 	t.Helper()
 	var inputs []shapes.Shape
 	var args []*tensors.Tensor
@@ -35,7 +40,7 @@ func forward(t *testing.T, n *supernet.Net, weights map[string]tensorfile.Tensor
 	add(images)
 	program, err := enginetest.Test(t).Compile("forward", inputs, func(in []*graph.Node) []*graph.Node {
 		last := len(in) - 1
-		return []*graph.Node{n.Logits(in[:last], in[last], supernet.Forward{Arch: a})}
+		return []*graph.Node{n.Logits(in[:last], in[last], supernet.Forward{Arch: a, Operands: p.Operands()})}
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +79,10 @@ func TestFixtureLogits(t *testing.T) {
 		got := forward(t, n, f.Weights, images, a)
 		if d := fixture.Difference(got, f.Floats(want)); d > 1e-4 {
 			t.Errorf("%s (%s): logits differ by %.2g of the largest", name, a, d)
+		}
+		got = forwardIn(t, engine.BFloat16, n, f.Weights, images, a)
+		if d := fixture.Difference(got, f.Floats(want)); d == 0 || d > 2e-2 {
+			t.Errorf("%s (%s): logits in bf16 differ by %.2g of the largest", name, a, d)
 		}
 	}
 }

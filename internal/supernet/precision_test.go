@@ -19,9 +19,6 @@ import (
 // Operands in bfloat16 move the logits by the rounding of their 8 bits.
 func TestOperandsInBFloat16AreRoundedOnly(t *testing.T) {
 	e := enginetest.Test(t)
-	if e.Name() == "go" {
-		t.Skip("the pure-Go backend has no bfloat16 products")
-	}
 	s := &space.Space{
 		Name:     "toy",
 		Supernet: space.Supernet{EmbedDim: 32, Depth: 2, NumHeads: 2, MLPRatio: 2},

@@ -20,7 +20,7 @@ func (t *trainer) newCalibrator() (*evaluate.Calibrator, error) {
 	if t.Recipe.Sampler.Name != spaceSampler || !t.Space.Model.IsConv() {
 		return nil, nil
 	}
-	return evaluate.NewCalibrator(t.Engine, t.net, t.archs, t.Recipe.Batch)
+	return evaluate.NewCalibrator(t.Engine, t.net, t.archs, t.Recipe.Batch, t.Recipe.Precision)
 }
 
 // calibrate estimates the statistics of the preferred architectures with the weights as

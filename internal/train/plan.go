@@ -5,22 +5,24 @@ import (
 	"fmt"
 	"syscall"
 	"time"
+
+	"prenas/internal/engine"
 )
 
 // Plan is what a run would be, measured on this machine without training it.
 type Plan struct {
-	Epochs    int           `json:"epochs"`
-	Updates   int           `json:"updates"`
-	Images    int           `json:"images_per_update"`
-	Train     int           `json:"train_images"`
-	HeldOut   int           `json:"held_out_images"`
-	Sampler   string        `json:"sampler"`
-	Precision string        `json:"precision"`
-	PeakLR    float64       `json:"peak_lr"`
-	Archs     []PlannedArch `json:"architectures"`
-	Compile   float64       `json:"compile_seconds"` // of all programs of updates
-	Seconds   float64       `json:"seconds"`         // of all updates, if images are ready in time
-	PeakBytes int64         `json:"peak_bytes"`      // most memory that the process has had while measuring
+	Epochs    int              `json:"epochs"`
+	Updates   int              `json:"updates"`
+	Images    int              `json:"images_per_update"`
+	Train     int              `json:"train_images"`
+	HeldOut   int              `json:"held_out_images"`
+	Sampler   string           `json:"sampler"`
+	Precision engine.Precision `json:"precision"`
+	PeakLR    float64          `json:"peak_lr"`
+	Archs     []PlannedArch    `json:"architectures"`
+	Compile   float64          `json:"compile_seconds"` // of all programs of updates
+	Seconds   float64          `json:"seconds"`         // of all updates, if images are ready in time
+	PeakBytes int64            `json:"peak_bytes"`      // most memory that the process has had while measuring
 }
 
 // PlannedArch is an architecture of a Plan.

@@ -5,19 +5,15 @@ import (
 	"path/filepath"
 	"testing"
 
-	"prenas/internal/engine/enginetest"
+	"prenas/internal/engine"
 	"prenas/internal/fsys"
 )
 
 // A step whose products have bfloat16 operands does what the float32 step does, to
 // the precision of bfloat16 (8 bits).
 func TestBF16StepIsCloseToFloat32(t *testing.T) {
-	e := enginetest.Test(t)
-	if e.Name() == "go" {
-		t.Skip("the pure-Go backend has no bfloat16 products")
-	}
-	losses := map[string]float64{}
-	for _, precision := range []string{float32Precision, bf16Precision} {
+	losses := map[engine.Precision]float64{}
+	for _, precision := range []engine.Precision{engine.Float32, engine.BFloat16} {
 		o := toyOptions(t, t.TempDir())
 		o.Recipe.Precision = precision
 		result, err := Run(context.Background(), o)
@@ -26,7 +22,7 @@ func TestBF16StepIsCloseToFloat32(t *testing.T) {
 		}
 		losses[precision] = result.Last.Archs[0].Loss
 	}
-	a, b := losses[float32Precision], losses[bf16Precision]
+	a, b := losses[engine.Float32], losses[engine.BFloat16]
 	if a == b || b > a*1.05+0.01 || a > b*1.05+0.01 {
 		t.Errorf("held-out loss %v in float32 and %v in bf16: they should differ by rounding only", a, b)
 	}
@@ -37,7 +33,7 @@ func TestBF16StepIsCloseToFloat32(t *testing.T) {
 func TestAutoPrecisionIsKept(t *testing.T) {
 	dir := t.TempDir()
 	o := toyOptions(t, dir)
-	o.Recipe.Precision = autoPrecision
+	o.Recipe.Precision = engine.AutoPrecision
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
@@ -45,10 +41,10 @@ func TestAutoPrecisionIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := m.Recipe.Precision; p != float32Precision && p != bf16Precision {
+	if p := m.Recipe.Precision; p != engine.Float32 && p != engine.BFloat16 {
 		t.Fatalf("the manifest has precision %q", p)
 	}
-	for _, kept := range []string{float32Precision, bf16Precision} {
+	for _, kept := range []engine.Precision{engine.Float32, engine.BFloat16} {
 		m.Recipe.Precision = kept
 		other := filepath.Join(t.TempDir(), "run")
 		if err := fsys.OS.MkdirAll(other); err != nil {

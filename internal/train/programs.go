@@ -50,7 +50,7 @@ func (t *trainer) compile(ctx context.Context) error {
 	}
 	if _, heldOut := t.Source.Counts(); heldOut > 0 && p.evaluator == nil {
 		var err error
-		p.evaluator, err = evaluate.New(t.Engine, t.net, t.archs, t.evalBatch(), 1)
+		p.evaluator, err = evaluate.New(t.Engine, t.net, t.archs, t.evalBatch(), 1, t.Recipe.Precision)
 		return err
 	}
 	return nil

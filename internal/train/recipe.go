@@ -14,30 +14,31 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"prenas/internal/augment"
+	"prenas/internal/engine"
 )
 
 // Recipe says how to train: everything that changes the resulting weights, except
 // the space, the candidates, the images and the seed. What a recipe file leaves out
 // keeps the value of [DefaultRecipe]. The tags are the file's keys and limits.
 type Recipe struct {
-	Epochs     int        `yaml:"epochs" json:"epochs" range:"[1,100000]"`
-	Batch      int        `yaml:"batch" json:"batch" range:"[1,65536]"`                 // images of one program run
-	Accumulate int        `yaml:"accumulate" json:"accumulate" range:"[1,4096]"`        // batches of one update
-	Holdout    float64    `yaml:"holdout" json:"holdout" range:"[0,0.9]"`               // part of the training images kept for choosing
-	EvalEvery  int        `yaml:"eval_every" json:"eval_every" range:"[0,100000]"`      // epochs between evaluations on the held-out part; 0: only after the last
-	LogEvery   int        `yaml:"log_every" json:"log_every" range:"[1,1000000]"`       // updates between metrics lines
-	SaveEvery  int        `yaml:"save_every" json:"save_every" range:"[0,1e9]"`         // updates between checkpoints; 0: at each epoch's end
-	Keep       int        `yaml:"keep" json:"keep" range:"[1,1000]"`                    // newest checkpoints kept beside the best one
-	Precision  string     `yaml:"precision" json:"precision" oneof:"float32 bf16 auto"` // of the operands of products with weights; auto: the faster one
-	Optimizer  Optimizer  `yaml:"optimizer" json:"optimizer"`
-	Schedule   Schedule   `yaml:"schedule" json:"schedule"`
-	Loss       Loss       `yaml:"loss" json:"loss"`
-	Mix        Mix        `yaml:"mix" json:"mix"`
-	Augment    Augment    `yaml:"augment" json:"augment"`
-	Regularize Regularize `yaml:"regularize" json:"regularize"`
-	Sampler    Sampler    `yaml:"sampler" json:"sampler"`
-	Distill    Distill    `yaml:"distill,omitempty" json:"distill,omitzero"`
-	EMA        EMA        `yaml:"ema" json:"ema,omitzero"`
+	Epochs     int              `yaml:"epochs" json:"epochs" range:"[1,100000]"`
+	Batch      int              `yaml:"batch" json:"batch" range:"[1,65536]"`                 // images of one program run
+	Accumulate int              `yaml:"accumulate" json:"accumulate" range:"[1,4096]"`        // batches of one update
+	Holdout    float64          `yaml:"holdout" json:"holdout" range:"[0,0.9]"`               // part of the training images kept for choosing
+	EvalEvery  int              `yaml:"eval_every" json:"eval_every" range:"[0,100000]"`      // epochs between evaluations on the held-out part; 0: only after the last
+	LogEvery   int              `yaml:"log_every" json:"log_every" range:"[1,1000000]"`       // updates between metrics lines
+	SaveEvery  int              `yaml:"save_every" json:"save_every" range:"[0,1e9]"`         // updates between checkpoints; 0: at each epoch's end
+	Keep       int              `yaml:"keep" json:"keep" range:"[1,1000]"`                    // newest checkpoints kept beside the best one
+	Precision  engine.Precision `yaml:"precision" json:"precision" oneof:"float32 bf16 auto"` // of products, in updates and in the evaluations between them; auto: the faster one
+	Optimizer  Optimizer        `yaml:"optimizer" json:"optimizer"`
+	Schedule   Schedule         `yaml:"schedule" json:"schedule"`
+	Loss       Loss             `yaml:"loss" json:"loss"`
+	Mix        Mix              `yaml:"mix" json:"mix"`
+	Augment    Augment          `yaml:"augment" json:"augment"`
+	Regularize Regularize       `yaml:"regularize" json:"regularize"`
+	Sampler    Sampler          `yaml:"sampler" json:"sampler"`
+	Distill    Distill          `yaml:"distill,omitempty" json:"distill,omitzero"`
+	EMA        EMA              `yaml:"ema" json:"ema,omitzero"`
 
 	// Damaged images are left out, and listed in the run directory, instead of ending
 	// the run: in training the epoch's next sound one stands in.
@@ -160,7 +161,7 @@ type Sampler struct {
 // DefaultRecipe is what a recipe file starts from.
 func DefaultRecipe() Recipe {
 	return Recipe{
-		Epochs: 10, Batch: 128, Accumulate: 1, Holdout: 0.1, EvalEvery: 1, LogEvery: 50, Keep: 2, Precision: float32Precision,
+		Epochs: 10, Batch: 128, Accumulate: 1, Holdout: 0.1, EvalEvery: 1, LogEvery: 50, Keep: 2, Precision: engine.Float32,
 		Optimizer: Optimizer{Name: adamw, LR: 5e-4, Decay: 0.05, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8},
 		Schedule:  Schedule{Name: cosineSchedule, WarmupLR: 1e-6, MinLR: 1e-5},
 		Loss:      Loss{Smoothing: 0.1},

@@ -72,7 +72,7 @@ type prepared struct {
 // say in seen by what. Where only the head trains, the rest is as it is in evaluation: it
 // normalises by the running statistics.
 func (p prepared) forward(arch space.Arch, r Recipe, n norms[*graph.Node], seen *[]*graph.Node) supernet.Forward {
-	f := supernet.Forward{Arch: arch, DropPath: p.dropPath, Dropout: p.dropout, Operands: r.operands(), Seen: seen}
+	f := supernet.Forward{Arch: arch, DropPath: p.dropPath, Dropout: p.dropout, Operands: r.Precision.Operands(), Seen: seen}
 	if r.Optimizer.Freeze {
 		f.Stats = n.Running
 	}

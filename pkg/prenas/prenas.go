@@ -21,6 +21,7 @@
 package prenas
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ import (
 
 	"prenas/internal/classify"
 	"prenas/internal/data"
+	"prenas/internal/engine"
 )
 
 // Options of Load. The zero value suits most uses.
@@ -38,6 +40,9 @@ type Options struct {
 	// Batch is the most images that run at once in ClassifyAll; 0 means 32. A batch
 	// takes memory, and a model's first batch is compiled, which takes seconds.
 	Batch int
+	// Precision of a .safetensors model's products: "float32" or empty, "bf16", or "auto",
+	// the faster one on the machine. bf16 has 8 bits. An .onnx model has that of its file.
+	Precision string
 	// Log gets a line about each step of loading; nil for none.
 	Log func(string)
 }
@@ -57,7 +62,11 @@ var ErrNoImage = errors.New("prenas: no image")
 
 // Load loads a model file, .safetensors or .onnx. Errors name the file and what to do.
 func Load(path string, o Options) (*Model, error) {
-	m, err := classify.Open(context.Background(), path, classify.Options{Backend: o.Backend, Batch: o.Batch, Log: o.Log})
+	precision, err := engine.ParsePrecision(cmp.Or(o.Precision, string(engine.Float32)))
+	if err != nil {
+		return nil, fmt.Errorf("prenas: %w", err)
+	}
+	m, err := classify.Open(context.Background(), path, classify.Options{Backend: o.Backend, Batch: o.Batch, Precision: precision, Log: o.Log})
 	if err != nil {
 		return nil, fmt.Errorf("prenas: %w", err)
 	}

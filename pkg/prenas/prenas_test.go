@@ -101,6 +101,27 @@ func TestClassifyAllIsClassify(t *testing.T) {
 	}
 }
 
+// Products in bf16 move probabilities by rounding only.
+func TestPrecision(t *testing.T) {
+	for _, file := range []string{shapes, conv} {
+		whole, err := load(t, file, prenas.Options{Backend: "go"}).Classify(picture(blue))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rounded, err := load(t, file, prenas.Options{Backend: "go", Precision: "bf16"}).Classify(picture(blue))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := math.Abs(whole[0].Probability - rounded[0].Probability)
+		if whole[0].Index != rounded[0].Index || d == 0 || d > 0.02 {
+			t.Errorf("%s: %+v in float32 and %+v in bf16", file, whole, rounded)
+		}
+	}
+	if _, err := prenas.Load(shapes, prenas.Options{Precision: "half"}); err == nil || !strings.Contains(err.Error(), `precision is "half"`) {
+		t.Errorf("unknown precision: %v", err)
+	}
+}
+
 func TestManyGoroutinesMayClassify(t *testing.T) {
 	model := load(t, shapes, prenas.Options{Backend: "go"})
 	var wait sync.WaitGroup
