@@ -28,7 +28,7 @@ func doctorCommand(g *global) *cobra.Command {
 				if d.Plugin != "" {
 					fmt.Fprintf(w, "plug-in     %s\n            sha256 %s\n", d.Plugin, d.PluginSHA256)
 				}
-				fmt.Fprintf(w, "devices     %d\ncores       %d\nhuge pages  %v\n", d.Devices, d.Cores, d.HugePages)
+				fmt.Fprintf(w, "devices     %d\ncores       %d\nhuge pages  %v\nkernels     %v\n", d.Devices, d.Cores, d.HugePages, d.Kernels)
 				for _, name := range slices.Sorted(maps.Keys(d.Versions)) {
 					fmt.Fprintf(w, "version     %s %s\n", name, d.Versions[name])
 				}

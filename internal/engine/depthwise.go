@@ -26,6 +26,15 @@ func DepthwiseConv(x, kernel *graph.Node, stride int) *graph.Node {
 	if x.Rank() != 4 || kernel.Rank() != 3 || k%2 == 0 || kernel.Shape().Dimensions[1] != k || kernel.Shape().Dimensions[2] != x.Shape().Dimensions[3] {
 		panic(fmt.Errorf("engine: depthwise convolution of %s with %s", x.Shape(), kernel.Shape()))
 	}
+	if hasKernels(x) {
+		return depthwiseCall(x, kernel, stride, widest)
+	}
+	return depthwiseSum(x, kernel, stride)
+}
+
+// depthwiseSum is DepthwiseConv by XLA's operations.
+func depthwiseSum(x, kernel *graph.Node, stride int) *graph.Node {
+	k := kernel.Shape().Dimensions[0]
 	height, width := x.Shape().Dimensions[1], x.Shape().Dimensions[2]
 	y := shiftedSum(padded(x, k/2), kernel, (height+stride-1)/stride, (width+stride-1)/stride, stride, false)
 	return CustomGradient(y, []*graph.Node{x, kernel}, func(v *graph.Node) []*graph.Node {
@@ -33,6 +42,28 @@ func DepthwiseConv(x, kernel *graph.Node, stride int) *graph.Node {
 		return []*graph.Node{
 			shiftedSum(wide, kernel, height, width, 1, true),
 			tapSums(padded(x, k/2), v, k, stride),
+		}
+	})
+}
+
+// widest is the most values that a vector of a processor has.
+const widest = 16
+
+// depthwiseCall is DepthwiseConv by package kernels, with vectors of at most so many lanes.
+func depthwiseCall(x, kernel *graph.Node, stride, lanes int) *graph.Node {
+	settings := func(stride, dilation int) map[string]int {
+		return map[string]int{"stride": stride, "dilation": dilation, "pad": kernel.Shape().Dimensions[0] / 2, "lanes": lanes}
+	}
+	d, k := x.Shape().Dimensions, kernel.Shape().Dimensions[0]
+	kernelShape := shapes.Make(kernel.DType(), k, k, 1, d[3])
+	y := call("prenas_depthwise", shapes.Make(x.DType(), d[0], (d[1]+stride-1)/stride, (d[2]+stride-1)/stride, d[3]),
+		settings(stride, 1), x, graph.ReshapeWithShape(kernel, kernelShape))
+	return CustomGradient(y, []*graph.Node{x, kernel}, func(v *graph.Node) []*graph.Node {
+		turned := graph.ReshapeWithShape(graph.Reverse(kernel, 0, 1), kernelShape)
+		taps := call("prenas_depthwise_kernel", kernelShape, settings(stride, 1), x, v)
+		return []*graph.Node{
+			call("prenas_depthwise", x.Shape(), settings(1, stride), v, turned),
+			graph.ReshapeWithShape(taps, kernel.Shape()),
 		}
 	})
 }

@@ -22,6 +22,7 @@ type Diagnosis struct {
 	Devices      int                `json:"devices"`
 	Cores        int                `json:"cores"`
 	HugePages    bool               `json:"huge_pages"`
+	Kernels      bool               `json:"kernels"` // convolutions by package kernels
 	GFLOPS       map[string]float64 `json:"gflops"` // of a square product, by type of the operands
 }
 
@@ -33,7 +34,7 @@ const productSize = 1024
 func (e *Engine) Diagnose(ctx context.Context) (Diagnosis, error) {
 	d := Diagnosis{
 		Backend: e.Name(), Description: e.backend.Description(), Plugin: e.plugin, Devices: e.devices,
-		Cores: runtime.NumCPU(), HugePages: memory.HugePages(), GFLOPS: map[string]float64{}, Versions: Versions(),
+		Cores: runtime.NumCPU(), HugePages: memory.HugePages(), Kernels: e.Kernels(), GFLOPS: map[string]float64{}, Versions: Versions(),
 	}
 	types := []dtypes.DType{dtypes.Float32}
 	if e.plugin != "" {

@@ -11,6 +11,8 @@ import (
 	"github.com/gomlx/gomlx/backends"
 	"github.com/gomlx/gomlx/backends/simplego"
 	"github.com/gomlx/gomlx/backends/xla"
+
+	"prenas/internal/kernels"
 )
 
 // PluginEnv names a plug-in file by its absolute path; it is what Options with
@@ -108,7 +110,15 @@ func openPlugin(ctx context.Context, kind plugin, path string, devices int, log 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s does not load: %w", ErrNoPlugin, path, err)
 	}
-	return &Engine{backend: b, plugin: path, devices: b.NumDevices()}, nil
+	e := &Engine{backend: b, plugin: path, devices: b.NumDevices()}
+	if kind.name == cpuPlugin.name && e.devices == 1 {
+		if err := kernels.Register(path); err != nil {
+			log(fmt.Sprintf("warning: %v; going on with XLA's operations alone, which are slower for convolutions", err))
+		} else {
+			e.backend = withKernels{b}
+		}
+	}
+	return e, nil
 }
 
 func firstDevices(n int) []int64 {

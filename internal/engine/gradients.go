@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"unsafe"
@@ -72,13 +73,13 @@ func Split(x *graph.Node, n int, others []*graph.Node, f func(parts []*graph.Nod
 	})
 }
 
-// privateField points at an unexported field of a graph node. GoMLX has no
-// public way to give a node of several inputs a rule of its own; the fields
+// privateField points at an unexported field of what holder points at. GoMLX has no
+// public way to give a node of several inputs a rule of its own, nor to call a function; the fields
 // are checked by TestPrivateFields, and the module's version is pinned.
-func privateField[T any](node *graph.Node, name string) *T {
-	field := reflect.ValueOf(node).Elem().FieldByName(name)
+func privateField[T any](holder any, name string) *T {
+	field := reflect.ValueOf(holder).Elem().FieldByName(name)
 	if !field.IsValid() || field.Type() != reflect.TypeFor[T]() {
-		panic("engine: this version of GoMLX keeps graph.Node." + name + " otherwise: its custom gradients need an update")
+		panic(fmt.Sprintf("engine: this version of GoMLX keeps the field %s of %T otherwise: custom gradients and calls need an update", name, holder))
 	}
 	return (*T)(unsafe.Pointer(field.UnsafeAddr()))
 }

@@ -56,7 +56,7 @@ func Dir() (string, error) {
 // choices and batch.
 func key(e *engine.Engine, s *space.Space, batch int) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%d devices, pool %v\n", machine(e), e.Devices(), memory.HugePages())
+	fmt.Fprintf(h, "%s\n%d devices, pool %v, kernels %v\n", machine(e), e.Devices(), memory.HugePages(), e.Kernels())
 	versions := engine.Versions()
 	delete(versions, "prenas") // a commit does not change the engine
 	for _, name := range slices.Sorted(maps.Keys(versions)) {

@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/gomlx/go-xla/pkg/stablehlo"
+	"github.com/gomlx/gomlx/backends"
+	"github.com/gomlx/gomlx/backends/xla"
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+)
+
+// withKernels is XLA on one CPU device whose plug-in knows the functions of package
+// kernels. (With several devices XLA divides a program between them, and cannot divide a call.)
+type withKernels struct{ *xla.Backend }
+
+// Kernels tells whether programs call the functions of package kernels.
+func (e *Engine) Kernels() bool {
+	_, has := e.backend.(withKernels)
+	return has
+}
+
+// hasKernels tells whether call may be used with x.
+func hasKernels(x *graph.Node) bool {
+	_, has := x.Graph().Backend().(withKernels)
+	return has && x.DType() == dtypes.Float32
+}
+
+// call is a result, of float32 and this shape, of the function of package kernels that has this name. It has no
+// gradient: give it one by CustomGradient.
+//
+// GoMLX has no calls. So an operation is made whose result has the right shape, and the statement that it
+// wrote into the program becomes the call.
+func call(function string, shape shapes.Shape, attributes map[string]int, operands ...*graph.Node) *graph.Node {
+	result := graph.Iota(operands[0].Graph(), shape, 0)
+	builder := (*privateField[backends.Builder](operands[0].Graph(), "builder")).(*xla.Builder)
+	statements := (*privateField[*stablehlo.Function](builder, "fn")).Statements
+	statement := statements[len(statements)-1]
+	setOpType(statement, "stablehlo.custom_call")
+	settings := make([]string, 0, len(attributes))
+	for name, value := range attributes {
+		settings = append(settings, fmt.Sprintf("%s = %d : i64", name, value))
+	}
+	layouts := make([]string, len(operands))
+	for i, operand := range operands {
+		op := (*privateField[[]backends.Op](operand, "outputOps"))[0]
+		statement.Inputs = append(statement.Inputs, *privateField[*stablehlo.Value](op.(*xla.Node), "value"))
+		layouts[i] = rowsFirst(operand.Rank())
+	}
+	statement.Attributes = map[string]any{
+		"call_target_name": function,
+		"api_version":      int32(4), // calls with typed attributes
+		"backend_config":   literal("{" + strings.Join(settings, ", ") + "}"),
+		"operand_layouts":  literal("[" + strings.Join(layouts, ", ") + "]"),
+		"result_layouts":   literal("[" + rowsFirst(shape.Rank()) + "]"),
+	}
+	return result
+}
+
+// literal is an attribute as StableHLO's text has it.
+type literal string
+
+// ToStableHLO implements what package stablehlo asks of an attribute.
+func (l literal) ToStableHLO() string { return string(l) }
+
+// rowsFirst is the layout in which the values of the last axis lie side by side, as
+// StableHLO has it: the axes from the nearest to the farthest.
+func rowsFirst(rank int) string {
+	axes := make([]string, rank)
+	for i := range axes {
+		axes[i] = fmt.Sprint(rank - 1 - i)
+	}
+	return fmt.Sprintf("dense<[%s]> : tensor<%dxindex>", strings.Join(axes, ", "), rank)
+}
+
+// setOpType makes a statement one of the operation of this name. The type of OpType is in an
+// internal package of go-xla, so it is found by the names of its values.
+func setOpType(statement *stablehlo.Statement, name string) {
+	field := reflect.ValueOf(statement).Elem().FieldByName("OpType")
+	for i := int64(0); i < 1000; i++ {
+		field.SetInt(i)
+		if field.Interface().(interface{ ToStableHLO() string }).ToStableHLO() == name {
+			return
+		}
+	}
+	panic("engine: this version of go-xla has no operation " + name)
+}

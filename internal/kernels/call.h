@@ -1,0 +1,36 @@
+// Around a kernel: what it was called with, and how it shares its work.
+
+#ifndef PRENAS_CALL_H
+#define PRENAS_CALL_H
+
+#include "ffi.h"
+
+#include <stdbool.h>
+
+// True if the frame asks what the function is, in place of calling it.
+bool prenas_described(ffi_frame *frame);
+
+// An error with a message, which is copied.
+ffi_error *prenas_error(ffi_frame *frame, int code, const char *message);
+
+// True if the operands and results are as many, each float32 and of rank 4 or less.
+bool prenas_tensors(ffi_frame *frame, int operands, int results);
+
+// The attribute of that name, an integer; missing if there is none.
+int64_t prenas_attribute(ffi_frame *frame, const char *name, int64_t missing);
+
+// Runs part(work, 0) to part(work, parts - 1) on the threads of XLA, this one included,
+// each once, and returns when all are done. Which thread runs which, and in what order, is
+// not said: a part must write what no other does.
+//
+// It does not wait for a thread to become free: parts that no other thread has taken, this one does.
+void prenas_share(ffi_frame *frame, int64_t parts, void (*part)(void *work, int64_t i), void *work);
+
+// Functions that XLA may call, by the names that call.c registers.
+ffi_handler prenas_depthwise, prenas_depthwise_kernel;
+
+// Registers them in a plug-in that is loaded, for its platform "Host". NULL, or why not; the message
+// stays for ever.
+const char *prenas_register(const char *plugin);
+
+#endif
