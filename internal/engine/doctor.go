@@ -23,7 +23,7 @@ type Diagnosis struct {
 	Cores        int                `json:"cores"`
 	HugePages    bool               `json:"huge_pages"`
 	Kernels      bool               `json:"kernels"` // convolutions by package kernels
-	GFLOPS       map[string]float64 `json:"gflops"` // of a square product, by type of the operands
+	GFLOPS       map[string]float64 `json:"gflops"`  // of a square product, by type of the operands
 }
 
 // productSize of the measured product, unless the device is fast enough for a larger one.
