@@ -25,7 +25,10 @@ func trainCommand(g *global) *cobra.Command {
 	var dryRun bool
 	c := &cobra.Command{
 		Use: "train --candidates FILE --data SRC --out RUN", Short: "Train one supernet on the preferred architectures", Args: cobra.NoArgs,
-		Long: "Train one weight-sharing supernet on the architectures of a candidates file.\n\nSRC is\n  " + strings.Join(data.Sources(), "\n  "),
+		Long: "Train one weight-sharing supernet on the architectures of a candidates file.\n\n" +
+			"Without --recipe a built-in space has its own: tiny, small and base the published training of the same\n" +
+			"name (500 epochs of ImageNet), quickstart and conv-quickstart the quickstart's. Any other space has\n" +
+			"images, a training from scratch on images of one's own.\n\nSRC is\n  " + strings.Join(data.Sources(), "\n  "),
 		Example: "  prenas train --candidates candidates.json --data fashion-mnist --out run\n" +
 			"  prenas train --candidates candidates.json --weights vit.safetensors --data folder:images --out run\n" +
 			"  prenas train --candidates candidates.json --data folder:images --recipe tiny --dry-run\n" +
@@ -49,9 +52,21 @@ func trainCommand(g *global) *cobra.Command {
 			if changed("seed") || !given.Resume {
 				o.Seed = g.seed
 			}
-			if changed("recipe") || !given.Resume {
+			if spaceName != "" {
+				if o.Space, err = loadSpace(spaceName); err != nil {
+					return err
+				}
+			}
+			out := newConsole(g)
+			o.Log = out.line
+			switch {
+			case changed("recipe"):
 				if o.Recipe, err = train.LoadRecipe(recipe); err != nil {
 					return fmt.Errorf("--recipe: %w", err)
+				}
+			case !given.Resume:
+				if o.Recipe, err = o.DefaultRecipe(); err != nil {
+					return err
 				}
 			}
 			if precision != "" {
@@ -65,17 +80,11 @@ func trainCommand(g *global) *cobra.Command {
 			if changed("on-bad-image") {
 				o.Recipe.SkipBadImages = bad.skip
 			}
-			if spaceName != "" {
-				if o.Space, err = loadSpace(spaceName); err != nil {
-					return err
-				}
-			}
-			out := newConsole(g)
 			if o.Engine, err = g.open(c.Context(), out); err != nil {
 				return err
 			}
 			defer o.Engine.Close()
-			o.Command, o.Log = strings.Join(os.Args, " "), out.line
+			o.Command = strings.Join(os.Args, " ")
 			o.Fetch, o.Progress = out.fetching, out.training
 			if dryRun {
 				return g.printPlan(c.Context(), o)
@@ -98,7 +107,7 @@ func trainCommand(g *global) *cobra.Command {
 	f.StringVar(&spaceName, "space", "", "space of the candidates (default: the one in their meta file)")
 	f.StringVar(&given.Weights, "weights", "", "safetensors of the supernet's weights to begin with (default: drawn from --seed)")
 	f.StringVar(&given.Data, "data", "", "images to train on, SRC (prenas data --help)")
-	f.StringVar(&recipe, "recipe", "quickstart", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
+	f.StringVar(&recipe, "recipe", "", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file (default: by the space, see above)")
 	addPrecision(f, &precision, " (default: the recipe's)")
 	f.StringVar(&sampler, "sampler", "", "what each update trains: "+strings.Join(train.SamplerNames(), ", ")+" (default: the recipe's)")
 	bad.add(f, " (default: the recipe's)")

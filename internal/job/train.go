@@ -46,6 +46,17 @@ func Resumed(dir string) (TrainOptions, error) {
 	}, nil
 }
 
+// DefaultRecipe is the recipe to train by where none is given: the one for the space of
+// the candidates. It tells which it is.
+func (o TrainOptions) DefaultRecipe() (train.Recipe, error) {
+	if _, err := o.readCandidates(); err != nil {
+		return train.Recipe{}, err
+	}
+	name, why := train.RecipeFor(o.Space)
+	o.Log(fmt.Sprintf("recipe %s, %s; --recipe takes another", name, why))
+	return train.LoadRecipe(name)
+}
+
 // Train trains the preferred architectures of a candidates file.
 func Train(ctx context.Context, o TrainOptions) (train.Result, error) {
 	run, images, err := o.open(ctx)
@@ -66,24 +77,34 @@ func PlanTraining(ctx context.Context, o TrainOptions) (train.Plan, error) {
 	return plan, errors.Join(err, closeTeacher(run.Teacher))
 }
 
-// open reads all that a run needs.
-func (o TrainOptions) open(ctx context.Context) (run train.Options, images *train.Images, err error) {
+// readCandidates reads the candidates file, and where o has no space the one of its meta
+// file into o.
+func (o *TrainOptions) readCandidates() (space.Candidates, error) {
 	candidates, err := space.ReadCandidates(o.Candidates)
 	if err != nil {
-		return run, nil, fmt.Errorf("--candidates: %w", err)
+		return nil, fmt.Errorf("--candidates: %w", err)
 	}
 	if o.Space == nil {
 		meta, err := ReadMeta(o.Candidates)
 		if errors.Is(err, fs.ErrNotExist) {
-			return run, nil, fmt.Errorf("--candidates %s has no meta file beside it that names its space: name it with --space", o.Candidates)
+			return nil, fmt.Errorf("--candidates %s has no meta file beside it that names its space: name it with --space", o.Candidates)
 		}
 		if err != nil {
-			return run, nil, err
+			return nil, err
 		}
 		o.Space = meta.Space
 	}
 	if err := candidates.Check(o.Space); err != nil {
-		return run, nil, fmt.Errorf("--candidates %s: %w", o.Candidates, err)
+		return nil, fmt.Errorf("--candidates %s: %w", o.Candidates, err)
+	}
+	return candidates, nil
+}
+
+// open reads all that a run needs.
+func (o TrainOptions) open(ctx context.Context) (run train.Options, images *train.Images, err error) {
+	candidates, err := o.readCandidates()
+	if err != nil {
+		return run, nil, err
 	}
 	var weights map[string]tensorfile.Tensor
 	if o.Weights != "" {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 
 	"prenas/internal/augment"
 	"prenas/internal/engine"
+	"prenas/internal/space"
 )
 
 // Recipe says how to train: everything that changes the resulting weights, except
@@ -189,6 +191,20 @@ func RecipeNames() []string {
 		names = append(names, strings.TrimSuffix(entry.Name(), ".yaml"))
 	}
 	return names
+}
+
+// RecipeFor names the built-in recipe to train a space by where none is given, and says
+// why. A built-in space has its own; any other one, and a built-in one with other classes
+// or images, has the one for images of one's own. The space conv has none of its own:
+// nothing is published or measured that trains it this way.
+func RecipeFor(s *space.Space) (name, why string) {
+	own := map[string]string{"tiny": "tiny", "small": "small", "base": "base", "quickstart": "quickstart", "conv-quickstart": "quickstart-conv"}
+	if name, ok := own[s.Name]; ok {
+		if known, err := space.Load(s.Name); err == nil && reflect.DeepEqual(known, s) {
+			return name, "made for the space " + s.Name
+		}
+	}
+	return "images", "for images of one's own: no recipe is made for the space " + s.Name
 }
 
 // LoadRecipe reads a built-in recipe by name, or a recipe file.

@@ -1,10 +1,13 @@
 package train
 
 import (
+	"encoding/json"
 	"errors"
 	"reflect"
 	"strings"
 	"testing"
+
+	"prenas/internal/space"
 )
 
 func TestRecipesSayHowTheyAreUsed(t *testing.T) {
@@ -104,4 +107,37 @@ func FuzzParseRecipe(f *testing.F) {
 			t.Errorf("written and read again it is another recipe: %v\n%s", err, again)
 		}
 	})
+}
+
+// The recipe is the space's own only where the space is the built-in one, whole; a meta
+// file's JSON changes nothing.
+func TestRecipeForASpace(t *testing.T) {
+	want := map[string]string{
+		"tiny": "tiny", "small": "small", "base": "base", "conv": "images", "quickstart": "quickstart", "conv-quickstart": "quickstart-conv",
+	}
+	for _, builtIn := range space.Names() {
+		s, err := space.Load(builtIn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read space.Space
+		if err := json.Unmarshal(text, &read); err != nil {
+			t.Fatal(err)
+		}
+		name, why := RecipeFor(&read)
+		if name != want[builtIn] || !strings.Contains(why, builtIn) {
+			t.Errorf("space %s has recipe %q (%s), want %q", builtIn, name, why, want[builtIn])
+		}
+		if _, err := LoadRecipe(name); err != nil {
+			t.Error(err)
+		}
+		read.Model.NumClasses++
+		if name, _ := RecipeFor(&read); name != "images" {
+			t.Errorf("space %s with other classes has recipe %q, want images", builtIn, name)
+		}
+	}
 }
