@@ -102,7 +102,7 @@ func (g *global) open(ctx context.Context, out *console) (*engine.Engine, error)
 	if g.devices < 1 {
 		return nil, usagef("--devices is %d, it must be at least 1", g.devices)
 	}
-	e, err := engine.Open(ctx, engine.Options{Backend: g.backend, Devices: g.devices, Log: out.line})
+	e, err := engine.Open(ctx, engine.Options{Backend: g.backend, Devices: g.devices, Stop: ctx.Done(), Log: out.line})
 	if errors.Is(err, engine.ErrBackend) {
 		return nil, usageError{err}
 	}

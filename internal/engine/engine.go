@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/gomlx/go-xla/pkg/pjrt"
 	"github.com/gomlx/gomlx/backends"
@@ -27,6 +28,11 @@ type Options struct {
 	// Devices is how many devices there are to use, the first ones of the machine;
 	// 0 means 1. XLA divides a CPU into as many as it is asked for.
 	Devices int
+	// Stop ends the wait for XLA's compiler, which can take a minute and cannot be
+	// interrupted: when it closes, a compilation that runs returns at once with an error
+	// that wraps context.Canceled. The compiler goes on until the process ends, which is
+	// what the caller must let it do soon. Nil: never.
+	Stop <-chan struct{}
 	// Log gets a line for each step of finding the plug-in; nil for none.
 	Log func(string)
 }
@@ -37,10 +43,22 @@ type Engine struct {
 	plugin  string // path of the plug-in; empty for pure Go
 	devices int
 	copies  copies // on the other devices
+
+	stop      <-chan struct{} // Options.Stop
+	compiling atomic.Int32    // compilations at work, waited for or not
 }
 
 // Open finds and opens a backend. It may download a plug-in (63 MB) once.
 func Open(ctx context.Context, o Options) (*Engine, error) {
+	e, err := open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	e.stop = o.Stop
+	return e, nil
+}
+
+func open(ctx context.Context, o Options) (*Engine, error) {
 	log := o.Log
 	if log == nil {
 		log = func(string) {}
@@ -140,8 +158,33 @@ func keepCUDAFolder() error {
 	return os.Setenv(checks, "no")
 }
 
-// Close frees the backend. The engine and its programs must not be used after.
-func (e *Engine) Close() { e.backend.Finalize() }
+// Close frees the backend, unless a compilation that was stopped is still at work in it.
+// The engine and its programs must not be used after.
+func (e *Engine) Close() {
+	if e.compiling.Load() == 0 {
+		e.backend.Finalize()
+	}
+}
+
+// unlessStopped runs f. If the engine is stopped before f is done, it returns without it.
+func (e *Engine) unlessStopped(f func() error) error {
+	if e.stop == nil {
+		return f()
+	}
+	e.compiling.Add(1)
+	done := make(chan error, 1)
+	go func() {
+		err := catch(f)
+		e.compiling.Add(-1)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-e.stop:
+		return context.Canceled
+	}
+}
 
 // Name says what runs the programs: "xla" or "go".
 func (e *Engine) Name() string {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -24,7 +25,8 @@ type Program struct {
 
 // Compile builds and compiles a graph. build gets a node per input shape and
 // returns the outputs; what it panics with becomes an error that wraps
-// ErrBuild.
+// ErrBuild. Where the engine is stopped meanwhile the error wraps context.Canceled, and
+// the one thing left to do is to end.
 func (e *Engine) Compile(name string, inputs []shapes.Shape, build func(in []*graph.Node) []*graph.Node) (*Program, error) {
 	p := &Program{name: name, inputs: inputs}
 	return p, p.compile(e, build)
@@ -43,10 +45,18 @@ func (p *Program) compile(e *Engine, build func(in []*graph.Node) []*graph.Node)
 			nodes[i] = graph.ShardedParameter(g, fmt.Sprintf("input%d", i), s, p.parallel.input(i))
 		}
 		out := build(nodes)
-		g.CompileWithSharding(out, p.parallel.outputs(len(out)))
+		if err := e.unlessStopped(func() error {
+			g.CompileWithSharding(out, p.parallel.outputs(len(out)))
+			return nil
+		}); err != nil {
+			return err
+		}
 		p.graph = g
 		return nil
 	})
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("compiling %q: %w", p.name, err)
+	}
 	memory.Trim() // XLA's compiler leaves hundreds of megabytes
 	if err != nil {
 		return fmt.Errorf("%w %q: %w", ErrBuild, p.name, err)

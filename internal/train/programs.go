@@ -26,13 +26,22 @@ func (p *programs) close() {
 	}
 }
 
-// compile builds every program of the run before its first step.
+// compile builds every program of the run before its first step: whatever stops it loses
+// nothing, for what there is of the run is in its directory.
 func (t *trainer) compile(ctx context.Context) error {
+	err := t.compilePrograms(ctx)
+	if err != nil && ctx.Err() != nil {
+		return t.interrupted()
+	}
+	return err
+}
+
+func (t *trainer) compilePrograms(ctx context.Context) error {
 	p := t.programs
 	if p.updater == nil {
 		u, err := t.newUpdater(func(done, total int, arch string) error {
-			if ctx.Err() != nil {
-				return t.interrupted()
+			if err := ctx.Err(); err != nil {
+				return err
 			}
 			t.Log(fmt.Sprintf("compiling %d/%d: %s", done+1, total, arch))
 			return nil
