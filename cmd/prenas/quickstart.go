@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -62,32 +63,26 @@ func quickstartCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := os.MkdirAll(dir, 0o755); err != nil {
-				return fmt.Errorf("--out: %w", err)
-			}
-
-			stage("search: one forward and backward pass of the supernet on noise")
-			s, err := space.Load(first.space)
-			if err != nil {
-				return err
-			}
 			candidates := filepath.Join(dir, "search", "candidates.json")
-			if err := os.MkdirAll(filepath.Dir(candidates), 0o755); err != nil {
-				return fmt.Errorf("--out: %w", err)
+			begun := exists(filepath.Join(dir, "manifest.json"))
+			switch {
+			case !begun:
+				stage("search: one forward and backward pass of the supernet on noise")
+				err := searchFirst(c.Context(), first.space, job.SearchOptions{
+					Engine: e, Scoring: job.Scoring{Seed: g.seed}, Out: candidates,
+				}, out)
+				if err != nil {
+					return err
+				}
+			case !exists(candidates):
+				return fmt.Errorf("%s holds a run that prenas quickstart did not begin; name another folder with --out", dir)
+			default:
+				stage("search: done before; see " + candidates)
 			}
-			found, _, err := job.Search(c.Context(), job.SearchOptions{
-				Engine: e, Space: s, Search: search.Options{Interval: s.Interval}, Scoring: job.Scoring{Seed: g.seed}, Out: candidates,
-				Progress: func(done, total int) { out.progress("gradients", int64(done), int64(total), "") },
-			})
-			if err != nil {
-				return err
-			}
-			out.line(fmt.Sprintf("%d architectures scored, %d preferred", found.Report.Enumerated, len(found.Candidates)))
 
 			stage("train: one supernet on the preferred architectures")
-			_, missing := os.Stat(filepath.Join(dir, "manifest.json"))
 			_, err = job.Train(c.Context(), job.TrainOptions{
-				Engine: e, Candidates: candidates, Data: src, Recipe: recipe, Seed: g.seed, Out: dir, Resume: missing == nil,
+				Engine: e, Candidates: candidates, Data: src, Recipe: recipe, Seed: g.seed, Out: dir, Resume: begun,
 				Command: strings.Join(os.Args, " "), Log: out.line, Fetch: out.fetching, Progress: out.training,
 			})
 			if errors.Is(err, train.ErrOtherRun) {
@@ -125,4 +120,29 @@ func quickstartCommand(g *global) *cobra.Command {
 	c.Flags().StringVar(&src, "data", "fashion-mnist", "other images of up to ten classes, SRC (prenas data --help)")
 	c.Flags().BoolVar(&small, "small", false, "fewer updates, for a first look")
 	return c
+}
+
+// searchFirst searches a built-in space, in its own intervals, into a folder that need
+// not exist.
+func searchFirst(ctx context.Context, name string, o job.SearchOptions, out *console) error {
+	s, err := space.Load(name)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(o.Out), 0o755); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	o.Space, o.Search = s, search.Options{Interval: s.Interval}
+	o.Progress = func(done, total int) { out.progress("gradients", int64(done), int64(total), "") }
+	found, _, err := job.Search(ctx, o)
+	if err != nil {
+		return err
+	}
+	out.line(fmt.Sprintf("%d architectures scored, %d preferred", found.Report.Enumerated, len(found.Candidates)))
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
