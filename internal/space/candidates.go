@@ -129,6 +129,7 @@ func ParseCandidates(text []byte) (Candidates, error) {
 	// Key by key, because a map would swallow a key that is given twice.
 	var all Candidates
 	seen := map[float64]bool{}
+	places := map[string]string{} // of architectures, which are trained once
 	count := 0
 	for dec.More() {
 		token, err := dec.Token()
@@ -156,6 +157,11 @@ func ParseCandidates(text []byte) (Candidates, error) {
 			if bin.Candidates[i], err = parseCandidate(text); err != nil {
 				return bad("interval %s, candidate %d: %v", key, i, err)
 			}
+			place, arch := fmt.Sprintf("interval %s, candidate %d", key, i), bin.Candidates[i].Arch.String()
+			if before, twice := places[arch]; twice {
+				return bad("%s and %s are both %s: take one of them out", before, place, arch)
+			}
+			places[arch] = place
 		}
 		all = append(all, bin)
 	}

@@ -167,6 +167,8 @@ func TestCandidatesRefused(t *testing.T) {
 		{replace(`447.5`, `"much"`), "candidate 0: score: it wants a number, not the string"},
 		{replace(`447.5`, `NaN`), "interval 0.2: it is not JSON, which has no NaN"},
 		{`{"0.2": [` + good, "interval 0.2: the file ends here"},
+		{`{"0.2": [` + good + `, ` + good + `]}`, "interval 0.2, candidate 0 and interval 0.2, candidate 1 are both e72-h2x2-r2_2.5: take one of them out"},
+		{`{"0.2": [` + good + `], "0.4": [` + good + `]}`, "interval 0.2, candidate 0 and interval 0.4, candidate 0 are both e72-h2x2-r2_2.5: take one of them out"},
 		{`{"0.2": 3}`, "interval 0.2: it wants a list, not the number"},
 	} {
 		if _, err := ParseCandidates([]byte(c.text)); !errors.Is(err, ErrCandidates) || !strings.Contains(err.Error(), c.want) {
