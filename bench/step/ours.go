@@ -56,8 +56,8 @@ func measureHere(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	if m.Peak = d.GFLOPS["Float32"]; j.Precision == engine.BFloat16 {
-		m.Peak = d.GFLOPS["BFloat16"]
+	if m.Peak = d.GFLOPS["float32"]; j.Precision == engine.BFloat16 {
+		m.Peak = d.GFLOPS["bfloat16"]
 	}
 	return json.NewEncoder(os.Stdout).Encode(m)
 }

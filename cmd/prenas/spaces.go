@@ -23,8 +23,8 @@ type spaceSummary struct {
 	NumHeads      []int          `json:"num_heads,omitempty"`
 	MLPRatio      []float64      `json:"mlp_ratio,omitempty"`
 	Resolution    []int          `json:"resolution,omitempty"`
-	Kernel        []int          `json:"kernel_size,omitempty"`
-	Expand        []float64      `json:"expand_ratio,omitempty"`
+	Kernel        []int          `json:"kernel,omitempty"`
+	Expand        []float64      `json:"expand,omitempty"`
 	Model         space.Model    `json:"model"`
 	Interval      space.Interval `json:"interval_millions"`
 	Architectures string         `json:"architectures"`
@@ -92,9 +92,9 @@ func spacesCommand(g *global) *cobra.Command {
 					}
 					choices := fmt.Sprintf("embed_dim %v  depth %v  num_heads %v  mlp_ratio %v", s.EmbedDim, s.Depth, s.NumHeads, s.MLPRatio)
 					if s.Model.IsConv() {
-						choices = fmt.Sprintf("resolution %v  depth of each unit %v  kernel_size %v  expand_ratio %v", s.Resolution, s.Depth, s.Kernel, s.Expand)
+						choices = fmt.Sprintf("resolution %v  depth of each unit %v  kernel %v  expand %v", s.Resolution, s.Depth, s.Kernel, s.Expand)
 					}
-					_, err := fmt.Fprintf(w, "\n%s\nsupernet  %s\nmodel     %s\nsmallest  %s\nlargest   %s\n", choices, settings(s.Supernet), settings(s.Model), s.Smallest(), s.Largest())
+					_, err := fmt.Fprintf(w, "\n%s\nsupernet  %s\nmodel     %s\nsmallest  %s\nlargest   %s\n", choices, settings(reflect.ValueOf(s.Supernet)), settings(reflect.ValueOf(s.Model)), s.Smallest(), s.Largest())
 					return err
 				})
 			},
@@ -113,18 +113,33 @@ func printSpaces(w io.Writer, list ...spaceSummary) error {
 	return t.Flush()
 }
 
-// images says what side they have, and a transformer's patches.
 // settings are the fields of a struct that are not off or of the other family.
-func settings(of any) string {
-	v, text := reflect.ValueOf(of), []string{}
-	for i := range v.NumField() {
-		if !v.Field(i).IsZero() {
-			text = append(text, fmt.Sprintf("%s %v", v.Type().Field(i).Name, v.Field(i)))
+func settings(of reflect.Value) string {
+	var text []string
+	for i := range of.NumField() {
+		if v := of.Field(i); !v.IsZero() {
+			name, _, _ := strings.Cut(of.Type().Field(i).Tag.Get("json"), ",")
+			text = append(text, name+" "+setting(v))
 		}
 	}
 	return strings.Join(text, ", ")
 }
 
+func setting(v reflect.Value) string {
+	switch v.Kind() {
+	case reflect.Struct:
+		return "(" + settings(v) + ")"
+	case reflect.Slice:
+		var list []string
+		for i := range v.Len() {
+			list = append(list, setting(v.Index(i)))
+		}
+		return strings.Join(list, " ")
+	}
+	return fmt.Sprint(v)
+}
+
+// images says what side they have, and a transformer's patches.
 func images(s spaceSummary) string {
 	if len(s.Resolution) > 0 {
 		if least := slices.Min(s.Resolution); least < s.Model.ImageSize {

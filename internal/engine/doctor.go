@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 
@@ -23,7 +24,7 @@ type Diagnosis struct {
 	Cores        int                `json:"cores"`
 	HugePages    bool               `json:"huge_pages"`
 	Kernels      bool               `json:"kernels"` // convolutions by package kernels
-	GFLOPS       map[string]float64 `json:"gflops"`  // of a square product, by type of the operands
+	GFLOPS       map[string]float64 `json:"gflops"`  // of a square product, by type of the operands: float32, bfloat16
 }
 
 // productSize of the measured product, unless the device is fast enough for a larger one.
@@ -50,7 +51,7 @@ func (e *Engine) Diagnose(ctx context.Context) (Diagnosis, error) {
 		if err != nil {
 			return d, err
 		}
-		d.GFLOPS[t.String()] = p.flops() / seconds / 1e9
+		d.GFLOPS[strings.ToLower(t.String())] = p.flops() / seconds / 1e9
 	}
 	return d, nil
 }

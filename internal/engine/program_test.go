@@ -112,7 +112,7 @@ func TestDiagnose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.GFLOPS["Float32"] <= 0 || d.Devices < 1 || d.Cores < 1 || d.Versions["go"] == "" {
+	if d.GFLOPS["float32"] <= 0 || d.Devices < 1 || d.Cores < 1 || d.Versions["go"] == "" {
 		t.Errorf("%+v", d)
 	}
 }

@@ -58,11 +58,11 @@ type SearchResult struct {
 // Timing of a search, in seconds; it is printed, not written, so that the same
 // seed gives the same files.
 type Timing struct {
-	Weights   float64 // drawing or reading weights and images, and their digest
-	Gradients float64 // compiling and running the gradient program
-	Sums      float64 // summing over slices
-	Search    float64 // choosing
-	Ranking   float64 // scoring the shortlists
+	Weights   float64 `json:"weights"`   // drawing or reading weights and images, and their digest
+	Gradients float64 `json:"gradients"` // compiling and running the gradient program
+	Sums      float64 `json:"sums"`      // summing over slices
+	Search    float64 `json:"search"`    // choosing
+	Ranking   float64 `json:"ranking"`   // scoring the shortlists
 }
 
 // Search scores the supernet and chooses the preferred architectures. The sums

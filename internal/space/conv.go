@@ -11,20 +11,22 @@ import "slices"
 // the unit's stride. What an architecture chooses is how many blocks a unit
 // has, and the kernel and the expansion of each.
 type ConvModel struct {
-	Stem, StemStride int
-	Units            []ConvUnit
-	Features         int  // width of the last convolution before the mean
-	Mix              int  // width of the layer between the mean and the classifier
-	MixBias          bool // timm's MobileNetV3 has a bias there, once-for-all none
-	Transform        bool // once-for-all's learned matrices between nested kernels
+	Stem       int        `json:"stem"`
+	StemStride int        `json:"stem_stride"`
+	Units      []ConvUnit `json:"units"`
+	Features   int        `json:"features"`  // width of the last convolution before the mean
+	Mix        int        `json:"mix"`       // width of the layer between the mean and the classifier
+	MixBias    bool       `json:"mix_bias"`  // timm's MobileNetV3 has a bias there, once-for-all none
+	Transform  bool       `json:"transform"` // once-for-all's learned matrices between nested kernels
 }
 
 // ConvUnit is one unit: the features of its blocks, the stride of the first of
 // them, and what MobileNetV3 has in some units only.
 type ConvUnit struct {
-	Width, Stride int
-	SqueezeExcite bool
-	HSwish        bool // else ReLU
+	Width         int  `json:"width"`
+	Stride        int  `json:"stride"`
+	SqueezeExcite bool `json:"squeeze_excite"`
+	HSwish        bool `json:"h_swish"` // else ReLU
 }
 
 // ConvLayer is what an architecture chooses for one block.

@@ -14,31 +14,36 @@ type Ratio = float64
 // Supernet is the size of the shared weights; every architecture's weights
 // are slices of them. Depth is the layers of each unit where there are units.
 type Supernet struct {
-	EmbedDim, Depth, NumHeads int
-	MLPRatio                  float64
+	EmbedDim int     `json:"embed_dim,omitzero"`
+	Depth    int     `json:"depth"`
+	NumHeads int     `json:"num_heads,omitzero"`
+	MLPRatio float64 `json:"mlp_ratio,omitzero"`
 
-	Kernel int     `json:",omitzero"`
-	Expand float64 `json:",omitzero"`
+	Kernel int     `json:"kernel,omitzero"`
+	Expand float64 `json:"expand,omitzero"`
 }
 
 // Model is what all architectures of a space have in common: image and classes,
 // and for a vision transformer the rest here, for a convolutional network Conv.
 type Model struct {
-	ImageSize, PatchSize, Channels, NumClasses int  // of the largest resolution
-	HeadDim                                    int  // features of one attention head
-	RelativePosition                           bool // 2-D relative positions for keys and values
-	MaxRelativePosition                        int  // distances are clamped to this, in patches
-	GlobalPool                                 bool // classify the mean of the patch tokens, not the class token
-	AbsPos                                     bool // add a learned position to each token
-	QKVBias                                    bool
+	ImageSize           int  `json:"image_size"` // of the largest resolution
+	PatchSize           int  `json:"patch_size"`
+	Channels            int  `json:"channels"`
+	NumClasses          int  `json:"num_classes"`
+	HeadDim             int  `json:"head_dim"`              // features of one attention head
+	RelativePosition    bool `json:"relative_position"`     // 2-D relative positions for keys and values
+	MaxRelativePosition int  `json:"max_relative_position"` // distances are clamped to this, in patches
+	GlobalPool          bool `json:"global_pool"`           // classify the mean of the patch tokens, not the class token
+	AbsPos              bool `json:"abs_pos"`               // add a learned position to each token
+	QKVBias             bool `json:"qkv_bias"`
 
 	// What each choice learns for itself; see package supernet.
-	SwitchNorm bool `json:",omitzero"` // a LayerNorm for each embedding dim
-	ScaleAttn  bool `json:",omitzero"` // factors of queries and values, for each number of heads
-	ScaleMLP   bool `json:",omitzero"` // factors of hidden units, for each width
-	ScaleEmbed bool `json:",omitzero"` // factors of both branches and of the tokens, for each embedding dim
+	SwitchNorm bool `json:"switch_norm,omitzero"` // a LayerNorm for each embedding dim
+	ScaleAttn  bool `json:"scale_attn,omitzero"`  // factors of queries and values, for each number of heads
+	ScaleMLP   bool `json:"scale_mlp,omitzero"`   // factors of hidden units, for each width
+	ScaleEmbed bool `json:"scale_embed,omitzero"` // factors of both branches and of the tokens, for each embedding dim
 
-	Conv ConvModel `json:",omitzero"`
+	Conv ConvModel `json:"conv,omitzero"`
 }
 
 // IsConv tells the family.
@@ -75,29 +80,33 @@ func DefaultModel() Model {
 
 // Interval cuts a range of parameter counts into budgets; all three are in
 // millions of parameters. The zero Interval means that none was given.
-type Interval struct{ Min, Max, Step float64 }
+type Interval struct {
+	Min  float64 `json:"min"`
+	Max  float64 `json:"max"`
+	Step float64 `json:"step"`
+}
 
 // Space is a supernet and the choices that architectures are made of. The
 // lists are in the file's order, which is the order of enumeration.
 type Space struct {
-	Name     string
-	Supernet Supernet
-	EmbedDim []int
-	Depth    []int
-	NumHeads []int
-	MLPRatio []float64
-	Model    Model
+	Name     string    `json:"name"`
+	Supernet Supernet  `json:"supernet"`
+	EmbedDim []int     `json:"embed_dim,omitempty"`
+	Depth    []int     `json:"depth"`
+	NumHeads []int     `json:"num_heads,omitempty"`
+	MLPRatio []float64 `json:"mlp_ratio,omitempty"`
+	Model    Model     `json:"model"`
 
 	// Of a convolutional space: Depth are the layers that a unit may have, each
 	// unit by itself, and the other lists above are empty.
-	Resolution []int
-	Kernel     []int
-	Expand     []float64
+	Resolution []int     `json:"resolution,omitempty"`
+	Kernel     []int     `json:"kernel,omitempty"`
+	Expand     []float64 `json:"expand,omitempty"`
 
 	// ModelGiven tells that the space file says what the model is; without it,
 	// Model is the default, and weights that are given may say otherwise.
-	ModelGiven bool
-	Interval   Interval
+	ModelGiven bool     `json:"model_given"`
+	Interval   Interval `json:"interval"`
 }
 
 // Largest is the architecture of the largest choice of every list. It may be

@@ -48,10 +48,10 @@ type Status struct {
 
 // Result of a run.
 type Result struct {
-	Step     int
-	BestStep int     // updates behind the best checkpoint
-	BestTop1 float64 // its mean accuracy on the held-out part
-	Last     *EvalLine
+	Step     int       `json:"step"`
+	BestStep int       `json:"best_step"` // updates behind the best checkpoint
+	BestTop1 float64   `json:"best_top1"` // its mean accuracy on the held-out part
+	Last     *EvalLine `json:"last_eval"` // null where nothing was held out, or there was nothing left to do
 }
 
 // Run trains the supernet on the candidates' architectures and keeps everything in a
