@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 
@@ -32,13 +33,18 @@ func Test(tb testing.TB) *engine.Engine {
 }
 
 // Devices returns an engine of n devices of the CPU for one test, which is skipped where
-// there is only pure Go: that has one.
+// the tests run in pure Go, which has one device, or on a GPU: there need be no plug-in
+// for the CPU there, and looking for one takes long.
 func Devices(tb testing.TB, n int) *engine.Engine {
 	tb.Helper()
-	if Test(tb).Name() == "go" {
+	if backend := os.Getenv(BackendEnv); strings.HasPrefix(backend, "cuda") {
+		tb.Skipf("%s is %s: the test divides a CPU", BackendEnv, backend)
+	}
+	plugin := Test(tb).Plugin()
+	if plugin == "" {
 		tb.Skip("the pure-Go backend has one device")
 	}
-	e, err := engine.Open(context.Background(), engine.Options{Backend: "xla", Devices: n})
+	e, err := engine.Open(context.Background(), engine.Options{Backend: "xla:" + plugin, Devices: n})
 	if err != nil {
 		tb.Fatal(err)
 	}
