@@ -54,7 +54,7 @@ supernet on only those, and hands you a finished model per budget.`,
 	})
 	f := root.PersistentFlags()
 	f.StringVar(&g.backend, "backend", "auto", "auto, xla, cuda, either with :/path/to/plugin.so, or go (slow, needs no plug-in)")
-	f.IntVar(&g.devices, "devices", 1, "devices that share each batch of training, the first ones there are; a CPU is divided into as many")
+	f.IntVar(&g.devices, "devices", 1, "devices that share each batch of training and of eval RUN, the first ones there are; a CPU is divided into as many")
 	f.Uint64Var(&g.seed, "seed", 0, "seed of everything random")
 	f.BoolVar(&g.json, "json", false, "print one JSON value instead of text")
 	f.BoolVar(&g.quiet, "quiet", false, "print results and errors only")

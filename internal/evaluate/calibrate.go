@@ -26,8 +26,9 @@ type Calibrator struct {
 }
 
 // NewCalibrator compiles one program for each architecture of a convolutional supernet,
-// for batches of batch images. Each adds to sums what a batch shows. Precision is one that
-// is resolved.
+// for batches of batch images, a number that the devices divide: they share each batch,
+// which is normalised as a whole all the same. Each adds to sums what a batch shows.
+// Precision is one that is resolved.
 func NewCalibrator(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch int, precision engine.Precision) (*Calibrator, error) {
 	c, m := &Calibrator{programs{engine: e, net: net, archs: archs}, batch}, net.Space().Model
 	images := shapes.Make(dtypes.Float32, batch, m.Channels, m.ImageSize, m.ImageSize)
@@ -86,9 +87,9 @@ func (c *Calibrator) Run(ctx context.Context, weights []*tensors.Tensor, batches
 				mean[i] = v / float32(done)
 			}
 			all[a] = append(all[a], tensorfile.FromFloat32(t.Shape, mean))
-			if err := sum.FinalizeAll(); err != nil {
-				return nil, err
-			}
+		}
+		if err := c.free(a, sums[a]...); err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
@@ -107,9 +108,7 @@ func (c *Calibrator) add(sums [][]*tensors.Tensor, weights []*tensors.Tensor, b 
 			failed = errors.Join(failed, err)
 			break
 		}
-		for _, spent := range sums[a] {
-			failed = errors.Join(failed, spent.FinalizeAll())
-		}
+		failed = errors.Join(failed, c.free(a, sums[a]...))
 		sums[a] = out
 	}
 	return errors.Join(failed, images.FinalizeAll())

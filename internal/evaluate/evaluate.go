@@ -62,8 +62,10 @@ type Evaluator struct {
 
 // New compiles one program for each architecture, for batches of up to batch images of
 // crops crops each. What an architecture says of an image is the mean of the logits of
-// its crops, as in the original. Precision is one that is resolved.
+// its crops, as in the original. Precision is one that is resolved. The devices share each
+// batch, which is padded until they can.
 func New(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch, crops int, precision engine.Precision) (*Evaluator, error) {
+	batch = (batch + e.Devices() - 1) / e.Devices() * e.Devices()
 	ev, m := &Evaluator{programs{engine: e, net: net, archs: archs}, batch, crops}, net.Space().Model
 	inputs := []shapes.Shape{
 		shapes.Make(dtypes.Float32, batch*crops, m.Channels, m.ImageSize, m.ImageSize),
@@ -159,7 +161,7 @@ func (ev *Evaluator) add(scores []Score, weights Weights, b Batch) error {
 		var values [tallyColumns]float32
 		err = out[0].ConstFlatData(func(flat any) { copy(values[:], flat.([]float32)) })
 		scores[a].Seconds += time.Since(began).Seconds()
-		if failed = errors.Join(err, out[0].FinalizeAll()); failed != nil {
+		if failed = errors.Join(err, ev.free(a, out...)); failed != nil {
 			break
 		}
 		scores[a].Images += b.count()

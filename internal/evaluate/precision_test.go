@@ -18,28 +18,31 @@ import (
 	"prenas/internal/tensorfile"
 )
 
-// Statistics and scores in bf16 are those in float32 but for the rounding of operands,
-// and the same each time.
-func TestBF16IsFloat32Rounded(t *testing.T) {
-	for family, text := range map[string]string{
-		"vit": `
+// toys are a little space of each family.
+var toys = map[string]string{
+	"vit": `
 SUPERNET: {EMBED_DIM: 16, DEPTH: 2, NUM_HEADS: 2, MLP_RATIO: 2}
 SEARCH_SPACE: {EMBED_DIM: [16], DEPTH: [2], NUM_HEADS: [2], MLP_RATIO: [2]}
 MODEL: {IMAGE_SIZE: 8, PATCH_SIZE: 4, CHANNELS: 1, NUM_CLASSES: 7, HEAD_DIM: 8, MAX_RELATIVE_POSITION: 1}
 `,
-		"conv": `
+	"conv": `
 FAMILY: conv
 SUPERNET: {DEPTH: 1, KERNEL: 3, EXPAND: 2}
 SEARCH_SPACE: {DEPTH: [1], KERNEL: [3], EXPAND: [2]}
 MODEL: {IMAGE_SIZE: 8, CHANNELS: 1, NUM_CLASSES: 7, STEM: 8, WIDTH: [8, 8], STRIDE: [1, 2], SQUEEZE_EXCITE: [false, true], H_SWISH: [false, true], FEATURES: 16, MIX: 16}
 `,
-	} {
+}
+
+// Statistics and scores in bf16 are those in float32 but for the rounding of operands,
+// and the same each time.
+func TestBF16IsFloat32Rounded(t *testing.T) {
+	for family, text := range toys {
 		t.Run(family, func(t *testing.T) {
 			s, err := space.Parse("toy", "toy", []byte(text))
 			if err != nil {
 				t.Fatal(err)
 			}
-			whole, rounded := measured(t, s, engine.Float32), measured(t, s, engine.BFloat16)
+			whole, rounded := measured(t, enginetest.Test(t), s, engine.Float32), measured(t, enginetest.Test(t), s, engine.BFloat16)
 			if a, b := whole.score.Loss, rounded.score.Loss; a == b || math.Abs(a-b) > 0.02*a {
 				t.Errorf("loss %v in float32 and %v in bf16", a, b)
 			}
@@ -48,7 +51,7 @@ MODEL: {IMAGE_SIZE: 8, CHANNELS: 1, NUM_CLASSES: 7, STEM: 8, WIDTH: [8, 8], STRI
 					t.Errorf("statistic %d differs by %.2g of the largest", k, d)
 				}
 			}
-			if again := measured(t, s, engine.BFloat16); !reflect.DeepEqual(again, rounded) {
+			if again := measured(t, enginetest.Test(t), s, engine.BFloat16); !reflect.DeepEqual(again, rounded) {
 				t.Errorf("%+v, and once more %+v", rounded, again)
 			}
 		})
@@ -62,10 +65,10 @@ type figures struct {
 
 // measured is what the largest architecture of a space reaches on noise with weights that
 // nobody trained.
-func measured(t *testing.T, s *space.Space, p engine.Precision) (f figures) {
+func measured(t *testing.T, e *engine.Engine, s *space.Space, p engine.Precision) (f figures) {
 	t.Helper()
 	const batches, batch = 3, 8
-	e, net, archs := enginetest.Test(t), supernet.New(s), []space.Arch{s.Largest()}
+	net, archs := supernet.New(s), []space.Arch{s.Largest()}
 	images := func(yield func(evaluate.Batch, error) bool) {
 		r := rng.New(1, "images")
 		for range batches {

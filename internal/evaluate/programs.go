@@ -29,7 +29,7 @@ type archProgram struct {
 }
 
 // compile makes the programs. build gets the weights by Params index, nil where they are
-// not used.
+// not used. The devices share the batch, whose inputs have rows for each of them.
 func (p *programs) compile(what string, batch []shapes.Shape, build func(arch space.Arch, weights, norms, batch []*graph.Node) []*graph.Node) error {
 	params := p.net.Params()
 	for _, arch := range p.archs {
@@ -45,8 +45,12 @@ func (p *programs) compile(what string, batch []shapes.Shape, build func(arch sp
 			inputs = append(inputs, shapes.Make(dtypes.Float32, s.Shape...))
 		}
 		first := len(inputs) // of the batch
+		split := make([]int, len(batch))
+		for i := range batch {
+			split[i] = first + i
+		}
 		inputs = append(inputs, batch...)
-		program, err := p.engine.Compile(what+" "+arch.String(), inputs, func(in []*graph.Node) []*graph.Node {
+		program, err := p.engine.CompileParallel(what+" "+arch.String(), inputs, split, func(in []*graph.Node) []*graph.Node {
 			weights := make([]*graph.Node, len(params))
 			for k, i := range used {
 				weights[i] = in[k]
@@ -71,6 +75,9 @@ func (p *programs) run(arch int, weights, norms []*tensors.Tensor, batch ...*ten
 	}
 	return p.each[arch].Run(append(append(args, norms...), batch...))
 }
+
+// free gives back the memory of what the program of an architecture took or made.
+func (p *programs) free(arch int, of ...*tensors.Tensor) error { return p.each[arch].Free(of...) }
 
 // Close frees the programs.
 func (p *programs) Close() {

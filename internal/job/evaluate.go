@@ -202,6 +202,9 @@ func recalibrate(ctx context.Context, o EvaluateOptions, m train.Manifest, net *
 	if !m.Space.Model.IsConv() {
 		return nil, fmt.Errorf("--recalibrate: space %s of %s has no batch norms, whose statistics it estimates", m.Space.Name, o.Run)
 	}
+	if n := o.Engine.Devices(); m.Recipe.Batch%n != 0 {
+		return nil, fmt.Errorf("--recalibrate: its batches are those of the training, of %d images, which --devices %d cannot share evenly", m.Recipe.Batch, n)
+	}
 	set, err := data.Open(ctx, m.Data.Source, data.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Log: o.Log})
 	if err != nil {
 		return nil, fmt.Errorf("--recalibrate: the run's training images: %w", err)
