@@ -1,8 +1,6 @@
 package supernet
 
 import (
-	"math"
-
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
@@ -222,16 +220,8 @@ func (v *masked) attention(x *graph.Node, block int) *graph.Node {
 		bias = graph.Reshape(graph.TransposeAllAxes(bias, 0, 2, 1), v.models, 3*width)
 		qkv = graph.Add(qkv, v.at(bias, 3, 4))
 	}
-	all := graph.AxisRange()
-	part := func(i int) *graph.Node { // [A, N, tokens, heads, head_dim]
-		y := graph.Slice(qkv, all, all, all, graph.AxisRange(i*width, (i+1)*width))
-		return graph.Reshape(y, v.models, v.samples, tokens, heads, m.HeadDim)
-	}
-	query, key, value := graph.MulScalar(part(0), 1/math.Sqrt(float64(m.HeadDim))), part(1), part(2)
-
-	out := v.attend(query, key, value, block) // [A, N, heads, tokens, head_dim]
-	out = graph.Mul(out, v.at(sizeMask(v.f.Sizes, 1+block, heads), 2, 5))
-	out = graph.Reshape(graph.TransposeAllAxes(out, 0, 1, 3, 2, 4), v.models, v.samples, tokens, width)
+	used := graph.BroadcastToDims(graph.InsertAxes(sizeMask(v.f.Sizes, 1+block, heads), -1), v.models, heads, m.HeadDim)
+	out := graph.Mul(v.selfAttention(qkv, block, heads, v.relative), v.at(graph.Reshape(used, v.models, width), 3, 4))
 	out = v.product(out, v.weight(blockName(block, "attn.proj.weight")))
 	out = graph.Add(out, v.vector(blockName(block, "attn.proj.bias"), 2))
 	for _, site := range []dropSite{dropProj, dropBranch} {

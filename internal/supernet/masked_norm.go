@@ -6,12 +6,13 @@ import (
 	"prenas/internal/engine"
 )
 
-// maskedNormalize is engine.Normalize over the features that mask keeps, of
-// which there are count; the others must be zero in x, and stay zero:
+// maskedNormalize is the normalisation of engine.LayerNorm over the features that
+// mask keeps, of which there are count; the others must be zero in x, and stay zero:
 //
 //	mean = Σ x / count    y = mask · (x - mean) / sqrt(Σ mask·(x - mean)² / count + eps)
 //
-// Its gradient is Normalize's with these means.
+// Its gradient is LayerNorm's with these means. Here y is kept for it: computed anew,
+// a step of 16 little models was no smaller and 7 % slower.
 func maskedNormalize(x, mask, count *graph.Node, eps float64) *graph.Node {
 	mean := func(y *graph.Node) *graph.Node {
 		return graph.Div(graph.ReduceAndKeep(y, graph.ReduceSum, -1), count)

@@ -1,6 +1,8 @@
 package supernet
 
 import (
+	"slices"
+
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
@@ -79,36 +81,60 @@ func newRelative(m space.Model, g *graph.Graph) *relative {
 	return r
 }
 
-// embeddings [tokens, 2S+1, head_dim] of each query token's values.
+// The functions below take activations [..., N, heads, tokens, features] and tables
+// [..., rows, head_dim], each with an axis of models before (see Masked) or none.
+
+// embeddings [tokens, 2S+1, ..., head_dim] of each query token's values.
 func (r *relative) embeddings(vertical, horizontal *graph.Node) *graph.Node {
-	tables := graph.Concatenate([]*graph.Node{vertical, horizontal}, 0) // [2·rows, head_dim]
-	return graph.DotGeneral(r.pick, []int{2}, nil, tables, []int{0}, nil)
+	rows := vertical.Rank() - 2
+	tables := graph.Concatenate([]*graph.Node{vertical, horizontal}, rows) // [..., 2·rows, head_dim]
+	return graph.DotGeneral(r.pick, []int{2}, nil, tables, []int{rows}, nil)
 }
 
-// extendKeys returns query and key [N, heads, tokens, head_dim + 2S+1].
+// weigh multiplies the features of each token with an axis of its embeddings; the other
+// one of 2S+1 and head_dim are the features of the result.
+func (r *relative) weigh(v *vit, x, embeddings *graph.Node, axis int) *graph.Node {
+	rank, models := x.Rank(), x.Rank()-4
+	ofX, ofEmbeddings := axesTo(models), axesTo(models)
+	for i := range ofEmbeddings {
+		ofEmbeddings[i] += 2
+	}
+	y := v.dotGeneral(x, []int{rank - 1}, append(ofX, rank-2), embeddings, []int{axis}, append(ofEmbeddings, 0)) // [..., tokens, N, heads, features]
+	return graph.TransposeAllAxes(y, append(axesTo(models), models+1, models+2, models, models+3)...)
+}
+
+// extendKeys returns query and key [..., N, heads, tokens, head_dim + 2S+1].
 func (r *relative) extendKeys(v *vit, query, key, vertical, horizontal *graph.Node) (*graph.Node, *graph.Node) {
-	extra := v.dotGeneral(query, []int{3}, []int{2}, r.embeddings(vertical, horizontal), []int{2}, []int{0}) // [tokens, N, heads, 2S+1]
-	query = graph.Concatenate([]*graph.Node{query, graph.TransposeAllAxes(extra, 1, 2, 0, 3)}, 3)
-	return query, graph.Concatenate([]*graph.Node{key, r.placeOf(key)}, 3)
+	embeddings := r.embeddings(vertical, horizontal)
+	extra := r.weigh(v, query, embeddings, embeddings.Rank()-1)
+	return graph.Concatenate([]*graph.Node{query, extra}, -1), graph.Concatenate([]*graph.Node{key, r.placeOf(key)}, -1)
 }
 
-// extendValues returns value [N, heads, tokens, head_dim + 2S+1].
+// extendValues returns value [..., N, heads, tokens, head_dim + 2S+1].
 func (r *relative) extendValues(value *graph.Node) *graph.Node {
-	return graph.Concatenate([]*graph.Node{value, r.placeOf(value)}, 3)
+	return graph.Concatenate([]*graph.Node{value, r.placeOf(value)}, -1)
 }
 
 func (r *relative) placeOf(x *graph.Node) *graph.Node {
-	d := x.Shape().Dimensions
-	extra := 2*r.side + 1
-	return graph.BroadcastToDims(graph.Reshape(r.place, 1, 1, r.tokens, extra), d[0], d[1], r.tokens, extra)
+	d := slices.Clone(x.Shape().Dimensions)
+	d[len(d)-1] = 2*r.side + 1
+	return graph.BroadcastToDims(graph.ExpandLeftToRank(r.place, x.Rank()), d...)
 }
 
-// collectValues turns out [N, heads, tokens, head_dim + 2S+1] into [N, heads,
+// collectValues turns out [..., N, heads, tokens, head_dim + 2S+1] into [..., N, heads,
 // tokens, head_dim]: the extra features, sums of attention, weight the tables.
 func (r *relative) collectValues(v *vit, out, vertical, horizontal *graph.Node) *graph.Node {
-	headDim := vertical.Shape().Dimensions[1]
-	all := graph.AxisRange()
-	sums := graph.Slice(out, all, all, all, graph.AxisRangeToEnd(headDim))
-	term := v.dotGeneral(sums, []int{3}, []int{2}, r.embeddings(vertical, horizontal), []int{1}, []int{0}) // [tokens, N, heads, head_dim]
-	return graph.Add(graph.Slice(out, all, all, all, graph.AxisRangeFromStart(headDim)), graph.TransposeAllAxes(term, 1, 2, 0, 3))
+	headDim := vertical.Shape().Dimensions[vertical.Rank()-1]
+	features := func(of graph.SliceAxisSpec) *graph.Node { return graph.Slice(out, graph.AxisRange().Spacer(), of) }
+	term := r.weigh(v, features(graph.AxisRangeToEnd(headDim)), r.embeddings(vertical, horizontal), 1)
+	return graph.Add(features(graph.AxisRangeFromStart(headDim)), term)
+}
+
+// axesTo are the first n axes.
+func axesTo(n int) []int {
+	axes := make([]int, n)
+	for i := range axes {
+		axes[i] = i
+	}
+	return axes
 }

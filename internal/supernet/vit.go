@@ -2,6 +2,7 @@ package supernet
 
 import (
 	"math"
+	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -137,7 +138,7 @@ func (v *vit) embed(images *graph.Node) *graph.Node {
 
 func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 	m, dim, heads := v.space.Model, v.Arch.EmbedDim, v.Arch.NumHeads[block]
-	samples, tokens, width := x.Shape().Dimensions[0], x.Shape().Dimensions[1], heads*m.HeadDim
+	tokens, width := x.Shape().Dimensions[1], heads*m.HeadDim
 
 	// Rows of qkv are interleaved (q, k, v, q, k, v, …): sorting the weight's
 	// rows is cheaper than sorting the activations' features.
@@ -149,20 +150,7 @@ func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 		qkv = v.addBias(qkv, graph.Reshape(graph.TransposeAllAxes(bias, 1, 0), 3*width))
 	}
 	v.tap(SiteQKV, qkv)
-	var tables []*graph.Node
-	if rel != nil {
-		for _, name := range relativeTables {
-			tables = append(tables, v.weight(blockName(block, name)))
-		}
-	}
-	out := engine.Split(qkv, 3, tables, func(parts []*graph.Node) *graph.Node {
-		byHead := func(x *graph.Node) *graph.Node { // [N, heads, tokens, head_dim]
-			return graph.TransposeAllAxes(graph.Reshape(x, samples, tokens, heads, m.HeadDim), 0, 2, 1, 3)
-		}
-		query := graph.MulScalar(byHead(parts[0]), 1/math.Sqrt(float64(m.HeadDim)))
-		return v.attend(query, byHead(parts[1]), byHead(parts[2]), block, rel, tables)
-	})
-	out = graph.Reshape(graph.TransposeAllAxes(out, 0, 2, 1, 3), samples, tokens, width)
+	out := v.selfAttention(qkv, block, heads, rel)
 	out = v.product(out, v.matrix(blockName(block, "attn.proj.weight"), dim, width))
 	out = v.addBias(out, v.vector(blockName(block, "attn.proj.bias"), dim))
 	for _, site := range []dropSite{dropProj, dropBranch} {
@@ -171,17 +159,43 @@ func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 	return v.tap(SiteAttention, out)
 }
 
+// selfAttention is attention between the projections: sorted qkv [..., N, tokens,
+// 3·heads·head_dim] (see relative) to [..., N, tokens, heads·head_dim].
+func (v *vit) selfAttention(qkv *graph.Node, block, heads int, rel *relative) *graph.Node {
+	headDim := v.space.Model.HeadDim
+	outer := qkv.Shape().Dimensions[:qkv.Rank()-1]
+	swap := axesTo(len(outer) + 2) // of tokens and heads
+	token, head := len(outer)-1, len(outer)
+	swap[token], swap[head] = head, token
+	var tables []*graph.Node
+	if rel != nil {
+		for _, name := range relativeTables {
+			tables = append(tables, v.weight(blockName(block, name)))
+		}
+	}
+	out := engine.Split(qkv, 3, tables, func(parts []*graph.Node) *graph.Node {
+		byHead := func(x *graph.Node) *graph.Node { // [..., N, heads, tokens, head_dim]
+			return graph.TransposeAllAxes(graph.Reshape(x, slices.Concat(outer, []int{heads, headDim})...), swap...)
+		}
+		query := graph.MulScalar(byHead(parts[0]), 1/math.Sqrt(float64(headDim)))
+		return v.attend(query, byHead(parts[1]), byHead(parts[2]), block, rel, tables)
+	})
+	return graph.Reshape(graph.TransposeAllAxes(out, swap...), slices.Concat(outer, []int{heads * headDim})...)
+}
+
 // attend is attention itself: query (scaled), key and value to a result, all
-// [N, heads, tokens, head_dim], with relative positions where rel is not nil.
+// [..., N, heads, tokens, head_dim] (see relative), with relative positions where rel is
+// not nil.
 func (v *vit) attend(query, key, value *graph.Node, block int, rel *relative, tables []*graph.Node) *graph.Node {
 	if rel != nil {
 		query, key = rel.extendKeys(v, query, key, tables[0], tables[1])
 		value = rel.extendValues(value)
 	}
-	scores := v.dotGeneral(query, []int{3}, []int{0, 1}, key, []int{3}, []int{0, 1}) // [N, heads, tokens, tokens]
-	tokens := scores.Shape().Dimensions[3]
+	last, each := query.Rank()-1, axesTo(query.Rank()-2)
+	scores := v.dotGeneral(query, []int{last}, each, key, []int{last}, each) // [..., N, heads, tokens, tokens]
+	tokens := scores.Shape().Dimensions[last]
 	attention := v.drop(engine.Softmax(scores), dropAttention, block, v.space.Supernet.NumHeads, tokens, tokens)
-	out := v.dotGeneral(attention, []int{3}, []int{0, 1}, value, []int{2}, []int{0, 1})
+	out := v.dotGeneral(attention, []int{last}, each, value, []int{last - 1}, each)
 	if rel != nil {
 		out = rel.collectValues(v, out, tables[2], tables[3])
 	}
