@@ -29,7 +29,7 @@ func hasKernels(x *graph.Node) bool {
 	return has && x.DType() == dtypes.Float32
 }
 
-// call is a result, of float32 and this shape, of the function of package kernels that has this name. It has no
+// call is the result, of this shape, of the function of package kernels that has this name. It has no
 // gradient: give it one by CustomGradient.
 //
 // GoMLX has no calls. So an operation is made whose result has the right shape, and the statement that it

@@ -91,8 +91,8 @@ func TestDepthwiseCallIsTheFormula(t *testing.T) {
 	e := engineWithKernels(t)
 	for _, k := range []int{1, 3, 5, 7, 9} {
 		for _, stride := range []int{1, 2, 3} {
-			for _, size := range [][2]int{{1, 1}, {2, 3}, {5, 4}, {7, 7}, {9, 14}, {3, 31}, {16, 15}} {
-				for i, features := range []int{1, 8, 16, 17, 40} {
+			for _, size := range [][2]int{{1, 1}, {2, 3}, {7, 7}, {9, 14}, {3, 31}} {
+				for i, features := range []int{1, 16, 17, 40} {
 					depthwise{1 + (i+k)%3, size[0], size[1], features, k, stride, widest}.check(t, e, uint64(i))
 				}
 			}

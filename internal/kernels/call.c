@@ -137,6 +137,7 @@ static const struct {
 } functions[] = {
 	{"prenas_depthwise", prenas_depthwise},
 	{"prenas_depthwise_kernel", prenas_depthwise_kernel},
+	{"prenas_product", prenas_product},
 };
 
 static const char *register_all(const char *plugin) {

@@ -37,7 +37,7 @@ typedef struct {
 	} *metadata;
 } ffi_metadata_extension;
 
-enum { FFI_FLOAT32 = 11, FFI_INT64 = 5, FFI_ATTRIBUTE_SCALAR = 3 };
+enum { FFI_FLOAT32 = 11, FFI_BF16 = 16, FFI_INT64 = 5, FFI_ATTRIBUTE_SCALAR = 3 };
 
 // A tensor, its rows one after the other: operands and results have this layout
 // because the call says so.

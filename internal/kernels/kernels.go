@@ -24,6 +24,9 @@ func Register(plugin string) error {
 	return once.(func() error)()
 }
 
+// Products tells whether the processor has what products take, of operands of bf16 or of float32.
+func Products(bf16 bool) bool { return bool(C.prenas_products(C.bool(bf16))) }
+
 func register(plugin string) error {
 	path := C.CString(plugin)
 	defer C.free(unsafe.Pointer(path))

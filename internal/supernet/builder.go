@@ -3,8 +3,9 @@ package supernet
 import (
 	"fmt"
 
-	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
+
+	"prenas/internal/engine"
 )
 
 // builder is what the graphs of both families are built with.
@@ -42,17 +43,12 @@ func (b *builder) matrix(name string, rows, columns int) *graph.Node {
 
 // product multiplies x [..., in] with a weight [out, in].
 func (b *builder) product(x, weight *graph.Node) *graph.Node {
-	return b.dotGeneral(x, []int{x.Rank() - 1}, nil, weight, []int{1}, nil)
+	return engine.Linear(x, weight, b.Operands)
 }
 
 // dotGeneral is a product of operands cast to Operands.
 func (b *builder) dotGeneral(lhs *graph.Node, lhsContract, lhsBatch []int, rhs *graph.Node, rhsContract, rhsBatch []int) *graph.Node {
-	full := lhs.DType()
-	if b.Operands == dtypes.InvalidDType || b.Operands == full {
-		return graph.DotGeneral(lhs, lhsContract, lhsBatch, rhs, rhsContract, rhsBatch)
-	}
-	low := func(x *graph.Node) *graph.Node { return graph.ConvertDType(x, b.Operands) }
-	return graph.ConvertDType(graph.DotGeneral(low(lhs), lhsContract, lhsBatch, low(rhs), rhsContract, rhsBatch), full)
+	return engine.DotGeneral(lhs, lhsContract, lhsBatch, rhs, rhsContract, rhsBatch, b.Operands)
 }
 
 func (b *builder) addBias(x, bias *graph.Node) *graph.Node {
