@@ -3,8 +3,22 @@ package main
 import (
 	"errors"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"prenas/internal/data"
 )
+
+const badImageFlag = "on-bad-image"
+
+// hint is what an error of a command leaves to say: that a damaged image can be left out.
+func hint(c *cobra.Command, err error) string {
+	var damaged *data.DamagedImage
+	if c.Flags().Lookup(badImageFlag) == nil || !errors.As(err, &damaged) {
+		return ""
+	}
+	return "; --" + badImageFlag + " skip leaves out what cannot be read"
+}
 
 // onBadImage is the flag that says what to do with a damaged image.
 type onBadImage struct {
@@ -34,5 +48,5 @@ func (o *onBadImage) Type() string { return "fail|skip" }
 
 func (o *onBadImage) add(flags *pflag.FlagSet, instead string) {
 	o.elsewhere = instead != ""
-	flags.Var(o, "on-bad-image", "what to do with an image that cannot be read: fail, naming it, or skip it and list it at the end"+instead)
+	flags.Var(o, badImageFlag, "what to do with an image that cannot be read: fail, naming it, or skip it and list it at the end"+instead)
 }

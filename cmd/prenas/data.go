@@ -91,7 +91,7 @@ func printInfo(w io.Writer, info data.Info) error {
 	if info.HeldOut > 0 {
 		held, column = fmt.Sprintf(", %d held-out", info.HeldOut), "held out\t"
 	}
-	fmt.Fprintf(w, "%s: %d training%s and %d test images in %d classes\n", info.Source, info.Train, held, info.Test, len(info.Classes))
+	fmt.Fprintf(w, "%s: %d training%s and %d test images in %s\n", info.Source, info.Train, held, info.Test, counted(len(info.Classes), "class", "classes"))
 	s := info.Sizes
 	fmt.Fprintf(w, "pixels of %d of them: width %d to %d, median %d; height %d to %d, median %d\n",
 		s.Images-s.Damaged, s.Width.Min, s.Width.Max, s.Width.Median, s.Height.Min, s.Height.Max, s.Height.Median)
@@ -133,7 +133,7 @@ func dataCheckCommand(g *global) *cobra.Command {
 				return err
 			})
 			if err == nil && len(damaged) > 0 {
-				err = fmt.Errorf("%s has %d damaged images; train with --on-bad-image skip to leave them out", args[0], len(damaged))
+				err = fmt.Errorf("%s has %s; train with --on-bad-image skip to leave out what cannot be read", args[0], counted(len(damaged), "damaged image", "damaged images"))
 			}
 			return err
 		},

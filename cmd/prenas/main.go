@@ -35,11 +35,11 @@ func run() int {
 		os.Exit(exitFailed)
 	}()
 
-	err := newRoot().ExecuteContext(ctx)
+	command, err := newRoot().ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "prenas:", sentence(err))
+	fmt.Fprintln(os.Stderr, "prenas:", sentence(err)+hint(command, err))
 	var usage usageError
 	if errors.As(err, &usage) {
 		return exitUsage

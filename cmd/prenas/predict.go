@@ -51,7 +51,7 @@ func predictCommand(g *global) *cobra.Command {
 					Predictions []job.Prediction `json:"predictions"`
 				}{sum, list})
 			}
-			out.line(fmt.Sprintf("%d images, %.0f images/s", sum.Images, sum.Rate))
+			out.line(fmt.Sprintf("%s, %.0f images/s", counted(sum.Images, "image", "images"), sum.Rate))
 			if err == nil && sum.Failed > 0 {
 				err = fmt.Errorf("%d of %d images could not be read", sum.Failed, sum.Failed+sum.Images)
 			}

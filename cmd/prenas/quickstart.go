@@ -96,7 +96,13 @@ func quickstartCommand(g *global) *cobra.Command {
 			}
 
 			stage("evaluate: each architecture's slice of the weights, on the test images")
-			results, err := job.Evaluate(c.Context(), job.EvaluateOptions{Engine: e, Run: dir, Batch: 100, Log: out.line, Progress: out.evaluating})
+			measuring := job.EvaluateOptions{Engine: e, Run: dir, Batch: 100, Log: out.line, Progress: out.evaluating}
+			results, err := job.Evaluate(c.Context(), measuring)
+			if errors.Is(err, job.ErrNoTest) {
+				stage("evaluate: there are no test images, so on the training images that were held out")
+				measuring.Split = job.HeldOut
+				results, err = job.Evaluate(c.Context(), measuring)
+			}
 			if err != nil {
 				return err
 			}

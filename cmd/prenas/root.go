@@ -1,16 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"prenas/internal/engine"
+	"prenas/internal/nearest"
 	"prenas/internal/space"
 )
 
@@ -83,18 +87,40 @@ func markUsageErrors(c *cobra.Command) {
 	check := c.Args
 	c.Args = func(c *cobra.Command, args []string) error {
 		if c.HasSubCommands() && len(args) > 0 {
-			return usagef("unknown command %q; see %s --help", args[0], c.CommandPath())
+			return usagef("unknown command %q%s; see %s --help", args[0], meant(c, args[0]), c.CommandPath())
 		}
-		if check != nil {
-			if err := check(c, args); err != nil {
-				return usagef("%w; see %s --help", err, c.CommandPath())
-			}
+		if check != nil && check(c, args) != nil {
+			_, takes, _ := strings.Cut(c.Use, " ")
+			name := strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ")
+			return usagef("%s takes %s, got %s; see %s --help", name, cmp.Or(takes, "flags only"), quoted(args), c.CommandPath())
 		}
 		return nil
 	}
 	if c.HasSubCommands() {
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	}
+}
+
+// quoted are arguments as a person would tell them.
+func quoted(args []string) string {
+	var all []string
+	for _, a := range args {
+		all = append(all, strconv.Quote(a))
+	}
+	return cmp.Or(strings.Join(all, " "), "nothing")
+}
+
+// meant asks for the sub-command that a misspelt one most likely is.
+func meant(c *cobra.Command, written string) string {
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	name, edits := nearest.Name(written, names)
+	if edits > 2 {
+		return ""
+	}
+	return ", did you mean " + name + "?"
 }
 
 // open opens the engine, telling each step of finding the plug-in.

@@ -2,7 +2,10 @@ package data
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -85,6 +88,8 @@ func parseSource(src string) (s source, path string, err error) {
 	kind, path, _ := strings.Cut(src, ":")
 	i := slices.IndexFunc(sources, func(s source) bool { return s.kind == kind })
 	switch {
+	case i < 0 && isFolder(src):
+		return s, "", fmt.Errorf("%w %q; for a folder of images write folder:%s", ErrSource, src, src)
 	case i < 0:
 		return s, "", fmt.Errorf("%w %q; --data takes:\n  %s", ErrSource, src, strings.Join(Sources(), "\n  "))
 	case sources[i].path == "" && path != "":
@@ -102,6 +107,11 @@ func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
 		return nil, err
 	}
 	d, err := source.open(ctx, path, o)
+	if errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(path, "{*?[,") { // not of patterns
+		if _, missing := os.Stat(path); missing != nil {
+			return nil, fmt.Errorf("%w in %s: %w", ErrEmpty, src, fs.ErrNotExist)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -119,9 +119,12 @@ func listFolder(dir string, classes *[]string) (folder, error) {
 		return folder{}, fmt.Errorf("folder source: %w", err)
 	}
 	var names []string
+	loose := 0 // images of no class
 	for _, e := range entries {
-		if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && info.IsDir() {
+		if isFolder(filepath.Join(dir, e.Name())) {
 			names = append(names, e.Name())
+		} else if isImage(e.Name()) {
+			loose++
 		}
 	}
 	if *classes == nil {
@@ -137,10 +140,17 @@ func listFolder(dir string, classes *[]string) (folder, error) {
 			return folder{}, fmt.Errorf("folder source: %w", err)
 		}
 	}
+	if len(f.files) == 0 && loose > 0 {
+		return folder{}, fmt.Errorf("%w of any class in %s: images lie in it (%d), not in a sub-folder for each class", ErrEmpty, dir, loose)
+	}
 	if len(f.files) == 0 {
 		return folder{}, fmt.Errorf("%w in %s: want a sub-folder of images (%s) for each class", ErrEmpty, dir, strings.Join(imageEndings, " "))
 	}
 	return f, nil
+}
+
+func isImage(name string) bool {
+	return slices.Contains(imageEndings, strings.ToLower(filepath.Ext(name)))
 }
 
 // add lists the images below one class's folder. Links to folders below it are
@@ -161,9 +171,8 @@ func (f *folder) add(dir, class string, label int) error {
 			return nil
 		default:
 			info, err := os.Stat(path)
-			isImage := slices.Contains(imageEndings, strings.ToLower(filepath.Ext(path)))
 			link := e.Type()&fs.ModeSymlink != 0 && (err != nil || info.IsDir())
-			if !isImage && !link {
+			if !isImage(path) && !link {
 				return nil
 			}
 			if err == nil {

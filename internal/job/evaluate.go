@@ -48,9 +48,10 @@ type EvaluateOptions struct {
 // Splits that can be measured: the test images, or those training images of a run that it
 // was not trained on. The latter chose its best checkpoint, so they flatter it a little;
 // they are for whoever has no test images.
-var Splits = []string{"test", heldOutSplit}
+var Splits = []string{"test", HeldOut}
 
-const heldOutSplit = "held-out"
+// HeldOut is the latter of the Splits.
+const HeldOut = "held-out"
 
 // IsModel tells the file of an exported model from a run directory.
 func IsModel(path string) bool {
@@ -65,7 +66,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	var results evaluate.Results
 	o.Crops, o.Split = max(o.Crops, 1), cmp.Or(o.Split, Splits[0])
 	if IsModel(o.Run) {
-		if o.Split == heldOutSplit {
+		if o.Split == HeldOut {
 			return results, fmt.Errorf("--split %s is for runs, which know what they held out; %s is a model by itself", o.Split, o.Run)
 		}
 		if o.Recalibrate > 0 {
@@ -174,7 +175,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 
 // openSplit opens the images that a run is measured on.
 func openSplit(ctx context.Context, o EvaluateOptions, m train.Manifest) (*data.Dataset, data.Split, error) {
-	if o.Split != heldOutSplit {
+	if o.Split != HeldOut {
 		set, err := openTest(ctx, o)
 		if err != nil {
 			return nil, nil, err

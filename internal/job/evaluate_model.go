@@ -115,11 +115,14 @@ func addScore(s *evaluate.Score, logits []float32, label int) {
 	s.Loss += highest + math.Log(sum) - float64(logits[label])
 }
 
+// ErrNoTest: there is nothing to measure on but what a run held out.
+var ErrNoTest = errors.New("has no test images")
+
 // openTest opens the images to measure on.
 func openTest(ctx context.Context, o EvaluateOptions) (*data.Dataset, error) {
 	set, err := data.Open(ctx, o.Data, data.Options{Log: o.Log})
 	if err == nil && set.Test.Len() == 0 {
-		err = fmt.Errorf("--data %s has no test images: a folder needs test or val beside train, shards need one of these in their names; --split held-out measures a run on the training images that it held out", o.Data)
+		err = fmt.Errorf("--data %s %w: a folder needs test or val beside train, shards need one of these in their names; --split held-out measures a run on the training images that it held out", o.Data, ErrNoTest)
 	}
 	return set, err
 }

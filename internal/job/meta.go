@@ -59,6 +59,9 @@ func ReadMeta(candidates string) (Meta, error) {
 
 // checkWritable finds out before long work whether its result can be kept.
 func checkWritable(flag, path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("%s %s is a folder: name a file", flag, path)
+	}
 	probe, err := os.CreateTemp(filepath.Dir(path), ".prenas-probe-*")
 	if err != nil {
 		var p *fs.PathError

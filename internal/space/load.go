@@ -42,12 +42,15 @@ func Load(nameOrFile string) (*Space, error) {
 	}
 	f, err := os.Open(nameOrFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w %q: no such file, and the built-in spaces are %s", ErrUnknownSpace, nameOrFile, strings.Join(Names(), ", "))
+		return nil, fmt.Errorf("%w %q: there is no such file, and the built-in spaces are %s", ErrUnknownSpace, nameOrFile, strings.Join(Names(), ", "))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("space file: %w", err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("%w %q: it is a folder; a space is a YAML file, or one of %s", ErrUnknownSpace, nameOrFile, strings.Join(Names(), ", "))
+	}
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("space file %s: %w", nameOrFile, err)

@@ -204,7 +204,7 @@ func RecipeFor(s *space.Space) (name, why string) {
 			return name, "made for the space " + s.Name
 		}
 	}
-	return "images", "for images of one's own: no recipe is made for the space " + s.Name
+	return "images", fmt.Sprintf("for images of one's own, since none is made for the space %q", s.Name)
 }
 
 // LoadRecipe reads a built-in recipe by name, or a recipe file.
