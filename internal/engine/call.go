@@ -31,33 +31,49 @@ func hasKernels(x *graph.Node) bool {
 
 // call is the result, of this shape, of the function of package kernels that has this name. It has no
 // gradient: give it one by CustomGradient.
+func call(function string, result shapes.Shape, attributes map[string]int, operands ...*graph.Node) *graph.Node {
+	return calls(function, []shapes.Shape{result}, attributes, operands...)[0]
+}
+
+// calls is call for a function of several results.
 //
-// GoMLX has no calls. So an operation is made whose result has the right shape, and the statement that it
-// wrote into the program becomes the call.
-func call(function string, shape shapes.Shape, attributes map[string]int, operands ...*graph.Node) *graph.Node {
-	result := graph.Iota(operands[0].Graph(), shape, 0)
+// GoMLX has no calls. So operations are made whose results have the right shapes, and the statements that
+// they wrote into the program become the call.
+func calls(function string, shapes []shapes.Shape, attributes map[string]int, operands ...*graph.Node) []*graph.Node {
+	results := make([]*graph.Node, len(shapes))
+	for i, shape := range shapes {
+		results[i] = graph.Iota(operands[0].Graph(), shape, 0)
+	}
 	builder := (*privateField[backends.Builder](operands[0].Graph(), "builder")).(*xla.Builder)
-	statements := (*privateField[*stablehlo.Function](builder, "fn")).Statements
-	statement := statements[len(statements)-1]
+	program := *privateField[*stablehlo.Function](builder, "fn")
+	made := len(program.Statements) - len(shapes)
+	statement := program.Statements[made]
+	for _, other := range program.Statements[made+1:] {
+		statement.Outputs = append(statement.Outputs, other.Outputs...)
+	}
+	program.Statements = program.Statements[:made+1]
 	setOpType(statement, "stablehlo.custom_call")
 	settings := make([]string, 0, len(attributes))
 	for name, value := range attributes {
 		settings = append(settings, fmt.Sprintf("%s = %d : i64", name, value))
 	}
-	layouts := make([]string, len(operands))
-	for i, operand := range operands {
+	var layouts, resultLayouts []string
+	for _, operand := range operands {
 		op := (*privateField[[]backends.Op](operand, "outputOps"))[0]
 		statement.Inputs = append(statement.Inputs, *privateField[*stablehlo.Value](op.(*xla.Node), "value"))
-		layouts[i] = rowsFirst(operand.Rank())
+		layouts = append(layouts, rowsFirst(operand.Rank()))
+	}
+	for _, shape := range shapes {
+		resultLayouts = append(resultLayouts, rowsFirst(shape.Rank()))
 	}
 	statement.Attributes = map[string]any{
 		"call_target_name": function,
 		"api_version":      int32(4), // calls with typed attributes
 		"backend_config":   literal("{" + strings.Join(settings, ", ") + "}"),
 		"operand_layouts":  literal("[" + strings.Join(layouts, ", ") + "]"),
-		"result_layouts":   literal("[" + rowsFirst(shape.Rank()) + "]"),
+		"result_layouts":   literal("[" + strings.Join(resultLayouts, ", ") + "]"),
 	}
-	return result
+	return results
 }
 
 // literal is an attribute as StableHLO's text has it.

@@ -138,6 +138,8 @@ static const struct {
 	{"prenas_depthwise", prenas_depthwise},
 	{"prenas_depthwise_kernel", prenas_depthwise_kernel},
 	{"prenas_product", prenas_product},
+	{"prenas_attention", prenas_attention},
+	{"prenas_attention_adjoint", prenas_attention_adjoint},
 };
 
 static const char *register_all(const char *plugin) {

@@ -27,13 +27,13 @@ int64_t prenas_attribute(ffi_frame *frame, const char *name, int64_t missing);
 void prenas_share(ffi_frame *frame, int64_t parts, void (*part)(void *work, int64_t i), void *work);
 
 // Functions that XLA may call, by the names that call.c registers.
-ffi_handler prenas_depthwise, prenas_depthwise_kernel, prenas_product;
+ffi_handler prenas_depthwise, prenas_depthwise_kernel, prenas_product, prenas_attention, prenas_attention_adjoint;
 
 // What prenas_product sums over, its attribute "over": the columns of a and the rows of b, the
 // columns of both, the rows of both.
 enum { PRENAS_OVER_BOTH, PRENAS_OVER_COLUMNS, PRENAS_OVER_ROWS };
 
-// True if the processor has what prenas_product takes, with operands of bf16 or of float32.
+// True if the processor has what prenas_product and prenas_attention take, with operands of bf16 or of float32.
 bool prenas_products(bool bf16);
 
 // Registers them in a plug-in that is loaded, for its platform "Host". NULL, or why not; the message

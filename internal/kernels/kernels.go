@@ -3,7 +3,7 @@
 package kernels
 
 // #cgo CFLAGS: -Wall -Wextra
-// #cgo LDFLAGS: -ldl
+// #cgo LDFLAGS: -ldl -lm
 // #include <stdlib.h>
 // #include "call.h"
 import "C"

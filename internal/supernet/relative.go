@@ -7,6 +7,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/engine"
 	"prenas/internal/space"
 )
 
@@ -31,71 +32,68 @@ import (
 // and for values, attention · [ v_j | row of j | column of j | is class ]
 // gives the sums of attention per row, per column and on the class token,
 // which then weight the tables. No [tokens, tokens, head_dim] tensor exists.
-//
-// Zeros after these features make all of them a multiple of lanes: XLA's products of
-// such sizes are faster than those of fewer features.
 type relative struct {
-	// place [tokens, extra]: the constant part of the extended keys and values. The
-	// extra features are the 2S+1, and zeros.
+	side, tokens, limit int
+	// place [tokens, 2S+1]: the constant part of the extended keys and values.
 	place *graph.Node
-	// pick [tokens, extra, 2·rows]: for each query token the table rows (of V,
+	// pick [tokens, 2S+1, 2·rows]: for each query token the table rows (of V,
 	// then of H) that make up each of the 2S+1 values.
 	pick *graph.Node
 }
-
-// lanes of a vector register of 512 bits, in float32.
-const lanes = 16
 
 func newRelative(m space.Model, g *graph.Graph) *relative {
 	if !m.RelativePosition {
 		return nil
 	}
-	side, tokens := m.ImageSize/m.PatchSize, m.Tokens()
-	features := 2*side + 1
-	extra := features + (lanes-(m.HeadDim+features)%lanes)%lanes
+	r := &relative{side: m.ImageSize / m.PatchSize, tokens: m.Tokens(), limit: m.MaxRelativePosition}
+	extra := 2*r.side + 1
 	index := func(d int) int32 {
 		limit := m.MaxRelativePosition
 		return int32(max(-limit, min(limit, d)) + limit + 1)
 	}
 	const none = int32(-1)
-	rows, columns := make([]int32, tokens), make([]int32, tokens) // of key tokens
-	vertical, horizontal := make([]int32, tokens*extra), make([]int32, tokens*extra)
-	for token := range tokens {
+	rows, columns := make([]int32, r.tokens), make([]int32, r.tokens) // of key tokens
+	vertical, horizontal := make([]int32, r.tokens*extra), make([]int32, r.tokens*extra)
+	for token := range r.tokens {
 		v, h := vertical[token*extra:][:extra], horizontal[token*extra:][:extra]
-		for zero := features; zero < extra; zero++ {
-			v[zero], h[zero] = none, none
-		}
 		patch, class := token-1, token == 0
 		if class {
 			rows[token], columns[token] = none, none
 		} else {
-			rows[token], columns[token] = int32(patch/side), int32(patch%side)
+			rows[token], columns[token] = int32(patch/r.side), int32(patch%r.side)
 		}
-		for other := range side {
-			h[other], v[side+other] = none, none
+		for other := range r.side {
+			h[other], v[r.side+other] = none, none
 			if !class {
-				v[other], h[side+other] = index(other-patch/side), index(other-patch%side)
+				v[other], h[r.side+other] = index(other-patch/r.side), index(other-patch%r.side)
 			}
 		}
 	}
 	oneHot := func(index []int32, depth int, dims ...int) *graph.Node {
 		return graph.OneHot(graph.Const(g, tensors.FromFlatDataAndDimensions(index, dims...)), depth, dtypes.Float32)
 	}
-	class := make([]int32, tokens) // index 0 for the class token, none for others
-	for token := 1; token < tokens; token++ {
+	class := make([]int32, r.tokens) // index 0 for the class token, none for others
+	for token := 1; token < r.tokens; token++ {
 		class[token] = none
 	}
 	tableRows := 2*m.MaxRelativePosition + 2
-	return &relative{
-		place: graph.Concatenate([]*graph.Node{oneHot(rows, side, tokens), oneHot(columns, side, tokens), oneHot(class, extra-2*side, tokens)}, 1),
-		pick:  graph.Concatenate([]*graph.Node{oneHot(vertical, tableRows, tokens, extra), oneHot(horizontal, tableRows, tokens, extra)}, 2),
-	}
+	r.place = graph.Concatenate([]*graph.Node{oneHot(rows, r.side, r.tokens), oneHot(columns, r.side, r.tokens), oneHot(class, 1, r.tokens)}, 1)
+	r.pick = graph.Concatenate([]*graph.Node{oneHot(vertical, tableRows, r.tokens, extra), oneHot(horizontal, tableRows, r.tokens, extra)}, 2)
+	return r
 }
 
 // The functions below take activations [..., N, heads, tokens, features] and tables
 // [..., rows, head_dim], each with an axis of models before (see Masked) or none.
 
-// embeddings [tokens, extra, ..., head_dim] of each query token's values.
+// with are the positions for engine.Attention; nil for none.
+func (r *relative) with(tables []*graph.Node) *engine.Relative {
+	if r == nil {
+		return nil
+	}
+	return &engine.Relative{Side: r.side, Limit: r.limit, Tables: tables}
+}
+
+// embeddings [tokens, 2S+1, ..., head_dim] of each query token's values.
 func (r *relative) embeddings(vertical, horizontal *graph.Node) *graph.Node {
 	rows := vertical.Rank() - 2
 	tables := graph.Concatenate([]*graph.Node{vertical, horizontal}, rows) // [..., 2·rows, head_dim]
@@ -103,7 +101,7 @@ func (r *relative) embeddings(vertical, horizontal *graph.Node) *graph.Node {
 }
 
 // weigh multiplies the features of each token with an axis of its embeddings; the other
-// one of extra and head_dim are the features of the result.
+// one of 2S+1 and head_dim are the features of the result.
 func (r *relative) weigh(v *vit, x, embeddings *graph.Node, axis int) *graph.Node {
 	rank, models := x.Rank(), x.Rank()-4
 	ofX, ofEmbeddings := axesTo(models), axesTo(models)
@@ -114,25 +112,25 @@ func (r *relative) weigh(v *vit, x, embeddings *graph.Node, axis int) *graph.Nod
 	return graph.TransposeAllAxes(y, append(axesTo(models), models+1, models+2, models, models+3)...)
 }
 
-// extendKeys returns query and key [..., N, heads, tokens, head_dim + extra].
+// extendKeys returns query and key [..., N, heads, tokens, head_dim + 2S+1].
 func (r *relative) extendKeys(v *vit, query, key, vertical, horizontal *graph.Node) (*graph.Node, *graph.Node) {
 	embeddings := r.embeddings(vertical, horizontal)
 	extra := r.weigh(v, query, embeddings, embeddings.Rank()-1)
 	return graph.Concatenate([]*graph.Node{query, extra}, -1), graph.Concatenate([]*graph.Node{key, r.placeOf(key)}, -1)
 }
 
-// extendValues returns value [..., N, heads, tokens, head_dim + extra].
+// extendValues returns value [..., N, heads, tokens, head_dim + 2S+1].
 func (r *relative) extendValues(value *graph.Node) *graph.Node {
 	return graph.Concatenate([]*graph.Node{value, r.placeOf(value)}, -1)
 }
 
 func (r *relative) placeOf(x *graph.Node) *graph.Node {
 	d := slices.Clone(x.Shape().Dimensions)
-	d[len(d)-1] = r.place.Shape().Dimensions[1]
+	d[len(d)-1] = 2*r.side + 1
 	return graph.BroadcastToDims(graph.ExpandLeftToRank(r.place, x.Rank()), d...)
 }
 
-// collectValues turns out [..., N, heads, tokens, head_dim + extra] into [..., N, heads,
+// collectValues turns out [..., N, heads, tokens, head_dim + 2S+1] into [..., N, heads,
 // tokens, head_dim]: the extra features, sums of attention, weight the tables.
 func (r *relative) collectValues(v *vit, out, vertical, horizontal *graph.Node) *graph.Node {
 	headDim := vertical.Shape().Dimensions[vertical.Rank()-1]

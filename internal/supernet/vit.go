@@ -173,6 +173,12 @@ func (v *vit) selfAttention(qkv *graph.Node, block, heads int, rel *relative) *g
 			tables = append(tables, v.weight(blockName(block, name)))
 		}
 	}
+	if v.Dropout == nil || v.Dropout.Attention == 0 {
+		// The other way is its twin, for all other cases and devices.
+		if out, ok := engine.Attention(qkv, heads, rel.with(tables), v.Operands); ok {
+			return out
+		}
+	}
 	out := engine.Split(qkv, 3, tables, func(parts []*graph.Node) *graph.Node {
 		byHead := func(x *graph.Node) *graph.Node { // [..., N, heads, tokens, head_dim]
 			return graph.TransposeAllAxes(graph.Reshape(x, slices.Concat(outer, []int{heads, headDim})...), swap...)
