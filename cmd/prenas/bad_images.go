@@ -17,7 +17,11 @@ func hint(c *cobra.Command, err error) string {
 	if c.Flags().Lookup(badImageFlag) == nil || !errors.As(err, &damaged) {
 		return ""
 	}
-	return "; --" + badImageFlag + " skip leaves out what cannot be read"
+	skip := "--" + badImageFlag + " skip"
+	if out := c.Flags().Lookup("out"); c.Name() == "train" || c.Name() == "finetune" {
+		return "; go on without what cannot be read by prenas train --resume --out " + out.Value.String() + " " + skip
+	}
+	return "; " + skip + " leaves out what cannot be read"
 }
 
 // onBadImage is the flag that says what to do with a damaged image.

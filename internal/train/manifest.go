@@ -109,9 +109,13 @@ func (m Manifest) write(f fsys.FS, run string) error {
 // sameRun refuses to go on with a run under other conditions: the result would be
 // neither run's.
 func (m Manifest) sameRun(now Manifest) error {
+	recipe := m.Recipe.Digest()
+	if now.Recipe.continues(recipe) {
+		recipe = now.Recipe.Digest()
+	}
 	for _, c := range []struct{ what, had, has string }{
 		{"seed", fmt.Sprint(m.Seed), fmt.Sprint(now.Seed)},
-		{"recipe", m.Recipe.Digest(), now.Recipe.Digest()},
+		{"recipe", recipe, now.Recipe.Digest()},
 		{"candidates", m.Candidates, now.Candidates},
 		{"data", m.Data.Digest, now.Data.Digest},
 		{"teacher", m.Teacher, now.Teacher},

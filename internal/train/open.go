@@ -57,6 +57,10 @@ func (t *trainer) open() error {
 		if before := max(had.Devices, 1); err == nil && before != now.Devices {
 			t.Log(fmt.Sprintf("the run began on %d devices and goes on on %d: sums are rounded otherwise, so it does not end byte for byte as it would have", before, now.Devices))
 		}
+		if err == nil && had.Recipe.Digest() != now.Recipe.Digest() { // what it continues
+			had.Recipe = now.Recipe
+			err = had.write(t.FS, t.Out)
+		}
 		if err != nil {
 			return fmt.Errorf("resume %s: %w", t.Out, err)
 		}
@@ -120,10 +124,11 @@ func (t *trainer) restore(exists bool) (hostState, error) {
 	if err != nil {
 		return nil, err
 	}
-	if progress.Seed != t.Seed || progress.Recipe != t.progress.Recipe || progress.Candidates != t.progress.Candidates {
+	if progress.Seed != t.Seed || !t.Recipe.continues(progress.Recipe) || progress.Candidates != t.progress.Candidates {
 		return nil, fmt.Errorf("%w: checkpoint of step %d has another seed, recipe or candidates", ErrOtherRun, progress.Step)
 	}
 	t.Log(fmt.Sprintf("going on from step %d of %d", progress.Step, t.steps))
+	progress.Recipe = t.progress.Recipe
 	t.progress = progress
 	return host, nil
 }

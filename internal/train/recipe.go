@@ -302,6 +302,15 @@ func (r Recipe) mixes() bool {
 // YAML is the recipe with every value in use; parsing it gives the same recipe.
 func (r Recipe) YAML() ([]byte, error) { return yaml.Marshal(r) }
 
+// continues tells whether a run whose recipe has this digest may go on by r, and end as
+// one by r from its start: if they are the same, or r leaves out damaged images and the
+// run did not, for it has ended at the first that it met.
+func (r Recipe) continues(digest string) bool {
+	strict := r
+	strict.SkipBadImages = false
+	return digest == r.Digest() || digest == strict.Digest()
+}
+
 // Digest names the recipe: the SHA-256 of its values, in hex.
 func (r Recipe) Digest() string {
 	text, err := json.Marshal(r)
