@@ -149,10 +149,13 @@ static void split(const shape *s, float *to, int64_t step, const float *row, int
 	for (int64_t p = 0; p < pixels; p++) {
 		float *pixel = to + p * s->lanes;
 		for (int64_t b = 0; b < whole; b++, row += s->lanes, pixel += step) {
-			memcpy(pixel, row, s->lanes * sizeof(float));
+			for (int64_t l = 0; l < s->lanes; l += 4) { // a call of memcpy takes longer than so few bytes
+				memcpy(pixel + l, row + l, 4 * sizeof(float));
+			}
 		}
-		memcpy(pixel, row, rest * sizeof(float));
-		row += rest;
+		for (int64_t f = 0; f < rest; f++) {
+			pixel[f] = *row++;
+		}
 	}
 }
 
