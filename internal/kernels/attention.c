@@ -40,7 +40,7 @@
 
 enum {
 	GROUPS = 64,    // of heads of images
-	QUERIES = 56,   // rows of s at a time: four tiles
+	QUERIES = 28,
 	PANELS = 64,    // of a product's columns at most
 };
 
@@ -174,6 +174,13 @@ TARGET static inline __m512 exponential(__m512 x) {
 	return _mm512_scalef_ps(p, n);
 }
 
+// The same for 16 distances one after the other.
+TARGET static inline __m512i indices_of(const attention *a, int64_t first) {
+	__m512i distance = _mm512_add_epi32(_mm512_set1_epi32(first), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+	distance = _mm512_max_epi32(_mm512_set1_epi32(-a->limit), _mm512_min_epi32(_mm512_set1_epi32(a->limit), distance));
+	return _mm512_add_epi32(distance, _mm512_set1_epi32(a->limit + 1));
+}
+
 // Adds to a query's row s its columns for distances, which lie behind the tokens.
 TARGET static void add_distances(const attention *a, float *s, int64_t token) {
 	const float *vertical = s + a->tokens, *horizontal = vertical + a->rows;
@@ -187,13 +194,8 @@ TARGET static void add_distances(const attention *a, float *s, int64_t token) {
 	s[0] += class;
 	int64_t row = (token - 1) / a->side, column = (token - 1) % a->side;
 	for (int64_t from = 0; from < a->side; from += 16) {
-		float of_columns[16];
-		int64_t count = at_most(16, a->side - from);
-		for (int64_t c = 0; c < count; c++) {
-			of_columns[c] = horizontal[index_of(a, from + c - column)];
-		}
-		__mmask16 mask = lanes(count);
-		__m512 both = _mm512_maskz_loadu_ps(mask, of_columns);
+		__mmask16 mask = lanes(a->side - from);
+		__m512 both = _mm512_mask_i32gather_ps(_mm512_setzero_ps(), mask, indices_of(a, from - column), horizontal, 4);
 		for (int64_t r = 0; r < a->side; r++) {
 			float *at = s + 1 + r * a->side + from;
 			__m512 distance = _mm512_add_ps(both, _mm512_set1_ps(vertical[index_of(a, r - row)]));
@@ -217,17 +219,21 @@ TARGET static void sum_distances(const attention *a, float *p, int64_t token) {
 	vertical[0] = horizontal[0] = p[0];
 	int64_t row = (token - 1) / a->side, column = (token - 1) % a->side;
 	for (int64_t from = 0; from < a->side; from += 16) {
-		int64_t count = at_most(16, a->side - from);
-		__mmask16 mask = lanes(count);
+		__mmask16 mask = lanes(a->side - from);
 		__m512 of_columns = _mm512_setzero_ps();
 		for (int64_t r = 0; r < a->side; r++) {
 			__m512 x = _mm512_maskz_loadu_ps(mask, p + 1 + r * a->side + from);
 			of_columns = _mm512_add_ps(of_columns, x);
 			vertical[index_of(a, r - row)] += _mm512_reduce_add_ps(x);
 		}
+		if (at_least(column - from, from + 15 - column) <= a->limit) { // a row for each distance, side by side
+			float *at = horizontal + a->limit + 1 + from - column;
+			_mm512_mask_storeu_ps(at, mask, _mm512_add_ps(of_columns, _mm512_maskz_loadu_ps(mask, at)));
+			continue;
+		}
 		float sums[16];
 		_mm512_storeu_ps(sums, of_columns);
-		for (int64_t c = 0; c < count; c++) {
+		for (int64_t c = 0; c < at_most(16, a->side - from); c++) {
 			horizontal[index_of(a, from + c - column)] += sums[c];
 		}
 	}

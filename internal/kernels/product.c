@@ -13,8 +13,8 @@
 //
 //	c = aᵀ · b, a [depth, rows], b [depth, columns], which sums over the many rows of a batch
 //
-//	    a, b   are packed in blocks of some depth that fit the cache, pairs of
-//	           rows of a bf16 matrix side by side
+//	    b      is packed in blocks of some depth that fit the cache; so is a in bf16, pairs of
+//	           its rows side by side
 //	    c      is divided into parts, and the depth into ranges with a sum each; the sums are added in order
 //
 // How a product is divided depends on its shape alone, so the number of threads does not
@@ -195,9 +195,9 @@ static void sum_part(void *work, int64_t part) {
 		int64_t count = at_most(steps, to - at);                                           // steps of this block
 		int64_t depth = at_most(count * per_step, p->depth - at * per_step);               // rows of a and b in it
 		const char *a_rows = (const char *)p->a + (at * per_step * p->rows + first) * value;
-		for (int64_t t = 0; t < tiles; t++) {
+		for (int64_t t = 0; t < tiles && p->bf16; t++) { // float32 is read as it lies: it has no pairs
 			int64_t row = rows * t / tiles, end = rows * (t + 1) / tiles;
-			pack_rows(a + row * steps, end - row, a_rows + row * value, p->rows, end - row, depth, p->bf16);
+			pack_rows(a + row * steps, end - row, a_rows + row * value, p->rows, end - row, depth, true);
 		}
 		for (int64_t q = panel; q < panels_end; q++) {
 			int64_t column = q * p->width;
@@ -205,7 +205,8 @@ static void sum_part(void *work, int64_t part) {
 				at_most(p->width, p->columns - column), depth, p->bf16);
 			for (int64_t t = 0; t < tiles; t++) {
 				int64_t row = rows * t / tiles, end = rows * (t + 1) / tiles;
-				p->tiles.of_rows[end - row](a + row * steps, 1, end - row, b, count, sum + row * padded + column, padded, at > from);
+				const void *of_a = p->bf16 ? a + row * steps : (const uint32_t *)a_rows + row;
+				p->tiles.of_rows[end - row](of_a, 1, p->bf16 ? end - row : p->rows, b, count, sum + row * padded + column, padded, at > from);
 			}
 		}
 	}
