@@ -17,6 +17,15 @@ import (
 // kernels. (With several devices XLA divides a program between them, and cannot divide a call.)
 type withKernels struct{ *xla.Backend }
 
+// withCUDA is XLA on GPUs.
+type withCUDA struct{ *xla.Backend }
+
+// onCUDA tells whether x's graph is for GPUs.
+func onCUDA(x *graph.Node) bool {
+	_, on := x.Graph().Backend().(withCUDA)
+	return on
+}
+
 // Kernels tells whether programs call the functions of package kernels.
 func (e *Engine) Kernels() bool {
 	_, has := e.backend.(withKernels)

@@ -25,7 +25,7 @@ func engineWithKernels(tb testing.TB) *Engine {
 	return e
 }
 
-type depthwise struct{ n, h, w, features, k, stride, lanes int }
+type depthwise struct{ n, h, w, features, k, stride int }
 
 // adjoints are those of slowDepthwise for the adjoint v of its result.
 func (c depthwise) adjoints(x, kernel, v []float64) (dx, dk []float64) {
@@ -47,8 +47,8 @@ func (c depthwise) adjoints(x, kernel, v []float64) (dx, dk []float64) {
 	return dx, dk
 }
 
-// check compares kernels with the formula for random values.
-func (c depthwise) check(t *testing.T, e *Engine, seed uint64) {
+// check compares one way to convolve with the formula, for random values.
+func (c depthwise) check(t *testing.T, e *Engine, seed uint64, conv func(x, kernel *graph.Node, stride int) *graph.Node) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 1))
 	values := func(n int) (wide []float64, narrow []float32) {
@@ -63,7 +63,7 @@ func (c depthwise) check(t *testing.T, e *Engine, seed uint64) {
 	kernel, kernel32 := values(c.k * c.k * c.features)
 	v, v32 := values(c.n * oh * ow * c.features)
 	exec := graph.MustNewExec(e.backend, func(in []*graph.Node) []*graph.Node {
-		y := depthwiseCall(in[0], in[1], c.stride, c.lanes)
+		y := conv(in[0], in[1], c.stride)
 		return append(Gradient(graph.ReduceAllSum(graph.Mul(y, in[2])), in[0], in[1]), y)
 	})
 	out, err := exec.Exec(
@@ -87,13 +87,25 @@ func (c depthwise) check(t *testing.T, e *Engine, seed uint64) {
 	}
 }
 
+func callOf(lanes int) func(x, kernel *graph.Node, stride int) *graph.Node {
+	return func(x, kernel *graph.Node, stride int) *graph.Node { return depthwiseCall(x, kernel, stride, lanes) }
+}
+
+// What GPUs run; XLA has it for a CPU too.
+func TestDepthwiseGroupsAreTheFormula(t *testing.T) {
+	e := engineWithKernels(t)
+	for i, c := range []depthwise{{2, 7, 7, 16, 3, 1}, {2, 9, 6, 5, 3, 2}, {1, 5, 8, 4, 7, 2}, {3, 6, 6, 3, 5, 1}, {1, 1, 1, 2, 3, 2}, {2, 2, 3, 2, 1, 2}, {1, 10, 3, 2, 5, 3}} {
+		c.check(t, e, uint64(i), depthwiseGroups)
+	}
+}
+
 func TestDepthwiseCallIsTheFormula(t *testing.T) {
 	e := engineWithKernels(t)
 	for _, k := range []int{1, 3, 5, 7, 9} {
 		for _, stride := range []int{1, 2, 3} {
 			for _, size := range [][2]int{{1, 1}, {2, 3}, {7, 7}, {9, 14}, {3, 31}} {
 				for i, features := range []int{1, 16, 17, 40} {
-					depthwise{1 + (i+k)%3, size[0], size[1], features, k, stride, widest}.check(t, e, uint64(i))
+					depthwise{1 + (i+k)%3, size[0], size[1], features, k, stride}.check(t, e, uint64(i), callOf(widest))
 				}
 			}
 		}
@@ -107,7 +119,7 @@ func TestDepthwiseCallWithNarrowVectors(t *testing.T) {
 		for _, k := range []int{3, 5, 7} {
 			for _, stride := range []int{1, 2} {
 				for i, features := range []int{3, 4, 8, 13} {
-					depthwise{2, 13, 6 + 3*i, features, k, stride, lanes}.check(t, e, uint64(i))
+					depthwise{2, 13, 6 + 3*i, features, k, stride}.check(t, e, uint64(i), callOf(lanes))
 				}
 			}
 		}

@@ -29,7 +29,45 @@ func DepthwiseConv(x, kernel *graph.Node, stride int) *graph.Node {
 	if hasKernels(x) {
 		return depthwiseCall(x, kernel, stride, widest)
 	}
+	if onCUDA(x) {
+		return depthwiseGroups(x, kernel, stride)
+	}
 	return depthwiseSum(x, kernel, stride)
+}
+
+// depthwiseGroups is DepthwiseConv by XLA's convolution with a group for each feature, as are
+// its adjoints: that of x over the adjoint of y with stride-1 zeros between its pixels, that of the kernel with images for
+// features, and y's adjoint, spread by the stride, for a kernel. (GoMLX's rule for a grouped convolution is a convolution per feature.)
+func depthwiseGroups(x, kernel *graph.Node, stride int) *graph.Node {
+	d, k := x.Shape().Dimensions, kernel.Shape().Dimensions[0]
+	height, width, features := d[1], d[2], d[3]
+	rows, columns := (height+stride-1)/stride, (width+stride-1)/stride
+	axes := graph.ConvolveAxesConfig{
+		InputBatch: 0, InputSpatial: []int{1, 2}, InputChannels: 3,
+		KernelSpatial: []int{0, 1}, KernelInputChannels: 2, KernelOutputChannels: 3,
+		OutputBatch: 0, OutputSpatial: []int{1, 2}, OutputChannels: 3,
+	}
+	// after is the padding behind an axis of so many values, spread by a dilation, under a
+	// kernel of so many, for a result of so many.
+	after := func(values, dilation, kernel, result, stride int) int {
+		return (result-1)*stride + kernel - (values-1)*dilation - 1 - k/2
+	}
+	group := func(kernel *graph.Node) *graph.Node { return graph.Reshape(kernel, k, k, 1, features) }
+	y := graph.ConvGeneral(x, group(kernel), axes, []int{stride, stride},
+		[][2]int{{k / 2, after(height, 1, k, rows, stride)}, {k / 2, after(width, 1, k, columns, stride)}}, nil, nil, features, 1)
+	return CustomGradient(y, []*graph.Node{x, kernel}, func(v *graph.Node) []*graph.Node {
+		dx := graph.ConvGeneral(v, group(graph.Reverse(kernel, 0, 1)), axes, nil,
+			[][2]int{{k / 2, after(rows, stride, k, height, 1)}, {k / 2, after(columns, stride, k, width, 1)}}, []int{stride, stride}, nil, features, 1)
+		overImages := graph.ConvolveAxesConfig{
+			InputBatch: 3, InputSpatial: []int{1, 2}, InputChannels: 0,
+			KernelSpatial: []int{1, 2}, KernelInputChannels: 0, KernelOutputChannels: 3,
+			OutputBatch: 2, OutputSpatial: []int{0, 1}, OutputChannels: 3,
+		}
+		spread := func(pixels int) int { return (pixels-1)*stride + 1 }
+		taps := graph.ConvGeneral(x, v, overImages, nil,
+			[][2]int{{k / 2, after(height, 1, spread(rows), k, 1)}, {k / 2, after(width, 1, spread(columns), k, 1)}}, nil, []int{stride, stride}, 1, features)
+		return []*graph.Node{dx, graph.Reshape(taps, k, k, features)}
+	})
 }
 
 // depthwiseSum is DepthwiseConv by XLA's operations.

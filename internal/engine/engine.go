@@ -136,6 +136,9 @@ func openPlugin(ctx context.Context, kind plugin, path string, devices int, log 
 			e.backend = withKernels{b}
 		}
 	}
+	if kind.name == cudaPlugin.name {
+		e.backend = withCUDA{b}
+	}
 	return e, nil
 }
 
