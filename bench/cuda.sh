@@ -4,12 +4,12 @@
 # (pip install torch jax[cuda13]), and nvidia-smi.
 #
 #   bench/cuda.sh build    where Go is: writes bench/cuda.tgz, 39 MB
-#   bench/cuda.sh run      there, in the same checkout: tests, then the table, in 6 minutes
+#   bench/cuda.sh run      there, in the same checkout: tests, then the table, in 7 minutes
 #   bench/cuda.sh tests    the tests only
 #   bench/cuda.sh steps    the table only
 #
 # PLUGIN names the plug-in (default: the one of the python3 that is found), SECONDS_MAX what
-# it may take in all (default 360), SPACES the rows, most wanted first, each SPACE:BATCH; a
+# it may take in all (default 420), SPACES the rows, most wanted first, each SPACE:BATCH; a
 # row is not begun when the time is up. Logs go to $OUT (default /tmp/prenas-cuda).
 #
 # Tests compare with other engines and with themselves, byte for byte, so for them products
@@ -36,7 +36,7 @@ setup() {
 	tar -xzf "$archive" -C "$bin" || exit 1
 	out=${OUT:-/tmp/prenas-cuda}
 	mkdir -p "$out"
-	limit=${SECONDS_MAX:-360}
+	limit=${SECONDS_MAX:-420}
 	plugin=${PLUGIN:-$(python3 -c 'import importlib.util as u; print(u.find_spec("jax_plugins.xla_cuda13").submodule_search_locations[0])')/xla_cuda_plugin.so}
 	# XLA needs libdevice and ptxas, which the toolkit has.
 	local nvcc
@@ -56,7 +56,7 @@ tests() {
 	for room in "${rooms[@]}"; do
 		[[ $room == train ]] || wanted=.
 		(cd "internal/$room" && XLA_FLAGS=$whole NVIDIA_TF32_OVERRIDE=0 PRENAS_TEST_BACKEND="cuda:$plugin" \
-			"$bin/$room.test" -test.v -test.timeout 150s -test.run "$wanted" >"$out/$room.log" 2>&1) &
+			"$bin/$room.test" -test.v -test.timeout 240s -test.run "$wanted" >"$out/$room.log" 2>&1) &
 		pids+=($!)
 	done
 	local failed=0
