@@ -41,6 +41,7 @@ enum {
 	BLOCK_BYTES = 400000, // of a's block
 	SUM_BYTES = 8 << 20,  // of all sums of one product
 	SIDE = 640,           // rows of a part of aᵀ · b at most
+	AHEAD = 40,           // rows that are fetched before they are packed
 };
 
 typedef struct {
@@ -64,12 +65,13 @@ static inline int64_t divided_up(int64_t a, int64_t b) { return (a + b - 1) / b;
 
 static void *block(size_t bytes) { return aligned_alloc(64, (bytes + 63) / 64 * 64); }
 
+// The first so many lanes of a vector.
+static inline __mmask16 lanes(int64_t count) { return count >= 16 ? 0xffff : count > 0 ? (1u << count) - 1 : 0; }
+
 // Copies count values of four bytes and then zeros, width in all. (A call of memcpy takes longer than so few.)
 TARGET_FLOAT32 static inline void copy(uint32_t *to, const uint32_t *from, int64_t count, int64_t width) {
 	for (int64_t j = 0; j < width; j += 16) {
-		__mmask16 here = width - j >= 16 ? 0xffff : (1u << (width - j)) - 1;
-		__mmask16 there = count - j >= 16 ? 0xffff : count > j ? (1u << (count - j)) - 1 : 0;
-		_mm512_mask_storeu_epi32(to + j, here, _mm512_maskz_loadu_epi32(there, from + j));
+		_mm512_mask_storeu_epi32(to + j, lanes(width - j), _mm512_maskz_loadu_epi32(lanes(count - j), from + j));
 	}
 }
 
@@ -83,17 +85,16 @@ TARGET_FLOAT32 static void pack_rows(uint32_t *to, int64_t width, const char *fr
 		return;
 	}
 	for (int64_t d = 0; d < depth; d += 2, to += width) {
-		const uint16_t *x = (const uint16_t *)from + d * row_values, *y = x + row_values;
-		if (d + 1 < depth) {
-			for (int64_t j = 0; j < count; j++) {
-				to[j] = x[j] | (uint32_t)y[j] << 16;
-			}
-		} else {
-			for (int64_t j = 0; j < count; j++) {
-				to[j] = x[j];
-			}
+		const uint16_t *x = (const uint16_t *)from + d * row_values;
+		// Rows lie too far apart for the processor to see which comes next.
+		__builtin_prefetch(x + AHEAD * row_values);
+		__builtin_prefetch(x + (AHEAD + 1) * row_values);
+		for (int64_t j = 0; j < width; j += 16) {
+			__mmask16 here = lanes(width - j), there = lanes(count - j), second = d + 1 < depth ? there : 0;
+			__m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, x + j));
+			__m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(second, x + row_values + j));
+			_mm512_mask_storeu_epi32(to + j, here, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
 		}
-		memset(to + count, 0, (width - count) * 4);
 	}
 }
 
