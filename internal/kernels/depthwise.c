@@ -319,7 +319,7 @@ ffi_error *prenas_depthwise_kernel(ffi_frame *frame) {
 	}
 	const shape *s = &c.s;
 	int64_t area = s->kernel * s->kernel, size = s->blocks * area * s->lanes;
-	if (!(c.blocks = aligned_alloc(64, at_least(1, s->images) * size * sizeof(float)))) {
+	if (!(c.blocks = aligned_alloc(64, rounded_up(at_least(1, s->images) * size * sizeof(float), 64)))) {
 		return no_memory(frame);
 	}
 	prenas_share(frame, s->images, sum_taps, &c);

@@ -1,0 +1,138 @@
+// Calls every function of the package with shapes that fill its blocks and tiles and shapes that do not, on
+// operands and results that end where their memory ends. kernels_test.go compiles it with
+// the compiler's sanitizers, which end the program at the first read or write outside.
+
+#include "../call.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST = 16 };
+
+static ffi_error *one_thread(ffi_threads_args *args) {
+	*args->threads = 1;
+	return NULL;
+}
+
+static ffi_error *refused(ffi_error_create_args *args) {
+	printf("refused: %s\n", args->message);
+	exit(1);
+}
+
+static const ffi_api api = {.error_create = refused, .threads = one_thread};
+
+typedef struct {
+	int dtype;
+	int64_t rank, dims[4];
+} tensor;
+
+static void call(ffi_handler *function, int operands, int results, tensor *tensors, int settings, const char **names, int64_t *values) {
+	ffi_buffer buffers[MOST], *pointers[MOST];
+	for (int i = 0; i < operands + results; i++) {
+		int64_t count = 1;
+		for (int64_t axis = 0; axis < tensors[i].rank; axis++) {
+			count *= tensors[i].dims[axis];
+		}
+		void *data = malloc(count * (tensors[i].dtype == FFI_BF16 ? 2 : 4));
+		for (int64_t j = 0; j < count; j++) {
+			if (tensors[i].dtype == FFI_BF16) {
+				((uint16_t *)data)[j] = 0x3f00 + j % 97; // 0.5 to 1
+			} else {
+				((float *)data)[j] = 0.5f + j % 97 / 194.0f;
+			}
+		}
+		buffers[i] = (ffi_buffer){.struct_size = sizeof buffers[i], .dtype = tensors[i].dtype, .data = data, .rank = tensors[i].rank, .dims = tensors[i].dims};
+		pointers[i] = &buffers[i];
+	}
+	ffi_scalar scalars[MOST];
+	ffi_span spans[MOST], *span_pointers[MOST];
+	void *attributes[MOST];
+	int types[MOST];
+	for (int i = 0; i < settings; i++) {
+		scalars[i] = (ffi_scalar){.dtype = FFI_INT64, .value = &values[i]};
+		spans[i] = (ffi_span){.ptr = names[i], .len = strlen(names[i])};
+		attributes[i] = &scalars[i];
+		span_pointers[i] = &spans[i];
+		types[i] = FFI_ATTRIBUTE_SCALAR;
+	}
+	ffi_frame frame = {.struct_size = sizeof frame, .api = &api, .operands = {.size = operands, .buffers = pointers},
+		.results = {.size = results, .buffers = pointers + operands},
+		.attributes = {.size = settings, .types = types, .names = span_pointers, .attributes = attributes}};
+	function(&frame);
+	for (int i = 0; i < operands + results; i++) {
+		free(buffers[i].data);
+	}
+}
+
+static void products(int dtype) {
+	static const int64_t shapes[][3] = {{1, 2, 2}, {13, 10, 48}, {14, 32, 33}, {197, 240, 97}, {169, 16, 10}, {600, 66, 130}, {1025, 2, 4},
+		{3, 700, 36}, {2001, 48, 20}, {33, 1300, 700}};
+	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+		int64_t rows = shapes[i][0], depth = shapes[i][1], columns = shapes[i][2];
+		for (int bf16 = 0; bf16 < 2; bf16++) {
+			int result = bf16 && prenas_products(true) ? FFI_BF16 : FFI_FLOAT32;
+			tensor of[][3] = {
+				{{dtype, 2, {rows, depth}}, {dtype, 2, {depth, columns}}, {result, 2, {rows, columns}}},
+				{{dtype, 2, {rows, depth}}, {dtype, 2, {columns, depth}}, {result, 2, {rows, columns}}},
+				{{dtype, 2, {rows, depth}}, {dtype, 2, {rows, columns}}, {result, 2, {depth, columns}}},
+			};
+			for (int64_t over = PRENAS_OVER_BOTH; over <= PRENAS_OVER_ROWS; over++) {
+				call(prenas_product, 2, 1, of[over], 1, (const char *[]){"over"}, &over);
+			}
+		}
+	}
+}
+
+static void attentions(int dtype) {
+	static const int64_t shapes[][6] = { // images, heads, size, tokens, side, limit
+		{2, 3, 64, 197, 14, 14}, {3, 2, 64, 50, 7, 14}, {1, 1, 16, 10, 3, 1}, {2, 1, 34, 2, 1, 2}, {1, 2, 32, 325, 18, 10}, {2, 5, 48, 23, 0, 0},
+		{1, 1, 2, 1, 0, 0}, {1, 2, 64, 57, 0, 0}};
+	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+		const int64_t *s = shapes[i];
+		int64_t values[] = {s[1], s[5], s[4]};
+		int tables = s[4] ? 4 : 0;
+		tensor qkv = {dtype, 3, {s[0], s[3], 3 * s[1] * s[2]}}, y = {dtype, 3, {s[0], s[3], s[1] * s[2]}};
+		tensor table = {FFI_FLOAT32, 2, {2 * s[5] + 2, s[2]}};
+		tensor forward[] = {qkv, table, table, table, table, y}, backward[] = {qkv, y, table, table, table, table, qkv, table, table, table, table};
+		if (!tables) {
+			forward[1] = y;
+			backward[2] = qkv;
+		}
+		const char *names[] = {"heads", "limit", "side"};
+		call(prenas_attention, 1 + tables, 1, forward, 3, names, values);
+		call(prenas_attention_adjoint, 2 + tables, 1 + tables, backward, 3, names, values);
+	}
+}
+
+static void convolutions(int64_t lanes) {
+	for (int64_t k = 1; k <= 9; k += 2) {
+		for (int64_t stride = 1; stride <= 3; stride++) {
+			for (int64_t features = 1; features < 40; features += 13) {
+				for (int64_t width = 1; width < 32; width += 5) {
+					int64_t height = width % 7 + 1;
+					tensor x = {FFI_FLOAT32, 4, {2, height, width, features}}, kernel = {FFI_FLOAT32, 4, {k, k, 1, features}};
+					tensor y = {FFI_FLOAT32, 4, {2, (height + stride - 1) / stride, (width + stride - 1) / stride, features}};
+					const char *names[] = {"dilation", "lanes", "pad", "stride"};
+					int64_t values[] = {1, lanes, k / 2, stride}, of_adjoint[] = {stride, lanes, k / 2, 1};
+					call(prenas_depthwise, 2, 1, (tensor[]){x, kernel, y}, 4, names, values);
+					call(prenas_depthwise, 2, 1, (tensor[]){y, kernel, x}, 4, names, of_adjoint);
+					call(prenas_depthwise_kernel, 2, 1, (tensor[]){x, y, kernel}, 4, names, values);
+				}
+			}
+		}
+	}
+}
+
+int main(void) {
+	for (int64_t lanes = 4; lanes <= 16; lanes *= 2) {
+		convolutions(lanes);
+	}
+	for (int bf16 = 0; bf16 < 2; bf16++) {
+		if (prenas_products(bf16)) {
+			products(bf16 ? FFI_BF16 : FFI_FLOAT32);
+			attentions(bf16 ? FFI_BF16 : FFI_FLOAT32);
+		}
+	}
+	return 0;
+}
