@@ -23,7 +23,7 @@ type Diagnosis struct {
 	Devices      int                `json:"devices"`
 	Cores        int                `json:"cores"`
 	HugePages    bool               `json:"huge_pages"`
-	Kernels      bool               `json:"kernels"` // convolutions by package kernels
+	Kernels      bool               `json:"kernels"` // programs call functions of package kernels
 	GFLOPS       map[string]float64 `json:"gflops"`  // of a square product, by type of the operands: float32, bfloat16
 }
 

@@ -131,7 +131,7 @@ func openPlugin(ctx context.Context, kind plugin, path string, devices int, log 
 	e := &Engine{backend: b, plugin: path, devices: b.NumDevices()}
 	if kind.name == cpuPlugin.name && e.devices == 1 {
 		if err := kernels.Register(path); err != nil {
-			log(fmt.Sprintf("warning: %v; going on with XLA's operations alone, which are slower for convolutions", err))
+			log(fmt.Sprintf("warning: %v; going on with XLA's operations alone, which are slower", err))
 		} else {
 			e.backend = withKernels{b}
 		}

@@ -142,7 +142,7 @@ static const struct {
 	{"prenas_attention_adjoint", prenas_attention_adjoint},
 };
 
-static const char *register_all(const char *plugin) {
+const char *prenas_register(const char *plugin) {
 	void *library = dlopen(plugin, RTLD_NOW | RTLD_NOLOAD);
 	if (!library) {
 		return "the plug-in is not loaded";
@@ -166,5 +166,3 @@ static const char *register_all(const char *plugin) {
 	}
 	return NULL;
 }
-
-const char *prenas_register(const char *plugin) { return register_all(plugin); }

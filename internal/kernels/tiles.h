@@ -23,10 +23,9 @@ enum { PRENAS_TILE_2 = 14, PRENAS_TILE_3 = 9 };
 // All strides in steps (a) and values (c). With add, what c holds is added to.
 typedef void prenas_tile(const void *a, int64_t a_row, int64_t a_step, const void *b, int64_t steps, float *c, int64_t c_row, bool add);
 
-// By number of rows; element 0 is not used. NULL for both if the processor has not what they take.
 typedef struct {
-	int vectors, rows; // of the largest tile
-	prenas_tile *const *of_rows;
+	int vectors, rows;           // of the largest tile
+	prenas_tile *const *of_rows; // by number of rows, from 1 on
 } prenas_tiles;
 
 // Tiles of 2 or 3 vectors. False if the processor lacks the instructions.
