@@ -140,14 +140,7 @@ func TestDepthwiseCallAmongOtherOperations(t *testing.T) {
 	}
 	fresh := func() []any {
 		random := rand.New(rand.NewPCG(3, 4))
-		values := func(n int) []float32 {
-			v := make([]float32, n)
-			for i := range v {
-				v[i] = float32(random.NormFloat64())
-			}
-			return v
-		}
-		return []any{tensors.FromFlatDataAndDimensions(values(2*24*9*10), 2, 24, 9, 10), tensors.FromFlatDataAndDimensions(values(24*5*5), 24, 5, 5)}
+		return []any{tensors.FromFlatDataAndDimensions(normals(random, 2*24*9*10), 2, 24, 9, 10), tensors.FromFlatDataAndDimensions(normals(random, 24*5*5), 24, 5, 5)}
 	}
 	got, err := program(DepthwiseConv).Exec(fresh()...)
 	if err != nil {

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
@@ -8,7 +10,7 @@ import (
 	"prenas/internal/kernels"
 )
 
-// DotGeneral is graph.DotGeneral of operands that are cast to a type, with a result of their own;
+// DotGeneral is graph.DotGeneral of operands that are cast to a type, and its result back;
 // dtypes.InvalidDType is theirs too.
 func DotGeneral(lhs *graph.Node, lhsContract, lhsBatch []int, rhs *graph.Node, rhsContract, rhsBatch []int, operands dtypes.DType) *graph.Node {
 	full := lhs.DType()
@@ -48,11 +50,11 @@ func linearCall(x, weight *graph.Node, operands dtypes.DType) *graph.Node {
 	in, out := weight.Shape().Dim(1), weight.Shape().Dim(0)
 	lead := x.Shape().Dimensions[:x.Rank()-1]
 	low, lowWeight := cast(x), cast(weight)
-	y := product(low, lowWeight, overColumns, operands, append(append([]int{}, lead...), out)...)
+	y := product(low, lowWeight, overColumns, operands, slices.Concat(lead, []int{out})...)
 	return CustomGradient(y, []*graph.Node{x, weight}, func(v *graph.Node) []*graph.Node {
 		v = cast(v)
 		return []*graph.Node{
-			product(v, lowWeight, overBoth, operands, append(append([]int{}, lead...), in)...),
+			product(v, lowWeight, overBoth, operands, slices.Concat(lead, []int{in})...),
 			product(v, low, overRows, full, out, in),
 		}
 	})

@@ -24,6 +24,7 @@
 // number of threads does not change a bit.
 
 #include "call.h"
+#include "numbers.h"
 #include "tiles.h"
 
 #include <math.h>
@@ -43,11 +44,6 @@ enum {
 	QUERIES = 28,
 	PANELS = 64,    // of a product's columns at most
 };
-
-static inline int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t divided_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static inline int64_t rounded_up(int64_t a, int64_t to) { return divided_up(a, to) * to; }
 
 // The columns of a product in panels of 2 or 3 vectors.
 typedef struct {

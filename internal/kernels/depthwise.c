@@ -22,6 +22,7 @@
 // whatever the number of threads.
 
 #include "call.h"
+#include "numbers.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,12 +42,6 @@ typedef struct {
 	int64_t lanes;                           // features of a block
 	int64_t blocks;                          // that have all features
 } shape;
-
-static inline int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t rounded_up(int64_t a, int64_t to) { return (a + to - 1) / to * to; }
-static inline int64_t divided_up(int64_t a, int64_t by) { return a > 0 ? (a + by - 1) / by : -(-a / by); }
-static inline int64_t divided_down(int64_t a, int64_t by) { return a >= 0 ? a / by : -((-a + by - 1) / by); }
 
 #if defined(__x86_64__)
 #define LANES 16

@@ -21,6 +21,7 @@
 // change a bit of it.
 
 #include "call.h"
+#include "numbers.h"
 #include "tiles.h"
 
 #include <stdlib.h>
@@ -50,7 +51,7 @@ typedef struct {
 	int64_t rows, columns, depth; // c is [rows, columns]
 	bool bf16;                    // the operands; c is bf16 if c_bf16
 	bool c_bf16;
-	bool transposed;              // b is [columns, depth]
+	int64_t over;                 // what is summed over
 	prenas_tiles tiles;
 	int64_t width, panels;        // of a tile; how many of them c has
 	int64_t steps;                // of the whole depth
@@ -59,11 +60,7 @@ typedef struct {
 	bool failed;
 } product;
 
-static inline int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t divided_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-static void *block(size_t bytes) { return aligned_alloc(64, (bytes + 63) / 64 * 64); }
+static void *block(size_t bytes) { return aligned_alloc(64, rounded_up(bytes, 64)); }
 
 // The first so many lanes of a vector.
 static inline __mmask16 lanes(int64_t count) { return count >= 16 ? 0xffff : count > 0 ? (1u << count) - 1 : 0; }
@@ -103,7 +100,7 @@ static void pack_panel(void *work, int64_t i) {
 	product *p = work;
 	int64_t first = i * p->width, count = at_most(p->width, p->columns - first);
 	uint32_t *to = (uint32_t *)p->packed + i * p->width * p->steps;
-	if (!p->transposed) {
+	if (p->over != PRENAS_OVER_COLUMNS) {
 		pack_rows(to, p->width, (const char *)p->b + first * (p->bf16 ? 2 : 4), p->columns, count, p->depth, p->bf16);
 		return;
 	}
@@ -272,18 +269,17 @@ static bool read_product(product *p, ffi_frame *frame) {
 		return false;
 	}
 	const ffi_buffer *a = frame->operands.buffers[0], *b = frame->operands.buffers[1], *c = frame->results.buffers[0];
-	int64_t over = prenas_attribute(frame, "over", -1);
 	*p = (product){.a = a->data, .b = b->data, .c = c->data, .bf16 = a->dtype == FFI_BF16, .c_bf16 = c->dtype == FFI_BF16,
-		.transposed = over == PRENAS_OVER_COLUMNS, .rows = rows_of(c), .columns = columns_of(c)};
+		.over = prenas_attribute(frame, "over", -1), .rows = rows_of(c), .columns = columns_of(c)};
 	bool types = a->dtype == b->dtype && (p->bf16 || a->dtype == FFI_FLOAT32) && (p->c_bf16 || c->dtype == FFI_FLOAT32);
 	bool fits;
-	if (over == PRENAS_OVER_ROWS) {
+	if (p->over == PRENAS_OVER_ROWS) {
 		p->depth = rows_of(a);
 		fits = rows_of(b) == p->depth && columns_of(a) == p->rows && columns_of(b) == p->columns;
 	} else {
 		p->depth = columns_of(a);
-		fits = rows_of(a) == p->rows && (p->transposed ? rows_of(b) == p->columns && columns_of(b) == p->depth
-		                                               : over == PRENAS_OVER_BOTH && rows_of(b) == p->depth && columns_of(b) == p->columns) &&
+		fits = rows_of(a) == p->rows && (p->over == PRENAS_OVER_COLUMNS ? rows_of(b) == p->columns && columns_of(b) == p->depth
+		                                                              : p->over == PRENAS_OVER_BOTH && rows_of(b) == p->depth && columns_of(b) == p->columns) &&
 		       (!p->bf16 || p->depth % 2 == 0); // pairs lie along the rows of a
 	}
 	p->steps = p->bf16 ? (p->depth + 1) / 2 : p->depth;
@@ -303,7 +299,7 @@ ffi_error *prenas_product(ffi_frame *frame) {
 	if (!read_product(&p, frame)) {
 		return prenas_error(frame, FFI_INVALID_ARGUMENT, "product of matrices that do not go together, or on a processor without AVX-512");
 	}
-	if (prenas_attribute(frame, "over", -1) == PRENAS_OVER_ROWS) {
+	if (p.over == PRENAS_OVER_ROWS) {
 		sum_rows(frame, &p);
 	} else {
 		multiply(frame, &p);
