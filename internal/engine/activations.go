@@ -3,7 +3,9 @@ package engine
 import (
 	"math"
 
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
 )
 
 // Gelu is the exact form, x·Φ(x) with Φ(x) = (1 + erf(x/√2))/2, the normal
@@ -17,6 +19,26 @@ func Gelu(x *graph.Node) *graph.Node {
 		x := Anew(x, v)
 		density := graph.MulScalar(graph.Exp(graph.MulScalar(graph.Square(x), -0.5)), 1/math.Sqrt(2*math.Pi))
 		return []*graph.Node{graph.Mul(v, graph.Add(cumulative(x), graph.Mul(x, density)))}
+	})
+}
+
+// BiasGelu is Gelu(x + bias), bias [x's last axis], between products: x is the result of one, the result an operand of another, and
+// both may have been through the type that these products' operands are cast to (see DotGeneral), as may their adjoints.
+func BiasGelu(x, bias *graph.Node, operands dtypes.DType) *graph.Node {
+	if hasKernels(x) {
+		return biasGeluCall(x, bias, operands, widest)
+	}
+	return Gelu(graph.Add(x, alongLastAxis(bias, x)))
+}
+
+// biasGeluCall is BiasGelu by package kernels, with vectors of at most so many lanes.
+func biasGeluCall(x, bias *graph.Node, operands dtypes.DType, lanes int) *graph.Node {
+	full, low, settings := x.DType(), operandShape(x, operands), map[string]int{"lanes": lanes}
+	cast := func(x *graph.Node) *graph.Node { return graph.ConvertDType(x, low.DType) }
+	y := graph.ConvertDType(call("prenas_bias_gelu", low, settings, cast(x), bias), full)
+	return CustomGradient(y, []*graph.Node{x, bias}, func(v *graph.Node) []*graph.Node {
+		adjoints := calls("prenas_bias_gelu_adjoint", []shapes.Shape{low, bias.Shape()}, settings, cast(x), bias, cast(v))
+		return []*graph.Node{graph.ConvertDType(adjoints[0], full), adjoints[1]}
 	})
 }
 

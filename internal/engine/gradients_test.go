@@ -196,7 +196,7 @@ func TestSliceGradientWithoutPad(t *testing.T) {
 
 func TestLayerNormGradientByCentralDifferences(t *testing.T) {
 	checkGradient(t, []*tensors.Tensor{randomTensor("x", 2, 3, 5), randomTensor("w", 5), randomTensor("b", 5)}, func(in []*graph.Node) *graph.Node {
-		return weigh(LayerNorm(in[0], in[1], in[2], 1e-5))
+		return weigh(LayerNorm(in[0], in[1], in[2], 1e-5, dtypes.InvalidDType))
 	})
 }
 

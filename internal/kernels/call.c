@@ -54,6 +54,20 @@ int64_t prenas_attribute(ffi_frame *frame, const char *name, int64_t missing) {
 	return missing;
 }
 
+int64_t prenas_lanes(int64_t most) {
+#if defined(__x86_64__)
+	if (most >= 16 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+	    __builtin_cpu_supports("avx512dq")) {
+		return 16;
+	}
+	if (most >= 8 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+		return 8;
+	}
+#endif
+	(void)most;
+	return 4;
+}
+
 // The parts of one call. Threads that come when all parts are taken find this, so it
 // lives until the last of them has gone; the work itself only until the last part is done.
 typedef struct {
@@ -140,6 +154,10 @@ static const struct {
 	{"prenas_product", prenas_product},
 	{"prenas_attention", prenas_attention},
 	{"prenas_attention_adjoint", prenas_attention_adjoint},
+	{"prenas_layer_norm", prenas_layer_norm},
+	{"prenas_layer_norm_adjoint", prenas_layer_norm_adjoint},
+	{"prenas_bias_gelu", prenas_bias_gelu},
+	{"prenas_bias_gelu_adjoint", prenas_bias_gelu_adjoint},
 };
 
 const char *prenas_register(const char *plugin) {

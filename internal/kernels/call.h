@@ -19,6 +19,9 @@ bool prenas_tensors(ffi_frame *frame, int operands, int results);
 // The attribute of that name, an integer; missing if there is none.
 int64_t prenas_attribute(ffi_frame *frame, const char *name, int64_t missing);
 
+// Values in the widest vectors of this processor, 16, 8 or 4; of at most so many.
+int64_t prenas_lanes(int64_t most);
+
 // Runs part(work, 0) to part(work, parts - 1) on the threads of XLA, this one included,
 // each once, and returns when all are done. Which thread runs which, and in what order, is
 // not said: a part must write what no other does.
@@ -27,7 +30,8 @@ int64_t prenas_attribute(ffi_frame *frame, const char *name, int64_t missing);
 void prenas_share(ffi_frame *frame, int64_t parts, void (*part)(void *work, int64_t i), void *work);
 
 // Functions that XLA may call, by the names that call.c registers.
-ffi_handler prenas_depthwise, prenas_depthwise_kernel, prenas_product, prenas_attention, prenas_attention_adjoint;
+ffi_handler prenas_depthwise, prenas_depthwise_kernel, prenas_product, prenas_attention, prenas_attention_adjoint,
+	prenas_layer_norm, prenas_layer_norm_adjoint, prenas_bias_gelu, prenas_bias_gelu_adjoint;
 
 // What prenas_product sums over, its attribute "over": the columns of a and the rows of b, the
 // columns of both, the rows of both.

@@ -64,20 +64,6 @@ typedef struct {
 #define TARGET
 #include "depthwise_lanes.h"
 
-// The widest vectors of this processor, of at most so many lanes.
-static int64_t lanes(int64_t most) {
-#if defined(__x86_64__)
-	if (most >= 16 && __builtin_cpu_supports("avx512f")) {
-		return 16;
-	}
-	if (most >= 8 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-		return 8;
-	}
-#endif
-	(void)most;
-	return 4;
-}
-
 static void row(const shape *s, float *y, int64_t y_step, int64_t columns, int64_t features, int64_t rows,
 	float *const *images, float *const *kernels, int64_t taps, int64_t tap_step) {
 	switch (s->lanes) {
@@ -257,7 +243,7 @@ static bool shape_of(shape *s, ffi_frame *frame, const ffi_buffer *x, const ffi_
 	}
 	*s = (shape){.images = dim(x, 0), .height = dim(x, 1), .width = dim(x, 2), .features = dim(x, 3),
 		.rows = dim(y, 1), .columns = dim(y, 2), .kernel = dim(kernel, 0), .stride = prenas_attribute(frame, "stride", 0),
-		.dilation = prenas_attribute(frame, "dilation", 1), .pad = prenas_attribute(frame, "pad", -1), .lanes = lanes(prenas_attribute(frame, "lanes", 16))};
+		.dilation = prenas_attribute(frame, "dilation", 1), .pad = prenas_attribute(frame, "pad", -1), .lanes = prenas_lanes(prenas_attribute(frame, "lanes", 16))};
 	s->blocks = (s->features + s->lanes - 1) / s->lanes;
 	return dim(y, 0) == s->images && dim(y, 3) == s->features && dim(kernel, 1) == s->kernel && dim(kernel, 2) == 1 &&
 	       dim(kernel, 3) == s->features && s->kernel <= MAX_KERNEL && s->stride > 0 && s->dilation > 0 &&

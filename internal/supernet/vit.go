@@ -75,12 +75,14 @@ func (v *vit) logits(images *graph.Node) *graph.Node {
 	rel := newRelative(n.space.Model, images.Graph())
 	for i := range f.Arch.Depth() {
 		x = v.branch(x, i, 0, func(x *graph.Node) *graph.Node {
-			return v.attention(v.norm(x, blockName(i, "attn_layer_norm")), i, rel)
+			return v.attention(v.norm(x, blockName(i, "attn_layer_norm"), v.Operands), i, rel)
 		})
-		x = v.branch(x, i, 1, func(x *graph.Node) *graph.Node { return v.mlp(v.norm(x, blockName(i, "ffn_layer_norm")), i) })
+		x = v.branch(x, i, 1, func(x *graph.Node) *graph.Node {
+			return v.mlp(v.norm(x, blockName(i, "ffn_layer_norm"), v.Operands), i)
+		})
 		v.tap(SiteBlock, x)
 	}
-	x = v.norm(x, "norm")
+	x = v.norm(x, "norm", dtypes.InvalidDType)
 	if n.space.Model.GlobalPool {
 		x = graph.ReduceMean(graph.Slice(x, graph.AxisRange(), graph.AxisRangeToEnd(1)), 1)
 	} else {
@@ -93,10 +95,11 @@ func (v *vit) logits(images *graph.Node) *graph.Node {
 // vit builds one vision transformer's graph. Activations are [N, tokens, embed_dim].
 type vit struct{ builder }
 
-func (v *vit) norm(x *graph.Node, name string) *graph.Node {
+// norm is a LayerNorm, for products whose operands are cast to a type.
+func (v *vit) norm(x *graph.Node, name string, operands dtypes.DType) *graph.Node {
 	dim := v.Arch.EmbedDim
 	v.tap(SiteNorm, x)
-	return engine.LayerNorm(x, v.normVector(name+".weight", dim), v.normVector(name+".bias", dim), LayerNormEps)
+	return engine.LayerNorm(x, v.normVector(name+".weight", dim), v.normVector(name+".bias", dim), LayerNormEps, operands)
 }
 
 // branch adds a residual branch (0 attention, 1 MLP) of a block to x.
@@ -212,7 +215,12 @@ func (v *vit) mlp(x *graph.Node, block int) *graph.Node {
 	dim, top, tokens := v.Arch.EmbedDim, v.space.Supernet, x.Shape().Dimensions[1]
 	hidden := space.Hidden(dim, v.Arch.MLPRatio[block])
 	x = v.product(x, v.matrix(blockName(block, "fc1.weight"), hidden, dim))
-	x = engine.Gelu(v.tap(SiteHidden, v.addBias(x, v.vector(blockName(block, "fc1.bias"), hidden))))
+	bias := v.vector(blockName(block, "fc1.bias"), hidden)
+	if v.Tap != nil { // who looks at it may differentiate by it
+		x = engine.Gelu(v.tap(SiteHidden, v.addBias(x, bias)))
+	} else {
+		x = engine.BiasGelu(x, bias, v.Operands)
+	}
 	x = v.drop(x, dropHidden, block, tokens, space.Hidden(top.EmbedDim, top.MLPRatio))
 	x = v.product(x, v.matrix(blockName(block, "fc2.weight"), dim, hidden))
 	x = v.drop(v.addBias(x, v.vector(blockName(block, "fc2.bias"), dim)), dropMLP, block, tokens, top.EmbedDim)

@@ -124,9 +124,25 @@ static void convolutions(int64_t lanes) {
 	}
 }
 
+static void by_rows(int64_t lanes) {
+	static const int64_t shapes[][2] = {{1, 1}, {3, 7}, {5, 16}, {2, 33}, {300, 130}, {130, 1200}};
+	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+		for (int dtype = FFI_FLOAT32; dtype <= FFI_BF16; dtype += FFI_BF16 - FFI_FLOAT32) {
+			tensor x = {FFI_FLOAT32, 2, {shapes[i][0], shapes[i][1]}}, y = {dtype, 2, {shapes[i][0], shapes[i][1]}};
+			tensor vector = {FFI_FLOAT32, 1, {shapes[i][1]}}, scalar = {FFI_FLOAT32, 0, {0}};
+			const char *names[] = {"lanes"};
+			call(prenas_layer_norm, 4, 1, (tensor[]){x, vector, vector, scalar, y}, 1, names, &lanes);
+			call(prenas_layer_norm_adjoint, 4, 3, (tensor[]){x, vector, scalar, y, x, vector, vector}, 1, names, &lanes);
+			call(prenas_bias_gelu, 2, 1, (tensor[]){y, vector, y}, 1, names, &lanes);
+			call(prenas_bias_gelu_adjoint, 3, 2, (tensor[]){y, vector, y, y, vector}, 1, names, &lanes);
+		}
+	}
+}
+
 int main(void) {
 	for (int64_t lanes = 4; lanes <= 16; lanes *= 2) {
 		convolutions(lanes);
+		by_rows(lanes);
 	}
 	for (int bf16 = 0; bf16 < 2; bf16++) {
 		if (prenas_products(bf16)) {
