@@ -39,6 +39,7 @@ type stage struct {
 	adjoint  *tensors.Tensor   // [N, classes]: of the logits
 	dropPath []float32         // [depth, 2, N], or nil
 	dropout  *supernet.Dropout // without its key; nil for none
+	corners  bool              // an architecture's own program gets what it reads of the weights
 }
 
 func (s stage) samples() int { return s.images.Shape().Dimensions[0] }
@@ -71,7 +72,13 @@ func (s stage) static(t *testing.T, a space.Arch) outcome {
 		if s.dropPath != nil {
 			f.DropPath = rest[2]
 		}
-		logits := s.net.Logits(weights, rest[0], f)
+		read := slices.Clone(weights)
+		if s.corners {
+			for i, dims := range s.net.Corners(a) {
+				read[i] = engine.Corner(weights[i], dims)
+			}
+		}
+		logits := s.net.Logits(read, rest[0], f)
 		loss := graph.ReduceAllSum(graph.Mul(logits, rest[1]))
 		return append([]*graph.Node{logits}, engine.Gradient(loss, weights...)...)
 	})

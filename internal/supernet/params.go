@@ -170,6 +170,22 @@ func Origin(slice, whole []int) []int {
 	return origin
 }
 
+// Corners are the shapes of what an architecture reads of each of Params: the first indices along each axis. They are
+// those of the whole tensor where it reads another part, and where it reads none.
+func (n *Net) Corners(a space.Arch) [][]int {
+	corners := make([][]int, len(n.params))
+	for i, p := range n.params {
+		corners[i] = p.Shape
+	}
+	for _, p := range ParamsOf(n.space.Model, a) {
+		i := n.Index(p.Name)
+		if i >= 0 && !slices.ContainsFunc(Origin(p.Shape, n.params[i].Shape), func(at int) bool { return at > 0 }) {
+			corners[i] = p.Shape
+		}
+	}
+	return corners
+}
+
 // Places are the numbers that the layers of an architecture have among those of
 // a larger one.
 func Places(size, a space.Arch) []int {

@@ -92,6 +92,36 @@ func TestUsesStopsAtTheDepth(t *testing.T) {
 
 // The twin of relative positions: gather the whole [tokens, tokens, head_dim]
 // embedding and add its products, as the original does.
+// An architecture computes the same of the corners of the weights as of all of them.
+func TestCornersAreWhatIsRead(t *testing.T) {
+	transformed, middle := convSpace(t)
+	transformed.Model.Conv.Transform = true
+	for name, s := range map[string]*space.Space{"vit": little(), "choices learn": learned(), "conv": transformed} {
+		st := newStage(pureGo(t), s, 4, false)
+		archs := []space.Arch{s.Smallest(), s.Largest()}
+		if s == transformed {
+			archs = append(archs, middle)
+		}
+		for _, a := range archs {
+			whole := st.static(t, a)
+			of := st
+			of.corners = true
+			corners := of.static(t, a)
+			if !slices.Equal(whole.logits, corners.logits) {
+				t.Errorf("%s, %s: other logits", name, a)
+			}
+			for i, p := range st.net.Params() {
+				if !slices.Equal(whole.grads[i], corners.grads[i]) {
+					t.Errorf("%s, %s: %s has another gradient", name, a, p.Name)
+				}
+			}
+		}
+		if slices.EqualFunc(st.net.Corners(s.Smallest()), st.net.Params(), func(dims []int, p supernet.Param) bool { return slices.Equal(dims, p.Shape) }) {
+			t.Errorf("%s: no weight is cut", name)
+		}
+	}
+}
+
 func TestRelativePositionsEqualGathering(t *testing.T) {
 	const samples, heads, headDim = 2, 3, 5
 	for _, c := range []struct{ side, max int }{{1, 2}, {2, 1}, {3, 4}, {4, 2}} {

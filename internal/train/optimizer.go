@@ -7,6 +7,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
+	"prenas/internal/engine"
 	"prenas/internal/supernet"
 )
 
@@ -24,11 +25,12 @@ type update struct {
 
 	params []supernet.Param
 	used   []int
-	grads  []*graph.Node
-	counts *graph.Node // float32 [len(params)]: updates that each tensor has had
-	lr     *graph.Node // float32 scalar
-	finite *graph.Node // bool scalar: false leaves everything as it is
-	models int         // above 1: the first axis of each tensor, each a model of its own
+	grads  []*graph.Node // of their weights or of corners of these, zero beyond
+	factor *graph.Node   // of all gradients, float32 scalar; nil: 1
+	counts *graph.Node   // float32 [len(params)]: updates that each tensor has had
+	lr     *graph.Node   // float32 scalar
+	finite *graph.Node   // bool scalar: false leaves everything as it is
+	models int           // above 1: the first axis of each tensor, each a model of its own
 }
 
 // takeUpdate takes a state's tensors, its counts and the learning rate off a program's
@@ -44,6 +46,28 @@ func (r Recipe) takeUpdate(params []supernet.Param, used []int, in []*graph.Node
 
 // apply is the state after the update.
 func (r Recipe) apply(u update) (after perTensor[*graph.Node], counts *graph.Node) {
+	if r.Optimizer.Name == adamw && engine.HasAdamW(u.lr) {
+		after = r.adamwCall(u)
+	} else {
+		after = r.operations(u)
+	}
+	took := make([]float32, len(u.params))
+	for _, i := range u.used {
+		took[i] = 1
+	}
+	counts = graph.Add(u.counts, graph.Mul(graph.ConvertDType(u.finite, dtypes.Float32), graph.Const(u.counts.Graph(), took)))
+	return after, counts
+}
+
+// operations are an update by any optimiser.
+func (r Recipe) operations(u update) (after perTensor[*graph.Node]) {
+	u.grads = slices.Clone(u.grads)
+	for k, g := range u.grads {
+		if u.factor != nil {
+			g = graph.Mul(g, u.factor)
+		}
+		u.grads[k] = engine.Widened(g, u.Weights[k].Shape().Dimensions)
+	}
 	switch r.Optimizer.Name {
 	case sgd:
 		after = r.Optimizer.sgd(u)
@@ -60,12 +84,41 @@ func (r Recipe) apply(u update) (after perTensor[*graph.Node], counts *graph.Nod
 			group[k] = graph.Where(u.finite, group[k], before)
 		}
 	}
-	took := make([]float32, len(u.params))
-	for _, i := range u.used {
-		took[i] = 1
+	return after
+}
+
+// adamwCall is an update by AdamW as one call. The operations are its twin.
+func (r Recipe) adamwCall(u update) (after perTensor[*graph.Node]) {
+	o, g := r.Optimizer, u.counts.Graph()
+	var indices []int32
+	var decays, scales []float32
+	for k, scale := range o.layerScales(u.params, u.used) {
+		decay := float32(0)
+		if u.params[u.used[k]].Decay {
+			decay = float32(o.Decay)
+		}
+		indices, decays, scales = append(indices, int32(u.used[k])), append(decays, decay), append(scales, float32(scale))
 	}
-	counts = graph.Add(u.counts, graph.Mul(graph.ConvertDType(u.finite, dtypes.Float32), graph.Const(u.counts.Graph(), took)))
-	return after, counts
+	t := graph.OnePlus(graph.Gather(u.counts, graph.Reshape(graph.Const(g, indices), -1, 1)))
+	rates := graph.Mul(graph.Const(g, scales), u.lr)
+	factor := u.factor
+	if factor == nil {
+		factor = graph.OnesLike(u.lr)
+	}
+	groups := engine.AdamW(engine.AdamWUpdate{
+		Gradients: u.grads,
+		Groups:    u.groups(),
+		Remains:   graph.OneMinus(graph.Mul(rates, graph.Const(g, decays))),
+		Steps:     graph.Div(rates, powerComplement(o.Beta1, t)),
+		Roots:     graph.Sqrt(powerComplement(o.Beta2, t)),
+		Factor:    factor,
+		Finite:    u.finite,
+		Beta1:     o.Beta1, Beta2: o.Beta2, Eps: o.Eps, AverageDecay: r.EMA.Decay,
+	})
+	for k, prefix := range r.prefixes() {
+		*after.group(prefix) = groups[k]
+	}
+	return after
 }
 
 // clipFactor shortens gradients of the given norm to the longest the recipe allows, as

@@ -2,6 +2,7 @@ package train
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
@@ -9,6 +10,9 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/engine"
+	"prenas/internal/engine/enginetest"
+	"prenas/internal/rng"
 	"prenas/internal/supernet"
 )
 
@@ -74,13 +78,8 @@ func TestUpdatesEqualTheirFormulas(t *testing.T) {
 			p, err := e.Compile(name, in, func(in []*graph.Node) []*graph.Node {
 				u, rest := r.takeUpdate(params, used, in)
 				u.grads = []*graph.Node{element(rest[0], 0), element(rest[0], 1)}
-				norm := globalNorm(u.grads)
-				u.finite = graph.IsFinite(norm)
-				if factor := r.Optimizer.clipFactor(norm); factor != nil {
-					for k := range u.grads {
-						u.grads[k] = graph.Mul(u.grads[k], factor)
-					}
-				}
+				norm := graph.Sqrt(engine.SquareSum(u.grads))
+				u.finite, u.factor = graph.IsFinite(norm), r.Optimizer.clipFactor(norm)
 				after, counts := r.apply(u)
 				var out []*graph.Node
 				for _, g := range after.groups() {
@@ -136,6 +135,109 @@ func TestUpdatesEqualTheirFormulas(t *testing.T) {
 			}
 			if c := download(t, state[len(state)-1]); c[0] != 3 || c[1] != 0 || c[2] != 3 {
 				t.Errorf("counts are %v, want 3 0 3", c)
+			}
+		})
+	}
+}
+
+// Where the engine has AdamW as one call, that does what its operations do: over five updates, of which one is not finite,
+// of weights whose gradients are of them or of a corner.
+func TestAdamWCallIsItsOperations(t *testing.T) {
+	e := enginetest.Test(t)
+	if !e.Kernels() {
+		t.Skip("no kernels: they need Linux, cgo and XLA's plug-in")
+	}
+	params := []supernet.Param{
+		{Name: "blocks.0.a", Shape: []int{5, 7}, Decay: true}, {Name: "blocks.1.unused", Shape: []int{3}, Decay: true, Block: 1},
+		{Name: "cls_token", Shape: []int{1, 1, 9}, Block: -1}, {Name: "blocks.1.b", Shape: []int{4, 3, 2, 2}, Decay: true, Block: 1},
+	}
+	used := []int{0, 2, 3}
+	corners := [][]int{{4, 7}, {1, 1, 9}, {4, 2, 2, 2}}
+	for name, change := range map[string]func(*Recipe){
+		"plain":             func(*Recipe) {},
+		"clipped, averages": func(r *Recipe) { r.Optimizer.Clip, r.EMA.Decay = 0.5, 0.7 },
+		"by layer":          func(r *Recipe) { r.Optimizer.LayerDecay, r.Optimizer.Beta1 = 0.5, 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := DefaultRecipe()
+			r.Optimizer.LR, r.Optimizer.Decay = 0.1, 0.2
+			change(&r)
+			var in []shapes.Shape
+			for range r.prefixes() {
+				for _, i := range used {
+					in = append(in, shapes.Make(dtypes.Float32, params[i].Shape...))
+				}
+			}
+			in = append(in, shapes.Make(dtypes.Float32, len(params)), shapes.Make(dtypes.Float32))
+			donated := len(in) - 1
+			for _, dims := range corners {
+				in = append(in, shapes.Make(dtypes.Float32, dims...))
+			}
+			compile := func(call bool) *engine.Program {
+				p, err := e.Compile(name, in, func(in []*graph.Node) []*graph.Node {
+					u, grads := r.takeUpdate(params, used, in)
+					norm := graph.Sqrt(engine.SquareSum(grads))
+					u.grads, u.finite, u.factor = grads, graph.IsFinite(norm), r.Optimizer.clipFactor(norm)
+					after, counts := r.apply(u)
+					if !call {
+						after = r.operations(u)
+					}
+					return append(slices.Concat(after.groups()...), counts)
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(p.Close)
+				return p
+			}
+			run := func(p *engine.Program) [][]float32 {
+				draws := rng.New(7, name)
+				draw := func(s shapes.Shape) *tensors.Tensor {
+					values := make([]float32, s.Size())
+					for i := range values {
+						values[i] = float32(draws.NormFloat64())
+					}
+					return tensors.FromFlatDataAndDimensions(values, s.Dimensions...)
+				}
+				var state []*tensors.Tensor
+				for k, s := range in[:donated] {
+					state = append(state, tensors.FromShape(s))
+					if k < len(used) {
+						state[k] = draw(s)
+					}
+				}
+				for step := range 5 {
+					args := append(state, tensors.FromScalar(float32(r.Optimizer.LR)))
+					for _, s := range in[donated+1:] {
+						args = append(args, draw(s))
+					}
+					if step == 2 {
+						args[donated+2].MustMutableFlatData(func(flat any) { flat.([]float32)[3] = float32(math.Inf(1)) })
+					}
+					var err error
+					if state, err = p.RunDonating(args, donated); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var all [][]float32
+				for _, x := range state {
+					all = append(all, download(t, x))
+				}
+				return all
+			}
+			called, operated, again := run(compile(true)), run(compile(false)), run(compile(true))
+			for k := range operated {
+				if !slices.Equal(called[k], again[k]) {
+					t.Errorf("tensor %d has other bits the second time", k)
+				}
+				for i, want := range operated[k] {
+					if got := called[k][i]; !(math.Abs(float64(got-want)) <= 2e-6*(1+math.Abs(float64(want)))) {
+						t.Fatalf("tensor %d at %d is %v by the call, %v by operations", k, i, got, want)
+					}
+				}
+			}
+			if counts := called[len(called)-1]; !slices.Equal(counts, []float32{4, 0, 4, 4}) {
+				t.Errorf("counts are %v, want 4 0 4 4", counts)
 			}
 		})
 	}

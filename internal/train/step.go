@@ -97,13 +97,16 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 	}
 	split := b.splitAfter(len(inputs))
 	inputs = append(inputs, b.inputs...)
+	read := net.Corners(arch)
 
 	build := func(in []*graph.Node) []*graph.Node {
 		n, in := r.takeNorms(m, arch, in)
 		u, in := r.takeUpdate(params, s.trained, in)
 		byIndex := make([]*graph.Node, len(params))
+		var corners []*graph.Node
 		for k, i := range s.trained {
-			byIndex[i] = u.Weights[k]
+			byIndex[i] = engine.Corner(u.Weights[k], read[i])
+			corners = append(corners, byIndex[i])
 		}
 		for k, i := range s.frozen {
 			byIndex[i] = in[k]
@@ -112,15 +115,10 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 		var seen []*graph.Node
 		logits := net.Logits(byIndex, p.images, p.forward(arch, r, n, &seen))
 		loss := graph.ReduceAllMean(r.loss(logits, p.targets, p.teacher))
-		u.grads = engine.Gradient(loss, u.Weights...)
-		norm := globalNorm(u.grads)
+		u.grads = engine.Gradient(loss, corners...)
+		norm := graph.Sqrt(engine.SquareSum(u.grads))
 		u.finite = graph.LogicalAnd(graph.IsFinite(loss), graph.IsFinite(norm))
-
-		if factor := r.Optimizer.clipFactor(norm); factor != nil {
-			for k, g := range u.grads {
-				u.grads[k] = graph.Mul(g, factor)
-			}
-		}
+		u.factor = r.Optimizer.clipFactor(norm)
 		after, counts := r.apply(u)
 		out := append(r.moved(n, seen, u.finite).all(), slices.Concat(after.groups()...)...)
 		return append(out, counts, graph.Stack([]*graph.Node{loss, norm}, 0))
@@ -170,20 +168,6 @@ func (s *step) run(state *State, lr float64, batch ...*tensors.Tensor) (Stats, e
 	err = stats.ConstFlatData(func(flat any) { copy(values[:], flat.([]float32)) })
 	err = errors.Join(err, s.program.Free(append(batch, rate, stats)...))
 	return Stats{Loss: values[0], GradNorm: values[1]}, err
-}
-
-// globalNorm is the L2 norm of all gradients taken as one vector.
-func globalNorm(grads []*graph.Node) *graph.Node {
-	var total *graph.Node
-	for _, g := range grads {
-		square := graph.ReduceAllSum(graph.Square(g))
-		if total == nil {
-			total = square
-		} else {
-			total = graph.Add(total, square)
-		}
-	}
-	return graph.Sqrt(total)
 }
 
 func (s *step) close() { s.program.Close() }

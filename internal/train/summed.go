@@ -199,14 +199,10 @@ func (u *summed) compileApply(e *engine.Engine, turns []int) error {
 	program, err := e.CompileParallel("apply", shape, nil, func(in []*graph.Node) []*graph.Node {
 		v, in := r.takeUpdate(params, used, in)
 		finite, sums := in[0], in[1:]
-		norm := globalNorm(sums)
-		v.grads = append([]*graph.Node{}, sums...)
+		norm := graph.Sqrt(engine.SquareSum(sums))
+		v.grads = sums
 		v.finite = graph.LogicalAnd(graph.IsFinite(norm), graph.GreaterThan(finite, graph.ZerosLike(finite)))
-		if factor := r.Optimizer.clipFactor(norm); factor != nil {
-			for k, g := range v.grads {
-				v.grads[k] = graph.Mul(g, factor)
-			}
-		}
+		v.factor = r.Optimizer.clipFactor(norm)
 		after, counts := r.apply(v)
 		var out []*graph.Node
 		for _, group := range after.groups() {

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 16 };
+enum { MOST = 40 };
 
 static ffi_error *one_thread(ffi_threads_args *args) {
 	*args->threads = 1;
@@ -139,10 +139,38 @@ static void by_rows(int64_t lanes) {
 	}
 }
 
+static void updates(int64_t lanes) {
+	static const tensor weights[] = {{FFI_FLOAT32, 1, {1}}, {FFI_FLOAT32, 2, {13, 1030}}, {FFI_FLOAT32, 4, {3, 2, 5, 4}}, {FFI_FLOAT32, 2, {70, 1024}}};
+	static const tensor corners[] = {{FFI_FLOAT32, 1, {1}}, {FFI_FLOAT32, 2, {12, 1025}}, {FFI_FLOAT32, 4, {2, 2, 3, 4}}, {FFI_FLOAT32, 2, {69, 1024}}};
+	enum { COUNT = sizeof weights / sizeof *weights };
+	const char *names[] = {"lanes"};
+	for (int groups = 3; groups <= 4; groups++) {
+		for (int cut = 0; cut < 2; cut++) {
+			tensor all[MOST];
+			int n = 0;
+			for (int group = 0; group <= groups; group++, n += COUNT) {
+				memcpy(all + n, group || !cut ? weights : corners, sizeof weights);
+			}
+			all[n++] = (tensor){FFI_FLOAT32, 2, {3, COUNT}};
+			all[n++] = (tensor){FFI_FLOAT32, 1, {7}};
+			int operands = n;
+			for (int group = 0; group < groups; group++, n += COUNT) {
+				memcpy(all + n, weights, sizeof weights);
+			}
+			call(prenas_adamw, operands, n - operands, all, 1, names, &lanes);
+			tensor sum[COUNT + 1];
+			memcpy(sum, cut ? corners : weights, sizeof weights);
+			sum[COUNT] = weights[0];
+			call(prenas_squares, COUNT, 1, sum, 1, names, &lanes);
+		}
+	}
+}
+
 int main(void) {
 	for (int64_t lanes = 4; lanes <= 16; lanes *= 2) {
 		convolutions(lanes);
 		by_rows(lanes);
+		updates(lanes);
 	}
 	for (int bf16 = 0; bf16 < 2; bf16++) {
 		if (prenas_products(bf16)) {
