@@ -22,8 +22,9 @@ type Options struct {
 	// Engine that runs safetensors models; nil: Open opens one with Backend, and
 	// Close closes it.
 	Engine *engine.Engine
-	// Backend as engine.Options has it.
+	// Backend and Stop of an engine that Open opens, as engine.Options has them.
 	Backend string
+	Stop    <-chan struct{}
 	// Batch is the most images that run at once, of several crops the crops; 0 means 32.
 	Batch int
 	// Precision of a safetensors model's products; empty: float32. An ONNX model is
@@ -138,7 +139,9 @@ func (m *Model) Prepare(img data.Image) ([]float32, error) {
 	return out, m.input.Test(img, augment.Test{Resize: m.info.Preprocess.Resize, Crops: m.crops}, out)
 }
 
-// Logits of prepared images, a row of classes for each: of several crops the mean.
+// Logits of prepared images, a row of classes for each: of several crops the mean. A first batch
+// is compiled; where the engine is stopped meanwhile the error wraps context.Canceled, and the
+// one thing left to do with the model is to close it.
 func (m *Model) Logits(inputs [][]float32) ([][]float32, error) {
 	a := m.info.Architecture
 	size := m.crops * a.Channels * a.ImageSize * a.ImageSize
@@ -154,7 +157,11 @@ func (m *Model) Logits(inputs [][]float32) ([][]float32, error) {
 			images = append(images, input...)
 		}
 		began := time.Now()
-		if err := m.run.ready(len(some) * m.crops); err != nil {
+		err := m.run.ready(len(some) * m.crops)
+		if errors.Is(err, context.Canceled) {
+			return nil, err
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrRun, err)
 		}
 		m.begin += time.Since(began)

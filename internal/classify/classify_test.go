@@ -206,6 +206,48 @@ func TestStreamStops(t *testing.T) {
 	}
 }
 
+// A stream that is stopped does not wait for an item that never comes.
+func TestStreamStopsWhileItWaitsForAnItem(t *testing.T) {
+	m := open(t, classify.Options{Batch: 2})
+	ctx, cancel := context.WithCancel(context.Background())
+	forever := make(chan struct{})
+	defer close(forever)
+	waits := func(yield func(int) bool) {
+		for i := range 2 {
+			if !yield(i) {
+				return
+			}
+		}
+		cancel()
+		<-forever
+	}
+	var last error
+	for _, err := range classify.Stream(ctx, m, waits, 1, load) {
+		last = err
+	}
+	if !errors.Is(last, context.Canceled) {
+		t.Errorf("stopped with %v, want context.Canceled", last)
+	}
+}
+
+// Where the engine is stopped a model compiles nothing more, which is no failure of the model.
+func TestStopEndsTheWaitForACompiler(t *testing.T) {
+	stop := make(chan struct{})
+	m := open(t, classify.Options{Stop: stop})
+	img, err := load(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, err := m.Prepare(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(stop)
+	if _, err := m.Logits([][]float32{input}); !errors.Is(err, context.Canceled) || errors.Is(err, classify.ErrRun) {
+		t.Errorf("error %v, want context.Canceled alone", err)
+	}
+}
+
 func numbers(n int) func(func(int) bool) {
 	return func(yield func(int) bool) {
 		for i := range n {

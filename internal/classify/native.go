@@ -38,7 +38,7 @@ func openEngine(ctx context.Context, m *export.Model, o Options) (*native, error
 		return nil, err
 	}
 	if n.engine == nil {
-		if n.engine, err = engine.Open(ctx, engine.Options{Backend: o.Backend, Log: o.Log}); err != nil {
+		if n.engine, err = engine.Open(ctx, engine.Options{Backend: o.Backend, Stop: o.Stop, Log: o.Log}); err != nil {
 			return nil, err
 		}
 		n.own = true

@@ -17,7 +17,8 @@ type Outcome[T any] struct {
 
 // Stream loads and prepares images on several goroutines ahead of the model (workers; 0:
 // one per core), and yields what became of each, in the order of items. An image that
-// cannot be loaded is an Outcome; an error of the stream itself ends it.
+// cannot be loaded is an Outcome; an error of the stream itself ends it, as does ctx, which does
+// not wait for items.
 func Stream[T any](ctx context.Context, m *Model, items iter.Seq[T], workers int, load func(T) (data.Image, error)) iter.Seq2[Outcome[T], error] {
 	if workers < 1 {
 		workers = runtime.GOMAXPROCS(0)
@@ -44,7 +45,17 @@ func Stream[T any](ctx context.Context, m *Model, items iter.Seq[T], workers int
 			waiting, inputs = waiting[:0], inputs[:0]
 			return true
 		}
-		for promise := range prepare(ctx, m, items, workers, load) {
+		promises := prepare(ctx, m, items, workers, load)
+		for {
+			var promise chan prepared[T]
+			var more bool
+			select {
+			case promise, more = <-promises:
+			case <-ctx.Done(): // items may wait for one, as those that a terminal names do
+			}
+			if !more {
+				break
+			}
 			p := <-promise
 			waiting = append(waiting, Outcome[T]{Item: p.item, Err: p.err})
 			if p.err == nil {

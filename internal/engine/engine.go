@@ -169,10 +169,16 @@ func (e *Engine) Close() {
 	}
 }
 
-// unlessStopped runs f. If the engine is stopped before f is done, it returns without it.
+// unlessStopped runs f. If the engine is stopped before f is done, it returns without it, and
+// if it was stopped before, f does not begin.
 func (e *Engine) unlessStopped(f func() error) error {
 	if e.stop == nil {
 		return f()
+	}
+	select {
+	case <-e.stop:
+		return context.Canceled
+	default:
 	}
 	e.compiling.Add(1)
 	done := make(chan error, 1)

@@ -39,3 +39,15 @@ func TestCompilationsBesideAStopFailAsEver(t *testing.T) {
 		t.Errorf("%d compilations are counted, none is at work", n)
 	}
 }
+
+// After the stop no compilation begins.
+func TestNoCompilationBeginsAfterTheStop(t *testing.T) {
+	stop := make(chan struct{})
+	close(stop)
+	e := &Engine{stop: stop}
+	for range 20 {
+		if err := e.unlessStopped(func() error { panic("begun") }); !errors.Is(err, context.Canceled) {
+			t.Fatalf("error %v, want context.Canceled", err)
+		}
+	}
+}

@@ -15,7 +15,7 @@ import (
 // evaluateModel measures an exported model, safetensors or ONNX, on the test images. It
 // writes nothing.
 func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Results, err error) {
-	m, err := classify.Open(ctx, o.Run, classify.Options{Engine: o.Engine, Backend: o.Backend, Batch: o.Batch, Crops: o.Crops, Precision: o.Precision, Log: o.Log})
+	m, err := classify.Open(ctx, o.Run, classify.Options{Engine: o.Engine, Backend: o.Backend, Stop: ctx.Done(), Batch: o.Batch, Crops: o.Crops, Precision: o.Precision, Log: o.Log})
 	if err != nil {
 		return results, err
 	}

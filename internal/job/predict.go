@@ -55,7 +55,7 @@ type Predicted struct {
 
 // Predict classifies images. It goes on after images that cannot be read.
 func Predict(ctx context.Context, o PredictOptions) (Predicted, error) {
-	m, err := classify.Open(ctx, o.Model, classify.Options{Backend: o.Backend, Batch: o.Batch, Precision: o.Precision, Log: o.Log})
+	m, err := classify.Open(ctx, o.Model, classify.Options{Backend: o.Backend, Stop: ctx.Done(), Batch: o.Batch, Precision: o.Precision, Log: o.Log})
 	if err != nil {
 		return Predicted{}, err
 	}

@@ -43,6 +43,11 @@ type Options struct {
 	// Precision of a .safetensors model's products: "float32" or empty, "bf16", or "auto",
 	// the faster one on the machine. bf16 has 8 bits. An .onnx model has that of its file.
 	Precision string
+	// Stop, when it closes, ends what takes long: a download of Load's, and the wait for a
+	// compiler, in Load or with a first image. What was waited for then has an error that wraps
+	// context.Canceled; the compiler itself goes on until the process ends, which must be soon.
+	// Nil: never.
+	Stop <-chan struct{}
 	// Log gets a line about each step of loading; nil for none.
 	Log func(string)
 }
@@ -66,7 +71,16 @@ func Load(path string, o Options) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prenas: %w", err)
 	}
-	m, err := classify.Open(context.Background(), path, classify.Options{Backend: o.Backend, Batch: o.Batch, Precision: precision, Log: o.Log})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-o.Stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	m, err := classify.Open(ctx, path, classify.Options{Backend: o.Backend, Stop: o.Stop, Batch: o.Batch, Precision: precision, Log: o.Log})
 	if err != nil {
 		return nil, fmt.Errorf("prenas: %w", err)
 	}

@@ -1,6 +1,7 @@
 package prenas_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -138,6 +139,22 @@ func TestManyGoroutinesMayClassify(t *testing.T) {
 		})
 	}
 	wait.Wait()
+}
+
+// A model that is stopped compiles nothing more, says so, and can be closed.
+func TestStop(t *testing.T) {
+	stop := make(chan struct{})
+	model := load(t, shapes, prenas.Options{Backend: "go", Stop: stop})
+	if _, err := model.Classify(picture(red)); err != nil {
+		t.Fatal(err)
+	}
+	close(stop)
+	if _, err := model.ClassifyAll([]image.Image{picture(red), picture(blue)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a batch that needs a program of its own, after the stop: %v", err)
+	}
+	if classes, err := model.Classify(picture(red)); err != nil || classes[0].Name != "circle" {
+		t.Errorf("an image whose program there is: %v, %v", classes, err)
+	}
 }
 
 func TestBadInput(t *testing.T) {
