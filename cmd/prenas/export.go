@@ -28,7 +28,7 @@ func exportCommand(g *global) *cobra.Command {
 			}
 			o.Run, o.Log = args[0], newConsole(g).line
 			list, err := job.Export(o)
-			if errors.Is(err, job.ErrUnknownArch) || errors.Is(err, job.ErrOut) {
+			if errors.Is(err, job.ErrArch) || errors.Is(err, job.ErrOut) {
 				return usageError{err}
 			}
 			if err != nil {
@@ -38,12 +38,12 @@ func exportCommand(g *global) *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.Arch, "arch", "", "architecture's name, key of its interval, or "+job.AllArchs)
+	f.StringVar(&o.Arch, "arch", "", "architecture's name, key of its interval, or "+job.AllArchs+" (default: the only one there is)")
 	f.StringVar(&format, "format", "safetensors", "safetensors or onnx")
 	f.StringVar(&quantize, "quantize", "", "int8: with --format onnx, weights of products and convolutions in 8 bits")
 	f.StringVar(&o.Licence, "licence", "", "licence of the weights, for the model card")
 	f.StringVar(&o.Out, "out", "", "file to write, with --arch "+job.AllArchs+" the folder for the files")
-	require(c, "arch", "out")
+	require(c, "out")
 	return c
 }
 

@@ -53,7 +53,7 @@ func finetuneCommand(g *global) *cobra.Command {
 			o.From, o.Seed, o.Command, o.Log = args[0], g.seed, strings.Join(os.Args, " "), out.line
 			o.Fetch, o.Progress = out.fetching, out.training
 			r, err := job.Finetune(c.Context(), o)
-			if errors.Is(err, data.ErrSource) || errors.Is(err, job.ErrUnknownArch) {
+			if errors.Is(err, data.ErrSource) || errors.Is(err, job.ErrArch) {
 				return usageError{err}
 			}
 			if err != nil {
@@ -66,7 +66,7 @@ func finetuneCommand(g *global) *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.Arch, "arch", "", "of a run: architecture's name, or the key of its interval")
+	f.StringVar(&o.Arch, "arch", "", "of a run: architecture's name, or the key of its interval (default: the only one there is)")
 	f.StringVar(&o.Data, "data", "", "images to train on, SRC (prenas data --help)")
 	f.IntVar(&o.ImageSize, "image-size", 0, "pixels of an image's side (default: as it was)")
 	f.Float64Var(&layerDecay, "layer-decay", 0, "what each layer further from the head leaves of the learning rate, as 0.75 (default: the recipe's)")

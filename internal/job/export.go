@@ -26,8 +26,8 @@ const AllArchs = "all"
 
 // Errors of Export that other arguments avoid.
 var (
-	// ErrUnknownArch: a run has no such architecture.
-	ErrUnknownArch = errors.New("unknown architecture")
+	// ErrArch: none of the architectures that there are, or none named where there are several.
+	ErrArch = errors.New("--arch")
 	// ErrOut: a file's name that does not say what it is.
 	ErrOut = errors.New("--out")
 )
@@ -35,7 +35,7 @@ var (
 // ExportOptions of Export.
 type ExportOptions struct {
 	Run     string
-	Arch    string // name, key of an interval (its best), or AllArchs
+	Arch    string // name, key of an interval (its best), or AllArchs; empty: the only one
 	Format  Format
 	Licence string
 	Out     string // file to write; with AllArchs the folder for them
@@ -56,9 +56,6 @@ type Exported struct {
 // Export takes architectures out of a run as models by themselves, each with its
 // description and its card beside it.
 func Export(o ExportOptions) ([]Exported, error) {
-	if o.Arch != AllArchs && filepath.Ext(o.Out) != o.Format.ending {
-		return nil, fmt.Errorf("%w %s: the name of a file in this format ends in %s", ErrOut, o.Out, o.Format.ending)
-	}
 	manifest, err := train.ReadManifest(fsys.OS, o.Run)
 	if err != nil {
 		return nil, err
@@ -67,11 +64,14 @@ func Export(o ExportOptions) ([]Exported, error) {
 		return nil, fmt.Errorf("%s: its manifest does not say how images were normalised: it was written before models could be exported; train the run anew", o.Run)
 	}
 	chosen, err := chooseArchs(o.Run, o.Arch)
-	if errors.Is(err, ErrUnknownArch) {
+	if errors.Is(err, ErrArch) {
 		err = fmt.Errorf("%w\nor %s of them", err, AllArchs)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if o.Arch != AllArchs && filepath.Ext(o.Out) != o.Format.ending {
+		return nil, fmt.Errorf("%w %s: the name of a file in this format ends in %s", ErrOut, o.Out, o.Format.ending)
 	}
 	weights, step, err := train.Weights(fsys.OS, o.Run, manifest.Space, func(path string, why error) {
 		o.Log(fmt.Sprintf("skipped %s: %v", path, why))
@@ -161,7 +161,7 @@ type choice struct {
 }
 
 // chooseArchs finds what name, an architecture's, the key of an interval or AllArchs,
-// means among the architectures that a run trained.
+// means among the architectures that a run trained. No name means the only one.
 func chooseArchs(run, name string) ([]choice, error) {
 	candidates, err := space.ReadCandidates(filepath.Join(run, "candidates.json"))
 	if err != nil {
@@ -178,10 +178,14 @@ func chooseArchs(run, name string) ([]choice, error) {
 			known = append(known, fmt.Sprintf("\n  %s  %s", bin.Key, c.Arch))
 		}
 	}
-	if name == AllArchs {
+	if name == AllArchs || name == "" && len(all) == 1 {
 		return all, nil
 	}
-	return nil, fmt.Errorf("--arch: %w %q; %s has, by interval,%s", ErrUnknownArch, name, run, strings.Join(known, ""))
+	wrong := fmt.Sprintf(": unknown architecture %q", name)
+	if name == "" {
+		wrong = " is missing: name an architecture, or the key of its interval"
+	}
+	return nil, fmt.Errorf("%w%s; %s has, by interval,%s", ErrArch, wrong, run, strings.Join(known, ""))
 }
 
 // sameKey tells whether a text names an interval's bound, which may have the digits of a

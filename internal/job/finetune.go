@@ -16,7 +16,7 @@ import (
 type FinetuneOptions struct {
 	Engine    *engine.Engine
 	From      string // run that trained the weights, or the safetensors of an exported model
-	Arch      string // name, or key of an interval (its best); a model has one alone
+	Arch      string // name, or key of an interval (its best); empty: the only one, as a model has
 	Data      string
 	ImageSize int // 0: as it was
 	Recipe    train.Recipe

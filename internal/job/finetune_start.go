@@ -33,7 +33,7 @@ func openTrained(from, arch string, log func(string)) (trained, error) {
 	}
 	chosen, err := chooseArchs(from, arch)
 	if err == nil && arch == AllArchs {
-		err = fmt.Errorf("--arch: %w: name one, not all", ErrUnknownArch)
+		err = fmt.Errorf("%w %s: one architecture is trained on; name one", ErrArch, AllArchs)
 	}
 	if err != nil {
 		return trained{}, err
@@ -53,7 +53,7 @@ func trainedModel(path, arch string) (trained, error) {
 	}
 	t := trained{arch: m.Info.SpaceArch(), look: train.Look{Mean: m.Info.Preprocess.Mean, Std: m.Info.Preprocess.Std, Classes: m.Info.Classes}}
 	if arch != "" && arch != m.Info.Arch {
-		return trained{}, fmt.Errorf("--arch: %w %q: %s holds %s alone", ErrUnknownArch, arch, path, m.Info.Arch)
+		return trained{}, fmt.Errorf("%w: unknown architecture %q; %s holds %s alone", ErrArch, arch, path, m.Info.Arch)
 	}
 	own, err := m.Weights()
 	if err != nil {
