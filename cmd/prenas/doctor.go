@@ -12,6 +12,9 @@ import (
 func doctorCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Show what engine, devices and speed this machine offers", Args: cobra.NoArgs,
+		Long: "Show what engine, devices and speed this machine offers. kernels says whether programs call our functions in C.\n" +
+			"A product is XLA's own of large square matrices, which is the most to expect; --precision auto of other\n" +
+			"commands times a smaller one, as training computes it.",
 		Example: "  prenas doctor\n  prenas doctor --backend go --json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			e, err := g.open(c.Context(), newConsole(g))

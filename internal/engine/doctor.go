@@ -24,13 +24,10 @@ type Diagnosis struct {
 	Cores        int                `json:"cores"`
 	HugePages    bool               `json:"huge_pages"`
 	Kernels      bool               `json:"kernels"` // programs call functions of package kernels
-	GFLOPS       map[string]float64 `json:"gflops"`  // of a square product, by type of the operands: float32, bfloat16
+	GFLOPS       map[string]float64 `json:"gflops"`  // of a square product of XLA's, by type of the operands: float32, bfloat16
 }
 
-// productSize of the measured product, unless the device is fast enough for a larger one.
-const productSize = 1024
-
-// Diagnose looks at the engine and measures a matrix product in float32 and,
+// Diagnose looks at the engine and measures a squareProduct in float32 and,
 // on XLA, in bfloat16: the best of some repeats, for at most about a second.
 func (e *Engine) Diagnose(ctx context.Context) (Diagnosis, error) {
 	d := Diagnosis{
@@ -47,7 +44,7 @@ func (e *Engine) Diagnose(ctx context.Context) (Diagnosis, error) {
 		types = append(types, dtypes.BFloat16)
 	}
 	for _, t := range types {
-		p, seconds, err := e.grown(ctx, matrixProduct{rows: productSize, inner: productSize, columns: productSize, values: t, operands: t}, true)
+		p, seconds, err := e.grown(ctx, squareProduct(t), true)
 		if err != nil {
 			return d, err
 		}

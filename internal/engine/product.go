@@ -14,7 +14,23 @@ import (
 // matrixProduct is one of matrices [rows, inner] and [columns, inner].
 type matrixProduct struct {
 	rows, inner, columns int
-	values, operands     dtypes.DType // of the matrices, and what they are cast to before they are multiplied
+	values               dtypes.DType // of the matrices
+	multiply             func(x, weight *graph.Node) *graph.Node
+}
+
+// trainingProduct is what training spends its time on, of the sizes of a small transformer's MLP:
+// Linear of float32 matrices, casts to the operands' type included.
+func trainingProduct(operands dtypes.DType) matrixProduct {
+	return matrixProduct{1024, 256, 1024, dtypes.Float32, func(x, weight *graph.Node) *graph.Node { return Linear(x, weight, operands) }}
+}
+
+// squareProduct is what a device does best: XLA's own product of large square matrices, of values that
+// need no cast.
+func squareProduct(values dtypes.DType) matrixProduct {
+	const size = 1024 // unless the device is fast enough for a larger one
+	return matrixProduct{size, size, size, values, func(x, weight *graph.Node) *graph.Node {
+		return DotGeneral(x, []int{1}, nil, weight, []int{1}, nil, values)
+	}}
 }
 
 func (p matrixProduct) flops() float64 {
@@ -51,9 +67,8 @@ func (e *Engine) timeProduct(ctx context.Context, p matrixProduct) (float64, err
 		return 0, err
 	}
 	defer freeAll(args)
-	program, err := e.Compile("product of "+p.operands.String(), inputs, func(in []*graph.Node) []*graph.Node {
-		x, w := graph.ConvertDType(in[0], p.operands), graph.ConvertDType(in[1], p.operands)
-		y := graph.ConvertDType(graph.DotGeneral(x, []int{1}, nil, w, []int{1}, nil), p.values)
+	program, err := e.Compile("product", inputs, func(in []*graph.Node) []*graph.Node {
+		y := p.multiply(in[0], in[1])
 		return []*graph.Node{graph.Slice(y, graph.AxisElem(0), graph.AxisElem(0)), y}
 	})
 	if err != nil {
