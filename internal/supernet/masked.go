@@ -162,8 +162,12 @@ func (v *masked) vector(name string, between int) *graph.Node {
 	return v.at(v.weight(name), 1+between, 2+between)
 }
 
-// product multiplies x [A, ..., in] with weights [A, out, in].
+// product multiplies x [A, ..., in] with weights [A, out, in]. Those of one model are as any
+// other network's.
 func (v *masked) product(x, weight *graph.Node) *graph.Node {
+	if v.models == 1 {
+		return v.vit.product(x, graph.Squeeze(weight, 0))
+	}
 	return v.dotGeneral(x, []int{x.Rank() - 1}, []int{0}, weight, []int{2}, []int{0})
 }
 
@@ -221,13 +225,25 @@ func (v *masked) attention(x *graph.Node, block int) *graph.Node {
 		qkv = graph.Add(qkv, v.at(bias, 3, 4))
 	}
 	used := graph.BroadcastToDims(graph.InsertAxes(sizeMask(v.f.Sizes, 1+block, heads), -1), v.models, heads, m.HeadDim)
-	out := graph.Mul(v.selfAttention(qkv, block, heads, v.relative), v.at(graph.Reshape(used, v.models, width), 3, 4))
+	out := graph.Mul(v.eachAttention(qkv, block, heads), v.at(graph.Reshape(used, v.models, width), 3, 4))
 	out = v.product(out, v.weight(blockName(block, "attn.proj.weight")))
 	out = graph.Add(out, v.vector(blockName(block, "attn.proj.bias"), 2))
 	for _, site := range []dropSite{dropProj, dropBranch} {
 		out = v.drop(out, site, block, tokens, top.EmbedDim)
 	}
 	return out
+}
+
+// eachAttention is selfAttention of qkv [A, N, tokens, 3·heads·head_dim].
+func (v *masked) eachAttention(qkv *graph.Node, block, heads int) *graph.Node {
+	tables := v.tables(block, v.relative)
+	if v.models > 1 {
+		return v.selfAttention(qkv, tables, block, heads, v.relative)
+	}
+	for i, table := range tables {
+		tables[i] = graph.Squeeze(table, 0)
+	}
+	return graph.InsertAxes(v.selfAttention(graph.Squeeze(qkv, 0), tables, block, heads, v.relative), 0)
 }
 
 func (v *masked) mlp(x *graph.Node, block int) *graph.Node {

@@ -153,7 +153,7 @@ func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 		qkv = v.addBias(qkv, graph.Reshape(graph.TransposeAllAxes(bias, 1, 0), 3*width))
 	}
 	v.tap(SiteQKV, qkv)
-	out := v.selfAttention(qkv, block, heads, rel)
+	out := v.selfAttention(qkv, v.tables(block, rel), block, heads, rel)
 	out = v.product(out, v.matrix(blockName(block, "attn.proj.weight"), dim, width))
 	out = v.addBias(out, v.vector(blockName(block, "attn.proj.bias"), dim))
 	for _, site := range []dropSite{dropProj, dropBranch} {
@@ -162,20 +162,24 @@ func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 	return v.tap(SiteAttention, out)
 }
 
-// selfAttention is attention between the projections: sorted qkv [..., N, tokens,
-// 3·heads·head_dim] (see relative) to [..., N, tokens, heads·head_dim].
-func (v *vit) selfAttention(qkv *graph.Node, block, heads int, rel *relative) *graph.Node {
-	headDim := v.space.Model.HeadDim
-	outer := qkv.Shape().Dimensions[:qkv.Rank()-1]
-	swap := axesTo(len(outer) + 2) // of tokens and heads
-	token, head := len(outer)-1, len(outer)
-	swap[token], swap[head] = head, token
-	var tables []*graph.Node
+// tables of a block's relative positions; none where there are no such positions.
+func (v *vit) tables(block int, rel *relative) (tables []*graph.Node) {
 	if rel != nil {
 		for _, name := range relativeTables {
 			tables = append(tables, v.weight(blockName(block, name)))
 		}
 	}
+	return tables
+}
+
+// selfAttention is attention between the projections: sorted qkv [..., N, tokens,
+// 3·heads·head_dim] and tables (see relative) to [..., N, tokens, heads·head_dim].
+func (v *vit) selfAttention(qkv *graph.Node, tables []*graph.Node, block, heads int, rel *relative) *graph.Node {
+	headDim := v.space.Model.HeadDim
+	outer := qkv.Shape().Dimensions[:qkv.Rank()-1]
+	swap := axesTo(len(outer) + 2) // of tokens and heads
+	token, head := len(outer)-1, len(outer)
+	swap[token], swap[head] = head, token
 	if v.Dropout == nil || v.Dropout.Attention == 0 {
 		// The other way is its twin, for all other cases and devices.
 		if out, ok := engine.Attention(qkv, heads, rel.with(tables), v.Operands); ok {

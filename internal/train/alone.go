@@ -23,7 +23,8 @@ type Alone struct {
 const evalImages = 200
 
 // NewAlone compiles the programs for a number of models. images bounds the training
-// images of an epoch; 0 is all of them.
+// images of an epoch; 0 is all of them. Products are in float32 whatever the recipe says,
+// since what is found is compared over machines and years.
 func NewAlone(e *engine.Engine, net *supernet.Net, r Recipe, models, images int) (*Alone, error) {
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRecipe, err)
@@ -31,6 +32,7 @@ func NewAlone(e *engine.Engine, net *supernet.Net, r Recipe, models, images int)
 	if !r.Distill.IsZero() {
 		return nil, fmt.Errorf("%w: distill.teacher has no place where architectures are trained alone", ErrRecipe)
 	}
+	r.Precision = engine.Float32
 	a := &Alone{recipe: r, images: images}
 	var err error
 	if a.step, err = NewMaskedStep(e, net, r, models, 0); err != nil {

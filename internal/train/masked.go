@@ -90,7 +90,7 @@ func (s *MaskedStep) build(in []*graph.Node, r Recipe, b batch) []*graph.Node {
 	for i, w := range u.Weights {
 		weights[i] = graph.Reshape(w, append([]int{s.models}, params[i].Shape...)...)
 	}
-	f := supernet.Masked{Sizes: sizes, Dropout: p.dropout, Resolution: s.resolution}
+	f := supernet.Masked{Sizes: sizes, Dropout: p.dropout, Operands: r.Precision.Operands(), Resolution: s.resolution}
 	if p.dropPath != nil {
 		f.DropPath = graph.BroadcastToDims(graph.InsertAxes(p.dropPath, 0), append([]int{s.models}, p.dropPath.Shape().Dimensions...)...)
 	}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"math"
 	"slices"
 	"testing"
 
@@ -208,5 +209,43 @@ func TestMaskedStepRefusesWhatIsNotFinite(t *testing.T) {
 		if got := hostValues(t, state)[i]; !slices.Equal(got, want) {
 			t.Errorf("tensor %d changed", i)
 		}
+	}
+}
+
+// A step has the products of its recipe; models that are trained alone have float32.
+func TestMaskedStepHasTheRecipesPrecision(t *testing.T) {
+	e, net, arch := pureGo(t), supernet.New(maskedSpace()), maskedArchs()[0]
+	run := func(step *MaskedStep) float64 {
+		defer step.Close()
+		state, err := step.Start([]uint64{5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stats, err := step.Run(state, []space.Arch{arch}, maskedLR, maskedBatch(step.inputs.recipe, 0), 9, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return float64(stats[0].GradNorm)
+	}
+	norms := map[engine.Precision]float64{}
+	for _, precision := range []engine.Precision{engine.Float32, engine.BFloat16} {
+		r := maskedRecipe()
+		r.Precision = precision
+		step, err := NewMaskedStep(e, net, r, 1, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		norms[precision] = run(step)
+		alone, err := NewAlone(e, net, r, 1, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		alone.test.Close()
+		if got := run(alone.step); got != norms[engine.Float32] {
+			t.Errorf("alone, by a recipe in %s: a gradient of norm %v, want that in float32, %v", precision, got, norms[engine.Float32])
+		}
+	}
+	if d := math.Abs(norms[engine.BFloat16]/norms[engine.Float32] - 1); d == 0 || d > 0.05 {
+		t.Errorf("the gradient's norm is %v in bf16, %v in float32", norms[engine.BFloat16], norms[engine.Float32])
 	}
 }
