@@ -47,13 +47,16 @@ func (c depthwise) adjoints(x, kernel, v []float64) (dx, dk []float64) {
 	return dx, dk
 }
 
-// check compares one way to convolve with the formula, for random values.
-func (c depthwise) check(t *testing.T, e *Engine, seed uint64, conv func(x, kernel *graph.Node, stride int) *graph.Node) {
+// check compares one way to convolve with the formula, for random values; with bf16 of such.
+func (c depthwise) check(t *testing.T, e *Engine, seed uint64, precision Precision, conv func(x, kernel *graph.Node, stride int) *graph.Node) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 1))
 	values := func(n int) (wide []float64, narrow []float32) {
 		for range n {
 			value := float32(random.NormFloat64())
+			if precision == BFloat16 {
+				value = math.Float32frombits(math.Float32bits(value) & 0xffff0000)
+			}
 			wide, narrow = append(wide, float64(value)), append(narrow, value)
 		}
 		return wide, narrow
@@ -79,23 +82,29 @@ func (c depthwise) check(t *testing.T, e *Engine, seed uint64, conv func(x, kern
 		got := tensors.MustCopyFlatData[float32](out[i])
 		// A sum of n products of normal values is some √n large; float32 is off by 1e-7 of what is added.
 		terms := []float64{float64(c.k * c.k), float64(c.n * oh * ow), float64(c.k * c.k)}[i]
+		rounding := 0.0
+		if precision == BFloat16 && i != 1 { // the kernel's is float32
+			rounding = 1.0 / 256
+		}
 		for at := range want {
-			if !(math.Abs(float64(got[at])-want[at]) < 2e-6*(1+math.Sqrt(terms))) {
+			if !(math.Abs(float64(got[at])-want[at]) < 2e-6*(1+math.Sqrt(terms))+rounding*math.Abs(want[at])) {
 				t.Fatalf("%+v: %s at %d is %v, want %v", c, []string{"adjoint of x", "adjoint of the kernel", "y"}[i], at, got[at], want[at])
 			}
 		}
 	}
 }
 
-func callOf(lanes int) func(x, kernel *graph.Node, stride int) *graph.Node {
-	return func(x, kernel *graph.Node, stride int) *graph.Node { return depthwiseCall(x, kernel, stride, lanes) }
+func callOf(precision Precision, lanes int) func(x, kernel *graph.Node, stride int) *graph.Node {
+	return func(x, kernel *graph.Node, stride int) *graph.Node {
+		return depthwiseCall(x, kernel, stride, precision.Operands(), lanes)
+	}
 }
 
 // What GPUs run; XLA has it for a CPU too.
 func TestDepthwiseGroupsAreTheFormula(t *testing.T) {
 	e := engineWithKernels(t)
 	for i, c := range []depthwise{{2, 7, 7, 16, 3, 1}, {2, 9, 6, 5, 3, 2}, {1, 5, 8, 4, 7, 2}, {3, 6, 6, 3, 5, 1}, {1, 1, 1, 2, 3, 2}, {2, 2, 3, 2, 1, 2}, {1, 10, 3, 2, 5, 3}} {
-		c.check(t, e, uint64(i), depthwiseGroups)
+		c.check(t, e, uint64(i), Float32, depthwiseGroups)
 	}
 }
 
@@ -105,7 +114,8 @@ func TestDepthwiseCallIsTheFormula(t *testing.T) {
 		for _, stride := range []int{1, 2, 3} {
 			for _, size := range [][2]int{{1, 1}, {2, 3}, {7, 7}, {9, 14}, {3, 31}} {
 				for i, features := range []int{1, 16, 17, 40} {
-					depthwise{1 + (i+k)%3, size[0], size[1], features, k, stride}.check(t, e, uint64(i), callOf(widest))
+					precision := []Precision{Float32, BFloat16}[(i+k/2)%2]
+					depthwise{1 + (i+k)%3, size[0], size[1], features, k, stride}.check(t, e, uint64(i), precision, callOf(precision, widest))
 				}
 			}
 		}
@@ -119,7 +129,8 @@ func TestDepthwiseCallWithNarrowVectors(t *testing.T) {
 		for _, k := range []int{3, 5, 7} {
 			for _, stride := range []int{1, 2} {
 				for i, features := range []int{3, 4, 8, 13} {
-					depthwise{2, 13, 6 + 3*i, features, k, stride}.check(t, e, uint64(i), callOf(lanes))
+					precision := []Precision{Float32, BFloat16}[(i+k/2)%2]
+					depthwise{2, 13, 6 + 3*i, features, k, stride}.check(t, e, uint64(i), precision, callOf(precision, lanes))
 				}
 			}
 		}
@@ -142,7 +153,7 @@ func TestDepthwiseCallAmongOtherOperations(t *testing.T) {
 		random := rand.New(rand.NewPCG(3, 4))
 		return []any{tensors.FromFlatDataAndDimensions(normals(random, 2*24*9*10), 2, 24, 9, 10), tensors.FromFlatDataAndDimensions(normals(random, 24*5*5), 24, 5, 5)}
 	}
-	got, err := program(DepthwiseConv).Exec(fresh()...)
+	got, err := program(callOf(Float32, widest)).Exec(fresh()...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/gomlx/gomlx/backends"
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 )
@@ -21,13 +22,16 @@ import (
 // The adjoint of x is the same sum over the adjoint of y, its rows and columns
 // spread by the stride and the kernel turned by 180°; that of a tap is the sum
 // of the adjoint of y times the image moved by it.
-func DepthwiseConv(x, kernel *graph.Node, stride int) *graph.Node {
+//
+// x, y and their adjoints may have been through the type that operands of products are cast to (see DotGeneral); the
+// kernel and all sums are float32.
+func DepthwiseConv(x, kernel *graph.Node, stride int, operands dtypes.DType) *graph.Node {
 	k := kernel.Shape().Dimensions[0]
 	if x.Rank() != 4 || kernel.Rank() != 3 || k%2 == 0 || kernel.Shape().Dimensions[1] != k || kernel.Shape().Dimensions[2] != x.Shape().Dimensions[3] {
 		panic(fmt.Errorf("engine: depthwise convolution of %s with %s", x.Shape(), kernel.Shape()))
 	}
 	if hasKernels(x) {
-		return depthwiseCall(x, kernel, stride, widest)
+		return depthwiseCall(x, kernel, stride, operands, widest)
 	}
 	if onCUDA(x) {
 		return depthwiseGroups(x, kernel, stride)
@@ -88,19 +92,21 @@ func depthwiseSum(x, kernel *graph.Node, stride int) *graph.Node {
 const widest = 16
 
 // depthwiseCall is DepthwiseConv by package kernels, with vectors of at most so many lanes.
-func depthwiseCall(x, kernel *graph.Node, stride, lanes int) *graph.Node {
+func depthwiseCall(x, kernel *graph.Node, stride int, operands dtypes.DType, lanes int) *graph.Node {
+	full, low := x.DType(), operandShape(x, operands)
 	settings := func(stride, dilation int) map[string]int {
 		return map[string]int{"stride": stride, "dilation": dilation, "pad": kernel.Shape().Dimensions[0] / 2, "lanes": lanes}
 	}
 	d, k := x.Shape().Dimensions, kernel.Shape().Dimensions[0]
 	kernelShape := shapes.Make(kernel.DType(), k, k, 1, d[3])
-	y := call("prenas_depthwise", shapes.Make(x.DType(), d[0], (d[1]+stride-1)/stride, (d[2]+stride-1)/stride, d[3]),
-		settings(stride, 1), x, graph.ReshapeWithShape(kernel, kernelShape))
-	return CustomGradient(y, []*graph.Node{x, kernel}, func(v *graph.Node) []*graph.Node {
+	cast := func(x *graph.Node) *graph.Node { return graph.ConvertDType(x, low.DType) }
+	y := call("prenas_depthwise", shapes.Make(low.DType, d[0], (d[1]+stride-1)/stride, (d[2]+stride-1)/stride, d[3]),
+		settings(stride, 1), cast(x), graph.ReshapeWithShape(kernel, kernelShape))
+	return CustomGradient(graph.ConvertDType(y, full), []*graph.Node{x, kernel}, func(v *graph.Node) []*graph.Node {
 		turned := graph.ReshapeWithShape(graph.Reverse(kernel, 0, 1), kernelShape)
-		taps := call("prenas_depthwise_kernel", kernelShape, settings(stride, 1), x, v)
+		taps := call("prenas_depthwise_kernel", kernelShape, settings(stride, 1), cast(x), cast(v))
 		return []*graph.Node{
-			call("prenas_depthwise", x.Shape(), settings(1, stride), v, turned),
+			graph.ConvertDType(call("prenas_depthwise", low, settings(1, stride), cast(v), turned), full),
 			graph.ReshapeWithShape(taps, kernel.Shape()),
 		}
 	})

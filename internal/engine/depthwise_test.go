@@ -5,6 +5,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 )
@@ -41,7 +42,7 @@ func TestDepthwiseConv(t *testing.T) {
 				return randomTensor("x", c.n, c.h, c.w, c.features), randomTensor("k", c.k, c.k, c.features)
 			}
 			x, kernel := fresh()
-			exec := graph.MustNewExec(goBackend(t), func(in []*graph.Node) *graph.Node { return DepthwiseConv(in[0], in[1], c.stride) })
+			exec := graph.MustNewExec(goBackend(t), func(in []*graph.Node) *graph.Node { return DepthwiseConv(in[0], in[1], c.stride, dtypes.InvalidDType) })
 			out, err := exec.Exec(x, kernel)
 			if err != nil {
 				t.Fatal(err)
@@ -54,7 +55,7 @@ func TestDepthwiseConv(t *testing.T) {
 			}
 			x, kernel = fresh()
 			checkGradient(t, []*tensors.Tensor{x, kernel}, func(in []*graph.Node) *graph.Node {
-				return weigh(DepthwiseConv(in[0], in[1], c.stride))
+				return weigh(DepthwiseConv(in[0], in[1], c.stride, dtypes.InvalidDType))
 			})
 		})
 	}

@@ -26,22 +26,6 @@ ffi_error *prenas_error(ffi_frame *frame, int code, const char *message) {
 	return frame->api->error_create(&args);
 }
 
-static bool all_float32(const ffi_buffers *buffers, int count) {
-	if (buffers->size != count) {
-		return false;
-	}
-	for (int i = 0; i < count; i++) {
-		if (buffers->buffers[i]->dtype != FFI_FLOAT32 || buffers->buffers[i]->rank > 4) {
-			return false;
-		}
-	}
-	return true;
-}
-
-bool prenas_tensors(ffi_frame *frame, int operands, int results) {
-	return all_float32(&frame->operands, operands) && all_float32(&frame->results, results);
-}
-
 int64_t prenas_attribute(ffi_frame *frame, const char *name, int64_t missing) {
 	const ffi_attributes *all = &frame->attributes;
 	for (int64_t i = 0; i < all->size; i++) {

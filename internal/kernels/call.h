@@ -13,9 +13,6 @@ bool prenas_described(ffi_frame *frame);
 // An error with a message, which is copied.
 ffi_error *prenas_error(ffi_frame *frame, int code, const char *message);
 
-// True if the operands and results are as many, each float32 and of rank 4 or less.
-bool prenas_tensors(ffi_frame *frame, int operands, int results);
-
 // The attribute of that name, an integer; missing if there is none.
 int64_t prenas_attribute(ffi_frame *frame, const char *name, int64_t missing);
 

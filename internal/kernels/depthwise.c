@@ -32,21 +32,13 @@
 
 #define MAX_KERNEL 31
 
-typedef struct {
-	int64_t images, height, width, features; // of x
-	int64_t rows, columns;                   // of y
-	int64_t kernel;                          // its height and width
-	int64_t stride;                          // between the pixels of x that belong to neighbours of y
-	int64_t dilation;                        // of x: its pixels are that far apart, with zeros between
-	int64_t pad;                             // zeros above and left of x
-	int64_t lanes;                           // features of a block
-	int64_t blocks;                          // that have all features
-} shape;
-
+#define NATIVE_BF16 0 // a sum over taps takes far longer than to make bf16 of it
 #if defined(__x86_64__)
+#include <immintrin.h>
+
 #define LANES 16
 #define NAME(x) x##_16
-#define TARGET __attribute__((target("avx512f,prefer-vector-width=512")))
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512")))
 #include "depthwise_lanes.h"
 #undef LANES
 #undef NAME
@@ -64,36 +56,44 @@ typedef struct {
 #define TARGET
 #include "depthwise_lanes.h"
 
-static void row(const shape *s, float *y, int64_t y_step, int64_t columns, int64_t features, int64_t rows,
-	float *const *images, float *const *kernels, int64_t taps, int64_t tap_step) {
-	switch (s->lanes) {
+// The functions of one width.
+typedef struct {
+	void (*row)(void *y, int64_t y_step, int64_t columns, int64_t features, int64_t rows, float *const *images, float *const *kernels,
+		int64_t taps, int64_t tap_step, int64_t stride, bool bf16);
+	void (*taps)(float *const *to, const float *v, int64_t columns, int64_t rows, float *const *images, int64_t taps, int64_t stride);
+	void (*split)(float *to, int64_t step, const void *row, int64_t pixels, int64_t features, bool bf16);
+} functions;
+
+static const functions *functions_of(int64_t lanes) {
 #if defined(__x86_64__)
-	case 16:
-		row_16(y, y_step, columns, features, rows, images, kernels, taps, tap_step, s->stride);
-		return;
-	case 8:
-		row_8(y, y_step, columns, features, rows, images, kernels, taps, tap_step, s->stride);
-		return;
-#endif
-	default:
-		row_4(y, y_step, columns, features, rows, images, kernels, taps, tap_step, s->stride);
+	static const functions of_16 = {row_16, taps_16, split_16}, of_8 = {row_8, taps_8, split_8};
+	if (lanes == 16) {
+		return &of_16;
 	}
+	if (lanes == 8) {
+		return &of_8;
+	}
+#endif
+	static const functions of_4 = {row_4, taps_4, split_4};
+	(void)lanes;
+	return &of_4;
 }
 
-static void taps(const shape *s, float *const *to, const float *v, int64_t rows, float *const *images) {
-	switch (s->lanes) {
-#if defined(__x86_64__)
-	case 16:
-		taps_16(to, v, s->columns, rows, images, s->kernel, s->stride);
-		return;
-	case 8:
-		taps_8(to, v, s->columns, rows, images, s->kernel, s->stride);
-		return;
-#endif
-	default:
-		taps_4(to, v, s->columns, rows, images, s->kernel, s->stride);
-	}
-}
+typedef struct {
+	int64_t images, height, width, features; // of x
+	int64_t rows, columns;                   // of y
+	int64_t kernel;                          // its height and width
+	int64_t stride;                          // between the pixels of x that belong to neighbours of y
+	int64_t dilation;                        // of x: its pixels are that far apart, with zeros between
+	int64_t pad;                             // zeros above and left of x
+	bool bf16;                               // x and y; all else is float32
+	int64_t lanes;                           // features of a block
+	const functions *run;                    // for so many
+	int64_t blocks;                          // that have all features
+} shape;
+
+// Bytes of a value of x and y.
+static int64_t value_of(const shape *s) { return s->bf16 ? 2 : 4; }
 
 // Rows of an image, kept block by block with zeros left and right of them.
 typedef struct {
@@ -124,37 +124,21 @@ static float *ring_row(const ring *r, const shape *s, int64_t block, int64_t i) 
 	return r->values + ((block * s->kernel + i % s->kernel) * r->width) * s->lanes;
 }
 
-// Copies a row [pixels, features] block by block, block b to to + b·step.
-static void split(const shape *s, float *to, int64_t step, const float *row, int64_t pixels) {
-	int64_t whole = s->features / s->lanes, rest = s->features % s->lanes;
-	for (int64_t p = 0; p < pixels; p++) {
-		float *pixel = to + p * s->lanes;
-		for (int64_t b = 0; b < whole; b++, row += s->lanes, pixel += step) {
-			for (int64_t l = 0; l < s->lanes; l += 4) { // a call of memcpy takes longer than so few bytes
-				memcpy(pixel + l, row + l, 4 * sizeof(float));
-			}
-		}
-		for (int64_t f = 0; f < rest; f++) {
-			pixel[f] = *row++;
-		}
-	}
-}
-
 // Lets the rows of the image up to last enter.
-static void ring_fill(ring *r, const shape *s, const float *image, int64_t last) {
+static void ring_fill(ring *r, const shape *s, const char *image, int64_t last) {
 	for (last = at_most(last, s->height - 1); r->next <= last; r->next++) {
-		split(s, ring_row(r, s, 0, r->next) + r->left * s->lanes, s->kernel * r->width * s->lanes,
-			image + r->next * s->width * s->features, s->width);
+		s->run->split(ring_row(r, s, 0, r->next) + r->left * s->lanes, s->kernel * r->width * s->lanes,
+			image + r->next * s->width * s->features * value_of(s), s->width, s->features, s->bf16);
 	}
 }
 
 typedef struct {
 	shape s;
-	const float *x;
-	const float *other; // the kernel [kernel², features]; or the adjoint of y
-	float *blocks;      // the kernel, [blocks, kernel², lanes]; or a sum of that shape for each image
-	float *y;
-	int64_t parts;      // of an image
+	const char *x;
+	const void *other; // the kernel [kernel², features]; or the adjoint of y
+	float *blocks;     // the kernel, [blocks, kernel², lanes]; or a sum of that shape for each image
+	char *y;
+	int64_t parts;     // of an image
 	bool failed;
 } convolution;
 
@@ -164,7 +148,7 @@ static void convolve(void *work, int64_t part) {
 	const shape *s = &c->s;
 	int64_t n = part / c->parts, p = part % c->parts;
 	int64_t from = s->rows * p / c->parts, to = s->rows * (p + 1) / c->parts;
-	const float *image = c->x + n * s->height * s->width * s->features;
+	const char *image = c->x + n * s->height * s->width * s->features * value_of(s);
 	ring r;
 	if (!ring_make(&r, s)) {
 		__atomic_store_n(&c->failed, true, __ATOMIC_RELAXED);
@@ -187,10 +171,10 @@ static void convolve(void *work, int64_t part) {
 						kernels[rows++] = c->blocks + ((b * s->kernel + u) * s->kernel + first) * s->lanes;
 					}
 				}
-				row(s, c->y + ((n * s->rows + i) * s->columns + phase) * s->features + b * s->lanes,
+				s->run->row(c->y + (((n * s->rows + i) * s->columns + phase) * s->features + b * s->lanes) * value_of(s),
 					s->dilation * s->features, (s->columns - phase + s->dilation - 1) / s->dilation,
 					at_most(s->lanes, s->features - b * s->lanes), rows, images, kernels,
-					(s->kernel - first + s->dilation - 1) / s->dilation, s->dilation);
+					(s->kernel - first + s->dilation - 1) / s->dilation, s->dilation, s->stride, s->bf16);
 			}
 		}
 	}
@@ -201,7 +185,7 @@ static void convolve(void *work, int64_t part) {
 static void sum_taps(void *work, int64_t n) {
 	convolution *c = work;
 	const shape *s = &c->s;
-	const float *image = c->x + n * s->height * s->width * s->features;
+	const char *image = c->x + n * s->height * s->width * s->features * value_of(s);
 	int64_t size = s->blocks * s->kernel * s->kernel * s->lanes;
 	float *sums = c->blocks + n * size;
 	memset(sums, 0, size * sizeof(float));
@@ -217,7 +201,8 @@ static void sum_taps(void *work, int64_t n) {
 	for (int64_t i = 0; i < s->rows; i++) {
 		int64_t top = i * s->stride - s->pad;
 		ring_fill(&r, s, image, top + s->kernel - 1);
-		split(s, v, s->columns * s->lanes, c->other + (n * s->rows + i) * s->columns * s->features, s->columns);
+		s->run->split(v, s->columns * s->lanes, (const char *)c->other + (n * s->rows + i) * s->columns * s->features * value_of(s),
+			s->columns, s->features, s->bf16);
 		for (int64_t b = 0; b < s->blocks; b++) {
 			float *images[MAX_KERNEL], *to[MAX_KERNEL];
 			int64_t rows = 0;
@@ -227,7 +212,7 @@ static void sum_taps(void *work, int64_t n) {
 					to[rows++] = sums + (b * s->kernel + u) * s->kernel * s->lanes;
 				}
 			}
-			taps(s, to, v + b * s->columns * s->lanes, rows, images);
+			s->run->taps(to, v + b * s->columns * s->lanes, s->columns, rows, images, s->kernel, s->stride);
 		}
 	}
 	free(v);
@@ -238,12 +223,15 @@ static int64_t dim(const ffi_buffer *b, int64_t axis) { return b->dims[axis]; }
 
 // Reads what a call has in common: the image x, y or its adjoint, the kernel or its adjoint [k, k, 1, c].
 static bool shape_of(shape *s, ffi_frame *frame, const ffi_buffer *x, const ffi_buffer *y, const ffi_buffer *kernel) {
-	if (x->rank != 4 || y->rank != 4 || kernel->rank != 4) {
+	if (x->rank != 4 || y->rank != 4 || kernel->rank != 4 || (x->dtype != FFI_FLOAT32 && x->dtype != FFI_BF16) || y->dtype != x->dtype ||
+	    kernel->dtype != FFI_FLOAT32) {
 		return false;
 	}
 	*s = (shape){.images = dim(x, 0), .height = dim(x, 1), .width = dim(x, 2), .features = dim(x, 3),
 		.rows = dim(y, 1), .columns = dim(y, 2), .kernel = dim(kernel, 0), .stride = prenas_attribute(frame, "stride", 0),
-		.dilation = prenas_attribute(frame, "dilation", 1), .pad = prenas_attribute(frame, "pad", -1), .lanes = prenas_lanes(prenas_attribute(frame, "lanes", 16))};
+		.dilation = prenas_attribute(frame, "dilation", 1), .pad = prenas_attribute(frame, "pad", -1), .bf16 = x->dtype == FFI_BF16,
+		.lanes = prenas_lanes(prenas_attribute(frame, "lanes", 16))};
+	s->run = functions_of(s->lanes);
 	s->blocks = (s->features + s->lanes - 1) / s->lanes;
 	return dim(y, 0) == s->images && dim(y, 3) == s->features && dim(kernel, 1) == s->kernel && dim(kernel, 2) == 1 &&
 	       dim(kernel, 3) == s->features && s->kernel <= MAX_KERNEL && s->stride > 0 && s->dilation > 0 &&
@@ -263,7 +251,7 @@ ffi_error *prenas_depthwise(ffi_frame *frame) {
 	if (prenas_described(frame)) {
 		return NULL;
 	}
-	if (!prenas_tensors(frame, 2, 1)) {
+	if (frame->operands.size != 2 || frame->results.size != 1) {
 		return misshapen(frame);
 	}
 	const ffi_buffer *x = frame->operands.buffers[0], *kernel = frame->operands.buffers[1], *y = frame->results.buffers[0];
@@ -278,7 +266,7 @@ ffi_error *prenas_depthwise(ffi_frame *frame) {
 		return no_memory(frame);
 	}
 	memset(c.blocks, 0, bytes);
-	split(s, c.blocks, area * s->lanes, c.other, area);
+	s->run->split(c.blocks, area * s->lanes, c.other, area, s->features, false);
 	c.parts = at_least(1, at_most(s->rows / 8, 8 / at_least(1, s->images)));
 	prenas_share(frame, s->images * c.parts, convolve, &c);
 	free(c.blocks);
@@ -290,7 +278,7 @@ ffi_error *prenas_depthwise_kernel(ffi_frame *frame) {
 	if (prenas_described(frame)) {
 		return NULL;
 	}
-	if (!prenas_tensors(frame, 2, 1)) {
+	if (frame->operands.size != 2 || frame->results.size != 1) {
 		return misshapen(frame);
 	}
 	const ffi_buffer *x = frame->operands.buffers[0], *v = frame->operands.buffers[1], *kernel = frame->results.buffers[0];

@@ -1,8 +1,7 @@
 // The inner loops of depthwise.c, for vectors of LANES values: included once for each
 // width, with NAME(x) the name of x for it and TARGET what the compiler may use.
 
-typedef float NAME(vector) __attribute__((vector_size(4 * LANES)));
-#define V NAME(vector)
+#include "lanes.h"
 
 // TILE pixels of a row side by side: as many sums in registers.
 #define TILE_OF(tile, s)                                                             \
@@ -21,24 +20,16 @@ typedef float NAME(vector) __attribute__((vector_size(4 * LANES)));
 		int64_t count = columns - at < tile ? columns - at : tile;                   \
 		for (int j = 0; j < tile; j++) {                                             \
 			if (j < count) {                                                         \
-				NAME(store)(y + (at + j) * y_step, sum[j], features);                \
+				NAME(store)(y, (at + j) * y_step, (at + j) * y_step + features, bf16, sum[j]); \
 			}                                                                        \
 		}                                                                            \
 		at += tile;                                                                  \
 	} while (0)
 
-TARGET static inline void NAME(store)(float *to, V value, int64_t features) {
-	if (features == LANES) {
-		memcpy(to, &value, sizeof value);
-	} else {
-		memcpy(to, &value, features * sizeof(float));
-	}
-}
-
 // A row of y: for each column the sum over the rows i of the image and the taps t of
 // kernels[i][t·tap_step] · images[i][stride·column + t].
-TARGET static void NAME(row)(float *y, int64_t y_step, int64_t columns, int64_t features, int64_t rows,
-	float *const *images, float *const *kernels, int64_t taps, int64_t tap_step, int64_t stride) {
+INLINE void NAME(row_as)(void *y, int64_t y_step, int64_t columns, int64_t features, int64_t rows,
+	float *const *images, float *const *kernels, int64_t taps, int64_t tap_step, int64_t stride, bool bf16) {
 	int64_t at = 0;
 	if (stride == 1) {
 		while (columns - at > 8) {
@@ -64,6 +55,34 @@ TARGET static void NAME(row)(float *y, int64_t y_step, int64_t columns, int64_t 
 		while (at < columns) {
 			TILE_OF(4, stride);
 		}
+	}
+}
+
+TARGET static void NAME(row)(void *y, int64_t y_step, int64_t columns, int64_t features, int64_t rows,
+	float *const *images, float *const *kernels, int64_t taps, int64_t tap_step, int64_t stride, bool bf16) {
+	if (bf16) {
+		NAME(row_as)(y, y_step, columns, features, rows, images, kernels, taps, tap_step, stride, true);
+	} else {
+		NAME(row_as)(y, y_step, columns, features, rows, images, kernels, taps, tap_step, stride, false);
+	}
+}
+
+// Copies a row [pixels, features] vector by vector, vector b to to + b·step.
+INLINE void NAME(split_as)(float *to, int64_t step, const void *row, int64_t pixels, int64_t features, bool bf16) {
+	for (int64_t p = 0; p < pixels; p++, to += LANES) {
+		const char *pixel = (const char *)row + p * features * (bf16 ? 2 : 4);
+		float *at = to;
+		for (int64_t f = 0; f < features; f += LANES, at += step) {
+			*(V *)at = NAME(load)(pixel, f, features, bf16);
+		}
+	}
+}
+
+TARGET static void NAME(split)(float *to, int64_t step, const void *row, int64_t pixels, int64_t features, bool bf16) {
+	if (bf16) {
+		NAME(split_as)(to, step, row, pixels, features, true);
+	} else {
+		NAME(split_as)(to, step, row, pixels, features, false);
 	}
 }
 
@@ -111,6 +130,5 @@ TARGET static void NAME(taps)(float *const *to, const float *v, int64_t columns,
 	}
 }
 
-#undef V
 #undef TILE_OF
 #undef TAPS_OF

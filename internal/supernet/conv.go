@@ -55,11 +55,11 @@ func (v *conv) block(x *graph.Node, b space.ConvBlock) *graph.Node {
 		act = engine.HardSwish
 	}
 	if !b.Expands {
-		x = v.activate(act, v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride), name+"bn1", b.Hidden))
+		x = v.activate(act, v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride, v.Operands), name+"bn1", b.Hidden))
 		return v.norm(v.pointwise(x, name+"conv_pw.weight", b.Out, b.Hidden), name+"bn2", b.Out)
 	}
 	x = v.activate(act, v.norm(v.pointwise(x, name+"conv_pw.weight", b.Hidden, b.In), name+"bn1", b.Hidden))
-	x = v.activate(act, v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride), name+"bn2", b.Hidden))
+	x = v.activate(act, v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride, v.Operands), name+"bn2", b.Hidden))
 	x = v.first(x, b, hiddenColumn)
 	if b.Squeeze > 0 {
 		x = v.squeezeExcite(x, b, name+"se.")

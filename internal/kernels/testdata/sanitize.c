@@ -105,14 +105,14 @@ static void attentions(int dtype) {
 	}
 }
 
-static void convolutions(int64_t lanes) {
+static void convolutions(int dtype, int64_t lanes) {
 	for (int64_t k = 1; k <= 9; k += 2) {
 		for (int64_t stride = 1; stride <= 3; stride++) {
 			for (int64_t features = 1; features < 40; features += 13) {
 				for (int64_t width = 1; width < 32; width += 5) {
 					int64_t height = width % 7 + 1;
-					tensor x = {FFI_FLOAT32, 4, {2, height, width, features}}, kernel = {FFI_FLOAT32, 4, {k, k, 1, features}};
-					tensor y = {FFI_FLOAT32, 4, {2, (height + stride - 1) / stride, (width + stride - 1) / stride, features}};
+					tensor x = {dtype, 4, {2, height, width, features}}, kernel = {FFI_FLOAT32, 4, {k, k, 1, features}};
+					tensor y = {dtype, 4, {2, (height + stride - 1) / stride, (width + stride - 1) / stride, features}};
 					const char *names[] = {"dilation", "lanes", "pad", "stride"};
 					int64_t values[] = {1, lanes, k / 2, stride}, of_adjoint[] = {stride, lanes, k / 2, 1};
 					call(prenas_depthwise, 2, 1, (tensor[]){x, kernel, y}, 4, names, values);
@@ -168,7 +168,8 @@ static void updates(int64_t lanes) {
 
 int main(void) {
 	for (int64_t lanes = 4; lanes <= 16; lanes *= 2) {
-		convolutions(lanes);
+		convolutions(FFI_FLOAT32, lanes);
+		convolutions(FFI_BF16, lanes);
 		by_rows(lanes);
 		updates(lanes);
 	}
