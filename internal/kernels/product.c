@@ -7,15 +7,17 @@
 //
 //	c = a · b, b [depth, columns] or b [columns, depth] transposed
 //
-//	    b      is packed once, in panels as wide as a tile
+//	    b      is packed first, in panels as wide as a tile
 //	    c      in parts of some rows; for each panel, all tiles of the part: the panel stays in the
 //	           nearest cache, the part's rows of a in the next
 //
 //	c = aᵀ · b, a [depth, rows], b [depth, columns], which sums over the many rows of a batch
 //
-//	    b      is packed in blocks of some depth that fit the cache; so is a in bf16, pairs of
-//	           its rows side by side
-//	    c      is divided into parts, and the depth into ranges with a sum each; the sums are added in order
+//	    depth  in blocks, whose sums are added to c one after the other
+//	    b      is packed as above; so is a, in pieces as wide as a tile has rows. The smaller of the two is
+//	           shared: all threads pack some blocks of it first
+//	    c      in parts of some rows or columns. A part packs its own of the larger side, a block at a time,
+//	           which stays in the cache while all of the shared side's block goes by
 //
 // How a product is divided depends on its shape alone, so the number of threads does not
 // change a bit of it.
@@ -36,14 +38,20 @@
 #define TARGET_FLOAT32 __attribute__((target("avx512f,avx512bw,avx512vl,prefer-vector-width=512")))
 
 enum {
-	PARTS = 8,            // a product is cut into at least as many, if it is large enough
-	ROWS = 168,           // of a part: 12 tiles
-	DEPTH_STEPS = 256,    // of a block
-	BLOCK_BYTES = 400000, // of a's block
-	SUM_BYTES = 8 << 20,  // of all sums of one product
-	SIDE = 640,           // rows of a part of aᵀ · b at most
-	AHEAD = 40,           // rows that are fetched before they are packed
+	PARTS = 8,              // a product is cut into at least as many, if it is large enough
+	ROWS = 168,             // of a part: 12 tiles
+	DEPTH_STEPS = 512,      // of a block
+	BAND = 64,              // steps that are packed at once, of all pieces
+	SHARED_BYTES = 8 << 20, // of what is packed of the shared side
 };
+
+// One side of aᵀ · b, in pieces: a's rows of c, or b's columns.
+typedef struct {
+	const char *values;
+	int64_t count;  // of c's rows or columns
+	int64_t padded; // with those that fill the last panel
+	int64_t pieces;
+} side;
 
 typedef struct {
 	const void *a, *b;
@@ -52,12 +60,22 @@ typedef struct {
 	bool bf16;                    // the operands; c is bf16 if c_bf16
 	bool c_bf16;
 	int64_t over;                 // what is summed over
+	int64_t value_bytes;          // of an operand
+	int64_t per_step, steps;      // values of a step; steps of the whole depth
 	prenas_tiles tiles;
 	int64_t width, panels;        // of a tile; how many of them c has
-	int64_t steps;                // of the whole depth
-	char *packed;                 // b, panel by panel; or the sums
-	int64_t row_parts, column_parts, ranges;
+	uint32_t *packed;             // b, panel by panel; or blocks of the shared side
 	bool failed;
+
+	int64_t row_parts, column_parts; // of a · b
+
+	// Of aᵀ · b.
+	side own, shared;
+	bool owns_a;                  // a is the larger side, which has parts; else it is shared
+	int64_t parts;
+	int64_t block_steps;
+	int64_t from, to;             // the steps that are packed of the shared side
+	float *sums;                  // c, or what becomes it: [rows, panels·width]
 } product;
 
 static void *block(size_t bytes) { return aligned_alloc(64, rounded_up(bytes, 64)); }
@@ -65,32 +83,65 @@ static void *block(size_t bytes) { return aligned_alloc(64, rounded_up(bytes, 64
 // The first so many lanes of a vector.
 static inline __mmask16 lanes(int64_t count) { return count >= 16 ? 0xffff : count > 0 ? (1u << count) - 1 : 0; }
 
-// Copies count values of four bytes and then zeros, width in all. (A call of memcpy takes longer than so few.)
-TARGET_FLOAT32 static inline void copy(uint32_t *to, const uint32_t *from, int64_t count, int64_t width) {
-	for (int64_t j = 0; j < width; j += 16) {
-		_mm512_mask_storeu_epi32(to + j, lanes(width - j), _mm512_maskz_loadu_epi32(lanes(count - j), from + j));
+// Asks for the first bytes of some rows, before they are read.
+static inline void ask(const char *row, int64_t row_bytes, int64_t bytes, int64_t rows) {
+	for (; rows > 0; rows--, row += row_bytes) {
+		for (int64_t i = 0; i < bytes; i += 64) {
+			__builtin_prefetch(row + i);
+		}
+		__builtin_prefetch(row + bytes - 1);
 	}
 }
 
-// Columns [0, count) of rows of values that lie row_values apart, as steps: to[s·width + j].
-// Of bf16 values two rows make a step; a last one alone gets a row of zeros.
-TARGET_FLOAT32 static void pack_rows(uint32_t *to, int64_t width, const char *from, int64_t row_values, int64_t count, int64_t depth, bool bf16) {
+// A step of up to 16 columns: a row of float32 values, or two rows of bf16 values in pairs; second are the
+// columns of the other row.
+TARGET_FLOAT32 static inline __m512i step_of(const char *row, int64_t row_bytes, __mmask16 there, __mmask16 second, bool bf16) {
 	if (!bf16) {
-		for (int64_t d = 0; d < depth; d++, to += width) {
-			copy(to, (const uint32_t *)from + d * row_values, count, width);
-		}
-		return;
+		return _mm512_maskz_loadu_epi32(there, row);
 	}
-	for (int64_t d = 0; d < depth; d += 2, to += width) {
-		const uint16_t *x = (const uint16_t *)from + d * row_values;
-		// Rows lie too far apart for the processor to see which comes next.
-		__builtin_prefetch(x + AHEAD * row_values);
-		__builtin_prefetch(x + (AHEAD + 1) * row_values);
+	__m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, row));
+	__m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(second, row + row_bytes));
+	return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+
+// Steps of 32 or 48 columns of bf16 values.
+TARGET_FLOAT32 static inline void pack_pairs(uint32_t *to, int64_t width, const char *row, int64_t row_bytes, int64_t pairs) {
+	__m512i first = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36, 4, 35, 3,
+		34, 2, 33, 1, 32, 0);
+	__m512i second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
+	for (; pairs > 0; pairs--, to += width, row += 2 * row_bytes) {
+		__m512i x = _mm512_loadu_si512(row), y = _mm512_loadu_si512(row + row_bytes);
+		_mm512_store_si512(to, _mm512_permutex2var_epi16(x, first, y));
+		_mm512_store_si512(to + 16, _mm512_permutex2var_epi16(x, second, y));
+		if (width > 32) {
+			_mm512_store_si512(to + 32, step_of(row + 64, row_bytes, 0xffff, 0xffff, true));
+		}
+	}
+}
+
+// Columns [0, count) of rows of values that lie row_bytes apart, as steps: to[s·width + j].
+// Of bf16 values two rows make a step; a last one alone gets a row of zeros.
+TARGET_FLOAT32 static void pack_rows(uint32_t *to, int64_t width, const char *row, int64_t row_bytes, int64_t count, int64_t depth, bool bf16) {
+	int64_t value_bytes = bf16 ? 2 : 4, per_step = bf16 ? 2 : 1, steps = divided_up(depth, per_step), s = 0;
+	if (bf16 && count == width && width == 48) {
+		pack_pairs(to, 48, row, row_bytes, s = depth / 2);
+	} else if (bf16 && count == width && width == 32) {
+		pack_pairs(to, 32, row, row_bytes, s = depth / 2);
+	} else if (width <= 16) {
+		// Whole vectors, which take a third of the time of parts: what is too much, the next steps go over.
+		for (__mmask16 there = lanes(count); s + 1 < steps && (steps - s) * width >= 16; s++) {
+			_mm512_storeu_si512(to + s * width, step_of(row + s * per_step * row_bytes, row_bytes, there, there, bf16));
+		}
+	}
+	for (; s < steps; s++) {
 		for (int64_t j = 0; j < width; j += 16) {
-			__mmask16 here = lanes(width - j), there = lanes(count - j), second = d + 1 < depth ? there : 0;
-			__m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, x + j));
-			__m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(second, x + row_values + j));
-			_mm512_mask_storeu_epi32(to + j, here, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+			__mmask16 there = lanes(count - j), second = (s + 1) * per_step <= depth ? there : 0;
+			__m512i values = step_of(row + s * per_step * row_bytes + j * value_bytes, row_bytes, there, second, bf16);
+			if (width - j >= 16) {
+				_mm512_storeu_si512(to + s * width + j, values);
+			} else {
+				_mm512_mask_storeu_epi32(to + s * width + j, lanes(width - j), values);
+			}
 		}
 	}
 }
@@ -99,9 +150,9 @@ TARGET_FLOAT32 static void pack_rows(uint32_t *to, int64_t width, const char *fr
 static void pack_panel(void *work, int64_t i) {
 	product *p = work;
 	int64_t first = i * p->width, count = at_most(p->width, p->columns - first);
-	uint32_t *to = (uint32_t *)p->packed + i * p->width * p->steps;
+	uint32_t *to = p->packed + i * p->width * p->steps;
 	if (p->over != PRENAS_OVER_COLUMNS) {
-		pack_rows(to, p->width, (const char *)p->b + first * (p->bf16 ? 2 : 4), p->columns, count, p->depth, p->bf16);
+		pack_rows(to, p->width, (const char *)p->b + first * p->value_bytes, p->columns * p->value_bytes, count, p->depth, p->bf16);
 		return;
 	}
 	const uint32_t *rows = (const uint32_t *)p->b + first * p->steps;
@@ -129,7 +180,10 @@ TARGET static void store_bf16(uint16_t *to, int64_t row_values, const float *fro
 
 TARGET_FLOAT32 static void store_float32(float *to, int64_t row_values, const float *from, int64_t width, int64_t rows, int64_t count) {
 	for (int64_t i = 0; i < rows; i++, to += row_values, from += width) {
-		copy((uint32_t *)to, (const uint32_t *)from, count, count);
+		// A call of memcpy takes longer than so few.
+		for (int64_t j = 0; j < count; j += 16) {
+			_mm512_mask_storeu_ps(to + j, lanes(count - j), _mm512_loadu_ps(from + j));
+		}
 	}
 }
 
@@ -142,7 +196,7 @@ static void multiply_part(void *work, int64_t part) {
 	int64_t tiles = divided_up(rows, p->tiles.rows);
 	float sums[PRENAS_TILE_2 * 48];
 	for (; panel < panels_end; panel++) {
-		const uint32_t *b = (const uint32_t *)p->packed + panel * p->width * p->steps;
+		const uint32_t *b = p->packed + panel * p->width * p->steps;
 		int64_t column = panel * p->width, count = at_most(p->width, p->columns - column);
 		for (int64_t t = 0; t < tiles; t++) {
 			int64_t from = first + rows * t / tiles, to = first + rows * (t + 1) / tiles, at = from * p->columns + column;
@@ -171,84 +225,103 @@ static void multiply(ffi_frame *frame, product *p) {
 	free(p->packed);
 }
 
-// One range of the depth of some rows and panels of aᵀ · b, into a sum of its own.
+// The row or column of c at which a piece begins.
+static int64_t first_of(const side *s, int64_t piece) { return s->padded * piece / s->pieces; }
+
+// Packs BAND steps, from step band on, of the block that begins at step at, of pieces [piece, end) of a
+// side: the block's steps of one piece after the other, from to on.
+static void pack_band(const product *p, const side *s, int64_t piece, int64_t end, int64_t at, int64_t band, uint32_t *to) {
+	int64_t block_steps = at_most(p->block_steps, p->steps - at), base = first_of(s, piece), row_bytes = s->count * p->value_bytes;
+	int64_t depth = at_most(BAND * p->per_step, p->depth - band * p->per_step), after = at_most(depth, p->depth - band * p->per_step - depth);
+	const char *rows = s->values + band * p->per_step * row_bytes;
+	ask(rows + depth * row_bytes + base * p->value_bytes, row_bytes, (at_most(first_of(s, end), s->count) - base) * p->value_bytes, after);
+	for (; piece < end; piece++) {
+		int64_t first = first_of(s, piece), width = first_of(s, piece + 1) - first;
+		pack_rows(to + (first - base) * block_steps + (band - at) * width, width, rows + first * p->value_bytes, row_bytes,
+			at_most(width, s->count - first), depth, p->bf16);
+	}
+}
+
+// Packs band i of the shared side.
+static void pack_shared(void *work, int64_t i) {
+	product *p = work;
+	int64_t band = p->from + i * BAND, at = band / p->block_steps * p->block_steps;
+	pack_band(p, &p->shared, 0, p->shared.pieces, at, band, p->packed + (at - p->from) * p->shared.padded);
+}
+
+// Some pieces of the own side with all of the shared one.
 static void sum_part(void *work, int64_t part) {
 	product *p = work;
-	int64_t range = part % p->ranges, row_part = part / p->ranges % p->row_parts, column_part = part / p->ranges / p->row_parts;
-	int64_t per_step = p->bf16 ? 2 : 1, value = p->bf16 ? 2 : 4;
-	int64_t first = p->rows * row_part / p->row_parts, rows = p->rows * (row_part + 1) / p->row_parts - first;
-	int64_t panel = p->panels * column_part / p->column_parts, panels_end = p->panels * (column_part + 1) / p->column_parts;
-	int64_t from = p->steps * range / p->ranges, to = p->steps * (range + 1) / p->ranges;
-	int64_t tiles = divided_up(rows, p->tiles.rows), padded = p->panels * p->width;
-	int64_t steps = at_most(DEPTH_STEPS, at_least(64, BLOCK_BYTES / (4 * rows)));
-	float *sum = (float *)p->packed + (range * p->rows + first) * padded;
-	uint32_t *a = block(steps * rows * 4), *b = block(steps * p->width * 4);
-	if (!a || !b) {
+	const side *own = &p->own, *shared = &p->shared, *of_a = p->owns_a ? own : shared;
+	int64_t piece = own->pieces * part / p->parts, end = own->pieces * (part + 1) / p->parts, tiles = shared->pieces * (end - piece);
+	int64_t base = first_of(own, piece), width = first_of(own, end) - base, padded = p->panels * p->width;
+	int64_t row_bytes = own->count * p->value_bytes, bytes = at_most(width, own->count - base) * p->value_bytes;
+	uint32_t *packed = block(p->block_steps * width * 4);
+	if (!packed) {
 		__atomic_store_n(&p->failed, true, __ATOMIC_RELAXED);
-		free(a);
-		free(b);
 		return;
 	}
-	for (int64_t at = from; at < to; at += steps) {
-		int64_t count = at_most(steps, to - at);                                           // steps of this block
-		int64_t depth = at_most(count * per_step, p->depth - at * per_step);               // rows of a and b in it
-		const char *a_rows = (const char *)p->a + (at * per_step * p->rows + first) * value;
-		for (int64_t t = 0; t < tiles && p->bf16; t++) { // float32 is read as it lies: it has no pairs
-			int64_t row = rows * t / tiles, end = rows * (t + 1) / tiles;
-			pack_rows(a + row * steps, end - row, a_rows + row * value, p->rows, end - row, depth, true);
+	for (int64_t at = p->from, steps; at < p->to; at += steps) {
+		steps = at_most(p->block_steps, p->steps - at);
+		for (int64_t band = at; band < at + steps; band += BAND) {
+			pack_band(p, own, piece, end, at, band, packed);
 		}
-		for (int64_t q = panel; q < panels_end; q++) {
-			int64_t column = q * p->width;
-			pack_rows(b, p->width, (const char *)p->b + (at * per_step * p->columns + column) * value, p->columns,
-				at_most(p->width, p->columns - column), depth, p->bf16);
-			for (int64_t t = 0; t < tiles; t++) {
-				int64_t row = rows * t / tiles, end = rows * (t + 1) / tiles;
-				const void *of_a = p->bf16 ? a + row * steps : (const uint32_t *)a_rows + row;
-				p->tiles.of_rows[end - row](of_a, 1, p->bf16 ? end - row : p->rows, b, count, sum + row * padded + column, padded, at > from);
-			}
+		// While tiles are summed, the rows that are packed next are fetched from memory.
+		int64_t next = (at + steps) * p->per_step, rows_next = at_least(0, at_most(p->block_steps * p->per_step, p->depth - next));
+		const char *to_pack = own->values + next * row_bytes + base * p->value_bytes;
+		for (int64_t t = 0; t < tiles; t++) {
+			int64_t asked = rows_next * t / tiles;
+			ask(to_pack + asked * row_bytes, row_bytes, bytes, rows_next * (t + 1) / tiles - asked);
+			int64_t i = t / (end - piece), j = piece + t % (end - piece);
+			const uint32_t *x = packed + (first_of(own, j) - base) * steps;
+			const uint32_t *y = p->packed + (at - p->from) * shared->padded + first_of(shared, i) * steps;
+			int64_t row = first_of(of_a, p->owns_a ? j : i), rows = first_of(of_a, (p->owns_a ? j : i) + 1) - row;
+			float *sum = p->sums + row * padded + (p->owns_a ? i : j) * p->width;
+			p->tiles.of_rows[rows](p->owns_a ? x : y, 1, rows, p->owns_a ? y : x, steps, sum, padded, at > 0);
 		}
 	}
-	free(a);
-	free(b);
+	free(packed);
 }
 
 // Row i of c from the sums.
-TARGET static void add_ranges(void *work, int64_t i) {
+TARGET static void store_row(void *work, int64_t i) {
 	product *p = work;
-	int64_t padded = p->panels * p->width;
-	float *sum = (float *)p->packed + i * padded;
-	for (int64_t r = 1; r < p->ranges; r++) {
-		const float *other = sum + r * p->rows * padded;
-		for (int64_t j = 0; j < p->columns; j++) {
-			sum[j] += other[j];
-		}
-	}
+	const float *sum = p->sums + i * p->panels * p->width;
 	if (p->c_bf16) {
-		store_bf16((uint16_t *)p->c + i * p->columns, p->columns, sum, padded, 1, p->columns);
+		store_bf16((uint16_t *)p->c + i * p->columns, p->columns, sum, p->columns, 1, p->columns);
 	} else {
 		memcpy((float *)p->c + i * p->columns, sum, p->columns * sizeof(float));
 	}
 }
 
 static void sum_rows(ffi_frame *frame, product *p) {
-	int64_t bytes = p->rows * p->panels * p->width * 4;
-	p->ranges = at_least(1, at_most(at_most(PARTS, SUM_BYTES / bytes), p->steps / DEPTH_STEPS));
-	int64_t parts = divided_up(PARTS, p->ranges);
-	p->row_parts = divided_up(p->rows, SIDE);
-	if (p->rows > p->columns) {
-		p->row_parts = at_most(at_least(p->row_parts, parts), divided_up(p->rows, 4 * p->tiles.rows));
+	int64_t padded = p->panels * p->width, tiles = divided_up(p->rows, p->tiles.rows);
+	bool direct = !p->c_bf16 && p->columns == padded;
+	side a = {p->a, p->rows, p->rows, tiles}, b = {p->b, p->columns, padded, p->panels};
+	p->owns_a = p->rows >= p->columns;
+	p->own = p->owns_a ? a : b;
+	p->shared = p->owns_a ? b : a;
+	p->parts = at_most(p->own.pieces, rounded_up(divided_up(p->own.count, ROWS), PARTS));
+	if (p->owns_a) { // parts of the same size
+		p->own.pieces = rounded_up(tiles, p->parts);
 	} else {
-		p->column_parts = at_most(divided_up(parts, p->row_parts), divided_up(p->panels, 2));
+		p->parts = divided_up(p->panels, p->panels / p->parts);
 	}
-	p->column_parts = at_least(1, p->column_parts);
-	p->packed = block(p->ranges * bytes);
-	if (!p->packed) {
-		p->failed = true;
-		return;
+	p->block_steps = rounded_up(divided_up(p->steps, divided_up(p->steps, DEPTH_STEPS)), BAND);
+	int64_t block_bytes = p->shared.padded * p->block_steps * 4, steps = at_least(1, SHARED_BYTES / block_bytes) * p->block_steps;
+	p->packed = block(p->shared.padded * at_most(steps, p->steps) * 4);
+	p->sums = direct ? p->c : block(p->rows * padded * 4);
+	p->failed = !p->packed || !p->sums;
+	for (p->from = 0; p->from < p->steps && !p->failed; p->from = p->to) {
+		p->to = at_most(p->from + steps, p->steps);
+		prenas_share(frame, divided_up(p->to - p->from, BAND), pack_shared, p);
+		prenas_share(frame, p->parts, sum_part, p);
 	}
-	prenas_share(frame, p->ranges * p->row_parts * p->column_parts, sum_part, p);
-	if (!p->failed) {
-		prenas_share(frame, p->rows, add_ranges, p);
+	if (!direct) {
+		if (!p->failed) {
+			prenas_share(frame, p->rows, store_row, p);
+		}
+		free(p->sums);
 	}
 	free(p->packed);
 }
@@ -282,7 +355,9 @@ static bool read_product(product *p, ffi_frame *frame) {
 		                                                              : p->over == PRENAS_OVER_BOTH && rows_of(b) == p->depth && columns_of(b) == p->columns) &&
 		       (!p->bf16 || p->depth % 2 == 0); // pairs lie along the rows of a
 	}
-	p->steps = p->bf16 ? (p->depth + 1) / 2 : p->depth;
+	p->value_bytes = p->bf16 ? 2 : 4;
+	p->per_step = p->bf16 ? 2 : 1;
+	p->steps = divided_up(p->depth, p->per_step);
 	// The wider tile where it leaves fewer columns empty.
 	int vectors = divided_up(p->columns, 48) * 48 < divided_up(p->columns, 32) * 32 ? 3 : 2;
 	bool able = p->bf16 ? prenas_tiles_bf16(vectors, &p->tiles) : prenas_tiles_float32(vectors, &p->tiles);

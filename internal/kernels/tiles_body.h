@@ -5,7 +5,10 @@ TARGET static inline __attribute__((always_inline)) void NAME(tile)(int rows, in
 	__m512 sum[PRENAS_TILE_2][3];
 	for (int i = 0; i < rows; i++) {
 		for (int v = 0; v < vectors; v++) {
-			sum[i][v] = add ? _mm512_loadu_ps(c + i * c_row + 16 * v) : _mm512_setzero_ps();
+			sum[i][v] = _mm512_setzero_ps();
+			if (add) { // at the end: it need not wait for it
+				__builtin_prefetch(c + i * c_row + 16 * v, 1);
+			}
 		}
 	}
 	for (int64_t s = 0; s < steps; s++) {
@@ -22,7 +25,8 @@ TARGET static inline __attribute__((always_inline)) void NAME(tile)(int rows, in
 	}
 	for (int i = 0; i < rows; i++) {
 		for (int v = 0; v < vectors; v++) {
-			_mm512_storeu_ps(c + i * c_row + 16 * v, sum[i][v]);
+			float *to = c + i * c_row + 16 * v;
+			_mm512_storeu_ps(to, add ? _mm512_add_ps(_mm512_loadu_ps(to), sum[i][v]) : sum[i][v]);
 		}
 	}
 }
