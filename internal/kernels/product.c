@@ -146,8 +146,22 @@ TARGET_FLOAT32 static void pack_rows(uint32_t *to, int64_t width, const char *ro
 	}
 }
 
+// Transposes 16 vectors of 16. Each round puts the halves of all values side by side, so
+// the highest bit of a value's place among 256 becomes the lowest; after four, its row is its column.
+TARGET_FLOAT32 static inline void transpose(__m512i v[16]) {
+	__m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0), high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+	for (int round = 0; round < 4; round++) {
+		__m512i w[16];
+		for (int i = 0; i < 8; i++) {
+			w[2 * i] = _mm512_permutex2var_epi32(v[i], low, v[i + 8]);
+			w[2 * i + 1] = _mm512_permutex2var_epi32(v[i], high, v[i + 8]);
+		}
+		memcpy(v, w, sizeof w);
+	}
+}
+
 // Packs panel i of b.
-static void pack_panel(void *work, int64_t i) {
+TARGET_FLOAT32 static void pack_panel(void *work, int64_t i) {
 	product *p = work;
 	int64_t first = i * p->width, count = at_most(p->width, p->columns - first);
 	uint32_t *to = p->packed + i * p->width * p->steps;
@@ -156,11 +170,17 @@ static void pack_panel(void *work, int64_t i) {
 		return;
 	}
 	const uint32_t *rows = (const uint32_t *)p->b + first * p->steps;
-	for (int64_t s = 0; s < p->steps; s++, to += p->width) {
-		for (int64_t j = 0; j < count; j++) {
-			to[j] = rows[j * p->steps + s];
+	for (int64_t s = 0; s < p->steps; s += 16) {
+		for (int64_t j = 0; j < p->width; j += 16) {
+			__m512i v[16];
+			for (int i = 0; i < 16; i++) {
+				v[i] = j + i < count ? _mm512_maskz_loadu_epi32(lanes(p->steps - s), rows + (j + i) * p->steps + s) : _mm512_setzero_si512();
+			}
+			transpose(v);
+			for (int i = 0; i < 16 && s + i < p->steps; i++) {
+				_mm512_store_si512(to + (s + i) * p->width + j, v[i]);
+			}
 		}
-		memset(to + count, 0, (p->width - count) * 4);
 	}
 }
 
@@ -219,6 +239,9 @@ static void multiply(ffi_frame *frame, product *p) {
 		return;
 	}
 	p->row_parts = divided_up(p->rows, ROWS);
+	if (p->row_parts > PARTS) {
+		p->row_parts = rounded_up(p->row_parts, PARTS);
+	}
 	p->column_parts = at_most(p->panels, divided_up(PARTS, p->row_parts));
 	prenas_share(frame, p->panels, pack_panel, p);
 	prenas_share(frame, p->row_parts * p->column_parts, multiply_part, p);
