@@ -68,11 +68,8 @@ func adamWCall(u AdamWUpdate, lanes int) [][]*graph.Node {
 		constant(1 - u.Beta1), constant(u.Beta2), constant(1 - u.Beta2), constant(u.Eps), constant(1 - u.AverageDecay),
 	}, 0)
 	before := slices.Concat(u.Groups...)
-	var results []shapes.Shape
-	for _, x := range before {
-		results = append(results, x.Shape())
-	}
-	all := calls("prenas_adamw", results, map[string]int{"lanes": lanes}, slices.Concat(u.Gradients, before, []*graph.Node{own, settings})...)
+	all := callsInPlace("prenas_adamw", len(u.Gradients), len(before), map[string]int{"lanes": lanes},
+		slices.Concat(u.Gradients, before, []*graph.Node{own, settings})...)
 	var after [][]*graph.Node
 	for group := range slices.Chunk(all, len(u.Gradients)) {
 		after = append(after, group)

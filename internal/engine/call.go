@@ -45,10 +45,30 @@ func call(function string, result shapes.Shape, attributes map[string]int, opera
 }
 
 // calls is call for a function of several results.
+func calls(function string, shapes []shapes.Shape, attributes map[string]int, operands ...*graph.Node) []*graph.Node {
+	results, _ := callStatement(function, shapes, attributes, operands)
+	return results
+}
+
+// callsInPlace is calls for a function whose results are written where operands are, those from the first on. XLA copies
+// an operand before where it must not change: an input of a program that does not update it, or a value that is read after.
+func callsInPlace(function string, first, count int, attributes map[string]int, operands ...*graph.Node) []*graph.Node {
+	var shapes []shapes.Shape
+	var aliases []string
+	for i, x := range operands[first : first+count] {
+		shapes = append(shapes, x.Shape())
+		aliases = append(aliases, fmt.Sprintf("#stablehlo.output_operand_alias<output_tuple_indices = [%d], operand_index = %d, operand_tuple_indices = []>", i, first+i))
+	}
+	results, statement := callStatement(function, shapes, attributes, operands)
+	statement.Attributes["output_operand_aliases"] = literal("[" + strings.Join(aliases, ", ") + "]")
+	return results
+}
+
+// callStatement makes a call and the statement of it.
 //
 // GoMLX has no calls. So operations are made whose results have the right shapes, and the statements that
 // they wrote into the program become the call.
-func calls(function string, shapes []shapes.Shape, attributes map[string]int, operands ...*graph.Node) []*graph.Node {
+func callStatement(function string, shapes []shapes.Shape, attributes map[string]int, operands []*graph.Node) ([]*graph.Node, *stablehlo.Statement) {
 	results := make([]*graph.Node, len(shapes))
 	for i, shape := range shapes {
 		results[i] = graph.Iota(operands[0].Graph(), shape, 0)
@@ -68,8 +88,7 @@ func calls(function string, shapes []shapes.Shape, attributes map[string]int, op
 	}
 	var layouts, resultLayouts []string
 	for _, operand := range operands {
-		op := (*privateField[[]backends.Op](operand, "outputOps"))[0]
-		statement.Inputs = append(statement.Inputs, *privateField[*stablehlo.Value](op.(*xla.Node), "value"))
+		statement.Inputs = append(statement.Inputs, valueOf(operand))
 		layouts = append(layouts, rowsFirst(operand.Rank()))
 	}
 	for _, shape := range shapes {
@@ -82,7 +101,13 @@ func calls(function string, shapes []shapes.Shape, attributes map[string]int, op
 		"operand_layouts":  literal("[" + strings.Join(layouts, ", ") + "]"),
 		"result_layouts":   literal("[" + strings.Join(resultLayouts, ", ") + "]"),
 	}
-	return results
+	return results, statement
+}
+
+// valueOf is what a node is in XLA's program.
+func valueOf(x *graph.Node) *stablehlo.Value {
+	op := (*privateField[[]backends.Op](x, "outputOps"))[0]
+	return *privateField[*stablehlo.Value](op.(*xla.Node), "value")
 }
 
 // literal is an attribute as StableHLO's text has it.

@@ -21,6 +21,7 @@ type Program struct {
 	inputs   []shapes.Shape
 	graph    *graph.Graph
 	parallel *parallel // nil: on one device
+	updated  int       // inputs that outputs are written to
 }
 
 // Compile builds and compiles a graph. build gets a node per input shape and
@@ -30,6 +31,22 @@ type Program struct {
 func (e *Engine) Compile(name string, inputs []shapes.Shape, build func(in []*graph.Node) []*graph.Node) (*Program, error) {
 	p := &Program{name: name, inputs: inputs}
 	return p, p.compile(e, build)
+}
+
+// CompileUpdate is CompileParallel for a program that updates: its first outputs, of which there are updated, take the
+// place of the inputs of the same number, which have their shapes. On one device of a CPU RunDonating writes
+// them where these inputs are, so that a state is in memory once.
+func (e *Engine) CompileUpdate(name string, inputs []shapes.Shape, split []int, updated int, build func(in []*graph.Node) []*graph.Node) (*Program, error) {
+	if _, has := e.backend.(withKernels); !has {
+		return e.CompileParallel(name, inputs, split, build)
+	}
+	p := &Program{name: name, inputs: inputs, updated: updated}
+	return p, p.compile(e, func(in []*graph.Node) []*graph.Node {
+		for i, x := range in[:updated] {
+			valueOf(x).Attributes = map[string]any{"tf.aliasing_output": int32(i)}
+		}
+		return build(in)
+	})
 }
 
 func (p *Program) compile(e *Engine, build func(in []*graph.Node) []*graph.Node) error {
@@ -67,7 +84,10 @@ func (p *Program) compile(e *Engine, build func(in []*graph.Node) []*graph.Node)
 // Run executes the program. The arguments stay valid; the outputs are on the
 // device and are the caller's to free (FinalizeAll) or to leave to the garbage
 // collector.
-func (p *Program) Run(args []*tensors.Tensor) (out []*tensors.Tensor, err error) {
+func (p *Program) Run(args []*tensors.Tensor) ([]*tensors.Tensor, error) { return p.run(args, 0) }
+
+// run takes the first arguments, of which there are donated, for good.
+func (p *Program) run(args []*tensors.Tensor, donated int) (out []*tensors.Tensor, err error) {
 	if len(args) != len(p.inputs) {
 		return nil, fmt.Errorf("%w: %q takes %d inputs, got %d", ErrRun, p.name, len(p.inputs), len(args))
 	}
@@ -79,6 +99,11 @@ func (p *Program) Run(args []*tensors.Tensor) (out []*tensors.Tensor, err error)
 		values[i] = t
 	}
 	err = catch(func() (err error) {
+		for i, t := range args[:donated] {
+			if values[i], err = graph.DonateTensorBuffer(t, p.graph.Backend(), 0); err != nil {
+				return err
+			}
+		}
 		if p.parallel != nil {
 			out, err = p.parallel.run(p.graph, args)
 			return err
@@ -94,10 +119,10 @@ func (p *Program) Run(args []*tensors.Tensor) (out []*tensors.Tensor, err error)
 
 // RunDonating executes the program and frees its first arguments, of which
 // there are donate, at once: state that the outputs replace does not wait for
-// the garbage collector. (XLA accepts donated buffers but does not reuse them,
-// so nothing is gained by donating them to it.)
+// the garbage collector. Those that the program updates are gone after an error too. (Without CompileUpdate XLA
+// accepts donated buffers but does not reuse them, so nothing is gained by donating them to it.)
 func (p *Program) RunDonating(args []*tensors.Tensor, donate int) ([]*tensors.Tensor, error) {
-	out, err := p.Run(args)
+	out, err := p.run(args, min(donate, p.updated))
 	if err != nil {
 		return nil, err
 	}

@@ -221,8 +221,11 @@ static void update_range(void *work, int64_t part) {
 	range r = a->ranges[part];
 	if (!a->settings[FINITE]) {
 		for (int64_t g = 0; g < a->groups; g++) {
-			memmove((float *)a->after[g * a->tensors + r.tensor]->data + r.from,
-				(const float *)a->before[g * a->tensors + r.tensor]->data + r.from, (r.to - r.from) * sizeof(float));
+			const float *before = a->before[g * a->tensors + r.tensor]->data;
+			float *after = a->after[g * a->tensors + r.tensor]->data;
+			if (after != before) {
+				memcpy(after + r.from, before + r.from, (r.to - r.from) * sizeof(float));
+			}
 		}
 		return;
 	}

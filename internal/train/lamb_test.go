@@ -63,7 +63,7 @@ func TestLambEqualsItsFormula(t *testing.T) {
 		in = append(in, shapes.Make(dtypes.Float32, len(params)), shapes.Make(dtypes.Float32), shape, shape, shape)
 		p, err := e.Compile("lamb", in, func(in []*graph.Node) []*graph.Node {
 			u, grads := r.takeUpdate(params, used, in)
-			u.grads, u.models = grads, models
+			u.lr, u.grads, u.models = grads[0], grads[1:], models
 			u.finite = graph.IsFinite(u.lr)
 			after, counts := r.apply(u)
 			var out []*graph.Node

@@ -54,11 +54,13 @@ func NewMaskedStep(e *engine.Engine, net *supernet.Net, r Recipe, models, resolu
 			shape = append(shape, shapes.Make(dtypes.Float32, s.dims(p.Shape)...))
 		}
 	}
-	shape = append(shape, shapes.Make(dtypes.Float32, len(params)), shapes.Make(dtypes.Float32), shapes.Make(dtypes.Int32, models, net.SizesLen()))
+	shape = append(shape, shapes.Make(dtypes.Float32, len(params)))
+	updated := len(shape)
+	shape = append(shape, shapes.Make(dtypes.Float32), shapes.Make(dtypes.Int32, models, net.SizesLen()))
 	split := b.splitAfter(len(shape))
 	shape = append(shape, b.inputs...)
 	var err error
-	s.program, err = e.CompileParallel("masked train", shape, split, func(in []*graph.Node) []*graph.Node { return s.build(in, r, b) })
+	s.program, err = e.CompileUpdate("masked train", shape, split, updated, func(in []*graph.Node) []*graph.Node { return s.build(in, r, b) })
 	if err != nil {
 		return nil, fmt.Errorf("masked train step of %s: %w", net.Space().Name, err)
 	}
@@ -82,9 +84,9 @@ func (s *MaskedStep) build(in []*graph.Node, r Recipe, b batch) []*graph.Node {
 		all[i] = i
 	}
 	u, in := r.takeUpdate(params, all, in)
-	u.models = s.models
-	sizes := in[0]
-	p := b.prepare(in[1:])
+	u.models, u.lr = s.models, in[0]
+	sizes := in[1]
+	p := b.prepare(in[2:])
 
 	weights := make([]*graph.Node, n)
 	for i, w := range u.Weights {
@@ -116,7 +118,9 @@ func (s *MaskedStep) build(in []*graph.Node, r Recipe, b batch) []*graph.Node {
 			u.grads[i] = graph.Mul(g, s.perModel(factor, g.Shape()))
 		}
 	}
-	after, _ := r.apply(u)
+
+	// Operations are one pass with what follows, where a call would be one of its own.
+	after := r.operations(u)
 	uses := s.net.MaskedUses(sizes) // [models, params]
 	for i := range params {
 		column := graph.Slice(uses, graph.AxisRange(), graph.AxisRange(i, i+1))

@@ -33,15 +33,15 @@ type update struct {
 	models int           // above 1: the first axis of each tensor, each a model of its own
 }
 
-// takeUpdate takes a state's tensors, its counts and the learning rate off a program's
-// inputs, and returns the rest of them.
+// takeUpdate takes a state's tensors and its counts off a program's inputs, and returns
+// the rest of them.
 func (r Recipe) takeUpdate(params []supernet.Param, used []int, in []*graph.Node) (update, []*graph.Node) {
 	u := update{params: params, used: used}
 	for _, prefix := range r.prefixes() {
 		*u.group(prefix), in = in[:len(used)], in[len(used):]
 	}
-	u.counts, u.lr = in[0], in[1]
-	return u, in[2:]
+	u.counts = in[0]
+	return u, in[1:]
 }
 
 // apply is the state after the update.

@@ -77,7 +77,7 @@ func TestUpdatesEqualTheirFormulas(t *testing.T) {
 			in = append(in, shapes.Make(dtypes.Float32, len(params)), shapes.Make(dtypes.Float32), shapes.Make(dtypes.Float32, 2))
 			p, err := e.Compile(name, in, func(in []*graph.Node) []*graph.Node {
 				u, rest := r.takeUpdate(params, used, in)
-				u.grads = []*graph.Node{element(rest[0], 0), element(rest[0], 1)}
+				u.lr, u.grads = rest[0], []*graph.Node{element(rest[1], 0), element(rest[1], 1)}
 				norm := graph.Sqrt(engine.SquareSum(u.grads))
 				u.finite, u.factor = graph.IsFinite(norm), r.Optimizer.clipFactor(norm)
 				after, counts := r.apply(u)
@@ -174,10 +174,11 @@ func TestAdamWCallIsItsOperations(t *testing.T) {
 				in = append(in, shapes.Make(dtypes.Float32, dims...))
 			}
 			compile := func(call bool) *engine.Program {
-				p, err := e.Compile(name, in, func(in []*graph.Node) []*graph.Node {
-					u, grads := r.takeUpdate(params, used, in)
-					norm := graph.Sqrt(engine.SquareSum(grads))
-					u.grads, u.finite, u.factor = grads, graph.IsFinite(norm), r.Optimizer.clipFactor(norm)
+				p, err := e.CompileUpdate(name, in, nil, donated, func(in []*graph.Node) []*graph.Node {
+					u, rest := r.takeUpdate(params, used, in)
+					u.lr, u.grads = rest[0], rest[1:]
+					norm := graph.Sqrt(engine.SquareSum(u.grads))
+					u.finite, u.factor = graph.IsFinite(norm), r.Optimizer.clipFactor(norm)
 					after, counts := r.apply(u)
 					if !call {
 						after = r.operations(u)

@@ -91,7 +91,9 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 			inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
 		}
 	}
-	inputs = append(inputs, shapes.Make(dtypes.Float32, len(params)), shapes.Make(dtypes.Float32))
+	inputs = append(inputs, shapes.Make(dtypes.Float32, len(params)))
+	updated := len(inputs)
+	inputs = append(inputs, shapes.Make(dtypes.Float32))
 	for _, i := range s.frozen {
 		inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
 	}
@@ -102,6 +104,7 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 	build := func(in []*graph.Node) []*graph.Node {
 		n, in := r.takeNorms(m, arch, in)
 		u, in := r.takeUpdate(params, s.trained, in)
+		u.lr, in = in[0], in[1:]
 		byIndex := make([]*graph.Node, len(params))
 		var corners []*graph.Node
 		for k, i := range s.trained {
@@ -124,7 +127,7 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 		return append(out, counts, graph.Stack([]*graph.Node{loss, norm}, 0))
 	}
 	var err error
-	s.program, err = e.CompileParallel("train "+arch.String(), inputs, split, build)
+	s.program, err = e.CompileUpdate("train "+arch.String(), inputs, split, updated, build)
 	if err != nil {
 		return nil, fmt.Errorf("train step of %s: %w", arch, err)
 	}

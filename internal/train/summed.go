@@ -186,19 +186,17 @@ func (u *summed) compileApply(e *engine.Engine, turns []int) error {
 	if u.apply[key] != nil {
 		return nil
 	}
-	var shape []shapes.Shape
-	for range len(r.prefixes()) + 1 { // the state, as usual; then the sums
-		for _, i := range used {
-			shape = append(shape, shapes.Make(dtypes.Float32, params[i].Shape...))
-		}
+	var ofEach []shapes.Shape
+	for _, i := range used {
+		ofEach = append(ofEach, shapes.Make(dtypes.Float32, params[i].Shape...))
 	}
-	sums := shape[:len(used)]
-	shape = shape[len(used):]
-	shape = append(shape, shapes.Make(dtypes.Float32, len(params)), shapes.Make(dtypes.Float32), shapes.Make(dtypes.Float32))
-	shape = append(shape, sums...)
-	program, err := e.CompileParallel("apply", shape, nil, func(in []*graph.Node) []*graph.Node {
+	shape := slices.Concat(slices.Repeat(ofEach, len(r.prefixes())), []shapes.Shape{shapes.Make(dtypes.Float32, len(params))}, ofEach)
+	updated := len(shape)
+	shape = append(shape, shapes.Make(dtypes.Float32), shapes.Make(dtypes.Float32))
+	program, err := e.CompileUpdate("apply", shape, nil, updated, func(in []*graph.Node) []*graph.Node {
 		v, in := r.takeUpdate(params, used, in)
-		finite, sums := in[0], in[1:]
+		sums, finite := in[:len(used)], in[len(used)+1]
+		v.lr = in[len(used)]
 		norm := graph.Sqrt(engine.SquareSum(sums))
 		v.grads = sums
 		v.finite = graph.LogicalAnd(graph.IsFinite(norm), graph.GreaterThan(finite, graph.ZerosLike(finite)))
@@ -339,10 +337,11 @@ func (u *summed) finish(state *State, lr float64, turns []int, finite bool) (nor
 	if finite {
 		flag = 1
 	}
-	args = append(args, state.Counts, tensors.FromScalar(float32(lr)), tensors.FromScalar(flag))
+	args = append(args, state.Counts)
 	for _, i := range a.used {
 		args = append(args, u.sums[i])
 	}
+	args = append(args, tensors.FromScalar(float32(lr)), tensors.FromScalar(flag))
 	out, err := a.program.RunDonating(args, len(args))
 	if err != nil {
 		return 0, err
