@@ -32,8 +32,7 @@ func slowAttention(qkv *graph.Node, heads int, relative *Relative, operands dtyp
 			}
 		}
 		of := func(table *graph.Node, index []int32) *graph.Node {
-			hot := graph.OneHot(graph.Const(table.Graph(), tensors.FromFlatDataAndDimensions(index, tokens, tokens)), table.Shape().Dimensions[0], dtypes.Float32)
-			return graph.DotGeneral(hot, []int{2}, nil, table, []int{0}, nil)
+			return graph.Gather(table, graph.Const(table.Graph(), tensors.FromFlatDataAndDimensions(index, tokens, tokens, 1)))
 		}
 		return graph.Add(of(vertical, rows), of(horizontal, columns))
 	}
@@ -59,6 +58,8 @@ func TestAttentionIsTheFormula(t *testing.T) {
 		{n: 1, heads: 1, size: 16, tokens: 10, side: 3, limit: 1},    // with distances beyond the limit
 		{n: 2, heads: 1, size: 34, tokens: 2, side: 1, limit: 2},
 		{n: 1, heads: 2, size: 32, tokens: 18*18 + 1, side: 18, limit: 10}, // more than a vector in a row
+		{n: 1, heads: 1, size: 6, tokens: 33*33 + 1, side: 33, limit: 33},  // more places than two vectors
+		{n: 1, heads: 1, size: 4, tokens: 33*33 + 1, side: 33, limit: 30},  // with distances beyond the limit
 		{n: 2, heads: 5, size: 48, tokens: 23},                             // without relative positions
 		{n: 1, heads: 1, size: 2, tokens: 1},
 	} {

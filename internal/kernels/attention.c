@@ -7,18 +7,24 @@
 // from the projections qkv [n, tokens, 3·heads·d] to the result [n, tokens, heads·d], and the backward pass
 // computes the matrix of attention anew: nothing of the size tokens² leaves the cache.
 //
-//	s = scale · q · [k; T]ᵀ                    T: the key tables' rows [vertical; horizontal]
+//	s = scale · q · [k; T]ᵀ                    T: the key tables' rows
 //	s[i][j] += s[i][column of i's and j's distance in T], the vertical and the horizontal one
 //	p = exp(s - max)
 //	w[i][t] = Σ p[i][j] over the keys j whose distance has row t in the value tables
 //	o = [p, w] · [v; U] / Σ p                  U: the value tables' rows
 //
 // so relative positions (Wu et al., Rethinking and Improving Relative Position Encoding for Vision Transformer,
-// 2021, as AutoFormer and PreNAS use them) are a few more columns of the same products: which row of a table stands
-// for a distance is in index_of. With e the adjoint of o, the backward pass is
+// 2021, as AutoFormer and PreNAS use them) are a few more columns of the same products. T and U begin with one row for
+// pairs with the class token, the sum of the first rows of both tables; then come the vertical table's rows for distances
+// from -limit to limit, then the horizontal table's. With e the adjoint of o, the backward pass is
 //
 //	f = e · [v; U]ᵀ, with distances added as to s;  g = scale · p · (f - Σ p·f), with p divided by its sum
 //	adjoints: of q: [g, sums of g as w] · [k; T];  of [k; T]: [g, sums]ᵀ · q;  of [v; U]: [p, w]ᵀ · e
+//
+// What is no product goes over whole vectors of keys. Distances are looked up by the place of a key: the
+// columns that a query needs are first put in the order of the grid's rows, and of its columns, which for grids of up to 31
+// takes two registers each, from which one instruction picks for 16 keys. Sums over distances are sums over
+// rows and columns of the grid.
 //
 // Heads are divided into groups by shape alone, and each group sums the tables' adjoints in its order: the
 // number of threads does not change a bit.
@@ -37,12 +43,14 @@
 #include <immintrin.h>
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512")))
+#define LOG2E 1.44269504f
 #define TARGET_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,prefer-vector-width=512")))
 
 enum {
 	GROUPS = 64,    // of heads of images
-	QUERIES = 28,
+	QUERIES = 84,   // at a time, at most; even
 	PANELS = 64,    // of a product's columns at most
+	NEAR = 32,      // places that fit two registers
 };
 
 // The columns of a product in panels of 2 or 3 vectors.
@@ -67,7 +75,10 @@ typedef struct {
 	int64_t images, tokens, heads, size; // size: of a head, d
 	int64_t side, limit;                 // of the grid of patches; the largest distance with a row of its own
 	int64_t rows;                        // of a table; 0 without relative positions
-	int64_t keys;                        // tokens and the rows of two tables
+	int64_t of_tables;                   // rows of T: those of both tables, their first rows as one
+	int64_t keys;                        // tokens and the rows of T
+	int64_t row;                         // from one query's scores to the next's, in values
+	int64_t queries;                     // at a time
 	float scale;
 	bool bf16;
 	int64_t value;                       // bytes of one
@@ -77,35 +88,63 @@ typedef struct {
 	const float *tables[4];              // key vertical, key horizontal, value vertical, value horizontal: [rows, d]
 	char *o, *adjoint;                   // the result; the adjoint of qkv
 	float *sums;                         // of the adjoints of the tables, [groups, 4, rows, d]
-	char *stacked;                       // T and U, [2, 2·rows, d], as the operands
+	char *stacked;                       // T and U, [2, of_tables, d], as the operands
+	int32_t *places;                     // [2, padded]: the grid's row, and column, of each token's patch, from 1 on; 0 for the class token
+	int64_t padded;                      // tokens, in whole vectors
+	int64_t spread;                      // places of a row or column, in whole vectors, NEAR at least
 	int64_t groups;
 	bool failed;
 } attention;
 
-// Which row of a table stands for a distance between patches. Row 0 is for pairs with the class token.
-static inline int64_t index_of(const attention *a, int64_t distance) {
-	return at_least(-a->limit, at_most(a->limit, distance)) + a->limit + 1;
-}
-
 // Steps of four bytes in so many values.
 static inline int64_t steps_of(const attention *a, int64_t values) { return a->bf16 ? (values + 1) / 2 : values; }
+
+static inline __mmask16 lanes(int64_t count) { return count >= 16 ? 0xffff : count > 0 ? (1u << count) - 1 : 0; }
+
+// The columns of 16 rows of 16 values become rows.
+TARGET static inline void transpose(__m512i x[16]) {
+	__m512i y[16];
+	for (int i = 0; i < 16; i += 2) { // pairs of rows
+		y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+		y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+	}
+	for (int i = 0; i < 16; i += 4) { // x[i + c] has column 4·l + c of four rows in its part l
+		x[i] = _mm512_unpacklo_epi64(y[i], y[i + 2]);
+		x[i + 1] = _mm512_unpackhi_epi64(y[i], y[i + 2]);
+		x[i + 2] = _mm512_unpacklo_epi64(y[i + 1], y[i + 3]);
+		x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
+	}
+	for (int i = 0; i < 4; i++) {
+		__m512i low = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88), high = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
+		__m512i low_odd = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xdd), high_odd = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0xdd);
+		y[i] = _mm512_shuffle_i32x4(low, high, 0x88);
+		y[i + 4] = _mm512_shuffle_i32x4(low_odd, high_odd, 0x88);
+		y[i + 8] = _mm512_shuffle_i32x4(low, high, 0xdd);
+		y[i + 12] = _mm512_shuffle_i32x4(low_odd, high_odd, 0xdd);
+	}
+	for (int i = 0; i < 16; i++) {
+		x[i] = y[i];
+	}
+}
 
 // Packs rows of d values for a product over d: to[step][row], panel by panel.
 TARGET static void pack_over_size(const attention *a, uint32_t *to, const char *const *rows) {
 	int64_t steps = steps_of(a, a->size), first = 0;
 	for (int q = 0; q < a->over_keys.count; q++) {
-		int64_t width = 16 * a->over_keys.vectors[q], count = at_least(0, at_most(width, a->keys - first));
-		for (int64_t j = 0; j < count; j++) {
-			const uint32_t *row = (const uint32_t *)rows[first + j];
-			for (int64_t s = 0; s < steps; s++) {
-				to[s * width + j] = row[s];
+		int64_t width = 16 * a->over_keys.vectors[q];
+		for (int64_t from = 0; from < width; from += 16, first += 16) {
+			for (int64_t s = 0; s < steps; s += 16) {
+				__m512i x[16];
+				for (int i = 0; i < 16; i++) {
+					x[i] = first + i < a->keys ? _mm512_maskz_loadu_epi32(lanes(steps - s), (const uint32_t *)rows[first + i] + s) : _mm512_setzero_si512();
+				}
+				transpose(x);
+				for (int i = 0; i < 16 && s + i < steps; i++) {
+					_mm512_store_si512(to + (s + i) * width + from, x[i]);
+				}
 			}
 		}
-		for (int64_t s = 0; s < steps && count < width; s++) {
-			memset(to + s * width + count, 0, 4 * (width - count));
-		}
 		to += steps * width;
-		first += width;
 	}
 }
 
@@ -113,24 +152,20 @@ TARGET static void pack_over_size(const attention *a, uint32_t *to, const char *
 TARGET static void pack_over_rows(const attention *a, uint32_t *to, const char *const *rows, int64_t count) {
 	int64_t first = 0;
 	for (int q = 0; q < a->over_size.count; q++) {
-		int64_t width = 16 * a->over_size.vectors[q], values = at_least(0, at_most(width, a->size - first));
+		int64_t width = 16 * a->over_size.vectors[q];
 		for (int64_t r = 0; r < count; r += a->bf16 ? 2 : 1, to += width) {
-			if (!a->bf16) {
-				memcpy(to, rows[r] + 4 * first, 4 * values);
-			} else {
-				const uint16_t *x = (const uint16_t *)rows[r] + first;
-				if (r + 1 < count) {
-					const uint16_t *y = (const uint16_t *)rows[r + 1] + first;
-					for (int64_t j = 0; j < values; j++) {
-						to[j] = x[j] | (uint32_t)y[j] << 16;
-					}
+			for (int64_t j = 0; j < width; j += 16) {
+				__mmask16 there = lanes(a->size - first - j), second = r + 1 < count ? there : 0;
+				__m512i values;
+				if (a->bf16) {
+					__m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, (const uint16_t *)rows[r] + first + j));
+					__m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(second, (const uint16_t *)rows[r + (second != 0)] + first + j));
+					values = _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
 				} else {
-					for (int64_t j = 0; j < values; j++) {
-						to[j] = x[j];
-					}
+					values = _mm512_maskz_loadu_epi32(there, (const uint32_t *)rows[r] + first + j);
 				}
+				_mm512_store_si512(to + j, values);
 			}
-			memset(to + values, 0, 4 * (width - values));
 		}
 		first += width;
 	}
@@ -138,119 +173,188 @@ TARGET static void pack_over_rows(const attention *a, uint32_t *to, const char *
 
 // c = x · packed, or added to it: rows of x and c, columns by panels.
 static void times(const attention *a, const panels *p, const void *x, int64_t x_row, int64_t x_step, int64_t rows,
-	const uint32_t *packed, int64_t steps, float *c, bool add) {
+	const uint32_t *packed, int64_t steps, float *c, int64_t c_row, bool add) {
 	for (int q = 0; q < p->count; q++) {
 		const prenas_tiles *tiles = p->vectors[q] == 2 ? &a->two : &a->three;
 		int64_t width = 16 * p->vectors[q], count = divided_up(rows, tiles->rows);
 		float *column = c;
 		for (int64_t t = 0; t < count; t++) {
 			int64_t from = rows * t / count, to = rows * (t + 1) / count;
-			tiles->of_rows[to - from]((const uint32_t *)x + from * x_row, x_row, x_step, packed, steps, column + from * p->width, p->width, add);
+			tiles->of_rows[to - from]((const uint32_t *)x + from * x_row, x_row, x_step, packed, steps, column + from * c_row, c_row, add);
 		}
 		packed += steps * width;
 		c += width;
 	}
 }
 
-static inline __mmask16 lanes(int64_t count) { return count >= 16 ? 0xffff : (1u << count) - 1; }
+// 2^x for x of at most 0, to 2e-7 of it, and 1 for 0; NaN for NaN. The polynomial is 2^r to 8e-8 for r from 0 to 1.
+TARGET static inline __m512 power_of_2(__m512 x) {
+	__m512 r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); // x less the whole number below, by which scalef scales
+	__m512 p = _mm512_set1_ps(1.867130213e-3f);
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.017030019e-3f));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.579991332e-2f));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.401644501e-1f));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.931513118e-1f));
+	p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1));
+	return _mm512_scalef_ps(p, x);
+}
 
-// e^x for x of at most 0, to 1e-7 of it; NaN for NaN (the polynomial of Cephes' expf).
-TARGET static inline __m512 exponential(__m512 x) {
-	x = _mm512_max_ps(_mm512_set1_ps(-104), x);
-	__m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-	x = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-	x = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), x);
-	__m512 p = _mm512_set1_ps(1.9875691500e-4f);
-	p = _mm512_fmadd_ps(p, x, _mm512_set1_ps(1.3981999507e-3f));
-	p = _mm512_fmadd_ps(p, x, _mm512_set1_ps(8.3334519073e-3f));
-	p = _mm512_fmadd_ps(p, x, _mm512_set1_ps(4.1665795894e-2f));
-	p = _mm512_fmadd_ps(p, x, _mm512_set1_ps(1.6666665459e-1f));
-	p = _mm512_fmadd_ps(p, x, _mm512_set1_ps(5.0000001201e-1f));
-	p = _mm512_add_ps(_mm512_fmadd_ps(p, _mm512_mul_ps(x, x), x), _mm512_set1_ps(1));
-	return _mm512_scalef_ps(p, n);
+// A query's columns for distances, by the places of keys: [0] for the class token, then the grid's rows; and the same of its columns.
+typedef struct {
+	bool near;
+	__m512 first[2], second[2]; // NEAR of them
+	const float *all[2];
+	const int32_t *places[2];   // of all keys
+} distances;
+
+// Where the columns of s for distances by rows (axis 0) or columns (axis 1) begin, those of distance -limit.
+static inline int64_t table_column(const attention *a, int axis) { return a->tokens + 1 + axis * (2 * a->limit + 1); }
+
+// Where the one of a distance is from there.
+static inline int64_t index_of(const attention *a, int64_t distance) {
+	return at_least(-a->limit, at_most(a->limit, distance)) + a->limit;
 }
 
 // The same for 16 distances one after the other.
 TARGET static inline __m512i indices_of(const attention *a, int64_t first) {
 	__m512i distance = _mm512_add_epi32(_mm512_set1_epi32(first), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
 	distance = _mm512_max_epi32(_mm512_set1_epi32(-a->limit), _mm512_min_epi32(_mm512_set1_epi32(a->limit), distance));
-	return _mm512_add_epi32(distance, _mm512_set1_epi32(a->limit + 1));
+	return _mm512_add_epi32(distance, _mm512_set1_epi32(a->limit));
 }
 
-// Adds to a query's row s its columns for distances, which lie behind the tokens.
-TARGET static void add_distances(const attention *a, float *s, int64_t token) {
-	const float *vertical = s + a->tokens, *horizontal = vertical + a->rows;
-	float class = vertical[0] + horizontal[0];
-	if (token == 0) {
-		for (int64_t j = 0; j < a->tokens; j++) {
-			s[j] += class;
+// True if each distance has a column of its own: then those of neighbouring places lie side by side.
+static inline bool all_apart(const attention *a) { return a->side <= a->limit + 1; }
+
+// The distances of a query from its row of s. spread, [2, a->spread], is where they are.
+TARGET static inline distances distances_of(const attention *a, const float *s, int64_t token, float *spread) {
+	distances d;
+	d.near = a->spread == NEAR;
+	for (int axis = 0; axis < 2; axis++) {
+		const float *table = s + table_column(a, axis);
+		int64_t place = a->places[axis * a->padded + token];
+		float *all = spread + axis * a->spread;
+		__m512 class = _mm512_set1_ps(axis == 0 ? s[a->tokens] : 0);
+		for (int64_t from = 0; from < a->spread; from += 16) {
+			__mmask16 mask = lanes(a->side + 1 - from) & (token == 0 ? 0 : from == 0 ? 0xfffe : 0xffff);
+			__m512 x = all_apart(a) ? _mm512_mask_loadu_ps(class, mask, table + a->limit + from - place)
+			                        : _mm512_mask_i32gather_ps(class, mask, indices_of(a, from - place), table, 4);
+			_mm512_store_ps(all + from, x);
 		}
+		d.first[axis] = _mm512_load_ps(all);
+		d.second[axis] = _mm512_load_ps(all + 16);
+		d.all[axis] = all;
+		d.places[axis] = a->places + axis * a->padded;
+	}
+	return d;
+}
+
+// The sums of both distances of 16 keys.
+TARGET static inline __m512 both_distances(const distances *d, int64_t key) {
+	__m512i row = _mm512_load_si512(d->places[0] + key), column = _mm512_load_si512(d->places[1] + key);
+	if (d->near) {
+		return _mm512_add_ps(_mm512_permutex2var_ps(d->first[0], row, d->second[0]), _mm512_permutex2var_ps(d->first[1], column, d->second[1]));
+	}
+	return _mm512_add_ps(_mm512_i32gather_ps(row, d->all[0], 4), _mm512_i32gather_ps(column, d->all[1], 4));
+}
+
+// The sums of up to 16 rows of up to 16 values, which lie side apart; the columns' are added to over_columns.
+TARGET static __attribute__((noinline)) __m512 sums_of(const float *at, int64_t side, int64_t rows, int64_t columns, float *over_columns) {
+	__m512 x[16], over_column = _mm512_load_ps(over_columns);
+	unsigned of_row = lanes(columns), of_column = lanes(rows);
+#pragma GCC unroll 16
+	for (int i = 0; i < 16; i++) {
+		x[i] = _mm512_maskz_loadu_ps(of_column >> i & 1 ? of_row : 0, at + i * side);
+		over_column = _mm512_add_ps(over_column, x[i]);
+	}
+	_mm512_store_ps(over_columns, over_column);
+	for (int i = 0; i < 8; i++) {
+		x[i] = _mm512_add_ps(_mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]), _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]));
+	}
+	for (int i = 0; i < 4; i++) {
+		__m512d even = _mm512_castps_pd(x[2 * i]), odd = _mm512_castps_pd(x[2 * i + 1]);
+		x[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(even, odd)), _mm512_castpd_ps(_mm512_unpackhi_pd(even, odd)));
+	}
+	for (int count = 2; count >= 1; count--) {
+		for (int i = 0; i < count; i++) {
+			x[i] = _mm512_add_ps(_mm512_shuffle_f32x4(x[2 * i], x[2 * i + 1], 0x88), _mm512_shuffle_f32x4(x[2 * i], x[2 * i + 1], 0xdd));
+		}
+	}
+	return x[0];
+}
+
+// Adds count sums over rows or columns of the grid, the first of which is a distance from the query, to the columns of those distances.
+TARGET static inline void add_sums(const attention *a, float *table, int64_t distance, __m512 sums, int64_t count) {
+	if (all_apart(a)) {
+		_mm512_mask_storeu_ps(table + a->limit + distance, lanes(count), sums);
 		return;
 	}
-	s[0] += class;
-	int64_t row = (token - 1) / a->side, column = (token - 1) % a->side;
-	for (int64_t from = 0; from < a->side; from += 16) {
-		__mmask16 mask = lanes(a->side - from);
-		__m512 both = _mm512_mask_i32gather_ps(_mm512_setzero_ps(), mask, indices_of(a, from - column), horizontal, 4);
-		for (int64_t r = 0; r < a->side; r++) {
-			float *at = s + 1 + r * a->side + from;
-			__m512 distance = _mm512_add_ps(both, _mm512_set1_ps(vertical[index_of(a, r - row)]));
-			_mm512_mask_storeu_ps(at, mask, _mm512_add_ps(_mm512_maskz_loadu_ps(mask, at), distance));
-		}
+	float each[16];
+	_mm512_storeu_ps(each, sums);
+	for (int64_t i = 0; i < at_most(16, count); i++) {
+		table[index_of(a, distance + i)] += each[i];
 	}
 }
 
-// The opposite: puts behind the tokens of a query's row p its sums over the keys of each distance.
-TARGET static void sum_distances(const attention *a, float *p, int64_t token) {
-	float *vertical = p + a->tokens, *horizontal = vertical + a->rows;
-	memset(vertical, 0, 2 * a->rows * sizeof(float));
+// Puts behind the tokens of a query's row p its sums over the keys of each distance. Up to a whole vector zeros are there.
+// over_columns, [a->spread], is scratch.
+TARGET static void sum_distances(const attention *a, float *p, int64_t token, float *over_columns) {
+	float *class = p + a->tokens, *vertical = p + table_column(a, 0), *horizontal = p + table_column(a, 1);
+	for (int64_t j = a->padded; j < a->over_keys.width; j += 16) {
+		_mm512_store_ps(p + j, _mm512_setzero_ps());
+	}
 	if (token == 0) {
-		float all = 0;
-		for (int64_t j = 0; j < a->tokens; j++) {
-			all += p[j];
+		__m512 all = _mm512_setzero_ps();
+		for (int64_t j = 0; j < a->padded; j += 16) {
+			all = _mm512_add_ps(all, _mm512_load_ps(p + j));
 		}
-		vertical[0] = horizontal[0] = all;
+		*class = _mm512_reduce_add_ps(all);
 		return;
 	}
-	vertical[0] = horizontal[0] = p[0];
-	int64_t row = (token - 1) / a->side, column = (token - 1) % a->side;
-	for (int64_t from = 0; from < a->side; from += 16) {
-		__mmask16 mask = lanes(a->side - from);
-		__m512 of_columns = _mm512_setzero_ps();
-		for (int64_t r = 0; r < a->side; r++) {
-			__m512 x = _mm512_maskz_loadu_ps(mask, p + 1 + r * a->side + from);
-			of_columns = _mm512_add_ps(of_columns, x);
-			vertical[index_of(a, r - row)] += _mm512_reduce_add_ps(x);
+	*class = p[0];
+	int64_t side = a->side, row = a->places[token], column = a->places[a->padded + token];
+	for (int64_t c = 0; c < side; c += 16) {
+		_mm512_store_ps(over_columns + c, _mm512_setzero_ps());
+	}
+	for (int64_t r = 0; r < side; r += 16) {
+		__m512 over_rows = _mm512_setzero_ps();
+		for (int64_t c = 0; c < side; c += 16) {
+			over_rows = _mm512_add_ps(over_rows, sums_of(p + 1 + r * side + c, side, side - r, side - c, over_columns + c));
 		}
-		if (at_least(column - from, from + 15 - column) <= a->limit) { // a row for each distance, side by side
-			float *at = horizontal + a->limit + 1 + from - column;
-			_mm512_mask_storeu_ps(at, mask, _mm512_add_ps(of_columns, _mm512_maskz_loadu_ps(mask, at)));
-			continue;
-		}
-		float sums[16];
-		_mm512_storeu_ps(sums, of_columns);
-		for (int64_t c = 0; c < at_most(16, a->side - from); c++) {
-			horizontal[index_of(a, from + c - column)] += sums[c];
-		}
+		add_sums(a, vertical, r + 1 - row, over_rows, side - r);
+	}
+	for (int64_t c = 0; c < side; c += 16) {
+		add_sums(a, horizontal, c + 1 - column, _mm512_load_ps(over_columns + c), side - c);
 	}
 }
 
-// A query's row of scores becomes exp(scale·s - max), and returns its sum.
-TARGET static float exponentials(const attention *a, float *s, int64_t token) {
-	if (a->rows) {
-		add_distances(a, s, token);
+// Adds to a query's row of scores its columns for distances, and returns the largest. Up to a whole vector -∞ follows it.
+TARGET static float largest(const attention *a, float *s, int64_t token, float *spread) {
+	int64_t tokens = a->tokens;
+	bool relative = a->rows;
+	distances d;
+	if (relative) {
+		d = distances_of(a, s, token, spread);
 	}
-	__m512 most = _mm512_set1_ps(-INFINITY), sum = _mm512_setzero_ps(), scale = _mm512_set1_ps(a->scale);
-	for (int64_t j = 0; j < a->tokens; j += 16) {
-		__mmask16 mask = lanes(a->tokens - j);
-		most = _mm512_mask_max_ps(most, mask, most, _mm512_maskz_loadu_ps(mask, s + j));
+	__m512 least = _mm512_set1_ps(-INFINITY), most = least;
+	for (int64_t j = 0; j < tokens; j += 16) {
+		__m512 x = _mm512_load_ps(s + j);
+		if (relative) {
+			x = _mm512_add_ps(x, both_distances(&d, j));
+		}
+		x = _mm512_mask_mov_ps(least, lanes(tokens - j), x);
+		_mm512_store_ps(s + j, x);
+		most = _mm512_max_ps(most, x);
 	}
-	most = _mm512_mul_ps(scale, _mm512_set1_ps(_mm512_reduce_max_ps(most)));
-	for (int64_t j = 0; j < a->tokens; j += 16) {
-		__mmask16 mask = lanes(a->tokens - j);
-		__m512 p = exponential(_mm512_fmsub_ps(scale, _mm512_maskz_loadu_ps(mask, s + j), most));
-		_mm512_mask_storeu_ps(s + j, mask, p);
-		sum = _mm512_mask_add_ps(sum, mask, sum, p);
+	return _mm512_reduce_max_ps(most);
+}
+
+// The row becomes exp(scale·(s - most)), and returns its sum.
+TARGET static float exponentials(const attention *a, float *s, float most) {
+	__m512 sum = _mm512_setzero_ps(), scale = _mm512_set1_ps(a->scale * LOG2E), less = _mm512_mul_ps(scale, _mm512_set1_ps(most));
+	for (int64_t j = 0, tokens = a->tokens; j < tokens; j += 16) {
+		__m512 p = power_of_2(_mm512_fmsub_ps(scale, _mm512_load_ps(s + j), less));
+		_mm512_store_ps(s + j, p);
+		sum = _mm512_add_ps(sum, p);
 	}
 	return _mm512_reduce_add_ps(sum);
 }
@@ -288,8 +392,8 @@ static void rows_of_keys(const attention *a, const char **rows, int64_t image, i
 	for (int64_t j = 0; j < a->tokens; j++) {
 		rows[j] = qkv_row(a, a->qkv, image, j, part, head);
 	}
-	for (int64_t j = 0; j < 2 * a->rows; j++) {
-		rows[a->tokens + j] = a->stacked + ((part - 1) * 2 * a->rows + j) * a->size * a->value;
+	for (int64_t j = 0; j < a->of_tables; j++) {
+		rows[a->tokens + j] = a->stacked + ((part - 1) * a->of_tables + j) * a->size * a->value;
 	}
 }
 
@@ -299,63 +403,88 @@ typedef struct {
 	const char **rows;                         // [keys]
 	uint32_t *keys, *values;                   // [k; T] and [v; U] packed over d
 	uint32_t *keys_by_row, *values_by_row;     // and over their rows
-	float *s, *f, *result;                     // of some queries: [QUERIES, keys' width] twice, [QUERIES, d's width]
-	char *p;                                   // s or f as operands, [QUERIES, row]
-	int64_t row;                               // values of a row of p
-	uint32_t *columns;                         // the same packed over the queries, [steps, keys]
+	float *s, *f, *result;                     // of some queries: [queries, row] twice, [queries, d's width]
+	float *by_place;                           // of one query, [2, spread]
+	uint16_t *p;                               // s or f in bf16, [queries, row]
+	uint32_t *columns;                         // the same packed over the queries, [steps, row]
 	uint32_t *some;                            // rows of q or e packed over the queries
 	float *of_keys, *of_values;                // adjoints of [k; T] and [v; U], [keys, d's width]
 } scratch;
 
 static bool scratch_make(scratch *m, const attention *a, bool backward) {
-	int64_t steps = steps_of(a, a->size), key_steps = steps_of(a, a->keys), query_steps = steps_of(a, QUERIES);
-	m->row = rounded_up(a->keys, 32);
-	int64_t sizes[] = {
-		a->keys * 8,
-		4 * steps * a->over_keys.width,
-		4 * key_steps * a->over_size.width,
-		4 * QUERIES * a->over_keys.width,
-		4 * QUERIES * a->over_size.width,
-		a->value * QUERIES * m->row,
+	int64_t steps = steps_of(a, a->size), key_steps = steps_of(a, a->keys), query_steps = steps_of(a, a->queries);
+	struct {
+		void *field;
+		int64_t bytes;
+	} parts[] = {
+		{&m->rows, 8 * a->keys},
+		{&m->keys, 4 * steps * a->over_keys.width},
+		{&m->values_by_row, 4 * key_steps * a->over_size.width},
+		{&m->s, 4 * a->queries * a->row},
+		{&m->result, 4 * a->queries * a->over_size.width},
+		{&m->by_place, 4 * 2 * a->spread},
+		{&m->p, 2 * a->queries * a->row},
 		// Backward only.
-		4 * steps * a->over_keys.width,
-		4 * key_steps * a->over_size.width,
-		4 * QUERIES * a->over_keys.width,
-		4 * query_steps * a->keys,
-		4 * query_steps * a->over_size.width,
-		4 * a->keys * a->over_size.width,
-		4 * a->keys * a->over_size.width,
+		{&m->values, 4 * steps * a->over_keys.width},
+		{&m->keys_by_row, 4 * key_steps * a->over_size.width},
+		{&m->f, 4 * a->queries * a->row},
+		{&m->columns, 4 * query_steps * a->row},
+		{&m->some, 4 * query_steps * a->over_size.width},
+		{&m->of_keys, 4 * a->keys * a->over_size.width},
+		{&m->of_values, 4 * a->keys * a->over_size.width},
 	};
-	char **fields[] = {(char **)&m->rows, (char **)&m->keys, (char **)&m->values_by_row, (char **)&m->s, (char **)&m->result, &m->p,
-		(char **)&m->values, (char **)&m->keys_by_row, (char **)&m->f, (char **)&m->columns, (char **)&m->some, (char **)&m->of_keys,
-		(char **)&m->of_values};
-	int count = backward ? sizeof sizes / sizeof *sizes : 6;
+	int count = backward ? sizeof parts / sizeof *parts : 7;
 	int64_t bytes = 0;
 	for (int i = 0; i < count; i++) {
-		bytes += rounded_up(sizes[i], 64);
+		bytes += rounded_up(parts[i].bytes, 64);
 	}
 	if (!(m->all = aligned_alloc(64, bytes))) {
 		return false;
 	}
 	char *at = m->all;
 	for (int i = 0; i < count; i++) {
-		*fields[i] = at;
-		at += rounded_up(sizes[i], 64);
+		*(char **)parts[i].field = at;
+		at += rounded_up(parts[i].bytes, 64);
 	}
-	memset(m->p, 0, a->value * QUERIES * m->row);
 	return true;
+}
+
+// Rows of scores as operands of a product over keys: as they are, or in bf16.
+TARGET_BF16 static const void *over_keys(const attention *a, scratch *m, const float *s, int64_t count) {
+	for (int64_t i = 0; i < count && a->bf16; i++) {
+		for (int64_t j = 0; j < a->over_keys.width; j += 16) {
+			_mm256_store_si256((__m256i *)(m->p + i * a->row + j), (__m256i)_mm512_cvtneps_pbh(_mm512_load_ps(s + i * a->row + j)));
+		}
+	}
+	return a->bf16 ? (const void *)m->p : s;
+}
+
+// And of one over queries: as they are, or in bf16, pairs of rows side by side.
+TARGET_BF16 static const void *over_queries(const attention *a, scratch *m, const float *s, int64_t count) {
+	__m512i sides = _mm512_setr_epi32(0x100000, 0x110001, 0x120002, 0x130003, 0x140004, 0x150005, 0x160006, 0x170007, 0x180008, 0x190009,
+		0x1a000a, 0x1b000b, 0x1c000c, 0x1d000d, 0x1e000e, 0x1f000f);
+	for (int64_t i = 0; i < count && a->bf16; i += 2) {
+		for (int64_t j = 0; j < a->over_keys.width; j += 16) {
+			__m512 x = _mm512_load_ps(s + i * a->row + j), y = i + 1 < count ? _mm512_load_ps(s + (i + 1) * a->row + j) : _mm512_setzero_ps();
+			_mm512_store_si512(m->columns + i / 2 * a->row + j, _mm512_permutexvar_epi16(sides, (__m512i)_mm512_cvtne2ps_pbh(y, x)));
+		}
+	}
+	return a->bf16 ? (const void *)m->columns : s;
 }
 
 // p of some queries from the first on, as exponentials in s; their sums.
 static void scores(const attention *a, scratch *m, int64_t image, int64_t head, int64_t first, int64_t count, float *sums) {
 	times(a, &a->over_keys, qkv_row(a, a->qkv, image, first, 0, head), 3 * a->heads * a->size * a->value / 4, 1, count, m->keys,
-		steps_of(a, a->size), m->s, false);
+		steps_of(a, a->size), m->s, a->row, false);
+	// Step by step: what one row waits for, the next has the time of.
 	for (int64_t i = 0; i < count; i++) {
-		float *s = m->s + i * a->over_keys.width;
-		sums[i] = exponentials(a, s, first + i);
-		if (a->rows) {
-			sum_distances(a, s, first + i);
-		}
+		sums[i] = largest(a, m->s + i * a->row, first + i, m->by_place);
+	}
+	for (int64_t i = 0; i < count; i++) {
+		sums[i] = exponentials(a, m->s + i * a->row, sums[i]);
+	}
+	for (int64_t i = 0; i < count && a->rows; i++) {
+		sum_distances(a, m->s + i * a->row, first + i, m->by_place);
 	}
 }
 
@@ -364,75 +493,60 @@ static void forward_head(attention *a, scratch *m, int64_t image, int64_t head) 
 	pack_over_size(a, m->keys, m->rows);
 	rows_of_keys(a, m->rows, image, 2, head);
 	pack_over_rows(a, m->values_by_row, m->rows, a->keys);
-	for (int64_t first = 0; first < a->tokens; first += QUERIES) {
-		int64_t count = at_most(QUERIES, a->tokens - first);
+	for (int64_t first = 0; first < a->tokens; first += a->queries) {
+		int64_t count = at_most(a->queries, a->tokens - first);
 		float sums[QUERIES];
 		scores(a, m, image, head, first, count, sums);
-		for (int64_t i = 0; i < count; i++) {
-			cast(a, m->p + i * m->row * a->value, m->s + i * a->over_keys.width, a->keys, 1);
-		}
-		times(a, &a->over_size, m->p, m->row * a->value / 4, 1, count, m->values_by_row, steps_of(a, a->keys), m->result, false);
+		times(a, &a->over_size, over_keys(a, m, m->s, count), a->row * a->value / 4, 1, count, m->values_by_row, steps_of(a, a->keys),
+			m->result, a->over_size.width, false);
 		for (int64_t i = 0; i < count; i++) {
 			cast(a, (char *)o_row(a, a->o, image, first + i, head), m->result + i * a->over_size.width, a->size, 1 / sums[i]);
 		}
 	}
 }
 
-// A query's row of p, divided by its sum, and of f, which becomes g.
-TARGET static void adjoint_of_scores(const attention *a, float *p, float *f, float sum, int64_t token) {
-	if (a->rows) {
-		add_distances(a, f, token);
+// A query's row of p is divided by its sum, and distances are added to its row of f. Returns Σ p·f.
+TARGET static float divide(const attention *a, float *p, float *f, float sum, int64_t token, float *spread) {
+	int64_t tokens = a->tokens;
+	bool relative = a->rows;
+	distances d;
+	if (relative) {
+		d = distances_of(a, f, token, spread);
 	}
-	__m512 factor = _mm512_set1_ps(1 / sum), along = _mm512_setzero_ps(), scale = _mm512_set1_ps(a->scale);
-	for (int64_t j = 0; j < a->keys; j += 16) {
-		__mmask16 mask = lanes(a->keys - j), of_tokens = j < a->tokens ? lanes(a->tokens - j) : 0;
-		__m512 x = _mm512_mul_ps(factor, _mm512_maskz_loadu_ps(mask, p + j));
-		_mm512_mask_storeu_ps(p + j, mask, x);
-		along = _mm512_mask3_fmadd_ps(x, _mm512_maskz_loadu_ps(of_tokens, f + j), along, of_tokens);
-	}
-	__m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(along));
-	for (int64_t j = 0; j < a->tokens; j += 16) {
-		__mmask16 mask = lanes(a->tokens - j);
-		__m512 x = _mm512_mul_ps(scale, _mm512_maskz_loadu_ps(mask, p + j));
-		_mm512_mask_storeu_ps(f + j, mask, _mm512_mul_ps(x, _mm512_sub_ps(_mm512_maskz_loadu_ps(mask, f + j), mean)));
-	}
-	if (a->rows) {
-		sum_distances(a, f, token);
-	}
-}
-
-// Packs the rows of m->p over the queries: pairs of rows side by side, columns after one another.
-TARGET static void pack_queries(const attention *a, scratch *m, int64_t count) {
-	uint32_t *to = m->columns;
-	for (int64_t i = 0; i < count; i += 2, to += a->keys) {
-		const uint16_t *x = (const uint16_t *)m->p + i * m->row, *y = x + m->row;
-		if (i + 1 < count) {
-			for (int64_t j = 0; j < a->keys; j++) {
-				to[j] = x[j] | (uint32_t)y[j] << 16;
-			}
-		} else {
-			for (int64_t j = 0; j < a->keys; j++) {
-				to[j] = x[j];
-			}
+	__m512 factor = _mm512_set1_ps(1 / sum), along = _mm512_setzero_ps();
+	for (int64_t j = 0; j < tokens; j += 16) {
+		__m512 x = _mm512_mul_ps(factor, _mm512_load_ps(p + j)), y = _mm512_load_ps(f + j);
+		if (relative) {
+			y = _mm512_add_ps(y, both_distances(&d, j));
+			_mm512_store_ps(f + j, y);
 		}
+		_mm512_store_ps(p + j, x);
+		along = _mm512_mask3_fmadd_ps(x, y, along, lanes(tokens - j));
+	}
+	for (int64_t j = a->padded; j < a->over_keys.width; j += 16) {
+		_mm512_store_ps(p + j, _mm512_mul_ps(factor, _mm512_load_ps(p + j)));
+	}
+	return _mm512_reduce_add_ps(along);
+}
+
+// Its row of f becomes g. Up to a whole vector zeros follow it.
+TARGET static void adjoint_of_scores(const attention *a, const float *p, float *f, float along) {
+	int64_t tokens = a->tokens;
+	__m512 mean = _mm512_set1_ps(along), scale = _mm512_set1_ps(a->scale);
+	for (int64_t j = 0; j < tokens; j += 16) {
+		__m512 x = _mm512_mul_ps(scale, _mm512_load_ps(p + j));
+		_mm512_store_ps(f + j, _mm512_maskz_mul_ps(lanes(tokens - j), x, _mm512_sub_ps(_mm512_load_ps(f + j), mean)));
 	}
 }
 
-// of += xᵀ · rows, x the rows of m->p and rows those of q or e that some queries have.
-static void add_over_queries(const attention *a, scratch *m, int64_t count, const char *rows, int64_t bytes, float *of, bool add) {
+// of += xᵀ · rows, x rows of scores and rows those of q or e that the same queries have.
+static void add_over_queries(const attention *a, scratch *m, const float *x, int64_t count, const char *rows, int64_t bytes, float *of, bool add) {
 	const char *each[QUERIES];
 	for (int64_t i = 0; i < count; i++) {
 		each[i] = rows + i * bytes;
 	}
 	pack_over_rows(a, m->some, each, count);
-	const void *x = m->p;
-	int64_t x_step = m->row;
-	if (a->bf16) {
-		pack_queries(a, m, count);
-		x = m->columns;
-		x_step = a->keys;
-	}
-	times(a, &a->over_size, x, 1, x_step, a->keys, m->some, steps_of(a, count), of, add);
+	times(a, &a->over_size, over_queries(a, m, x, count), 1, a->row, a->keys, m->some, steps_of(a, count), of, a->over_size.width, add);
 }
 
 static void backward_head(attention *a, scratch *m, int64_t image, int64_t head, float *of_tables) {
@@ -442,36 +556,39 @@ static void backward_head(attention *a, scratch *m, int64_t image, int64_t head,
 	pack_over_rows(a, m->keys_by_row, m->rows, a->keys);
 	rows_of_keys(a, m->rows, image, 2, head);
 	pack_over_size(a, m->values, m->rows);
-	for (int64_t first = 0; first < a->tokens; first += QUERIES) {
-		int64_t count = at_most(QUERIES, a->tokens - first);
+	for (int64_t first = 0; first < a->tokens; first += a->queries) {
+		int64_t count = at_most(a->queries, a->tokens - first);
 		const char *e = o_row(a, a->e, image, first, head);
 		float sums[QUERIES];
 		scores(a, m, image, head, first, count, sums);
-		times(a, &a->over_keys, e, e_bytes / 4, 1, count, m->values, steps_of(a, a->size), m->f, false);
+		times(a, &a->over_keys, e, e_bytes / 4, 1, count, m->values, steps_of(a, a->size), m->f, a->row, false);
 		for (int64_t i = 0; i < count; i++) {
-			float *p = m->s + i * a->over_keys.width;
-			adjoint_of_scores(a, p, m->f + i * a->over_keys.width, sums[i], first + i);
-			cast(a, m->p + i * m->row * a->value, p, a->keys, 1);
+			sums[i] = divide(a, m->s + i * a->row, m->f + i * a->row, sums[i], first + i, m->by_place);
 		}
-		add_over_queries(a, m, count, e, e_bytes, m->of_values, first > 0);
 		for (int64_t i = 0; i < count; i++) {
-			cast(a, m->p + i * m->row * a->value, m->f + i * a->over_keys.width, a->keys, 1);
+			adjoint_of_scores(a, m->s + i * a->row, m->f + i * a->row, sums[i]);
 		}
-		add_over_queries(a, m, count, qkv_row(a, a->qkv, image, first, 0, head), row_bytes, m->of_keys, first > 0);
-		times(a, &a->over_size, m->p, m->row * a->value / 4, 1, count, m->keys_by_row, steps_of(a, a->keys), m->result, false);
+		for (int64_t i = 0; i < count && a->rows; i++) {
+			sum_distances(a, m->f + i * a->row, first + i, m->by_place);
+		}
+		add_over_queries(a, m, m->s, count, e, e_bytes, m->of_values, first > 0);
+		add_over_queries(a, m, m->f, count, qkv_row(a, a->qkv, image, first, 0, head), row_bytes, m->of_keys, first > 0);
+		times(a, &a->over_size, over_keys(a, m, m->f, count), a->row * a->value / 4, 1, count, m->keys_by_row, steps_of(a, a->keys),
+			m->result, a->over_size.width, false);
 		for (int64_t i = 0; i < count; i++) {
 			cast(a, (char *)qkv_row(a, a->adjoint, image, first + i, 0, head), m->result + i * a->over_size.width, a->size, 1);
 		}
 	}
 	for (int part = 1; part <= 2; part++) {
 		const float *of = part == 1 ? m->of_keys : m->of_values;
-		for (int64_t j = 0; j < a->tokens; j++) {
-			cast(a, (char *)qkv_row(a, a->adjoint, image, j, part, head), of + j * a->over_size.width, a->size, 1);
+		for (int64_t j = 0; j < a->tokens; j++, of += a->over_size.width) {
+			cast(a, (char *)qkv_row(a, a->adjoint, image, j, part, head), of, a->size, 1);
 		}
-		of += a->tokens * a->over_size.width;
-		for (int64_t j = 0; j < 2 * a->rows; j++, of += a->over_size.width, of_tables += a->size) {
+		// The row of T for the class token is the first of both tables.
+		for (int64_t j = 0; j < 2 * a->rows; j++, of_tables += a->size) {
+			const float *row = of + (j < a->rows ? j : j == a->rows ? 0 : j - 1) * a->over_size.width;
 			for (int64_t c = 0; c < a->size; c++) {
-				of_tables[c] += of[c];
+				of_tables[c] += row[c];
 			}
 		}
 	}
@@ -515,7 +632,11 @@ static bool read_attention(attention *a, ffi_frame *frame, bool backward) {
 	a->tokens = qkv->dims[1];
 	a->size = qkv->dims[2] / (3 * a->heads);
 	a->rows = tables ? 2 * a->limit + 2 : 0;
-	a->keys = a->tokens + 2 * a->rows;
+	a->of_tables = tables ? 2 * a->rows - 1 : 0;
+	a->keys = a->tokens + a->of_tables;
+	a->queries = rounded_up(divided_up(a->tokens, divided_up(a->tokens, QUERIES)), 2);
+	a->padded = rounded_up(a->tokens, 16);
+	a->spread = at_least(NEAR, rounded_up(a->side + 1, 16));
 	a->scale = 1 / sqrtf(a->size);
 	a->groups = at_most(GROUPS, a->images * a->heads);
 	a->qkv = qkv->data;
@@ -539,21 +660,40 @@ static bool like_qkv(const attention *a, const ffi_buffer *b, int64_t parts) {
 	       b->dtype == (a->bf16 ? FFI_BF16 : FFI_FLOAT32);
 }
 
-static ffi_error *run(ffi_frame *frame, attention *a) {
-	int64_t table = a->rows * a->size;
-	a->stacked = malloc(at_least(1, 4 * table * a->value));
-	if (a->adjoint) {
-		a->sums = malloc(at_least(1, a->groups * 4 * table * sizeof(float)));
+// T or U of the tables of one kind.
+static void stack(const attention *a, char *to, const float *vertical, const float *horizontal) {
+	for (int64_t i = 0; i < a->size; i++) {
+		float both = vertical[i] + horizontal[i];
+		cast(a, to + i * a->value, &both, 1, 1);
 	}
-	if (!a->stacked || (a->adjoint && !a->sums)) {
+	int64_t rest = (a->rows - 1) * a->size;
+	cast(a, to + a->size * a->value, vertical + a->size, rest, 1);
+	cast(a, to + (a->size + rest) * a->value, horizontal + a->size, rest, 1);
+}
+
+static ffi_error *run(ffi_frame *frame, attention *a) {
+	int64_t stacked = a->of_tables * a->size * a->value;
+	a->row = a->over_keys.width + 16; // rows a power of two apart would share few places of the cache
+	a->stacked = malloc(at_least(1, 2 * stacked));
+	a->places = aligned_alloc(64, 2 * a->padded * sizeof *a->places);
+	if (a->adjoint) {
+		a->sums = malloc(at_least(1, a->groups * 4 * a->rows * a->size * sizeof(float)));
+	}
+	if (!a->stacked || !a->places || (a->adjoint && !a->sums)) {
 		a->failed = true;
 	} else {
-		for (int i = 0; i < 4 && table; i++) {
-			cast(a, a->stacked + i * table * a->value, a->tables[i], table, 1);
+		memset(a->places, 0, 2 * a->padded * sizeof *a->places);
+		for (int64_t j = 1; j < a->tokens && a->rows; j++) {
+			a->places[j] = (j - 1) / a->side + 1;
+			a->places[a->padded + j] = (j - 1) % a->side + 1;
+		}
+		for (int i = 0; i < 2 && a->rows; i++) {
+			stack(a, a->stacked + i * stacked, a->tables[2 * i], a->tables[2 * i + 1]);
 		}
 		prenas_share(frame, a->groups, attend_group, a);
 	}
 	free(a->stacked);
+	free(a->places);
 	return a->failed ? prenas_error(frame, FFI_RESOURCE_EXHAUSTED, "no memory left for attention") : NULL;
 }
 
