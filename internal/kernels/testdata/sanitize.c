@@ -67,7 +67,7 @@ static void call(ffi_handler *function, int operands, int results, tensor *tenso
 
 static void products(int dtype) {
 	static const int64_t shapes[][3] = {{1, 2, 2}, {13, 10, 48}, {14, 32, 33}, {197, 240, 97}, {169, 16, 10}, {600, 66, 130}, {1025, 2, 4},
-		{3, 700, 36}, {2001, 48, 20}, {33, 1300, 700}};
+		{3, 700, 36}, {2001, 48, 20}, {33, 1300, 700}, {17001, 128, 130}};
 	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
 		int64_t rows = shapes[i][0], depth = shapes[i][1], columns = shapes[i][2];
 		for (int bf16 = 0; bf16 < 2; bf16++) {
