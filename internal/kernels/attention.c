@@ -31,6 +31,7 @@
 
 #include "call.h"
 #include "numbers.h"
+#include "packing.h"
 #include "tiles.h"
 
 #include <math.h>
@@ -98,34 +99,6 @@ typedef struct {
 
 // Steps of four bytes in so many values.
 static inline int64_t steps_of(const attention *a, int64_t values) { return a->bf16 ? (values + 1) / 2 : values; }
-
-static inline __mmask16 lanes(int64_t count) { return count >= 16 ? 0xffff : count > 0 ? (1u << count) - 1 : 0; }
-
-// The columns of 16 rows of 16 values become rows.
-TARGET static inline void transpose(__m512i x[16]) {
-	__m512i y[16];
-	for (int i = 0; i < 16; i += 2) { // pairs of rows
-		y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
-		y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
-	}
-	for (int i = 0; i < 16; i += 4) { // x[i + c] has column 4·l + c of four rows in its part l
-		x[i] = _mm512_unpacklo_epi64(y[i], y[i + 2]);
-		x[i + 1] = _mm512_unpackhi_epi64(y[i], y[i + 2]);
-		x[i + 2] = _mm512_unpacklo_epi64(y[i + 1], y[i + 3]);
-		x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
-	}
-	for (int i = 0; i < 4; i++) {
-		__m512i low = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88), high = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
-		__m512i low_odd = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xdd), high_odd = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0xdd);
-		y[i] = _mm512_shuffle_i32x4(low, high, 0x88);
-		y[i + 4] = _mm512_shuffle_i32x4(low_odd, high_odd, 0x88);
-		y[i + 8] = _mm512_shuffle_i32x4(low, high, 0xdd);
-		y[i + 12] = _mm512_shuffle_i32x4(low_odd, high_odd, 0xdd);
-	}
-	for (int i = 0; i < 16; i++) {
-		x[i] = y[i];
-	}
-}
 
 // Packs rows of d values for a product over d: to[step][row], panel by panel.
 TARGET static void pack_over_size(const attention *a, uint32_t *to, const char *const *rows) {

@@ -24,6 +24,7 @@
 
 #include "call.h"
 #include "numbers.h"
+#include "packing.h"
 #include "tiles.h"
 
 #include <stdlib.h>
@@ -79,9 +80,6 @@ typedef struct {
 } product;
 
 static void *block(size_t bytes) { return aligned_alloc(64, rounded_up(bytes, 64)); }
-
-// The first so many lanes of a vector.
-static inline __mmask16 lanes(int64_t count) { return count >= 16 ? 0xffff : count > 0 ? (1u << count) - 1 : 0; }
 
 // Asks for the first bytes of some rows, before they are read.
 static inline void ask(const char *row, int64_t row_bytes, int64_t bytes, int64_t rows) {
@@ -143,20 +141,6 @@ TARGET_FLOAT32 static void pack_rows(uint32_t *to, int64_t width, const char *ro
 				_mm512_mask_storeu_epi32(to + s * width + j, lanes(width - j), values);
 			}
 		}
-	}
-}
-
-// Transposes 16 vectors of 16. Each round puts the halves of all values side by side, so
-// the highest bit of a value's place among 256 becomes the lowest; after four, its row is its column.
-TARGET_FLOAT32 static inline void transpose(__m512i v[16]) {
-	__m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0), high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
-	for (int round = 0; round < 4; round++) {
-		__m512i w[16];
-		for (int i = 0; i < 8; i++) {
-			w[2 * i] = _mm512_permutex2var_epi32(v[i], low, v[i + 8]);
-			w[2 * i + 1] = _mm512_permutex2var_epi32(v[i], high, v[i + 8]);
-		}
-		memcpy(v, w, sizeof w);
 	}
 }
 
