@@ -38,7 +38,7 @@ func auditCommand(g *global) *cobra.Command {
 				o.Recipe.Epochs = epochs
 			}
 			if spaceName != "" {
-				if o.Space, err = loadSpace(spaceName); err != nil {
+				if o.Space, err = loadSpace("--space", spaceName); err != nil {
 					return err
 				}
 			}

@@ -24,7 +24,7 @@ func latencyCommand(g *global) *cobra.Command {
 			case o.Check != 0 && o.Check < 3:
 				return usagef("--check is %d, it must be 0 or at least 3", o.Check)
 			}
-			if o.Space, err = loadSpace(args[0]); err != nil {
+			if o.Space, err = loadSpace("SPACE", args[0]); err != nil {
 				return err
 			}
 			out := newConsole(g)

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"prenas/internal/engine"
 	"prenas/internal/nearest"
@@ -54,6 +55,13 @@ supernet on only those, and hands you a finished model per budget.`,
 		return nil
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		var value *pflag.InvalidValueError
+		var number *strconv.NumError
+		if errors.As(err, &value) && errors.As(err, &number) {
+			if kind, known := numbers[value.GetFlag().Value.Type()]; known {
+				return usagef("--%s is %q, it must be %s; see %s --help", value.GetFlag().Name, value.GetValue(), kind, c.CommandPath())
+			}
+		}
 		return usagef("%w; see %s --help", err, c.CommandPath())
 	})
 	f := root.PersistentFlags()
@@ -73,6 +81,9 @@ supernet on only those, and hands you a finished model per budget.`,
 	}
 	return root
 }
+
+// numbers are flags' types as a person would tell them.
+var numbers = map[string]string{"int": "a whole number", "uint64": "a whole number that is not negative", "float64": "a number", "bool": "true or false"}
 
 func allCommands(c *cobra.Command) []*cobra.Command {
 	list := []*cobra.Command{c}
@@ -135,12 +146,12 @@ func (g *global) open(ctx context.Context, out *console) (*engine.Engine, error)
 	return e, err
 }
 
-// loadSpace reads --space; a name that is neither built in nor a file is a
-// usage error, a file that cannot be used is a failure.
-func loadSpace(nameOrFile string) (*space.Space, error) {
+// loadSpace reads the space that a flag or argument names; a name that is neither built in nor
+// a file is a usage error, a file that cannot be used is a failure.
+func loadSpace(by, nameOrFile string) (*space.Space, error) {
 	s, err := space.Load(nameOrFile)
 	if errors.Is(err, space.ErrUnknownSpace) {
-		return nil, usagef("--space: %w", err)
+		return nil, usagef("%s: %w", by, err)
 	}
 	return s, err
 }

@@ -137,7 +137,7 @@ func (f *searchFlags) ranking(c *cobra.Command, o *job.SearchOptions) error {
 
 // options checks the flags and makes options of them.
 func (f searchFlags) options(c *cobra.Command, o *job.SearchOptions) (err error) {
-	if o.Space, err = loadSpace(f.space); err != nil {
+	if o.Space, err = loadSpace("--space", f.space); err != nil {
 		return err
 	}
 	if o.Search, err = f.methods(); err != nil {

@@ -53,7 +53,7 @@ func trainCommand(g *global) *cobra.Command {
 				o.Seed = g.seed
 			}
 			if spaceName != "" {
-				if o.Space, err = loadSpace(spaceName); err != nil {
+				if o.Space, err = loadSpace("--space", spaceName); err != nil {
 					return err
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -101,6 +102,9 @@ func Open(ctx context.Context, path string, o Options) (*Model, error) {
 		m.run, m.info, err = openONNX(ctx, path, o)
 	default:
 		err = fmt.Errorf("%w: its name ends neither in .safetensors nor in .onnx", ErrKind)
+		if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
+			err = fmt.Errorf("%w: it is a folder; prenas export takes models out of a run", ErrKind)
+		}
 	}
 	if err == nil {
 		p := m.info.Preprocess

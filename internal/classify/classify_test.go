@@ -263,6 +263,9 @@ func TestOpenRefuses(t *testing.T) {
 	if _, err := classify.Open(ctx, "model.pdf", classify.Options{}); !errors.Is(err, classify.ErrKind) {
 		t.Errorf("another kind of file: %v", err)
 	}
+	if _, err := classify.Open(ctx, ".", classify.Options{}); !errors.Is(err, classify.ErrKind) || !strings.Contains(err.Error(), "prenas export") {
+		t.Errorf("a folder: %v", err)
+	}
 	t.Setenv(classify.RuntimeEnv, filepath.Join(t.TempDir(), "libonnxruntime.so"))
 	file := filepath.Join("..", "..", "go.mod") // exists, and is no model
 	if _, err := classify.Open(ctx, file+".onnx", classify.Options{}); err == nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -82,7 +83,8 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if err != nil {
 		return results, err
 	}
-	if o.Data == "" {
+	named := o.Data != ""
+	if !named {
 		o.Data = manifest.Data.Source
 	}
 	s := manifest.Space
@@ -93,6 +95,9 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		return results, err
 	}
 	set, split, err := openSplit(ctx, o, manifest)
+	if !named && o.Split != HeldOut && errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; %s was trained on them: name with --data where they are now", err, o.Run)
+	}
 	if err != nil {
 		return results, err
 	}

@@ -71,7 +71,7 @@ func Export(o ExportOptions) ([]Exported, error) {
 		return nil, err
 	}
 	if o.Arch != AllArchs && filepath.Ext(o.Out) != o.Format.ending {
-		return nil, fmt.Errorf("%w %s: the name of a file in this format ends in %s", ErrOut, o.Out, o.Format.ending)
+		return nil, fmt.Errorf("%w %s: with --format %s its name ends in %s", ErrOut, o.Out, o.Format.name, o.Format.ending)
 	}
 	weights, step, err := train.Weights(fsys.OS, o.Run, manifest.Space, func(path string, why error) {
 		o.Log(fmt.Sprintf("skipped %s: %v", path, why))

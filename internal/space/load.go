@@ -10,6 +10,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"prenas/internal/nearest"
 )
 
 //go:embed builtin/*.yaml
@@ -42,7 +44,11 @@ func Load(nameOrFile string) (*Space, error) {
 	}
 	f, err := os.Open(nameOrFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w %q: there is no such file, and the built-in spaces are %s", ErrUnknownSpace, nameOrFile, strings.Join(Names(), ", "))
+		meant := ""
+		if name, edits := nearest.Name(nameOrFile, Names()); edits <= 2 {
+			meant = "; did you mean " + name + "?"
+		}
+		return nil, fmt.Errorf("%w %q: there is no such file, and the built-in spaces are %s%s", ErrUnknownSpace, nameOrFile, strings.Join(Names(), ", "), meant)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("space file: %w", err)

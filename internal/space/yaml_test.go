@@ -81,7 +81,7 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func TestLoadNames(t *testing.T) {
-	if _, err := Load("tinny"); !errors.Is(err, ErrUnknownSpace) || !strings.Contains(err.Error(), "tiny") {
+	if _, err := Load("tinny"); !errors.Is(err, ErrUnknownSpace) || !strings.HasSuffix(err.Error(), "; did you mean tiny?") {
 		t.Errorf("got %v", err)
 	}
 	path := filepath.Join(t.TempDir(), "my.space.yaml")

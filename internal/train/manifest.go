@@ -71,7 +71,11 @@ func versions(engine string) Versions {
 // ReadManifest reads the manifest of a run directory.
 func ReadManifest(f fsys.FS, run string) (Manifest, error) {
 	path := filepath.Join(run, manifestFile)
-	text, err := fsys.ReadFile(f, path)
+	_, err := f.Stat(run)
+	var text []byte
+	if err == nil {
+		text, err = fsys.ReadFile(f, path)
+	}
 	if err != nil {
 		return Manifest{}, fmt.Errorf("%s is not a run directory: %w", run, err)
 	}

@@ -41,7 +41,7 @@ func (t *trainer) open() error {
 	}
 	switch {
 	case exists && !t.Resume:
-		return fmt.Errorf("%w: %s; continue it with --resume, or name another folder", ErrRunExists, manifest)
+		return fmt.Errorf("%w: %s; prenas train --resume goes on with it, or name another folder", ErrRunExists, manifest)
 	case t.Resume && !exists:
 		return fmt.Errorf("%s: there is no run to resume: %w", t.Out, fs.ErrNotExist)
 	}

@@ -152,7 +152,7 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 	images, _ := o.Source.Counts()
 	t.perEpoch = images / (o.Recipe.Batch * o.Recipe.Accumulate)
 	if t.perEpoch == 0 {
-		return nil, fmt.Errorf("there are %d images to train on, fewer than one update takes (batch: %d, accumulate: %d)",
+		return nil, fmt.Errorf("there are %d images to train on, fewer than one update takes (batch: %d, accumulate: %d): take a recipe with a smaller batch",
 			images, o.Recipe.Batch, o.Recipe.Accumulate)
 	}
 	if n := o.Engine.Devices(); o.Recipe.Batch%n != 0 {
