@@ -24,8 +24,10 @@ func finetuneCommand(g *global) *cobra.Command {
 		Use: "finetune RUN|MODEL --data SRC --out RUN", Short: "Go on training one architecture on other images", Args: cobra.ExactArgs(1),
 		Long: "Begins with an architecture's trained weights: one of a run (--arch), or a .safetensors file of prenas\n" +
 			"export. Other classes get a new head; for another --image-size positions are interpolated. The result\n" +
-			"is a run directory like that of prenas train, which prenas train --resume goes on with if it was stopped.",
-		Example: "  prenas finetune run --arch 0.58 --data folder:flowers --layer-decay 0.75 --out flowers\n" +
+			"is a run directory like that of prenas train, which prenas train --resume goes on with if it was stopped.\n\n" +
+			"The recipe finetune is for images of one's own, some dozens or hundreds of each class: 40 epochs, in which\n" +
+			"layers learn the less the further they are from the head.",
+		Example: "  prenas finetune run --arch 0.58 --data folder:flowers --out flowers\n" +
 			"  prenas finetune model.safetensors --data folder:flowers --freeze --out flowers",
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if o.Recipe, err = train.LoadRecipe(recipe); err != nil {
@@ -71,7 +73,7 @@ func finetuneCommand(g *global) *cobra.Command {
 	f.IntVar(&o.ImageSize, "image-size", 0, "pixels of an image's side (default: as it was)")
 	f.Float64Var(&layerDecay, "layer-decay", 0, "what each layer further from the head leaves of the learning rate, as 0.75 (default: the recipe's)")
 	f.BoolVar(&freeze, "freeze", false, "train the head alone")
-	f.StringVar(&recipe, "recipe", "quickstart", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
+	f.StringVar(&recipe, "recipe", "finetune", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
 	bad.add(f, " (default: the recipe's)")
 	f.StringVar(&o.Out, "out", "", "run directory to write")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
