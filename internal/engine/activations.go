@@ -52,3 +52,30 @@ func Softmax(x *graph.Node) *graph.Node {
 		return []*graph.Node{graph.Mul(p, graph.Sub(v, along))}
 	})
 }
+
+// HardSigmoid is min(max(x + 3, 0), 6) / 6 (Howard et al., MobileNetV3, 2019).
+func HardSigmoid(x *graph.Node) *graph.Node {
+	g, t := x.Graph(), x.DType()
+	return graph.DivScalar(graph.Min(graph.Max(graph.AddScalar(x, 3), graph.Scalar(g, t, 0)), graph.Scalar(g, t, 6)), 6)
+}
+
+// Activation is a function that may follow a norm.
+type Activation int
+
+// As in kernels/batchnorm.c.
+const (
+	Identity  Activation = iota
+	ReLU                 // max(x, 0)
+	HardSwish            // x · HardSigmoid(x)
+)
+
+// Of is the function of x.
+func (f Activation) Of(x *graph.Node) *graph.Node {
+	switch f {
+	case ReLU:
+		return graph.Max(x, graph.ScalarZero(x.Graph(), x.DType()))
+	case HardSwish:
+		return graph.Mul(x, HardSigmoid(x))
+	}
+	return x
+}

@@ -67,7 +67,7 @@ func TestBatchNormGradientByCentralDifferences(t *testing.T) {
 			return []*tensors.Tensor{randomTensor("x", n, 2, 3, 2), randomTensor("w", 2), randomTensor("b", 2)}
 		}
 		checkGradient(t, fresh(), func(in []*graph.Node) *graph.Node {
-			y, _, _ := BatchNorm(in[0], in[1], in[2], 1e-3)
+			y, _, _ := BatchNorm(in[0], in[1], in[2], 1e-3, Identity, dtypes.InvalidDType)
 			return weigh(y)
 		})
 		checkGradient(t, fresh(), func(in []*graph.Node) *graph.Node {
@@ -80,7 +80,7 @@ func TestBatchNormGradientByCentralDifferences(t *testing.T) {
 // Given its own batch's mean and variance FixedNorm is BatchNorm.
 func TestFixedNormIsBatchNorm(t *testing.T) {
 	exec := graph.MustNewExec(goBackend(t), func(in []*graph.Node) []*graph.Node {
-		y, mean, variance := BatchNorm(in[0], in[1], in[2], 1e-5)
+		y, mean, variance := BatchNorm(in[0], in[1], in[2], 1e-5, Identity, dtypes.InvalidDType)
 		return []*graph.Node{y, FixedNorm(in[0], in[1], in[2], mean, variance, 1e-5), mean, variance}
 	})
 	out, err := exec.Exec(randomTensor("x", 4, 3, 3, 5), randomTensor("w", 5), randomTensor("b", 5))
@@ -110,7 +110,7 @@ func TestFixedNormIsBatchNorm(t *testing.T) {
 }
 
 func TestActivationGradients(t *testing.T) {
-	for name, f := range map[string]func(*graph.Node) *graph.Node{"HardSwish": HardSwish, "HardSigmoid": HardSigmoid, "ReLU": ReLU} {
+	for name, f := range map[string]func(*graph.Node) *graph.Node{"HardSwish": HardSwish.Of, "HardSigmoid": HardSigmoid, "ReLU": ReLU.Of} {
 		t.Run(name, func(t *testing.T) {
 			x := tensors.FromFlatDataAndDimensions([]float64{-4, -2.9, -1, -0.2, 0.1, 1, 2.8, 3.5, 7}, 9)
 			checkGradient(t, []*tensors.Tensor{x}, func(in []*graph.Node) *graph.Node { return weigh(f(in[0])) })

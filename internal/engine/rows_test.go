@@ -8,6 +8,7 @@ import (
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 )
 
@@ -101,6 +102,63 @@ func TestBiasGeluCallIsTheTwin(t *testing.T) {
 	}
 }
 
+func TestBatchNormCallIsTheTwin(t *testing.T) {
+	e := engineWithKernels(t)
+	for i, c := range []rowCase{{2, 1}, {3, 5}, {40, 16}, {301, 24}, {7, 33}, {5000, 12}, {400, 112}} {
+		for _, f := range []Activation{Identity, ReLU, HardSwish} {
+			t.Run(fmt.Sprint(i, f), func(t *testing.T) {
+				c.check(t, e, 2, func(in []*graph.Node, operands dtypes.DType, lanes int) *graph.Node {
+					y, _, _ := batchNormCall(in[0], in[1], in[2], 1e-3, f, operands, lanes)
+					return y
+				}, func(in []*graph.Node) *graph.Node {
+					y, _, _ := batchNorm(in[0], in[1], in[2], 1e-3)
+					return f.Of(y)
+				})
+			})
+		}
+	}
+}
+
+// Mean and variance by their formulas in float64, of features that are far from zero, that hardly vary, that are the same everywhere
+// and that have one value far from all others.
+func TestBatchNormCallHasTheMoments(t *testing.T) {
+	e := engineWithKernels(t)
+	const rows, size = 3000, 5
+	random := rand.New(rand.NewPCG(1, 9))
+	x := normals(random, rows*size)
+	for i := range rows {
+		x[i*size+1] += 1000
+		x[i*size+2] = 3 + x[i*size+2]*1e-3
+		x[i*size+3] = 0.7
+	}
+	x[4] = 1e4
+	exec := graph.MustNewExec(e.backend, func(x *graph.Node) []*graph.Node {
+		ones := graph.Ones(x.Graph(), shapes.Make(dtypes.Float32, size))
+		_, mean, variance := BatchNorm(x, ones, ones, 1e-5, HardSwish, dtypes.Float32)
+		return []*graph.Node{mean, variance}
+	})
+	out, err := exec.Exec(tensors.FromFlatDataAndDimensions(x, rows, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mean, variance := tensors.MustCopyFlatData[float32](out[0]), tensors.MustCopyFlatData[float32](out[1])
+	for f := range size {
+		sum, squares := 0.0, 0.0
+		for i := range rows {
+			sum += float64(x[i*size+f])
+		}
+		for i := range rows {
+			squares += math.Pow(float64(x[i*size+f])-sum/rows, 2)
+		}
+		if d := math.Abs(float64(mean[f]) - sum/rows); !(d <= 1e-6*(1+math.Abs(sum/rows)+math.Sqrt(squares/rows))) {
+			t.Errorf("feature %d: mean %g, not %g", f, mean[f], sum/rows)
+		}
+		if d := math.Abs(float64(variance[f]) - squares/rows); !(d <= 1e-5*squares/rows+1e-12) {
+			t.Errorf("feature %d: variance %g, not %g", f, variance[f], squares/rows)
+		}
+	}
+}
+
 // GELU and its derivative at all numbers from -14 to 14, by the C library's erf in float64, and where numbers end.
 func TestBiasGeluCallIsTheFormula(t *testing.T) {
 	e := engineWithKernels(t)
@@ -143,6 +201,15 @@ func TestRowCallsRefuseWhatDoesNotFit(t *testing.T) {
 		},
 		"a result of another type": func(x, vector *graph.Node) *graph.Node {
 			return call("prenas_bias_gelu", operandShape(x, dtypes.BFloat16), nil, x, vector)
+		},
+		"a variance of another size": func(x, vector *graph.Node) *graph.Node {
+			zero := graph.ScalarZero(x.Graph(), dtypes.Float32)
+			long := graph.Concatenate([]*graph.Node{vector, vector}, 0)
+			return calls("prenas_batch_norm_adjoint", []shapes.Shape{x.Shape(), vector.Shape(), vector.Shape()}, nil, x, x, vector, vector, vector, long, zero)[0]
+		},
+		"a weight of a norm of another size": func(x, vector *graph.Node) *graph.Node {
+			y, _, _ := batchNormCall(x, graph.Concatenate([]*graph.Node{vector, vector}, 0), vector, 1e-5, ReLU, dtypes.Float32, widest)
+			return y
 		},
 		"an operand too many": func(x, vector *graph.Node) *graph.Node {
 			return call("prenas_layer_norm", x.Shape(), nil, x, vector, vector, vector, vector)

@@ -142,6 +142,8 @@ static const struct {
 	{"prenas_layer_norm_adjoint", prenas_layer_norm_adjoint},
 	{"prenas_bias_gelu", prenas_bias_gelu},
 	{"prenas_bias_gelu_adjoint", prenas_bias_gelu_adjoint},
+	{"prenas_batch_norm", prenas_batch_norm},
+	{"prenas_batch_norm_adjoint", prenas_batch_norm_adjoint},
 	{"prenas_adamw", prenas_adamw},
 	{"prenas_squares", prenas_squares},
 };

@@ -29,7 +29,7 @@ type conv struct {
 func (v *conv) logits(images *graph.Node) *graph.Node {
 	m, c := v.space.Model, v.space.Model.Conv
 	x := graph.TransposeAllAxes(v.resized(images), 0, 2, 3, 1)
-	x = v.tap(SiteBlock, v.activate(engine.HardSwish, v.norm(v.stem(x), "bn1", c.Stem)))
+	x = v.tap(SiteBlock, v.norm(v.stem(x), "bn1", c.Stem, engine.HardSwish))
 	for i, b := range m.ConvBlocks(v.Arch) {
 		y := v.there(v.block(x, b), b)
 		if b.Residual {
@@ -38,13 +38,13 @@ func (v *conv) logits(images *graph.Node) *graph.Node {
 		x = v.tap(SiteBlock, y)
 	}
 	last := featuresName(m)
-	x = v.activate(engine.HardSwish, v.norm(v.pointwise(x, last+"conv.weight", c.Features, x.Shape().Dimensions[3]), last+"bn1", c.Features))
+	x = v.norm(v.pointwise(x, last+"conv.weight", c.Features, x.Shape().Dimensions[3]), last+"bn1", c.Features, engine.HardSwish)
 	x = spatialMean(x)
 	x = v.pointwise(x, "conv_head.weight", c.Mix, c.Features)
 	if c.MixBias {
 		x = v.addBias(x, v.weight("conv_head.bias"))
 	}
-	x = v.activate(engine.HardSwish, x)
+	x = engine.HardSwish.Of(v.tap(SiteHidden, x))
 	return v.addBias(v.product(x, v.weight("classifier.weight")), v.weight("classifier.bias"))
 }
 
@@ -55,26 +55,22 @@ func (v *conv) block(x *graph.Node, b space.ConvBlock) *graph.Node {
 		act = engine.HardSwish
 	}
 	if !b.Expands {
-		x = v.activate(act, v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride, v.Operands), name+"bn1", b.Hidden))
-		return v.norm(v.pointwise(x, name+"conv_pw.weight", b.Out, b.Hidden), name+"bn2", b.Out)
+		x = v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride, v.Operands), name+"bn1", b.Hidden, act)
+		return v.norm(v.pointwise(x, name+"conv_pw.weight", b.Out, b.Hidden), name+"bn2", b.Out, engine.Identity)
 	}
-	x = v.activate(act, v.norm(v.pointwise(x, name+"conv_pw.weight", b.Hidden, b.In), name+"bn1", b.Hidden))
-	x = v.activate(act, v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride, v.Operands), name+"bn2", b.Hidden))
+	x = v.norm(v.pointwise(x, name+"conv_pw.weight", b.Hidden, b.In), name+"bn1", b.Hidden, act)
+	x = v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride, v.Operands), name+"bn2", b.Hidden, act)
 	x = v.first(x, b, hiddenColumn)
 	if b.Squeeze > 0 {
 		x = v.squeezeExcite(x, b, name+"se.")
 	}
-	return v.norm(v.pointwise(x, name+"conv_pwl.weight", b.Out, b.Hidden), name+"bn3", b.Out)
-}
-
-func (v *conv) activate(act func(*graph.Node) *graph.Node, x *graph.Node) *graph.Node {
-	return act(v.tap(SiteHidden, x))
+	return v.norm(v.pointwise(x, name+"conv_pwl.weight", b.Out, b.Hidden), name+"bn3", b.Out, engine.Identity)
 }
 
 // squeezeExcite weighs features by what their means say (Hu et al., 2018).
 func (v *conv) squeezeExcite(x *graph.Node, b space.ConvBlock, name string) *graph.Node {
 	y := v.pointwise(spatialMean(x), name+"conv_reduce.weight", b.Squeeze, b.Hidden)
-	y = v.first(engine.ReLU(v.addBias(y, v.vector(name+"conv_reduce.bias", b.Squeeze))), b, squeezeColumn)
+	y = v.first(engine.ReLU.Of(v.addBias(y, v.vector(name+"conv_reduce.bias", b.Squeeze))), b, squeezeColumn)
 	y = v.pointwise(y, name+"conv_expand.weight", b.Hidden, b.Squeeze)
 	y = engine.HardSigmoid(v.addBias(y, v.vector(name+"conv_expand.bias", b.Hidden)))
 	return graph.Mul(x, graph.InsertAxes(y, 1, 1))
@@ -155,24 +151,40 @@ func middle(w *graph.Node, kernel int) *graph.Node {
 	return graph.Slice(w, graph.AxisRange(), in, in)
 }
 
-// norm is a batch norm over the first features of the shared one.
-func (v *conv) norm(x *graph.Node, name string, size int) *graph.Node {
+// norm is a batch norm over the first features of the shared one, and what follows it.
+func (v *conv) norm(x *graph.Node, name string, size int, act engine.Activation) *graph.Node {
 	at := 2 * v.norms
 	v.norms++
 	v.tap(SiteNorm, x)
 	weight, bias := v.vector(name+".weight", size), v.vector(name+".bias", size)
+	within, after := act, engine.Identity
+	if v.Tap != nil || v.Stats != nil { // who looks at what is between them may differentiate by it
+		within, after = after, within
+	}
+	var y *graph.Node
 	if v.Stats != nil {
-		return engine.FixedNorm(x, weight, bias, v.Stats[at], v.Stats[at+1], BatchNormEps)
+		y = engine.FixedNorm(x, weight, bias, v.Stats[at], v.Stats[at+1], BatchNormEps)
+	} else {
+		var mean, variance *graph.Node
+		y, mean, variance = engine.BatchNorm(x, weight, bias, BatchNormEps, within, v.Operands)
+		v.saw(name, mean, variance, x.Shape().Size()/size)
 	}
-	y, mean, variance := engine.BatchNorm(x, weight, bias, BatchNormEps)
-	if v.Seen != nil {
-		n := float64(x.Shape().Size() / size)
-		if n < 2 {
-			panic(fmt.Errorf("supernet: batch norm %s sees one value of each feature, which has no variance: a larger batch is needed", name))
-		}
-		*v.Seen = append(*v.Seen, mean, graph.MulScalar(variance, n/(n-1)))
+	if act != engine.Identity {
+		v.tap(SiteHidden, y)
 	}
-	return y
+	return after.Of(y)
+}
+
+// saw notes a batch's mean and variance of so many values.
+func (v *conv) saw(name string, mean, variance *graph.Node, values int) {
+	if v.Seen == nil {
+		return
+	}
+	n := float64(values)
+	if n < 2 {
+		panic(fmt.Errorf("supernet: batch norm %s sees one value of each feature, which has no variance: a larger batch is needed", name))
+	}
+	*v.Seen = append(*v.Seen, mean, graph.MulScalar(variance, n/(n-1)))
 }
 
 // dropped is a residual branch with the samples left out that drop path says.

@@ -135,6 +135,12 @@ static void by_rows(int64_t lanes) {
 			call(prenas_layer_norm_adjoint, 4, 3, (tensor[]){x, vector, scalar, y, x, vector, vector}, 1, names, &lanes);
 			call(prenas_bias_gelu, 2, 1, (tensor[]){y, vector, y}, 1, names, &lanes);
 			call(prenas_bias_gelu_adjoint, 3, 2, (tensor[]){y, vector, y, y, vector}, 1, names, &lanes);
+			for (int64_t activation = 0; activation < 3; activation++) {
+				const char *both[] = {"activation", "lanes"};
+				int64_t values[] = {activation, lanes};
+				call(prenas_batch_norm, 4, 3, (tensor[]){y, vector, vector, scalar, y, vector, vector}, 2, both, values);
+				call(prenas_batch_norm_adjoint, 7, 3, (tensor[]){y, y, vector, vector, vector, vector, scalar, y, vector, vector}, 2, both, values);
+			}
 		}
 	}
 }
