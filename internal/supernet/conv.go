@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
@@ -86,18 +87,23 @@ func (v *conv) pointwise(x *graph.Node, name string, out, in int) *graph.Node {
 }
 
 // stem is a 3x3 convolution with padding 1, as a product with the nine pixels
-// that each output sees.
+// that each output sees. They are taken from images that are operands of a product already, and an odd number of
+// their values gets a zero more, since products by pairs are faster.
 func (v *conv) stem(x *graph.Node) *graph.Node {
 	stride, d := v.space.Model.Conv.StemStride, x.Shape().Dimensions
 	side, channels := d[1], d[3]
 	out := (side + stride - 1) / stride
-	zeros := func(axis int) *graph.Node {
-		shape := x.Shape().Clone()
+	full := x.DType()
+	if v.Operands != dtypes.InvalidDType {
+		x = graph.ConvertDType(x, v.Operands)
+	}
+	zeros := func(of *graph.Node, axis int) *graph.Node {
+		shape := of.Shape().Clone()
 		shape.Dimensions[axis] = 1
-		return graph.Zeros(x.Graph(), shape)
+		return graph.Zeros(of.Graph(), shape)
 	}
 	for _, axis := range []int{1, 2} {
-		x = graph.Concatenate([]*graph.Node{zeros(axis), x, zeros(axis)}, axis)
+		x = graph.Concatenate([]*graph.Node{zeros(x, axis), x, zeros(x, axis)}, axis)
 	}
 	var seen []*graph.Node
 	for i := range 3 {
@@ -108,11 +114,14 @@ func (v *conv) stem(x *graph.Node) *graph.Node {
 			seen = append(seen, graph.Slice(x, graph.AxisRange(), every(i), every(j)))
 		}
 	}
-	patches := graph.Concatenate(seen, 3) // [N, out, out, 9·channels], row, column, channel
-	w := v.weight("conv_stem.weight")     // [stem, channels, 3, 3]
+	w := v.weight("conv_stem.weight") // [stem, channels, 3, 3]
 	stem := w.Shape().Dimensions[0]
 	w = graph.Reshape(graph.TransposeAllAxes(w, 0, 2, 3, 1), stem, 9*channels)
-	return v.product(patches, w)
+	if channels%2 == 1 {
+		seen, w = append(seen, zeros(seen[0], 3)), graph.Concatenate([]*graph.Node{w, zeros(w, 1)}, 1)
+	}
+	patches := graph.Concatenate(seen, 3) // [N, out, out, 9·channels], row, column, channel
+	return v.product(graph.ConvertDType(patches, full), w)
 }
 
 // kernel of a block's depthwise convolution, [k, k, hidden]: the middle of the
