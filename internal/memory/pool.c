@@ -39,6 +39,10 @@
 // at, else that of the next list that has one; what is left over is a free span again. So
 // both ways take a short time, however many blocks live.
 //
+// XLA says that a run is done before it frees the run's block of temporary values, and the next run asks for one of the same
+// size at once. It would get new pages, which then stay: twice the memory. So a large block that would need new
+// pages waits a moment for one of its size to be freed.
+//
 // There is no pool, and glibc does as ever, where the range is not to be had (an address space
 // that is limited, a kernel that does not overcommit), where others would free by glibc what
 // we took (this is in a shared library, not the executable) or where PRENAS_SYSTEM_MALLOC is set.
@@ -54,6 +58,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 prenas_region prenas_regions[2];
@@ -64,7 +69,10 @@ prenas_region prenas_regions[2];
 #define HUGE ((size_t)1 << 21) // a huge page, and a unit of region 1
 #define LARGE ((size_t)1 << 26)
 
-enum { LOOK = 32 }; // spans of a list that are looked at
+enum {
+	LOOK = 32,          // spans of a list that are looked at
+	MOMENT = 20 * 1000000 // nanoseconds
+};
 
 void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
@@ -75,6 +83,7 @@ void *__libc_pvalloc(size_t);
 void __libc_free(void *);
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t freed = PTHREAD_COND_INITIALIZER; // a large block
 static uintptr_t base; // of both regions
 static size_t half;    // bytes of each; 0: there is no pool
 
@@ -123,14 +132,36 @@ static uint32_t fit(prenas_region *r, uint32_t span) {
 	return 0;
 }
 
+// has tells whether a block of so many units is in use.
+static int has(prenas_region *r, uint32_t span) {
+	for (uint32_t at = 1; at < r->touched; at += r->unit[at].span)
+		if (r->unit[at].span == span && !is_free(r->unit, at)) return 1;
+	return 0;
+}
+
+// fit_soon is fit for a large block.
+static uint32_t fit_soon(prenas_region *r, uint32_t span) {
+	struct timespec end;
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_nsec += MOMENT;
+	end.tv_sec += end.tv_nsec / 1000000000;
+	end.tv_nsec %= 1000000000;
+	for (int late = 0;;) {
+		uint32_t at = fit(r, span);
+		if (late || !at || at + span <= r->touched || !has(r, span)) return at;
+		late = pthread_cond_timedwait(&freed, &mutex, &end);
+	}
+}
+
 // take is a block of at least a unit; NULL: the pool has none.
 static void *take(size_t size) {
 	prenas_region *r = &prenas_regions[size > LARGE];
 	if (size > half) return NULL;
 	uint32_t span = (size + ((size_t)1 << r->shift) - 1) >> r->shift;
 	pthread_mutex_lock(&mutex);
-	uint32_t at = fit(r, span);
+	uint32_t at = size > LARGE ? fit_soon(r, span) : fit(r, span);
 	if (at) {
+		if (at + span > r->touched) r->touched = at + span;
 		uint32_t left = cut(r, at) - span;
 		r->unit[at].span = span;
 		if (left) put(r, at + span, left);
@@ -164,6 +195,7 @@ static void give(void *p) {
 	if (is_free(u, after)) span += cut(r, after);
 	if (before) span += cut(r, at -= before);
 	put(r, at, span);
+	if (r == &prenas_regions[1]) pthread_cond_broadcast(&freed);
 	pthread_mutex_unlock(&mutex);
 }
 
@@ -263,12 +295,16 @@ __attribute__((constructor)) static void start(void) {
 // part is in use stays whole.
 void prenas_memory_trim(void) {
 	pthread_mutex_lock(&mutex);
-	for (prenas_region *r = prenas_regions; r < prenas_regions + 2; r++)
+	for (prenas_region *r = prenas_regions; r < prenas_regions + 2; r++) {
+		uint32_t touched = 0;
 		for (uint32_t at = 1; at < r->end; at += r->unit[at].span) {
 			uintptr_t from = r->base + ((uintptr_t)at << r->shift), to = from + ((uintptr_t)r->unit[at].span << r->shift);
 			from = (from + HUGE - 1) / HUGE * HUGE, to = to / HUGE * HUGE;
-			if (is_free(r->unit, at) && from < to) madvise((void *)from, to - from, MADV_DONTNEED);
+			if (!is_free(r->unit, at)) touched = at + r->unit[at].span;
+			else if (from < to) madvise((void *)from, to - from, MADV_DONTNEED);
 		}
+		r->touched = touched;
+	}
 	pthread_mutex_unlock(&mutex);
 	malloc_trim(0);
 }

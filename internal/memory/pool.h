@@ -16,6 +16,7 @@ typedef struct {
 	prenas_unit *unit;
 	uint64_t listed;    // lists that are not empty, a bit each
 	uint32_t first[64]; // span of each list
+	uint32_t touched;   // after the last unit that has had pages
 } prenas_region;
 
 extern prenas_region prenas_regions[2]; // all zero where there is no pool

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"prenas/internal/memory"
@@ -249,6 +250,34 @@ func TestPoolIsItsTwin(t *testing.T) {
 	if after := pool(t); !reflect.DeepEqual(after, before) {
 		t.Errorf("used spans after all was freed: %v, before: %v", after, before)
 	}
+}
+
+// A large block waits a moment for the place of one that is about to be freed, where it would else take new pages; not for ever.
+func TestLargeBlockWaitsForOneOfItsSize(t *testing.T) {
+	pool(t)
+	const size = 3 << 30
+	for range 20 { // another thread may be late
+		memory.Trim() // what was used before has no pages now: both blocks need new ones
+		a := memorytest.Malloc(size)
+		go func() {
+			time.Sleep(time.Millisecond)
+			memorytest.Free(a)
+		}()
+		b := memorytest.Malloc(size)
+		memorytest.Free(b)
+		if a == b {
+			c := memorytest.Malloc(size)
+			d := memorytest.Malloc(size)
+			if c == nil || d == nil || c == d {
+				t.Errorf("two blocks that both live are at %p and %p", c, d)
+			}
+			memorytest.Free(c)
+			memorytest.Free(d)
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Error("the second block never got the place of the first")
 }
 
 func TestTrimGivesFreedPagesBack(t *testing.T) {
