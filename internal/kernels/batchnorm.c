@@ -48,39 +48,6 @@ typedef struct {
 	const struct functions *run;
 } batch_norm;
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-#define LANES 16
-#define NATIVE_BF16 1
-#define NAME(x) x##_16_bf16
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,prefer-vector-width=512")))
-#include "batchnorm_lanes.h"
-#undef NATIVE_BF16
-#undef NAME
-#undef TARGET
-#define NATIVE_BF16 0
-#define NAME(x) x##_16
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512")))
-#include "batchnorm_lanes.h"
-#undef LANES
-#undef NAME
-#undef TARGET
-#define LANES 8
-#define NAME(x) x##_8
-#define TARGET __attribute__((target("avx2,fma")))
-#include "batchnorm_lanes.h"
-#undef LANES
-#undef NAME
-#undef TARGET
-#else
-#define NATIVE_BF16 0
-#endif
-#define LANES 4
-#define NAME(x) x##_4
-#define TARGET
-#include "batchnorm_lanes.h"
-
 // The functions of one width of vectors.
 typedef struct functions {
 	void (*sum_moments)(const batch_norm *, int64_t from, int64_t to, float *sums);
@@ -89,22 +56,9 @@ typedef struct functions {
 	void (*adjoint)(const batch_norm *, int64_t from, int64_t to);
 } functions;
 
-static const functions *functions_of(int64_t lanes) {
-#if defined(__x86_64__)
-	static const functions of_16_bf16 = {sum_moments_16_bf16, normalise_16_bf16, sum_adjoints_16_bf16, adjoint_16_bf16};
-	static const functions of_16 = {sum_moments_16, normalise_16, sum_adjoints_16, adjoint_16};
-	static const functions of_8 = {sum_moments_8, normalise_8, sum_adjoints_8, adjoint_8};
-	if (lanes == 16) {
-		return __builtin_cpu_supports("avx512bf16") ? &of_16_bf16 : &of_16;
-	}
-	if (lanes == 8) {
-		return &of_8;
-	}
-#endif
-	static const functions of_4 = {sum_moments_4, normalise_4, sum_adjoints_4, adjoint_4};
-	(void)lanes;
-	return &of_4;
-}
+#define FUNCTIONS(suffix) {sum_moments##suffix, normalise##suffix, sum_adjoints##suffix, adjoint##suffix}
+#define LOOPS "batchnorm_lanes.h"
+#include "widths.h"
 
 static int64_t first_of(const batch_norm *n, int64_t part) { return n->rows * part / n->parts; }
 
@@ -167,11 +121,7 @@ static void set_pivot(batch_norm *n) {
 	}
 }
 
-static bool same_shape(const ffi_buffer *a, const ffi_buffer *b) {
-	return a->dtype == b->dtype && a->rank == b->rank && memcmp(a->dims, b->dims, a->rank * sizeof *a->dims) == 0;
-}
-
-static bool is_vector(const ffi_buffer *b, int64_t size) { return b->dtype == FFI_FLOAT32 && b->rank == 1 && b->dims[0] == size; }
+static bool like_x(const ffi_buffer *x, const ffi_buffer *b) { return x->dtype == b->dtype && prenas_same_shape(x, b); }
 
 // Reads x [..., features] and what is like it, and checks that all other operands but the last, ε, are vectors. False if they are not.
 static bool read_norm(batch_norm *n, ffi_frame *frame, int operands, int results, const ffi_buffer *like) {
@@ -179,18 +129,18 @@ static bool read_norm(batch_norm *n, ffi_frame *frame, int operands, int results
 		return false;
 	}
 	ffi_buffer **in = frame->operands.buffers, **out = frame->results.buffers, *x = in[0], *eps = in[operands - 1];
-	if (x->rank < 1 || (x->dtype != FFI_FLOAT32 && x->dtype != FFI_BF16) || !same_shape(x, out[0]) || (like && !same_shape(x, like)) ||
+	if (x->rank < 1 || (x->dtype != FFI_FLOAT32 && x->dtype != FFI_BF16) || !like_x(x, out[0]) || (like && !like_x(x, like)) ||
 	    eps->dtype != FFI_FLOAT32 || eps->rank != 0) {
 		return false;
 	}
 	int64_t lanes = prenas_lanes(prenas_attribute(frame, "lanes", 16)), features = x->dims[x->rank - 1], values = 1;
 	for (int i = 1; i + 1 < operands; i++) {
-		if (in[i] != like && !is_vector(in[i], features)) {
+		if (in[i] != like && !prenas_is_vector(in[i], features)) {
 			return false;
 		}
 	}
 	for (int i = 1; i < results; i++) {
-		if (!is_vector(out[i], features)) {
+		if (!prenas_is_vector(out[i], features)) {
 			return false;
 		}
 	}

@@ -26,6 +26,12 @@ ffi_error *prenas_error(ffi_frame *frame, int code, const char *message) {
 	return frame->api->error_create(&args);
 }
 
+bool prenas_same_shape(const ffi_buffer *a, const ffi_buffer *b) {
+	return a->rank == b->rank && memcmp(a->dims, b->dims, a->rank * sizeof *a->dims) == 0;
+}
+
+bool prenas_is_vector(const ffi_buffer *b, int64_t size) { return b->dtype == FFI_FLOAT32 && b->rank == 1 && b->dims[0] == size; }
+
 int64_t prenas_attribute(ffi_frame *frame, const char *name, int64_t missing) {
 	const ffi_attributes *all = &frame->attributes;
 	for (int64_t i = 0; i < all->size; i++) {

@@ -13,6 +13,12 @@ bool prenas_described(ffi_frame *frame);
 // An error with a message, which is copied.
 ffi_error *prenas_error(ffi_frame *frame, int code, const char *message);
 
+// True if two tensors have the same axes, of any types.
+bool prenas_same_shape(const ffi_buffer *a, const ffi_buffer *b);
+
+// True if a tensor is float32 [size].
+bool prenas_is_vector(const ffi_buffer *b, int64_t size);
+
 // The attribute of that name, an integer; missing if there is none.
 int64_t prenas_attribute(ffi_frame *frame, const char *name, int64_t missing);
 

@@ -32,30 +32,6 @@
 
 #define MAX_KERNEL 31
 
-#define NATIVE_BF16 0 // a sum over taps takes far longer than to make bf16 of it
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-#define LANES 16
-#define NAME(x) x##_16
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512")))
-#include "depthwise_lanes.h"
-#undef LANES
-#undef NAME
-#undef TARGET
-#define LANES 8
-#define NAME(x) x##_8
-#define TARGET __attribute__((target("avx2,fma")))
-#include "depthwise_lanes.h"
-#undef LANES
-#undef NAME
-#undef TARGET
-#endif
-#define LANES 4
-#define NAME(x) x##_4
-#define TARGET
-#include "depthwise_lanes.h"
-
 // The functions of one width.
 typedef struct {
 	void (*row)(void *y, int64_t y_step, int64_t columns, int64_t features, int64_t rows, float *const *images, float *const *kernels,
@@ -64,20 +40,9 @@ typedef struct {
 	void (*split)(float *to, int64_t step, const void *row, int64_t pixels, int64_t features, bool bf16);
 } functions;
 
-static const functions *functions_of(int64_t lanes) {
-#if defined(__x86_64__)
-	static const functions of_16 = {row_16, taps_16, split_16}, of_8 = {row_8, taps_8, split_8};
-	if (lanes == 16) {
-		return &of_16;
-	}
-	if (lanes == 8) {
-		return &of_8;
-	}
-#endif
-	static const functions of_4 = {row_4, taps_4, split_4};
-	(void)lanes;
-	return &of_4;
-}
+#define FUNCTIONS(suffix) {row##suffix, taps##suffix, split##suffix}
+#define LOOPS "depthwise_lanes.h"
+#include "widths.h"
 
 typedef struct {
 	int64_t images, height, width, features; // of x

@@ -1,6 +1,6 @@
-// Vectors of LANES values, and how they come out of memory and go back: included at the start of a file that is itself
-// included once for each width, with NAME(x) the name of x for it, TARGET what the compiler may use, and NATIVE_BF16 whether
-// that has an instruction to bf16.
+// Vectors of LANES values, and how they come out of memory and go back: included at the start of a file of inner loops, which
+// widths.h includes once for each width, with NAME(x) the name of x for it, TARGET what the compiler may use, and NATIVE_BF16
+// whether that has an instruction to bf16.
 
 #undef V
 #undef BITS

@@ -44,39 +44,6 @@ typedef struct {
 	bool bf16; // x, v and y
 } activation;
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-#define LANES 16
-#define NATIVE_BF16 1
-#define NAME(x) x##_16_bf16
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,prefer-vector-width=512")))
-#include "rows_lanes.h"
-#undef NATIVE_BF16
-#undef NAME
-#undef TARGET
-#define NATIVE_BF16 0
-#define NAME(x) x##_16
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512")))
-#include "rows_lanes.h"
-#undef LANES
-#undef NAME
-#undef TARGET
-#define LANES 8
-#define NAME(x) x##_8
-#define TARGET __attribute__((target("avx2,fma")))
-#include "rows_lanes.h"
-#undef LANES
-#undef NAME
-#undef TARGET
-#else
-#define NATIVE_BF16 0
-#endif
-#define LANES 4
-#define NAME(x) x##_4
-#define TARGET
-#include "rows_lanes.h"
-
 // The functions of one width.
 typedef struct {
 	void (*normalise)(const norm *, int64_t from, int64_t to);
@@ -85,22 +52,9 @@ typedef struct {
 	void (*activate_adjoint)(const activation *, int64_t from, int64_t to, float *of_bias);
 } functions;
 
-static const functions *functions_of(int64_t lanes) {
-#if defined(__x86_64__)
-	static const functions of_16_bf16 = {normalise_16_bf16, normalise_adjoint_16_bf16, activate_16_bf16, activate_adjoint_16_bf16};
-	static const functions of_16 = {normalise_16, normalise_adjoint_16, activate_16, activate_adjoint_16};
-	static const functions of_8 = {normalise_8, normalise_adjoint_8, activate_8, activate_adjoint_8};
-	if (lanes == 16) {
-		return __builtin_cpu_supports("avx512bf16") ? &of_16_bf16 : &of_16;
-	}
-	if (lanes == 8) {
-		return &of_8;
-	}
-#endif
-	static const functions of_4 = {normalise_4, normalise_adjoint_4, activate_4, activate_adjoint_4};
-	(void)lanes;
-	return &of_4;
-}
+#define FUNCTIONS(suffix) {normalise##suffix, normalise_adjoint##suffix, activate##suffix, activate_adjoint##suffix}
+#define LOOPS "rows_lanes.h"
+#include "widths.h"
 
 enum { PART_VALUES = 1 << 16, PARTS = 64 };
 
@@ -134,12 +88,6 @@ static void activate_part(void *work, int64_t i) {
 static void activate_adjoint_part(void *work, int64_t i) {
 	rows *r = work;
 	r->run->activate_adjoint(&r->activation, first_of(r, i), first_of(r, i + 1), r->sums + i * r->activation.size);
-}
-
-static bool is_vector(const ffi_buffer *b, int64_t size) { return b->dtype == FFI_FLOAT32 && b->rank == 1 && b->dims[0] == size; }
-
-static bool same_shape(const ffi_buffer *a, const ffi_buffer *b) {
-	return a->rank == b->rank && memcmp(a->dims, b->dims, a->rank * sizeof *a->dims) == 0;
 }
 
 static bool is_float(const ffi_buffer *b) { return b->dtype == FFI_FLOAT32 || b->dtype == FFI_BF16; }
@@ -196,8 +144,8 @@ ffi_error *prenas_layer_norm(ffi_frame *frame) {
 	}
 	ffi_buffer **in = frame->operands.buffers, *y = frame->results.buffers[0];
 	int64_t size = in[0]->dims[in[0]->rank - 1];
-	if (in[0]->dtype != FFI_FLOAT32 || !is_vector(in[1], size) || !is_vector(in[2], size) || in[3]->dtype != FFI_FLOAT32 || in[3]->rank != 0 ||
-	    !is_float(y) || !same_shape(in[0], y)) {
+	if (in[0]->dtype != FFI_FLOAT32 || !prenas_is_vector(in[1], size) || !prenas_is_vector(in[2], size) || in[3]->dtype != FFI_FLOAT32 || in[3]->rank != 0 ||
+	    !is_float(y) || !prenas_same_shape(in[0], y)) {
 		return misshapen(frame);
 	}
 	r.norm = (norm){.x = in[0]->data, .weight = in[1]->data, .bias = in[2]->data, .eps = *(const float *)in[3]->data, .y = y->data, .size = size,
@@ -217,8 +165,8 @@ ffi_error *prenas_layer_norm_adjoint(ffi_frame *frame) {
 	}
 	ffi_buffer **in = frame->operands.buffers, **out = frame->results.buffers;
 	int64_t size = in[0]->dims[in[0]->rank - 1];
-	if (in[0]->dtype != FFI_FLOAT32 || !is_vector(in[1], size) || in[2]->dtype != FFI_FLOAT32 || in[2]->rank != 0 || !is_float(in[3]) ||
-	    !same_shape(in[0], in[3]) || out[0]->dtype != FFI_FLOAT32 || !same_shape(in[0], out[0]) || !is_vector(out[1], size) || !is_vector(out[2], size)) {
+	if (in[0]->dtype != FFI_FLOAT32 || !prenas_is_vector(in[1], size) || in[2]->dtype != FFI_FLOAT32 || in[2]->rank != 0 || !is_float(in[3]) ||
+	    !prenas_same_shape(in[0], in[3]) || out[0]->dtype != FFI_FLOAT32 || !prenas_same_shape(in[0], out[0]) || !prenas_is_vector(out[1], size) || !prenas_is_vector(out[2], size)) {
 		return misshapen(frame);
 	}
 	r.norm = (norm){.x = in[0]->data, .weight = in[1]->data, .eps = *(const float *)in[2]->data, .v = in[3]->data, .y = out[0]->data, .size = size,
@@ -237,7 +185,7 @@ ffi_error *prenas_bias_gelu(ffi_frame *frame) {
 	}
 	ffi_buffer **in = frame->operands.buffers, *y = frame->results.buffers[0];
 	int64_t size = in[0]->dims[in[0]->rank - 1];
-	if (!is_float(in[0]) || !is_vector(in[1], size) || y->dtype != in[0]->dtype || !same_shape(in[0], y)) {
+	if (!is_float(in[0]) || !prenas_is_vector(in[1], size) || y->dtype != in[0]->dtype || !prenas_same_shape(in[0], y)) {
 		return misshapen(frame);
 	}
 	r.activation = (activation){.x = in[0]->data, .bias = in[1]->data, .y = y->data, .size = size, .bf16 = y->dtype == FFI_BF16};
@@ -256,8 +204,8 @@ ffi_error *prenas_bias_gelu_adjoint(ffi_frame *frame) {
 	}
 	ffi_buffer **in = frame->operands.buffers, **out = frame->results.buffers;
 	int64_t size = in[0]->dims[in[0]->rank - 1];
-	if (!is_float(in[0]) || !is_vector(in[1], size) || in[2]->dtype != in[0]->dtype || !same_shape(in[0], in[2]) || out[0]->dtype != in[0]->dtype ||
-	    !same_shape(in[0], out[0]) || !is_vector(out[1], size)) {
+	if (!is_float(in[0]) || !prenas_is_vector(in[1], size) || in[2]->dtype != in[0]->dtype || !prenas_same_shape(in[0], in[2]) || out[0]->dtype != in[0]->dtype ||
+	    !prenas_same_shape(in[0], out[0]) || !prenas_is_vector(out[1], size)) {
 		return misshapen(frame);
 	}
 	r.activation = (activation){.x = in[0]->data, .bias = in[1]->data, .v = in[2]->data, .y = out[0]->data, .size = size, .bf16 = in[0]->dtype == FFI_BF16};
