@@ -25,6 +25,9 @@ func engineWithKernels(tb testing.TB) *Engine {
 	return e
 }
 
+// truncated is a value of bf16, the next to x on the way to zero.
+func truncated(x float32) float32 { return math.Float32frombits(math.Float32bits(x) & 0xffff0000) }
+
 type depthwise struct{ n, h, w, features, k, stride int }
 
 // adjoints are those of slowDepthwise for the adjoint v of its result.
@@ -55,7 +58,7 @@ func (c depthwise) check(t *testing.T, e *Engine, seed uint64, precision Precisi
 		for range n {
 			value := float32(random.NormFloat64())
 			if precision == BFloat16 {
-				value = math.Float32frombits(math.Float32bits(value) & 0xffff0000)
+				value = truncated(value)
 			}
 			wide, narrow = append(wide, float64(value)), append(narrow, value)
 		}

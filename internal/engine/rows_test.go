@@ -56,7 +56,7 @@ func (c rowCase) check(t *testing.T, e *Engine, vectors int, call func(in []*gra
 		rounded := func(values []float32) []float32 {
 			for i, v := range values {
 				if precision == BFloat16 {
-					values[i] = math.Float32frombits(math.Float32bits(v) & 0xffff0000)
+					values[i] = truncated(v)
 				}
 			}
 			return values

@@ -44,23 +44,15 @@ typedef struct {
 	int64_t tensor, from, to;
 } range;
 
-static int64_t values_of(const ffi_buffer *b) {
-	int64_t values = 1;
-	for (int64_t axis = 0; axis < b->rank; axis++) {
-		values *= b->dims[axis];
-	}
-	return values;
-}
-
 // Divides tensors into ranges. NULL: no memory.
 static range *divide(ffi_buffer *const *tensors, int64_t count, int64_t *ranges) {
 	*ranges = 0;
 	for (int64_t k = 0; k < count; k++) {
-		*ranges += divided_up(values_of(tensors[k]), PART);
+		*ranges += divided_up(prenas_values(tensors[k]), PART);
 	}
 	range *all = malloc(at_least(1, *ranges) * sizeof *all), *next = all;
 	for (int64_t k = 0; k < count && all; k++) {
-		for (int64_t from = 0, values = values_of(tensors[k]); from < values; from += PART) {
+		for (int64_t from = 0, values = prenas_values(tensors[k]); from < values; from += PART) {
 			*next++ = (range){k, from, at_most(from + PART, values)};
 		}
 	}
@@ -268,7 +260,7 @@ static bool read_adamw(adamw *a, ffi_frame *frame) {
 	const ffi_buffer *own = all[operands->size - 2], *settings = all[operands->size - 1];
 	*a = (adamw){.gradients = all, .before = all + tensors, .after = results->buffers, .own = own->data, .settings = settings->data,
 		.tensors = tensors, .groups = results->size / tensors};
-	bool fits = (a->groups == MOST_GROUPS || a->groups == AVERAGES) && values_of(own) == OWN * tensors && values_of(settings) == SETTINGS;
+	bool fits = (a->groups == MOST_GROUPS || a->groups == AVERAGES) && prenas_values(own) == OWN * tensors && prenas_values(settings) == SETTINGS;
 	for (int64_t i = 0; i < results->size && fits; i++) {
 		const ffi_buffer *weight = a->before[i % tensors], *gradient = a->gradients[i % tensors];
 		fits = a->before[i]->rank == weight->rank && a->after[i]->rank == weight->rank && gradient->rank == weight->rank;
@@ -325,7 +317,7 @@ ffi_error *prenas_squares(ffi_frame *frame) {
 	if (prenas_described(frame)) {
 		return NULL;
 	}
-	if (!all_float32(&frame->operands) || !all_float32(&frame->results) || frame->results.size != 1 || values_of(frame->results.buffers[0]) != 1) {
+	if (!all_float32(&frame->operands) || !all_float32(&frame->results) || frame->results.size != 1 || prenas_values(frame->results.buffers[0]) != 1) {
 		return prenas_error(frame, FFI_INVALID_ARGUMENT, "squares of tensors that are not float32, or a sum that is not one number");
 	}
 	square_sum s = {.tensors = frame->operands.buffers};

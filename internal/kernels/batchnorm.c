@@ -133,7 +133,7 @@ static bool read_norm(batch_norm *n, ffi_frame *frame, int operands, int results
 	    eps->dtype != FFI_FLOAT32 || eps->rank != 0) {
 		return false;
 	}
-	int64_t lanes = prenas_lanes(prenas_attribute(frame, "lanes", 16)), features = x->dims[x->rank - 1], values = 1;
+	int64_t lanes = prenas_lanes(prenas_attribute(frame, "lanes", 16)), features = x->dims[x->rank - 1], values = prenas_values(x);
 	for (int i = 1; i + 1 < operands; i++) {
 		if (in[i] != like && !prenas_is_vector(in[i], features)) {
 			return false;
@@ -143,9 +143,6 @@ static bool read_norm(batch_norm *n, ffi_frame *frame, int operands, int results
 		if (!prenas_is_vector(out[i], features)) {
 			return false;
 		}
-	}
-	for (int64_t i = 0; i < x->rank; i++) {
-		values *= x->dims[i];
 	}
 	if (values < 1) {
 		return false;

@@ -26,6 +26,14 @@ ffi_error *prenas_error(ffi_frame *frame, int code, const char *message) {
 	return frame->api->error_create(&args);
 }
 
+int64_t prenas_values(const ffi_buffer *b) {
+	int64_t values = 1;
+	for (int64_t axis = 0; axis < b->rank; axis++) {
+		values *= b->dims[axis];
+	}
+	return values;
+}
+
 bool prenas_same_shape(const ffi_buffer *a, const ffi_buffer *b) {
 	return a->rank == b->rank && memcmp(a->dims, b->dims, a->rank * sizeof *a->dims) == 0;
 }

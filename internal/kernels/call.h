@@ -13,6 +13,9 @@ bool prenas_described(ffi_frame *frame);
 // An error with a message, which is copied.
 ffi_error *prenas_error(ffi_frame *frame, int code, const char *message);
 
+// How many values a tensor has.
+int64_t prenas_values(const ffi_buffer *b);
+
 // True if two tensors have the same axes, of any types.
 bool prenas_same_shape(const ffi_buffer *a, const ffi_buffer *b);
 

@@ -101,11 +101,9 @@ static bool read_rows(rows *r, ffi_frame *frame, int operands, int results) {
 	if (x->rank < 1 || x->dims[x->rank - 1] < 1) {
 		return false;
 	}
-	*r = (rows){.run = functions_of(prenas_lanes(prenas_attribute(frame, "lanes", 16))), .rows = 1};
-	for (int64_t i = 0; i + 1 < x->rank; i++) {
-		r->rows *= x->dims[i];
-	}
-	r->parts = at_least(1, at_most(at_most(PARTS, r->rows), r->rows * x->dims[x->rank - 1] / PART_VALUES));
+	int64_t size = x->dims[x->rank - 1], values = prenas_values(x);
+	*r = (rows){.run = functions_of(prenas_lanes(prenas_attribute(frame, "lanes", 16))), .rows = values / size};
+	r->parts = at_least(1, at_most(at_most(PARTS, r->rows), values / PART_VALUES));
 	return true;
 }
 
