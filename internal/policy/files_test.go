@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // root is the repository's, seen from this package.
@@ -142,6 +143,23 @@ func TestMachinePath(t *testing.T) {
 	} {
 		if got := machinePath.MatchString(text); got != want {
 			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// maxLine is how many characters a line of Markdown may have: what a terminal and a
+// difference show side by side. Rows of tables cannot be broken, so they are exempt.
+const maxLine = 100
+
+func TestLinesOfMarkdownAreShort(t *testing.T) {
+	for _, f := range files(t) {
+		if path.Ext(f.path) != ".md" {
+			continue
+		}
+		for number, line := range strings.Split(string(f.text), "\n") {
+			if n := utf8.RuneCountInString(line); n > maxLine && !strings.HasPrefix(line, "|") {
+				t.Errorf("%s:%d has %d characters, more than %d", f.path, number+1, n, maxLine)
+			}
 		}
 	}
 }
