@@ -69,7 +69,7 @@ func (t *trainer) rollBack() error {
 	if t.metrics, err = openJournal(t.FS, t.Out, metricsFile, p.MetricsBytes); err != nil {
 		return err
 	}
-	t.saved = Progress{}
+	t.saved, t.calibrated = Progress{}, 0
 	if err := t.metrics.write(RollBackLine{Kind: "roll_back", Step: p.Step, From: before.Step, Factor: p.rateFactor()}); err != nil {
 		return err
 	}

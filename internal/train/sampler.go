@@ -88,6 +88,24 @@ func (s sampler) at(step int) []int {
 	return []int{balanced(s.seed, step, s.count)}
 }
 
+// sets are all that [sampler.at] can return, whatever the step and the seed.
+func (s sampler) sets() [][]int {
+	var sets [][]int
+	if s.name == sandwichSampler && s.count > 2 {
+		for _, other := range s.bySize[1 : s.count-1] {
+			sets = append(sets, []int{s.bySize[s.count-1], s.bySize[0], other})
+		}
+		return sets
+	}
+	if s.name == sandwichSampler {
+		return [][]int{s.at(0)}
+	}
+	for which := range s.count {
+		sets = append(sets, []int{which})
+	}
+	return sets
+}
+
 // balanced is the architecture (of count) that update number step trains.
 //
 // Every count updates in a row are one permutation of all architectures, drawn from

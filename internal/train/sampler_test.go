@@ -3,6 +3,7 @@ package train
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +54,28 @@ func TestSamplersFavourNoneButAsTheySay(t *testing.T) {
 	}
 	if again := newSampler(sandwichSampler, 7, toySpace().Model, archs[:1]).at(3); !slices.Equal(again, []int{0}) {
 		t.Errorf("a sandwich of one is %v", again)
+	}
+}
+
+// What an update can train is known before any is drawn: a program is compiled for each.
+func TestSetsAreAllThatIsDrawn(t *testing.T) {
+	archs := toyArchs()
+	for _, name := range []string{balancedSampler, uniformSampler, groupsSampler, sandwichSampler} {
+		for count := 1; count <= len(archs); count++ {
+			known, drawn := map[string]bool{}, map[string]bool{}
+			for seed := range uint64(400) {
+				s := newSampler(name, seed, toySpace().Model, archs[:count])
+				for _, set := range s.sets() {
+					known[fmt.Sprint(set)] = true
+				}
+				for step := range 8 {
+					drawn[fmt.Sprint(s.at(step))] = true
+				}
+			}
+			if !maps.Equal(known, drawn) {
+				t.Errorf("%s of %d: sets %v, drawn %v", name, count, known, drawn)
+			}
+		}
 	}
 }
 

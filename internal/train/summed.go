@@ -31,10 +31,10 @@ type summed struct {
 	archs     []space.Arch
 	sampler   sampler
 	net       *supernet.Net
-	gradients []*gradient                     // by architecture
-	apply     map[string]*applied             // by the tensors that it updates
-	sums      []*tensors.Tensor               // by Params index; zero between updates
-	moved     map[int]*norms[*tensors.Tensor] // statistics after this update's parts so far, by architecture; the state gets them if it is applied
+	gradients []*gradient                        // by architecture
+	apply     map[string]*applied                // by the tensors that it updates
+	sums      []*tensors.Tensor                  // by Params index; zero between updates
+	moved     map[string]*norms[*tensors.Tensor] // statistics after this update's parts so far, by the architecture's text; the state gets them if it is applied
 	teaching  *teaching
 }
 
@@ -61,7 +61,7 @@ type applied struct {
 func newSummed(t *trainer, compiling func(done, total int, arch string) error) (*summed, error) {
 	u := &summed{
 		run: inputs{engine: t.Engine, recipe: t.Recipe, space: t.Space}, seed: t.Seed, archs: t.archs, sampler: t.sampler, net: t.net,
-		apply: map[string]*applied{}, moved: map[int]*norms[*tensors.Tensor]{},
+		apply: map[string]*applied{}, moved: map[string]*norms[*tensors.Tensor]{},
 	}
 	var err error
 	if u.teaching, err = newTeaching(t.Engine, t.Recipe, t.Space.Model, t.Teacher); err != nil {
@@ -86,9 +86,8 @@ func newSummed(t *trainer, compiling func(done, total int, arch string) error) (
 			return nil, err
 		}
 	}
-	// Whatever is drawn, these are the sets of architectures of an update.
-	for step := range 2 * len(t.archs) * len(t.archs) {
-		if err := u.compileApply(t.Engine, t.sampler.at(step)); err != nil {
+	for _, turns := range t.sampler.sets() {
+		if err := u.compileApply(t.Engine, turns); err != nil {
 			u.close()
 			return nil, err
 		}
@@ -265,14 +264,14 @@ func (u *summed) update(state *State, lr float64, step int, batches []evaluate.B
 // settle gives the state the statistics of an update that was applied.
 func (u *summed) settle(state *State, applied bool) error {
 	var failed error
-	for which, after := range u.moved {
-		own := state.normsOf(u.archs[which])
+	for name, after := range u.moved {
+		own := state.Norms[name]
 		spent := after.all()
 		if applied {
 			spent = own.all()
 			*own = *after
 		}
-		failed = errors.Join(failed, u.gradients[which].program.Free(spent...))
+		failed = errors.Join(failed, u.gradients[0].program.Free(spent...))
 	}
 	clear(u.moved)
 	return failed
@@ -285,7 +284,8 @@ func (u *summed) add(state *State, which int, share float64, batch []*tensors.Te
 	for _, i := range g.used {
 		args = append(args, state.Weights[i])
 	}
-	before, moves := u.moved[which], true
+	name := g.arch.String()
+	before, moves := u.moved[name], true
 	if before == nil {
 		before, moves = state.normsOf(g.arch), false
 	}
@@ -309,7 +309,7 @@ func (u *summed) add(state *State, which int, share float64, batch []*tensors.Te
 	after := *before
 	count := len(before.all())
 	after.replace(out[:count])
-	u.moved[which] = &after
+	u.moved[name] = &after
 	out = out[count:]
 	for k, i := range g.trained {
 		own = append(own, u.sums[i])
