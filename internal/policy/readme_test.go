@@ -37,4 +37,7 @@ func TestSpaceOfTheReadme(t *testing.T) {
 	if smallest := float64(s.Model.Params(s.Smallest())) / 1e6; smallest >= s.Interval.Max {
 		t.Errorf("no architecture is below INTERVAL's MAX: the smallest has %.3f million", smallest)
 	}
+	if largest := float64(s.Model.Params(s.Largest())) / 1e6; largest < s.Interval.Max-s.Interval.Step {
+		t.Errorf("the last interval is empty: the largest architecture has %.3f million", largest)
+	}
 }
