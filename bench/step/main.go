@@ -31,6 +31,7 @@ import (
 	"prenas/bench/peer"
 	"prenas/internal/engine"
 	"prenas/internal/space"
+	_ "prenas/pkg/prenas/pool" // as the program prenas has it
 )
 
 // side is one of those that take turns.

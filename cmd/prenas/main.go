@@ -10,6 +10,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	_ "prenas/pkg/prenas/pool" // XLA on a CPU is faster with it
 )
 
 // Exit codes.

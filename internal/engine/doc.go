@@ -3,7 +3,7 @@
 // It finds a PJRT plug-in or falls back to pure Go (plugin.go), compiles graphs
 // into programs and turns the panics of graph building into errors
 // (program.go), and replaces gradient rules that are wrong for us (gradients.go).
-// The memory of a CPU's programs comes from prenas/internal/memory.
+// The memory of a CPU's programs comes from malloc; whose that is, the program chooses (allocator.go).
 //
 //	Open ─► Engine ─ Compile(shapes, build) ─► Program ─ Run(tensors) ─► tensors
 //

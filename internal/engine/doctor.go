@@ -10,7 +10,6 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 
 	"prenas/internal/fsys"
-	"prenas/internal/memory"
 )
 
 // Diagnosis is what an engine and its machine offer.
@@ -32,7 +31,7 @@ type Diagnosis struct {
 func (e *Engine) Diagnose(ctx context.Context) (Diagnosis, error) {
 	d := Diagnosis{
 		Backend: e.Name(), Description: e.backend.Description(), Plugin: e.plugin, Devices: e.devices,
-		Cores: runtime.NumCPU(), HugePages: memory.HugePages(), Kernels: e.Kernels(), GFLOPS: map[string]float64{}, Versions: Versions(),
+		Cores: runtime.NumCPU(), HugePages: HugePages(), Kernels: e.Kernels(), GFLOPS: map[string]float64{}, Versions: Versions(),
 	}
 	types := []dtypes.DType{dtypes.Float32}
 	if e.plugin != "" {

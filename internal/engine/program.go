@@ -10,7 +10,6 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
-	"prenas/internal/memory"
 	"prenas/internal/tensorfile"
 )
 
@@ -74,7 +73,7 @@ func (p *Program) compile(e *Engine, build func(in []*graph.Node) []*graph.Node)
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("compiling %q: %w", p.name, err)
 	}
-	memory.Trim() // XLA's compiler leaves hundreds of megabytes
+	allocator.Trim() // XLA's compiler leaves hundreds of megabytes
 	if err != nil {
 		return fmt.Errorf("%w %q: %w", ErrBuild, p.name, err)
 	}
@@ -147,7 +146,7 @@ func (p *Program) Free(of ...*tensors.Tensor) error {
 // Close frees the program, and gives back what memory its runs took.
 func (p *Program) Close() {
 	p.graph.Finalize()
-	memory.Trim()
+	allocator.Trim()
 }
 
 // Put makes a tensor of values that do not change while it does. On one device

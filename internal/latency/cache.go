@@ -19,7 +19,6 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
-	"prenas/internal/memory"
 	"prenas/internal/space"
 )
 
@@ -56,7 +55,7 @@ func Dir() (string, error) {
 // choices and batch.
 func key(e *engine.Engine, s *space.Space, batch int) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%d devices, pool %v, kernels %v\n", machine(e), e.Devices(), memory.HugePages(), e.Kernels())
+	fmt.Fprintf(h, "%s\n%d devices, pool %v, kernels %v\n", machine(e), e.Devices(), engine.HugePages(), e.Kernels())
 	versions := engine.Versions()
 	delete(versions, "prenas") // a commit does not change the engine
 	for _, name := range slices.Sorted(maps.Keys(versions)) {

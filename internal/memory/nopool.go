@@ -2,7 +2,6 @@
 
 package memory
 
-// Trim does nothing: there is no pool.
-func Trim() {}
+func trim() {}
 
 func pooled() bool { return false }

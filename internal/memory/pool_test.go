@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 		}
 		p := memorytest.Malloc(large)
 		memorytest.Free(p)
-		fmt.Println(p != nil, memory.HugePages())
+		fmt.Println(p != nil, memory.Pool{}.HugePages())
 	case "free twice":
 		p := memorytest.Malloc(unit)
 		memorytest.Free(p)
@@ -167,7 +167,7 @@ func play(w *twin, worker uint64, steps int) error {
 	}
 	for step := range steps {
 		if step%100 == 0 {
-			memory.Trim()
+			memory.Pool{}.Trim()
 		}
 		if len(mine) == most || len(mine) > 0 && r.IntN(3) == 0 {
 			b := take()
@@ -257,7 +257,7 @@ func TestLargeBlockWaitsForOneOfItsSize(t *testing.T) {
 	pool(t)
 	const size = 3 << 30
 	for range 20 { // another thread may be late
-		memory.Trim() // what was used before has no pages now: both blocks need new ones
+		memory.Pool{}.Trim() // what was used before has no pages now: both blocks need new ones
 		a := memorytest.Malloc(size)
 		go func() {
 			time.Sleep(time.Millisecond)
@@ -292,7 +292,7 @@ func TestTrimGivesFreedPagesBack(t *testing.T) {
 		if resident := span.Resident(size); resident != size {
 			t.Errorf("region %d: %d of %d freed bytes are there for the next block", region, resident, size)
 		}
-		memory.Trim()
+		memory.Pool{}.Trim()
 		// What shares a huge page with a block stays.
 		if resident := span.Resident(size); resident > 2*huge {
 			t.Errorf("region %d: %d of %d freed bytes are there after Trim", region, resident, size)

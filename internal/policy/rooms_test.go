@@ -29,14 +29,14 @@ var rooms = []struct {
 	{"augment", nil},
 	{"matfile", nil},
 	{"data", []string{"augment", "fsys", "matfile", "rng"}},
-	{"engine", []string{"fsys", "kernels", "memory", "rng", "tensorfile"}},
+	{"engine", []string{"fsys", "kernels", "rng", "tensorfile"}},
 	{"fixture", []string{"space", "tensorfile"}},
 	{"pytools", nil},
 	{"engine/enginetest", []string{"engine"}},
 	{"supernet", []string{"engine", "rng", "space", "tensorfile"}},
 	{"proxy", []string{"engine", "rng", "space", "supernet", "tensorfile"}},
 	{"search", []string{"fsys", "rng", "space", "tensorfile"}},
-	{"latency", []string{"engine", "fsys", "memory", "rng", "space", "supernet"}},
+	{"latency", []string{"engine", "fsys", "rng", "space", "supernet"}},
 	{"evaluate", []string{"data", "engine", "fsys", "space", "supernet", "tensorfile"}},
 	{"train", []string{"augment", "data", "engine", "evaluate", "fsys", "nearest", "rng", "space", "supernet", "tensorboard", "tensorfile"}},
 	{"export", []string{"engine", "fsys", "space", "supernet", "tensorfile"}},
@@ -94,6 +94,30 @@ func TestImportsPointOneWay(t *testing.T) {
 				// A test may set its stage with anything from below.
 			case !slices.Contains(allowed, target):
 				t.Errorf("%s imports %s, but %s may import only %s", file.path, target, room, strings.Join(allowed, ", "))
+			}
+		}
+	}
+}
+
+// A library does not choose the malloc of the process: only who imports prenas/pkg/prenas/pool has the pool.
+func TestPoolIsOptIn(t *testing.T) {
+	for _, room := range rooms {
+		if slices.Contains(room.imports, "memory") && !slices.Contains(fixtures, room.name) {
+			t.Errorf("%s may import memory, so whoever imports it has the pool", room.name)
+		}
+	}
+	for _, file := range goFiles(t) {
+		folder := path.Dir(file.path)
+		for _, imported := range importsOf(file) {
+			switch imported {
+			case module + "/internal/memory":
+				if folder != "pkg/prenas/pool" && !strings.HasPrefix(folder, "internal/memory") {
+					t.Errorf("%s imports the pool", file.path)
+				}
+			case module + "/pkg/prenas/pool":
+				if folder != "cmd/prenas" && folder != "bench/step" {
+					t.Errorf("%s opts into the pool: programs do, not packages", file.path)
+				}
 			}
 		}
 	}

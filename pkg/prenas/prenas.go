@@ -11,9 +11,8 @@
 // runs on the onnxruntime library that the environment variable PRENAS_ONNXRUNTIME or
 // python3's onnxruntime package has.
 //
-// On Linux with glibc the package puts a pool for large blocks under the malloc of the
-// process, which XLA needs to be fast on a CPU; the environment variable
-// PRENAS_SYSTEM_MALLOC, set to anything, leaves it out.
+// The malloc of the process stays what it is. Package prenas/pkg/prenas/pool puts another under it, with
+// which XLA is faster on a CPU, for programs that import it.
 //
 // Resizing, normalisation and the names of the classes are in the model's file. The
 // package needs cgo on Linux. It is the only package of the module whose names are kept
