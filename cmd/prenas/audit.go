@@ -81,8 +81,6 @@ func auditUsage(c *cobra.Command, o job.AuditOptions, spaceName string) error {
 	switch {
 	case o.Benchmark != "" && (spaceName != "" || o.Out != "" || o.Data != "" || len(o.Inherit) > 0):
 		return usagef("--benchmark reports on a file as it is: leave out --space, --data, --inherit and --out")
-	case o.Resamples < 1:
-		return usagef("--resamples is %d, it must be at least 1", o.Resamples)
 	case o.Benchmark != "":
 		return nil
 	case o.Out == "":
@@ -95,14 +93,6 @@ func auditUsage(c *cobra.Command, o job.AuditOptions, spaceName string) error {
 		return usagef("--space is missing; see %s --help", c.CommandPath())
 	case len(o.Inherit) == 0 && o.Data == "":
 		return usagef("--data is missing; see %s --help", c.CommandPath())
-	case o.Archs < 2:
-		return usagef("--archs is %d, it must be at least 2", o.Archs)
-	case o.Seeds < 1:
-		return usagef("--seeds is %d, it must be at least 1", o.Seeds)
-	case o.Images < 0:
-		return usagef("--images is %d, it must be at least 1", o.Images)
-	case c.Flags().Changed("epochs") && c.Flags().Lookup("epochs").Value.String() == "0":
-		return usagef("--epochs is 0, it must be at least 1")
 	}
 	return nil
 }

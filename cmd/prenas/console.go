@@ -8,6 +8,8 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
+
+	"prenas/internal/printable"
 )
 
 // console tells a person, on standard error, what goes on: bars on a terminal,
@@ -34,7 +36,7 @@ func (c *console) line(text string) {
 	if c.bar != nil {
 		_ = c.bar.Clear()
 	}
-	fmt.Fprintln(os.Stderr, text)
+	fmt.Fprintln(os.Stderr, printable.Message(text))
 }
 
 // plainEvery is how often progress is a line where there is no terminal.
@@ -49,6 +51,7 @@ func (c *console) progress(task string, done, total int64, detail string) {
 		return
 	}
 	finished := done >= total
+	detail = printable.Name(detail)
 	if !c.terminal {
 		if finished || time.Since(c.last) >= plainEvery {
 			c.last = time.Now()

@@ -12,6 +12,7 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/fsys"
+	"prenas/internal/printable"
 )
 
 func dataCommand(g *global) *cobra.Command {
@@ -61,9 +62,6 @@ func dataInfoCommand(g *global) *cobra.Command {
 		Use: "info SRC", Short: "Count images and classes, and measure sizes", Args: cobra.ExactArgs(1),
 		Example: "  prenas data info folder:images\n  prenas data info tar:shards --sheet sheet.png",
 		RunE: func(c *cobra.Command, args []string) error {
-			if sample < 1 {
-				return usagef("--sample is %d, it must be at least 1", sample)
-			}
 			out := newConsole(g)
 			set, err := openWhole(c.Context(), out, args[0])
 			if err != nil {
@@ -104,7 +102,7 @@ func printInfo(w io.Writer, info data.Info) error {
 		if held != "" {
 			column = fmt.Sprintf("%d\t", class.HeldOut)
 		}
-		fmt.Fprintf(t, "%d\t%s%d\t  %s\n", class.Train, column, class.Test, class.Name)
+		fmt.Fprintf(t, "%d\t%s%d\t  %s\n", class.Train, column, class.Test, printable.Name(class.Name))
 	}
 	return t.Flush()
 }
@@ -127,7 +125,7 @@ func dataCheckCommand(g *global) *cobra.Command {
 			}
 			err = g.printResult(map[string]any{"images": images, "damaged": append([]data.SkippedImage{}, damaged...)}, func(w io.Writer) error {
 				for _, d := range damaged {
-					fmt.Fprintf(w, "%s: %s\n", d.Image, d.Why)
+					fmt.Fprintf(w, "%s: %s\n", printable.Name(d.Image), printable.Name(d.Why))
 				}
 				_, err := fmt.Fprintf(w, "%d images, %d damaged\n", images, len(damaged))
 				return err
@@ -152,9 +150,6 @@ func dataPackCommand(g *global) *cobra.Command {
 			"packing that was stopped are kept when the command is given again.",
 		Example: "  prenas data pack folder:images --size 256 --out packed\n  prenas train --data pack:packed --candidates c.json --out run",
 		RunE: func(c *cobra.Command, args []string) error {
-			if o.Size < 0 {
-				return usagef("--size is %d, it must be at least 0", o.Size)
-			}
 			out := newConsole(g)
 			set, err := openWhole(c.Context(), out, args[0])
 			if err != nil {
@@ -170,7 +165,7 @@ func dataPackCommand(g *global) *cobra.Command {
 			}
 			return g.printResult(m, func(w io.Writer) error {
 				for _, d := range m.Skipped {
-					fmt.Fprintf(w, "left out: %s: %s\n", d.Image, d.Why)
+					fmt.Fprintf(w, "left out: %s: %s\n", printable.Name(d.Image), printable.Name(d.Why))
 				}
 				_, err := fmt.Fprintf(w, "%s: %d shards, %d damaged images left out; train with --data pack:%s\n", dir, len(m.Train)+len(m.HeldOut)+len(m.Test), len(m.Skipped), dir)
 				return err

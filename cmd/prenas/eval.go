@@ -24,17 +24,11 @@ func evalCommand(g *global) *cobra.Command {
 		Use: "eval RUN|MODEL", Short: "Measure each preferred architecture of a run, or a model, on the test images", Args: cobra.ExactArgs(1),
 		Example: "  prenas eval run --data fashion-mnist\n  prenas eval run --data folder:imagenet --crops 10\n  prenas eval run --recalibrate 50\n  prenas eval model.onnx",
 		RunE: func(c *cobra.Command, args []string) (err error) {
-			if o.Batch < 1 {
-				return usagef("--batch is %d, it must be at least 1", o.Batch)
-			}
 			if !slices.Contains(augment.CropCounts, o.Crops) {
 				return usagef("--crops is %d, it must be one of %v", o.Crops, augment.CropCounts)
 			}
 			if !slices.Contains(job.Splits, o.Split) {
 				return usagef("--split is %q, it must be one of %s", o.Split, strings.Join(job.Splits, ", "))
-			}
-			if o.Recalibrate < 0 {
-				return usagef("--recalibrate is %d, it must be at least 1", o.Recalibrate)
 			}
 			out := newConsole(g)
 			if !job.IsModel(args[0]) { // a model opens what it needs

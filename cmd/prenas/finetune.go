@@ -44,9 +44,6 @@ func finetuneCommand(g *global) *cobra.Command {
 			if c.Flags().Changed("freeze") {
 				o.Recipe.Optimizer.Freeze = freeze
 			}
-			if c.Flags().Changed("image-size") && o.ImageSize < 1 {
-				return usagef("--image-size is %d, it must be at least 1", o.ImageSize)
-			}
 			out := newConsole(g)
 			if o.Engine, err = g.open(c.Context(), out); err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prenas/internal/job"
+	"prenas/internal/printable"
 )
 
 func importCommand(g *global) *cobra.Command {
@@ -35,10 +36,10 @@ func importCommand(g *global) *cobra.Command {
 			}
 			return g.printResult(r, func(w io.Writer) error {
 				for _, note := range r.Notes {
-					fmt.Fprintf(w, "note: %s\n", note)
+					fmt.Fprintf(w, "note: %s\n", printable.Name(note))
 				}
 				if len(r.Skipped) > 0 {
-					fmt.Fprintf(w, "left out: %s\n", strings.Join(r.Skipped, ", "))
+					fmt.Fprintf(w, "left out: %s\n", strings.Join(printable.Names(r.Skipped), ", "))
 				}
 				_, err := fmt.Fprintf(w, "form %s, %d tensors, %d renamed; largest %s, %.3f M parameters\n%s\n%s\n",
 					r.Form, r.Tensors, r.Renamed, r.Largest, millions(r.Params), r.Weights, r.Space)

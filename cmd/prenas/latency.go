@@ -18,10 +18,7 @@ func latencyCommand(g *global) *cobra.Command {
 			"cache folder for the latency budgets of search. --check holds the sums against whole architectures.",
 		Example: "  prenas spaces latency tiny --check 8\n  prenas spaces latency my-space.yaml --batch 16 --again",
 		RunE: func(c *cobra.Command, args []string) (err error) {
-			switch {
-			case o.Batch < 1:
-				return usagef("--batch is %d, it must be at least 1", o.Batch)
-			case o.Check != 0 && o.Check < 3:
+			if o.Check != 0 && o.Check < 3 {
 				return usagef("--check is %d, it must be 0 or at least 3", o.Check)
 			}
 			if o.Space, err = loadSpace("SPACE", args[0]); err != nil {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 
+	"prenas/internal/crash"
+	"prenas/internal/printable"
 	_ "prenas/pkg/prenas/pool" // XLA on a CPU is faster with it
 )
 
@@ -18,13 +20,24 @@ import (
 const (
 	exitFailed = 1
 	exitUsage  = 2
+	exitCrash  = 70 // a fault of prenas itself, as sysexits.h has it: EX_SOFTWARE
 )
 
 func main() {
 	os.Exit(run())
 }
 
+// crashed ends the process after a panic.
+func crashed(why any, stack []byte) {
+	fmt.Fprintf(os.Stderr, "prenas: it met a fault of its own, which is no mistake of yours: %s\n"+
+		"What was written before is whole. Please report the command, prenas doctor's text and the lines below.\n\n%s",
+		printable.Message(fmt.Sprint(why)), printable.Text(string(stack)))
+	os.Exit(exitCrash)
+}
+
 func run() int {
+	crash.Handle(crashed)
+	defer crash.Recover()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)
@@ -41,7 +54,7 @@ func run() int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "prenas:", sentence(err)+hint(command, err))
+	fmt.Fprintln(os.Stderr, "prenas:", printable.Message(sentence(err)+hint(command, err)))
 	var usage usageError
 	if errors.As(err, &usage) {
 		return exitUsage

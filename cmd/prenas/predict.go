@@ -9,6 +9,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/job"
+	"prenas/internal/printable"
 )
 
 func predictCommand(g *global) *cobra.Command {
@@ -21,16 +22,13 @@ func predictCommand(g *global) *cobra.Command {
 		Example: "  prenas predict model.safetensors cat.jpg\n" +
 			"  find photos -name '*.jpg' | prenas predict model.onnx --top 1 -",
 		RunE: func(c *cobra.Command, args []string) error {
-			if o.Top < 1 || o.Batch < 1 {
-				return usagef("--top is %d and --batch %d, they must be at least 1", o.Top, o.Batch)
-			}
 			out := newConsole(g)
 			o.Model, o.Images, o.Stdin, o.Backend, o.Log = args[0], args[1:], os.Stdin, g.backend, out.line
 			var list []job.Prediction
 			o.Each = func(p job.Prediction) {
 				switch {
 				case p.Error != "":
-					fmt.Fprintln(os.Stderr, "prenas:", p.Error)
+					fmt.Fprintln(os.Stderr, "prenas:", printable.Message(p.Error))
 				case !g.json:
 					fmt.Println(p)
 				}

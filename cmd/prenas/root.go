@@ -16,6 +16,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/nearest"
+	"prenas/internal/printable"
 	"prenas/internal/space"
 )
 
@@ -42,18 +43,16 @@ func newRoot() *cobra.Command {
 		Short: "One training run, a family of efficient vision models",
 		Long: `prenas scores every block of a supernet once, at initialisation, picks the one
 architecture worth training for each size budget, trains a single weight-sharing
-supernet on only those, and hands you a finished model per budget.`,
+supernet on only those, and hands you a finished model per budget.
+
+The exit code is 0, or 1 where something failed, 2 where other flags or arguments
+are needed, and 70 for a fault of prenas itself.`,
 		Example:       "  prenas quickstart\n  prenas search --space tiny --out candidates.json",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 	}
-	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
-		if n, err := c.Flags().GetInt("workers"); err == nil && n < 0 { // commands without that flag give an error
-			return usagef("--workers is %d, it must be at least 0", n)
-		}
-		return nil
-	}
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return checkLimits(c) }
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		var value *pflag.InvalidValueError
 		var number *strconv.NumError
@@ -136,9 +135,6 @@ func meant(c *cobra.Command, written string) string {
 
 // open opens the engine, telling each step of finding the plug-in.
 func (g *global) open(ctx context.Context, out *console) (*engine.Engine, error) {
-	if g.devices < 1 {
-		return nil, usagef("--devices is %d, it must be at least 1", g.devices)
-	}
 	e, err := engine.Open(ctx, engine.Options{Backend: g.backend, Devices: g.devices, Stop: ctx.Done(), Log: out.line})
 	if errors.Is(err, engine.ErrBackend) {
 		return nil, usageError{err}
@@ -158,9 +154,11 @@ func loadSpace(by, nameOrFile string) (*space.Space, error) {
 
 // printJSON writes a value as one indented JSON text.
 func printJSON(w io.Writer, value any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(value)
+	text, err := json.MarshalIndent(value, "", "  ")
+	if err == nil {
+		_, err = w.Write(append(printable.JSON(text), '\n'))
+	}
+	return err
 }
 
 // printResult writes what a command found: text for people, or with --json the
@@ -169,5 +167,5 @@ func (g *global) printResult(value any, text func(w io.Writer) error) error {
 	if g.json {
 		return printJSON(os.Stdout, value)
 	}
-	return text(os.Stdout)
+	return text(printable.Writer(os.Stdout))
 }

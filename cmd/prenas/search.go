@@ -152,10 +152,6 @@ func (f searchFlags) options(c *cobra.Command, o *job.SearchOptions) (err error)
 	o.Search.Top = f.top
 	varies := o.Scoring.Weights == "" || o.Scoring.Inputs == "" && o.Scoring.Data == "" || o.Search.Method == search.Evolution || o.Search.Method == search.Random
 	switch {
-	case f.top < 1:
-		return usagef("--top is %d, it must be at least 1", f.top)
-	case o.Seeds < 1:
-		return usagef("--seeds is %d, it must be at least 1", o.Seeds)
 	case o.Seeds > 1 && o.Pareto:
 		return usagef("--seeds counts what wins each interval, which --pareto has none of")
 	case o.Seeds > 1 && !varies:
@@ -166,10 +162,6 @@ func (f searchFlags) options(c *cobra.Command, o *job.SearchOptions) (err error)
 		return usagef("--data and --inputs both name images; give one")
 	case o.Scoring.Data == "" && c.Flags().Changed("batches"):
 		return usagef("--batches counts batches of real images; name them with --data")
-	case o.LatencyBatch < 1:
-		return usagef("--latency-batch is %d, it must be at least 1", o.LatencyBatch)
-	case o.Scoring.Batches < 1:
-		return usagef("--batches is %d, it must be at least 1", o.Scoring.Batches)
 	}
 	o.Description = map[string]string{"proxy": f.proxy, "block_scores_for_heads": f.heads, "block_scores_for_mlp": f.mlp, "method": f.method, "splits": f.splits}
 	if o.RankBy != "" {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"prenas/internal/printable"
 	"prenas/internal/watch"
 )
 
@@ -20,9 +21,6 @@ func watchCommand(g *global) *cobra.Command {
 			"--json its last state is printed when the watching ends.",
 		Example: "  prenas watch run\n  prenas watch run --once --json",
 		RunE: func(c *cobra.Command, args []string) error {
-			if every <= 0 {
-				return usagef("--every is %s, it must be longer than nothing", every)
-			}
 			columns, clear := 80, ""
 			if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
 				columns = width
@@ -36,7 +34,7 @@ func watchCommand(g *global) *cobra.Command {
 				if g.json {
 					return nil
 				}
-				_, err := fmt.Print(clear, s.Picture(columns))
+				_, err := fmt.Print(clear, printable.Text(s.Picture(columns)))
 				return err
 			})
 			if err == nil && g.json {

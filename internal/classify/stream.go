@@ -5,6 +5,7 @@ import (
 	"iter"
 	"runtime"
 
+	"prenas/internal/crash"
 	"prenas/internal/data"
 )
 
@@ -83,7 +84,7 @@ type prepared[T any] struct {
 func prepare[T any](ctx context.Context, m *Model, items iter.Seq[T], workers int, load func(T) (data.Image, error)) <-chan chan prepared[T] {
 	promises := make(chan chan prepared[T], workers+m.batch)
 	slots := make(chan struct{}, workers)
-	go func() {
+	crash.Go(func() {
 		defer close(promises)
 		for item := range items {
 			promise := make(chan prepared[T], 1)
@@ -93,7 +94,7 @@ func prepare[T any](ctx context.Context, m *Model, items iter.Seq[T], workers in
 				return
 			}
 			slots <- struct{}{}
-			go func() {
+			crash.Go(func() {
 				p := prepared[T]{item: item}
 				var img data.Image
 				if img, p.err = load(item); p.err == nil {
@@ -101,8 +102,8 @@ func prepare[T any](ctx context.Context, m *Model, items iter.Seq[T], workers in
 				}
 				promise <- p
 				<-slots
-			}()
+			})
 		}
-	}()
+	})
 	return promises
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 	"runtime"
+
+	"prenas/internal/crash"
 )
 
 // ordered yields what do makes of 0 to n-1, in order, computed ahead by several
@@ -17,7 +19,7 @@ func ordered[T any](ctx context.Context, n, workers int, do func(i int) T) iter.
 		defer cancel()
 		promises := make(chan chan T, 2*workers)
 		slots := make(chan struct{}, workers)
-		go func() {
+		crash.Go(func() {
 			defer close(promises)
 			for i := range n {
 				promise := make(chan T, 1)
@@ -31,12 +33,12 @@ func ordered[T any](ctx context.Context, n, workers int, do func(i int) T) iter.
 				case <-ctx.Done():
 					return
 				}
-				go func() {
+				crash.Go(func() {
 					promise <- do(i)
 					<-slots
-				}()
+				})
 			}
-		}()
+		})
 		i := 0
 		for promise := range promises {
 			if ctx.Err() != nil || !yield(i, <-promise) {

@@ -3,6 +3,8 @@ package data
 import (
 	"context"
 	"sync/atomic"
+
+	"prenas/internal/crash"
 )
 
 // ahead is how many batches are prepared before their use, beside those that it
@@ -31,16 +33,16 @@ func (l *Loader) Stream(ctx context.Context, epoch, step int) (next func() (*Bat
 	jobs := make(chan job)
 	promises := make(chan *promise, ahead+l.o.Workers/l.o.Batch)
 	for range l.o.Workers {
-		go func() {
+		crash.Go(func() {
 			for j := range jobs {
 				j.p.errs[j.image] = l.image(j.p.batch, j.p.order, j.image)
 				if j.p.left.Add(-1) == 0 {
 					close(j.p.done)
 				}
 			}
-		}()
+		})
 	}
-	go func() {
+	crash.Go(func() {
 		defer close(promises)
 		defer close(jobs)
 		for order := l.order(epoch); ; step++ {
@@ -64,7 +66,7 @@ func (l *Loader) Stream(ctx context.Context, epoch, step int) (next func() (*Bat
 				}
 			}
 		}
-	}()
+	})
 	return func() (*Batch, error) {
 		select {
 		case p, open := <-promises:

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"text/template"
+
+	"prenas/internal/printable"
 )
 
 // Card is what a model card tells: the description of the model, and how this file of
@@ -25,8 +27,41 @@ var cardTemplate = template.Must(template.New("card").Funcs(template.FuncMap{
 	"millions": func(n int64) string { return fmt.Sprintf("%.3f", float64(n)/1e6) },
 	"percent":  func(x float64) string { return fmt.Sprintf("%.2f %%", 100*x) },
 	"list":     func(values any) string { return strings.Trim(fmt.Sprint(values), "[]") },
-	"join":     strings.Join,
+	"md":       markdown,
+	"code":     code,
 }).Parse(cardText))
+
+// special are the characters of a text that Markdown, GitHub's too, reads as its own.
+var special = strings.NewReplacer(
+	`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`, "]", `\]`, "<", `\<`, ">", `\>`,
+	"|", `\|`, "&", `\&`, "~", `\~`, "#", `\#`, "!", `\!`, "$", `\$`,
+	"://", `\://`, "www.", `www\.`, "@", `\@`, // what becomes a link by itself
+)
+
+// markdown is a text of unknown origin as Markdown that shows just that.
+func markdown(s string) string { return special.Replace(printable.Name(s)) }
+
+// code is a text of unknown origin as a span of code.
+func code(s string) string {
+	s = printable.Name(s)
+	fence := "`"
+	for strings.Contains(s, fence) {
+		fence += "`"
+	}
+	if fence == "`" {
+		return fence + s + fence
+	}
+	return fence + " " + s + " " + fence
+}
+
+// ClassList is the classes' names, in order.
+func (c Card) ClassList() string {
+	var names []string
+	for _, name := range c.Classes {
+		names = append(names, markdown(name))
+	}
+	return strings.Join(names, ", ")
+}
 
 func (c Card) markdown() ([]byte, error) {
 	var text bytes.Buffer

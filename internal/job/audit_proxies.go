@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"prenas/internal/audit"
+	"prenas/internal/crash"
 	"prenas/internal/engine"
 	"prenas/internal/proxy"
 	"prenas/internal/search"
@@ -60,21 +61,21 @@ func scoreAll(ctx context.Context, scorer *proxy.Scorer, archs []space.Arch, wor
 	defer stop()
 	all, errs := make([][][]proxy.Parts, len(archs)), make([]error, len(archs))
 	next, done := make(chan int), make(chan int)
-	go func() {
+	crash.Go(func() {
 		defer close(next)
 		for i := range archs {
 			next <- i
 		}
-	}()
+	})
 	for range cmp.Or(workers, runtime.NumCPU()) {
-		go func() {
+		crash.Go(func() {
 			for i := range next {
 				if errs[i] = ctx.Err(); errs[i] == nil {
 					all[i], errs[i] = scorer.Of(ctx, archs[i])
 				}
 				done <- i
 			}
-		}()
+		})
 	}
 	var failed error
 	for n := range archs {

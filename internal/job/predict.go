@@ -13,6 +13,7 @@ import (
 	"prenas/internal/classify"
 	"prenas/internal/data"
 	"prenas/internal/engine"
+	"prenas/internal/printable"
 )
 
 // PredictOptions of Predict.
@@ -38,9 +39,9 @@ type Prediction struct {
 
 // String is like "cat.jpg  cat 97.1 %  dog 2.2 %".
 func (p Prediction) String() string {
-	parts := []string{p.File}
+	parts := []string{printable.Name(p.File)}
 	for _, c := range p.Classes {
-		parts = append(parts, fmt.Sprintf("%s %.1f %%", c.Name, 100*c.Probability))
+		parts = append(parts, fmt.Sprintf("%s %.1f %%", printable.Name(c.Name), 100*c.Probability))
 	}
 	return strings.Join(parts, "  ")
 }

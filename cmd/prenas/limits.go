@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"prenas/internal/job"
+)
+
+// bound is what a number may be. The upper ends are far above all use, and low enough that
+// no size that is computed from a few of them overflows or takes a machine's memory.
+type bound struct{ least, most float64 }
+
+// limits of numeric flags by name; where a command says more of one, it checks that itself.
+var limits = map[string]bound{
+	"archs":         {2, 1 << 20},
+	"batch":         {1, 1 << 16},
+	"batches":       {1, 1 << 16},
+	"check":         {0, 1 << 10},
+	"crops":         {1, 10},
+	"devices":       {1, 1 << 10},
+	"epochs":        {1, 1 << 20},
+	"every":         {0.001, 86400}, // seconds
+	"head-dim":      {1, 1 << 12},
+	"image-size":    {1, 1 << 13},
+	"images":        {1, 1 << 40},
+	"interval":      {0, 1e12},
+	"latency-batch": {1, 1 << 16},
+	"layer-decay":   {0, 1},
+	"recalibrate":   {0, 1 << 20},
+	"resamples":     {1, 1 << 20},
+	"sample":        {1, 1 << 40},
+	"seed":          {0, math.MaxUint64},
+	"seeds":         {1, 1 << 16},
+	"shortlist":     {2, 1 << 20},
+	"size":          {0, 1 << 14},
+	"top":           {1, 1 << 20},
+	"workers":       {0, 1 << 12},
+}
+
+func init() {
+	for _, cost := range job.Costs() {
+		limits["min-"+cost.Name], limits["max-"+cost.Name] = bound{0, 1e12}, bound{0, 1e12}
+	}
+}
+
+// checkLimits is a usage error where a number that was given is out of its limits.
+func checkLimits(c *cobra.Command) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if l, has := limits[f.Name]; has && err == nil {
+			err = l.check(f)
+		}
+	})
+	return err
+}
+
+func (l bound) check(f *pflag.Flag) error {
+	value := f.Value.String()
+	number, err := strconv.ParseFloat(value, 64)
+	if f.Value.Type() == "duration" {
+		var d time.Duration
+		d, err = time.ParseDuration(value)
+		number = d.Seconds()
+	}
+	switch {
+	case err != nil:
+		return nil // text: another flag of the name
+	case math.IsNaN(number):
+		return usagef("--%s is %s, it must be a number, at least %s", f.Name, value, l.text(f, l.least))
+	case number < l.least:
+		return usagef("--%s is %s, it must be at least %s", f.Name, value, l.text(f, l.least))
+	case number > l.most:
+		return usagef("--%s is %s, it must be at most %s", f.Name, value, l.text(f, l.most))
+	}
+	return nil
+}
+
+// text is one end of the limits as the flag would be given.
+func (bound) text(f *pflag.Flag, end float64) string {
+	if f.Value.Type() == "duration" {
+		return time.Duration(end * float64(time.Second)).String()
+	}
+	if end == math.Trunc(end) && end < 1<<53 {
+		return strconv.FormatInt(int64(end), 10)
+	}
+	return fmt.Sprint(end)
+}
