@@ -33,6 +33,7 @@ var rooms = []struct {
 	{"data", []string{"augment", "crash", "fsys", "matfile", "rng"}},
 	{"engine", []string{"fsys", "kernels", "rng", "tensorfile"}},
 	{"fixture", []string{"space", "tensorfile"}},
+	{"faults", []string{"rng", "tensorfile"}},
 	{"pytools", nil},
 	{"engine/enginetest", []string{"engine"}},
 	{"supernet", []string{"engine", "rng", "space", "tensorfile"}},
@@ -52,7 +53,7 @@ var rooms = []struct {
 	{"policy", nil},
 }
 
-var fixtures = []string{"fixture", "pytools", "engine/enginetest", "fsys/faultfs", "memory/memorytest"}
+var fixtures = []string{"fixture", "faults", "pytools", "engine/enginetest", "fsys/faultfs", "memory/memorytest"}
 
 // withoutEngine are the rooms that must work where no XLA can be had: they may not reach
 // it through libraries either.

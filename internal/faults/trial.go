@@ -1,0 +1,307 @@
+//go:build linux && amd64
+
+package faults
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"prenas/internal/rng"
+)
+
+// Trial is one fault of one command, or two in two attempts that follow each other.
+type Trial struct {
+	Command string `json:"command"`
+	Kinds   string `json:"kinds"` // kind, or kind+kind
+	At      int    `json:"at"`    // operation of the first; where the second strikes is drawn from all of this
+}
+
+// Result of a trial. It went well if nothing is wrong.
+type Result struct {
+	Trial
+	Struck  string   `json:"struck,omitempty"` // operations that the faults met
+	Wrong   []string `json:"wrong,omitempty"`
+	Seconds float64  `json:"seconds"`
+}
+
+const (
+	outputFile = "stdout" // what a command prints, in its folder: a disk that is full is full for that too
+	limit      = 2 * time.Minute
+)
+
+// stage holds what all trials of a command share.
+type stage struct {
+	*Command
+	program string
+	start   string   // folder with what the command begins with
+	before  contents // of that folder
+	clean   contents // after the command alone
+	ended   *Ended
+}
+
+// newStage prepares a command below a folder, and runs it twice without a fault: what
+// differs between the two has no place in a comparison, and is an error.
+func newStage(ctx context.Context, c *Command, program, dir string) (*stage, error) {
+	s := &stage{Command: c, program: program, start: filepath.Join(dir, "start")}
+	for _, folder := range []string{s.start, filepath.Join(s.start, "tmp")} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	err := c.prepare(ctx, program, s.start)
+	if err == nil {
+		s.before, err = read(s.start)
+	}
+	for i := 0; i < 2 && err == nil; i++ {
+		err = s.undisturbed(ctx, filepath.Join(dir, fmt.Sprintf("clean%d", i)))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s without a fault: %w", c.Name, err)
+	}
+	return s, nil
+}
+
+func (s *stage) undisturbed(ctx context.Context, dir string) error {
+	if err := os.CopyFS(dir, os.DirFS(s.start)); err != nil {
+		return err
+	}
+	ended, stderr, err := s.trace(ctx, dir, s.Line, nil)
+	if err != nil {
+		return err
+	}
+	if ended.Code != 0 {
+		return fmt.Errorf("prenas %s: exit code %d: %s", s.Line, ended.Code, stderr)
+	}
+	got, err := read(dir)
+	if err != nil {
+		return err
+	}
+	if s.clean != nil {
+		if wrong := s.unlike(got); len(wrong) > 0 {
+			return fmt.Errorf("two runs differ: %s", strings.Join(wrong, "; "))
+		}
+	}
+	s.clean, s.ended = got, ended
+	return os.RemoveAll(dir)
+}
+
+// trace runs a command line in a folder with a fault, and returns what it says on stderr.
+func (s *stage) trace(ctx context.Context, dir, line string, fault *Fault) (*Ended, string, error) {
+	stderr := dir + ".stderr" // beside the folder: nothing is counted there
+	defer os.Remove(stderr)
+	ended, err := Trace(ctx, Process{
+		Path: s.program, Args: args(line), Dir: dir, Env: environment(dir), Below: dir, Limit: limit,
+		Stdout: filepath.Join(dir, outputFile), Stderr: stderr,
+	}, fault)
+	if err != nil {
+		return nil, "", err
+	}
+	text, err := os.ReadFile(stderr)
+	return ended, string(text), err
+}
+
+// run is trace without tracing.
+func (s *stage) run(ctx context.Context, dir, line string) (*Ended, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	stdout, err := os.Create(filepath.Join(dir, outputFile))
+	if err != nil {
+		return nil, "", err
+	}
+	defer stdout.Close()
+	var stderr strings.Builder
+	c := exec.CommandContext(ctx, s.program, args(line)...)
+	c.Dir, c.Env, c.Stdout, c.Stderr = dir, environment(dir), stdout, &stderr
+	c.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	if err := c.Run(); c.ProcessState == nil {
+		return nil, "", err
+	}
+	ended := &Ended{Code: c.ProcessState.ExitCode(), TooLong: ctx.Err() != nil}
+	if status, ok := c.ProcessState.Sys().(unix.WaitStatus); ok && status.Signaled() {
+		ended.Signal = status.Signal()
+	}
+	return ended, stderr.String(), nil
+}
+
+// try makes a trial in a folder, which is new. An error is of the trial itself, not of the
+// command.
+func (s *stage) try(ctx context.Context, t Trial, dir string) (*Result, error) {
+	began := time.Now()
+	kinds, err := parseKinds(t.Kinds)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.CopyFS(dir, os.DirFS(s.start)); err != nil {
+		return nil, err
+	}
+	r := &Result{Trial: t}
+	second := rng.New(uint64(t.At), "second fault of "+t.Command+" "+t.Kinds)
+	for i, kind := range kinds {
+		fault := Fault{Kind: kind, At: t.At}
+		if i > 0 {
+			fault.At = second.IntN(max(1, s.count(kind)))
+		}
+		if err := s.disturbed(ctx, dir, fault, r); err != nil {
+			return nil, err
+		}
+	}
+	if len(s.Looks) > 0 {
+		if err := s.look(ctx, dir, s.Looks[t.At%len(s.Looks)], r); err != nil {
+			return nil, err
+		}
+	}
+	for _, which := range []string{"next attempt", "one more"} {
+		line, err := s.again(ctx, dir, which, r)
+		if err != nil {
+			return nil, err
+		}
+		got, err := read(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, wrong := range s.unlike(got) {
+			r.wrong("after the %s (%s): %s", which, line, wrong)
+		}
+		if len(r.Wrong) > 0 {
+			break
+		}
+	}
+	r.Seconds = time.Since(began).Seconds()
+	return r, nil
+}
+
+// count is how many operations a kind may strike.
+func (s *stage) count(kind Kind) int {
+	n := 0
+	for _, o := range s.ended.Operations {
+		if o.Reads == kind.reads() {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *Result) wrong(format string, args ...any) {
+	r.Wrong = append(r.Wrong, fmt.Sprintf(format, args...))
+}
+
+// disturbed runs the command with a fault, as a user would: as it is, or, where that is
+// refused because of what it began, as it goes on.
+func (s *stage) disturbed(ctx context.Context, dir string, fault Fault, r *Result) error {
+	line := s.Line
+	ended, stderr, err := s.trace(ctx, dir, line, &fault)
+	if err == nil && ended.Code != 0 && ended.Hit == nil && s.Again != "" {
+		line = s.Again
+		ended, stderr, err = s.trace(ctx, dir, line, &fault)
+	}
+	if err != nil {
+		return err
+	}
+	struck := "nothing"
+	if ended.Hit != nil {
+		struck = ended.Hit.String()
+	}
+	r.Struck = strings.TrimPrefix(r.Struck+"; "+struck, "; ")
+	what := fmt.Sprintf("%s at %s", fault.Kind, struck)
+	for _, wrong := range s.badEnd(ended, stderr, fault) {
+		r.wrong("%s: %s", what, wrong)
+	}
+	got, err := read(dir)
+	if err != nil {
+		return err
+	}
+	for _, wrong := range s.notWhole(got) {
+		r.wrong("%s leaves %s", what, wrong)
+	}
+	if ended.Code == 0 {
+		for _, wrong := range append(s.unlike(got), s.lostOutput(got)...) {
+			r.wrong("%s: exit code 0, but %s", what, wrong)
+		}
+	}
+	return nil
+}
+
+// badEnd says what is wrong with the way in which a command ended after a fault.
+func (s *stage) badEnd(ended *Ended, stderr string, fault Fault) []string {
+	if fault.Kind == Kill && ended.Hit != nil {
+		return nil // whatever it said before
+	}
+	wrong := crashed(ended, stderr)
+	if ended.Code == 0 || ended.Hit == nil || len(wrong) > 0 {
+		return wrong
+	}
+	if errno := fault.Kind.errno(); errno != 0 && !strings.Contains(stderr, errno.Error()) {
+		wrong = append(wrong, fmt.Sprintf("the message does not say %q: %s", errno.Error(), lastLine(stderr)))
+	}
+	if ended.Code != 1 {
+		wrong = append(wrong, fmt.Sprintf("exit code %d, which is not that of a failure: %s", ended.Code, lastLine(stderr)))
+	}
+	return wrong
+}
+
+// crashed says what is wrong with any end but success.
+func crashed(ended *Ended, stderr string) []string {
+	switch {
+	case ended.TooLong:
+		return []string{fmt.Sprintf("did not end within %v", limit)}
+	case ended.Signal != 0:
+		return []string{fmt.Sprintf("killed by %v: %s", ended.Signal, lastLine(stderr))}
+	}
+	for _, sign := range []string{"panic: ", "fatal error: ", "goroutine ", "runtime error"} {
+		if at := strings.Index(stderr, sign); at >= 0 {
+			return []string{"crash: " + lastLine(stderr[:min(len(stderr), at+200)])}
+		}
+	}
+	if ended.Code != 0 && !strings.HasPrefix(lastLine(stderr), "prenas: ") {
+		return []string{fmt.Sprintf("exit code %d without a sentence: %q", ended.Code, lastLine(stderr))}
+	}
+	return nil
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}
+
+// look gives another command in a copy of the folder.
+func (s *stage) look(ctx context.Context, dir, line string, r *Result) error {
+	other := dir + ".look"
+	defer os.RemoveAll(other)
+	if err := os.CopyFS(other, os.DirFS(dir)); err != nil {
+		return err
+	}
+	ended, stderr, err := s.run(ctx, other, line)
+	if err != nil {
+		return err
+	}
+	for _, wrong := range crashed(ended, stderr) {
+		r.wrong("then %s: %s", line, wrong)
+	}
+	return nil
+}
+
+// again is an attempt without a fault, which must end well.
+func (s *stage) again(ctx context.Context, dir, which string, r *Result) (string, error) {
+	lines := slices.DeleteFunc([]string{s.Line, s.Again}, func(line string) bool { return line == "" })
+	var said []string
+	for _, line := range lines {
+		ended, stderr, err := s.run(ctx, dir, line)
+		if err != nil || ended.Code == 0 {
+			return line, err
+		}
+		for _, wrong := range crashed(ended, stderr) {
+			r.wrong("%s: %s: %s", which, line, wrong)
+		}
+		said = append(said, lastLine(stderr))
+	}
+	r.wrong("%s fails: %s", which, strings.Join(said, "; then "))
+	return lines[len(lines)-1], nil
+}
