@@ -19,7 +19,8 @@
 //	sums, err := search.NewSums(s, weights, gradients, false)
 //	candidates, report, err := search.RunSums(s, sums, search.Options{})
 //
-// Everything is deterministic: sums are float64 in a fixed order, ties go to
-// what comes first (lower layers, earlier architectures), and what is random is
-// drawn from Options.Seed.
+// Everything is deterministic: sums are float64, rounded so that no order of
+// addition changes them, ties go to what comes first (lower layers, earlier
+// architectures in the original's order), and what is random is drawn from
+// Options.Seed.
 package search

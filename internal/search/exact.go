@@ -54,7 +54,7 @@ func layerSlots(g grid, e, l int, score *Table, sign float64, costs []Cost, limi
 			if !withinPeaks(limits, func(t *Table) float64 { return part(t)[i] }) {
 				continue
 			}
-			o := Option{Choice: i, Score: sign * v, Cost: make([]int64, len(costs))}
+			o := Option{Choice: i, Score: sign * v, Cost: make([]int64, len(costs)), Order: g.order(slot, i)}
 			for k, c := range costs {
 				o.Cost[k] = whole(part(c.Table)[i])
 			}
@@ -124,8 +124,7 @@ func (r *run) solve(cost Cost, least, most int64, limits []Limit) ([]costed, err
 	return all, nil
 }
 
-// exact finds the best of the whole space in each bin; equal scores go to the
-// smaller architecture.
+// exact finds the best of the whole space in each bin.
 func (r *run) exact() error {
 	if r.cost.Peak {
 		for i := range r.bins.count {
@@ -188,7 +187,7 @@ func Pareto(s *space.Space, sums *Sums, o Options) ([]space.Candidate, error) {
 		// Of architectures that cost the same only the best counts.
 		winner, cost := from, all[from].cost
 		for from++; from < len(all) && all[from].cost == cost; from++ {
-			if all[from].score > all[winner].score {
+			if all[from].score > all[winner].score || all[from].score == all[winner].score && r.grid.before(all[from].pick, all[winner].pick) {
 				winner = from
 			}
 		}

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"cmp"
 	"slices"
 
 	"prenas/internal/space"
@@ -83,6 +84,65 @@ func (g grid) at(scale, stack int) pick {
 
 func (p pick) same(o pick) bool {
 	return p.scale == o.scale && p.stack == o.stack && slices.Equal(p.first, o.first) && slices.Equal(p.second, o.second)
+}
+
+// before tells whether p comes ahead of q: of equal scores that is the better one. The
+// order is that of the original's enumeration: scales and stacks as in the file, then the
+// fewest layers of the smallest second choice, of the next one and so on, then so for the
+// first choices. The original looks at one architecture of the same counts only; of
+// several, the one whose last layers have the smaller choices comes first.
+func (g grid) before(p, q pick) bool {
+	if order := cmp.Or(cmp.Compare(p.scale, q.scale), cmp.Compare(p.stack, q.stack)); order != 0 {
+		return order < 0
+	}
+	order := cmp.Or(compareCounts(p.second, q.second, g.second), compareCounts(p.first, q.first, g.first))
+	for i := len(p.layers) - 1; order == 0 && i >= 0; i-- {
+		first, second := cmp.Compare(p.first[i], q.first[i]), cmp.Compare(p.second[i], q.second[i])
+		if g.joint { // as Solve goes through them
+			order = cmp.Or(first, second)
+		} else {
+			order = cmp.Or(second, first)
+		}
+	}
+	return order < 0
+}
+
+// order is what an option of a slot adds to the counts that before compares, as two
+// numbers that are compared like them: second choices, first choices.
+func (g grid) order(slot, option int) Order {
+	place := func(choice, n int) int64 { // the last count follows from the others
+		if choice == n-1 {
+			return 0
+		}
+		weight := int64(1)
+		for range n - 2 - choice {
+			weight *= int64(g.layers + 1)
+		}
+		return weight
+	}
+	switch {
+	case g.joint:
+		return Order{place(option%g.second, g.second), place(option/g.second, g.first)}
+	case slot%2 == 0:
+		return Order{0, place(option, g.first)}
+	}
+	return Order{place(option, g.second), 0}
+}
+
+// compareCounts compares how often each of n choices is among p and among q, the
+// smallest choice first.
+func compareCounts(p, q []int, n int) int {
+	counts := make([]int, n)
+	for i := range p {
+		counts[p[i]]++
+		counts[q[i]]--
+	}
+	for _, c := range counts {
+		if c != 0 {
+			return c
+		}
+	}
+	return 0
 }
 
 // slots are the independent decisions of a layer: in each table the options of

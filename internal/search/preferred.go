@@ -131,7 +131,11 @@ func (r *run) enumerate(first, second *BlockScores) {
 		if counts >= 0 {
 			count = totals[counts]
 		}
+		score := r.scores.Method.finish(totals[0], count)
+		if r.scores.ordered != nil {
+			score = r.scores.ordered(p)
+		}
 		r.report.Bins[bin].Members++
-		r.offer(bin, p, r.scores.Method.finish(totals[0], count))
+		r.offer(bin, p, score)
 	})
 }

@@ -152,6 +152,9 @@ type Scores struct {
 	grid   grid
 	sum    *Table
 	count  *Table // scored weights; used by avg
+	// ordered, where it is not nil, is the score as the original adds it up: the same sum,
+	// rounded as there, which decides among architectures that are equal but for rounding.
+	ordered func(p pick) float64
 }
 
 // NewScores makes the scores of a method. sums may be nil for entropy and
@@ -165,7 +168,7 @@ func NewScores(s *space.Space, sums *Sums, method ScoreMethod) (*Scores, error) 
 	case method.base == "params":
 		sc.sum = ParamsTable(s)
 	case method.base == "entropy":
-		sc.sum = entropyTable(s)
+		sc.sum, sc.ordered = entropyTable(s), orderedEntropy(s)
 	case method.base == "":
 		return nil, fmt.Errorf("%w of scoring: none given", ErrMethod)
 	case sums == nil:
@@ -180,6 +183,7 @@ func NewScores(s *space.Space, sums *Sums, method ScoreMethod) (*Scores, error) 
 		sc.sum = sc.grid.weigh(sc.grid, sum)
 		sc.count = sc.grid.table(sums, method, func(_ *cells, rows, cols int) float64 { return float64(rows) * float64(cols) })
 	}
+	sc.sum = sc.sum.exact()
 	return sc, nil
 }
 
@@ -187,6 +191,9 @@ func NewScores(s *space.Space, sums *Sums, method ScoreMethod) (*Scores, error) 
 func (s *Scores) Of(a space.Arch) float64 { return s.of(s.grid.pick(a)) }
 
 func (s *Scores) of(p pick) float64 {
+	if s.ordered != nil {
+		return s.ordered(p)
+	}
 	if s.count == nil {
 		return s.Method.finish(s.sum.total(p), 1)
 	}

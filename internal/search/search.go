@@ -111,12 +111,13 @@ func RunSums(s *space.Space, sums *Sums, o Options) (space.Candidates, *Report, 
 }
 
 // offer keeps an architecture if it is among the best of its bin. Of equal
-// scores the one that came first stays ahead. The pick's slices are shared
-// with the caller and never written to.
+// scores the one that the original would have met first is ahead, whatever the
+// method and the order of the offers. The pick's slices are shared with the
+// caller and never written to.
 func (r *run) offer(bin int, p pick, score float64) {
 	list := r.found[bin]
 	at, _ := slices.BinarySearchFunc(list, score, func(s scored, score float64) int {
-		if s.score >= score {
+		if s.score > score || s.score == score && r.grid.before(s.pick, p) {
 			return -1
 		}
 		return 1

@@ -30,7 +30,16 @@ type Option struct {
 	Choice int // what the caller calls it
 	Score  float64
 	Cost   []int64 // Cost[0] is kept apart total by total, the others are limited
+	Order  Order
 }
+
+// Order adds up over options; of equal scores the architecture of the least is the better
+// one, and of equal orders the one whose last slots have the earlier options.
+type Order [2]int64
+
+func (o Order) plus(p Order) Order { return Order{o[0] + p[0], o[1] + p[1]} }
+
+func (o Order) less(p Order) bool { return o[0] < p[0] || o[0] == p[0] && o[1] < p[1] }
 
 // A Trunk is what an architecture has besides its options.
 type Trunk struct {
@@ -68,6 +77,7 @@ func (s Solution) Choices() []int {
 // it scores and costs, and how it was made.
 type label struct {
 	score float64
+	order Order
 	cost  []int64
 	last  *node
 }
@@ -178,14 +188,15 @@ type merger struct {
 func (m *merger) merge(labels []label, options []Option) error {
 	at := make([]int, len(options))
 	for {
-		next, total, score := -1, int64(0), 0.0
+		next, total, score, order := -1, int64(0), 0.0, Order{}
 		for i, o := range options {
 			if at[i] == len(labels) {
 				continue
 			}
 			l := &labels[at[i]]
-			if c, s := l.cost[0]+o.Cost[0], l.score+o.Score; next < 0 || c < total || c == total && s > score {
-				next, total, score = i, c, s
+			c, s, by := l.cost[0]+o.Cost[0], l.score+o.Score, l.order.plus(o.Order)
+			if next < 0 || c < total || c == total && (s > score || s == score && by.less(order)) {
+				next, total, score, order = i, c, s, by
 			}
 		}
 		if next < 0 {
@@ -203,7 +214,7 @@ func (m *merger) merge(labels []label, options []Option) error {
 		if !m.bounds.reachable(cost, m.least, m.most) {
 			continue
 		}
-		m.group = append(m.group, label{score, cost, before.last})
+		m.group = append(m.group, label{score, order, cost, before.last})
 		m.choice = append(m.choice, o.Choice)
 		if m.nodes+len(m.group) > maxNodes {
 			return fmt.Errorf("%w to solve: the costs of blocks have too many different totals; give them in coarser units or limit fewer of them", ErrTooLarge)

@@ -1,6 +1,10 @@
 package search
 
-import "prenas/internal/space"
+import (
+	"math"
+
+	"prenas/internal/space"
+)
 
 // Table is a quantity that adds up over the parts of an architecture: a sum of
 // saliency, parameters, multiply-accumulates, a latency measured per block.
@@ -146,6 +150,37 @@ func MACsTable(s *space.Space) *Table {
 		Heads: func(e, _, h int) float64 { return float64(int64(h) * m.HeadMACs(e)) },
 		MLP:   func(e, _ int, r float64) float64 { return float64(m.MLPMACs(e, r)) },
 	}.Table(s)
+}
+
+// exact is the table with each value rounded so far that totals are exact: to multiples
+// of one power of two, of which the largest total has fewer than 2^52. Then no order of
+// addition gives another total, so that architectures of the same parts are equal.
+func (t *Table) exact() *Table {
+	most := 0.0
+	size := func(list []float64) (most float64) {
+		for _, v := range list {
+			most = max(most, math.Abs(v))
+		}
+		return most
+	}
+	for e := range t.Base {
+		total := math.Abs(t.Trunk[e])
+		for l := range t.Base[e] {
+			total += math.Abs(t.Base[e][l])
+			if t.Joint != nil {
+				total += size(t.Joint[e][l])
+			} else {
+				total += size(t.First[e][l]) + size(t.Second[e][l])
+			}
+		}
+		most = max(most, total)
+	}
+	if most == 0 || math.IsInf(most, 0) || math.IsNaN(most) {
+		return t
+	}
+	_, exponent := math.Frexp(most)
+	unit := math.Ldexp(1, exponent-52)
+	return t.mapped(func(_ int, v float64) float64 { return math.Round(v/unit) * unit })
 }
 
 // mapped is the table of f of each part.

@@ -2,6 +2,7 @@ package search
 
 import (
 	"math"
+	"math/big"
 	"slices"
 	"strconv"
 
@@ -189,6 +190,56 @@ func entropyTable(s *space.Space) *Table {
 		Heads: func(_, _, h int) float64 { return math.Log(float64(h * s.Model.HeadDim)) },
 		MLP:   func(e, _ int, r float64) float64 { return math.Log(r * float64(e)) },
 	}.Table(s)
+}
+
+// orderedEntropy is the entropy added up as the original does: each layer's four terms
+// from left to right, then one layer after the other, from logarithms that are rounded
+// correctly, as those of Python nearly always are. Architectures whose products of sizes
+// are equal differ in nothing but the rounding of this sum.
+func orderedEntropy(s *space.Space) func(p pick) float64 {
+	const patches = 196
+	heads, ratios := ranked(s.NumHeads), ranked(s.MLPRatio)
+	terms := make([][][]float64, len(s.EmbedDim)) // of a layer, by dim, heads and ratio
+	for e, dim := range s.EmbedDim {
+		for _, h := range heads {
+			var row []float64
+			for _, r := range ratios {
+				row = append(row, ln(r*float64(dim))+ln(float64(s.Model.HeadDim*h))+ln(patches)+4*ln(float64(dim)))
+			}
+			terms[e] = append(terms[e], row)
+		}
+	}
+	return func(p pick) float64 {
+		sum := 0.0
+		for i := range p.first {
+			sum += terms[p.scale][p.first[i]][p.second[i]]
+		}
+		return sum
+	}
+}
+
+// ln is the natural logarithm of a positive number, rounded correctly; math.Log may be
+// off by a bit, and not by the same one on every processor.
+//
+// With x = m·2^e and m from 1/2 to 1, ln x = e·ln 2 + ln m, and both logarithms are
+// ln((1+z)/(1-z)) = 2·(z + z³/3 + z⁵/5 + …), for ln 2 with z = 1/3.
+func ln(x float64) float64 {
+	const bits = 160
+	number := func(v float64) *big.Float { return new(big.Float).SetPrec(bits).SetFloat64(v) }
+	series := func(m *big.Float) *big.Float { // ln m
+		z := new(big.Float).Quo(new(big.Float).Sub(m, number(1)), new(big.Float).Add(m, number(1)))
+		square, power, sum := new(big.Float).Mul(z, z), new(big.Float).Add(z, z), new(big.Float).SetPrec(bits)
+		for k := 1.0; power.Sign() != 0 && power.MantExp(nil) > -bits; k += 2 {
+			sum.Add(sum, new(big.Float).Quo(power, number(k)))
+			power.Mul(power, square)
+		}
+		return sum
+	}
+	m, e := math.Frexp(x)
+	sum := series(number(2))
+	sum.Mul(sum, number(float64(e)))
+	rounded, _ := sum.Add(sum, series(number(m))).Float64()
+	return rounded
 }
 
 func last[T any](list []T) T { return list[len(list)-1] }
