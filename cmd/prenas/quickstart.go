@@ -45,6 +45,11 @@ func quickstartCommand(g *global) *cobra.Command {
 			if dir == "" {
 				dir = filepath.Join("runs", first.recipe)
 			}
+			release, err := train.Hold(dir)
+			if err != nil {
+				return err
+			}
+			defer release()
 			began := time.Now()
 			out := newConsole(g)
 			stage := func(name string) { out.line(fmt.Sprintf("[%3.0f s] %s", time.Since(began).Seconds(), name)) }

@@ -8,10 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 
 	"prenas/internal/augment"
 	"prenas/internal/fsys"
@@ -40,14 +37,11 @@ func WritePack(ctx context.Context, set *Dataset, dir string, o PackOptions) (Pa
 		Version: packVersion, Source: o.Source, Digest: set.Digest, Size: o.Size, Channels: set.Channels, Classes: set.Classes,
 		Mean: set.Mean, Std: set.Std,
 	}
-	if err := fsys.OS.MkdirAll(dir); err != nil {
+	release, err := fsys.HoldFolder(dir)
+	if err != nil {
 		return m, fmt.Errorf("--out: %w", err)
 	}
-	unlock, err := lockPack(dir)
-	if err != nil {
-		return m, err
-	}
-	defer unlock()
+	defer release()
 	if o.shard == 0 {
 		o.shard = shardImages
 	}
@@ -86,26 +80,6 @@ func WritePack(ctx context.Context, set *Dataset, dir string, o PackOptions) (Pa
 		_, err := w.Write(append(text, '\n'))
 		return err
 	})
-}
-
-// lockPack keeps other packings away from a folder, and removes what one that was
-// killed left behind: shards without a name.
-func lockPack(dir string) (unlock func(), err error) {
-	file, err := os.Open(dir)
-	if err != nil {
-		return nil, fmt.Errorf("--out: %w", err)
-	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, fmt.Errorf("--out %s: another packing writes there: %w", dir, errors.Join(err, file.Close()))
-	}
-	left, err := filepath.Glob(filepath.Join(dir, ".*.pack.tmp-*"))
-	for _, path := range left {
-		err = errors.Join(err, fsys.OS.Remove(path))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("--out: %w", errors.Join(err, file.Close()))
-	}
-	return func() { file.Close() }, nil
 }
 
 // shardWriter writes one shard: n images of a split, from first on.

@@ -14,6 +14,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
 )
 
 // File is an open file of an FS.
@@ -91,22 +94,66 @@ func ReadFile(f FS, path string) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
+// tempMark stands in the names of temporary files between the name that they are to have
+// and a number.
+const tempMark = ".tmp-"
+
+// RemoveStale removes the temporary files in a folder whose processes ended before they
+// were renamed. Those that a process of this machine still writes stay.
+func RemoveStale(dir string) error {
+	return removeStale(dir, func(string) bool { return true })
+}
+
+// removeStale removes stale temporary files of the names that are to go.
+func removeStale(dir string, goes func(name string) bool) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		hidden, isHidden := strings.CutPrefix(entry.Name(), ".")
+		at := strings.LastIndex(hidden, tempMark)
+		if !isHidden || at < 0 || strings.Trim(hidden[at+len(tempMark):], "0123456789-") != "" || !entry.Type().IsRegular() || !goes(hidden[:at]) {
+			continue
+		}
+		path := filepath.Join(dir, entry.Name())
+		file, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			continue // it has its name by now, or is another user's
+		}
+		if tryFlock(file) == errLocked {
+			file.Close()
+			continue
+		}
+		discard(file, path)
+	}
+	return nil
+}
+
 type osFS struct{}
 
 func (osFS) CreateTemp(dir, pattern string) (File, error) {
-	f, err := os.CreateTemp(dir, pattern)
-	if err != nil {
-		return nil, err
+	prefix, suffix, _ := strings.Cut(pattern, "*")
+	for number := 0; ; number++ {
+		path := filepath.Join(dir, fmt.Sprintf("%s%d-%d%s", prefix, os.Getpid(), number, suffix))
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		_ = tryFlock(f) // so that it is not taken for one that was left behind
+		return osFile{f}, nil
 	}
-	// Temporary files are private; what they become is an ordinary file.
-	if err := f.Chmod(0o644); err != nil {
-		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
-	}
-	return f, nil
 }
 
 func (osFS) OpenAppend(path string) (File, error) {
-	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
 }
 func (osFS) Open(path string) (File, error)            { return os.Open(path) }
 func (osFS) Rename(from, to string) error              { return os.Rename(from, to) }
@@ -121,5 +168,28 @@ func (osFS) SyncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(syncUnlessCannot(d), d.Close())
+}
+
+// osFile is a file of the operating system.
+type osFile struct{ *os.File }
+
+// Sync implements File.
+func (f osFile) Sync() error { return syncUnlessCannot(f.File) }
+
+// syncUnlessCannot syncs a file or a folder. Some file systems, as of networks or in user
+// space, cannot, and say so; what they hold is then as safe as it can be.
+func syncUnlessCannot(f *os.File) error {
+	err := f.Sync()
+	for _, cannot := range []error{syscall.EINVAL, syscall.ENOTSUP, syscall.ENOSYS} {
+		if errors.Is(err, cannot) {
+			return nil
+		}
+	}
+	if err != nil && runtime.GOOS == "windows" { // which has no sync of folders
+		if info, statErr := f.Stat(); statErr == nil && info.IsDir() {
+			return nil
+		}
+	}
+	return err
 }

@@ -42,6 +42,13 @@ type AuditOptions struct {
 func Audit(ctx context.Context, o AuditOptions) (audit.Correlations, error) {
 	var b *audit.Benchmark
 	var err error
+	if o.Benchmark == "" {
+		release, err := holdFile("--out", o.Out)
+		if err != nil {
+			return audit.Correlations{}, err
+		}
+		defer release()
+	}
 	switch {
 	case o.Benchmark != "":
 		if b, err = audit.Read(fsys.OS, o.Benchmark); err != nil {

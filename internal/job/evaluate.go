@@ -79,6 +79,12 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if err != nil {
 		return results, err
 	}
+	// Results are written at the end; whether they can be is found out here.
+	release, err := train.Hold(o.Run)
+	if err != nil {
+		return results, err
+	}
+	defer release()
 	candidates, err := space.ReadCandidates(filepath.Join(o.Run, "candidates.json"))
 	if err != nil {
 		return results, err

@@ -73,6 +73,19 @@ func Export(o ExportOptions) ([]Exported, error) {
 	if o.Arch != AllArchs && filepath.Ext(o.Out) != o.Format.ending {
 		return nil, fmt.Errorf("%w %s: with --format %s its name ends in %s", ErrOut, o.Out, o.Format.name, o.Format.ending)
 	}
+	var release func()
+	if o.Arch == AllArchs {
+		release, err = fsys.HoldFolder(o.Out)
+		if err != nil {
+			err = fmt.Errorf("--out: %w", err)
+		}
+	} else {
+		release, err = holdFile("--out", o.Out)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	weights, step, err := train.Weights(fsys.OS, o.Run, manifest.Space, func(path string, why error) {
 		o.Log(fmt.Sprintf("skipped %s: %v", path, why))
 	})
@@ -86,11 +99,6 @@ func Export(o ExportOptions) ([]Exported, error) {
 	recipe, err := manifest.Recipe.YAML()
 	if err != nil {
 		return nil, fmt.Errorf("%s: recipe: %w", o.Run, err)
-	}
-	if o.Arch == AllArchs {
-		if err := os.MkdirAll(o.Out, 0o755); err != nil {
-			return nil, fmt.Errorf("--out: %w", err)
-		}
 	}
 	net, m := supernet.New(manifest.Space), manifest.Space.Model.Plain()
 	var list []Exported

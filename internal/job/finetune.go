@@ -35,6 +35,11 @@ type FinetuneOptions struct {
 // one candidate is the architecture.
 func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 	var none train.Result
+	release, err := train.Hold(o.Out)
+	if err != nil {
+		return none, err
+	}
+	defer release()
 	start, err := openTrained(o.From, o.Arch, o.Log)
 	if err != nil {
 		return none, err

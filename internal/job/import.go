@@ -61,9 +61,11 @@ func Import(o ImportOptions) (Imported, error) {
 	if !slices.Contains([]string{FormAuto, FormPreNAS, FormAutoFormer, FormTimm}, o.Form) {
 		return r, fmt.Errorf("%w %q: --form takes auto, prenas, autoformer or timm", ErrForm, o.Form)
 	}
-	if err := checkWritable("--out", o.Out); err != nil {
+	release, err := holdFile("--out", o.Out)
+	if err != nil {
 		return r, err
 	}
+	defer release()
 	c, err := tensorfile.ReadAny(o.File)
 	if err != nil {
 		return r, err

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"prenas/internal/fsys"
@@ -57,20 +56,24 @@ func ReadMeta(candidates string) (Meta, error) {
 	return m, m.Space.Validate()
 }
 
-// checkWritable finds out before long work whether its result can be kept.
-func checkWritable(flag, path string) error {
+// holdFile keeps other processes from writing a file that a flag names, and finds out
+// before long work whether it can be written.
+func holdFile(flag, path string) (release func(), err error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return fmt.Errorf("%s %s is a folder: name a file", flag, path)
+		return nil, fmt.Errorf("%s %s is a folder: name a file", flag, path)
 	}
-	probe, err := os.CreateTemp(filepath.Dir(path), ".prenas-probe-*")
-	if err != nil {
+	release, err = fsys.HoldFile(path)
+	if err != nil && !errors.Is(err, fsys.ErrHeld) {
 		var p *fs.PathError
 		if errors.As(err, &p) {
 			err = p.Err
 		}
-		return fmt.Errorf("%s %s: its folder cannot be written: %w", flag, path, err)
+		return nil, fmt.Errorf("%s %s: its folder cannot be written: %w", flag, path, err)
 	}
-	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+	if err != nil {
+		return nil, fmt.Errorf("%s %w", flag, err)
+	}
+	return release, nil
 }
 
 // writeJSON writes a value as indented JSON.

@@ -75,9 +75,11 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 		if file[1] == "" {
 			continue
 		}
-		if err := checkWritable(file[0], file[1]); err != nil {
+		release, err := holdFile(file[0], file[1])
+		if err != nil {
 			return result, timing, err
 		}
+		defer release()
 	}
 	if o.Reduced != "" && o.Space.Model.IsConv() {
 		return result, timing, fmt.Errorf("--reduced: the file's form has heads and MLP ratios, which space %s has not; leave the flag out", o.Space.Name)

@@ -59,6 +59,11 @@ func (o TrainOptions) DefaultRecipe() (train.Recipe, error) {
 
 // Train trains the preferred architectures of a candidates file.
 func Train(ctx context.Context, o TrainOptions) (train.Result, error) {
+	release, err := train.Hold(o.Out)
+	if err != nil {
+		return train.Result{}, err
+	}
+	defer release()
 	run, images, err := o.open(ctx)
 	if err != nil {
 		return train.Result{}, err

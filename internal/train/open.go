@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"syscall"
 )
 
 // open makes the run directory, or finds where an earlier process left it.
@@ -33,9 +32,6 @@ func (t *trainer) open() error {
 	manifest := filepath.Join(t.Out, manifestFile)
 	_, err = t.FS.Stat(manifest)
 	exists := err == nil
-	if errors.Is(err, syscall.ENOTDIR) {
-		return fmt.Errorf("run directory %s: it is a file", t.Out)
-	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -64,6 +64,8 @@ type Result struct {
 //	tb/              TensorBoard's events of the same
 //	checkpoints/     step-N.safetensors, the newest and the best
 //
+// The caller holds the directory (Hold).
+//
 // When ctx is cancelled it writes a checkpoint and returns an error that wraps
 // ErrInterrupted; with Resume the run then ends as if it had not been cut.
 func Run(ctx context.Context, o Options) (Result, error) {
