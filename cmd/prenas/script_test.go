@@ -14,10 +14,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets scripts run this very binary as prenas.
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"prenas": func() { os.Exit(run()) }})
-}
+// programs that this very binary is, by the name that it is started with.
+var programs = map[string]func(){"prenas": func() { os.Exit(run()) }}
+
+func TestMain(m *testing.M) { testscript.Main(m, programs) }
 
 // TestScripts runs the command-line specifications in testdata/script: what is
 // typed, what is printed where, and the exit code.

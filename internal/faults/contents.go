@@ -101,7 +101,7 @@ func withoutMeasured(value any) any {
 	return value
 }
 
-var figures = regexp.MustCompile(`[\d.]+`)
+var figures = regexp.MustCompile(`[-+]?[\d.]+`)
 
 // lostOutput says whether the command printed less than it does without a fault; the
 // figures may be others.

@@ -34,7 +34,7 @@ func (o Operation) room() bool {
 	return o.Makes || slices.Contains([]string{"write", "pwrite64", "writev", "mkdir", "mkdirat", "copy_file_range", "sendfile", "fallocate", "fsync", "fdatasync", "link", "linkat", "symlink", "symlinkat"}, o.Call)
 }
 
-var drawn = regexp.MustCompile(`\d{6,}`)
+var drawn = regexp.MustCompile(`\.tmp-[\d-]+`)
 
 // place is the operation without what differs between two starts: drawn names.
 func (o Operation) place() string { return o.Call + " " + drawn.ReplaceAllString(o.Path, "*") }

@@ -47,13 +47,13 @@ type Ended struct {
 	Took       time.Duration
 }
 
-// tracedName is the name of the executable while it is about to become the program.
-const tracedName = "prenas-traced"
+// TracedName is the name of the executable while it is about to become the program.
+const TracedName = "prenas-traced"
 
 // BecomeTraced returns at once but in the process that Trace begins: there it sets the
 // filter and becomes the program to trace. It must come first in main.
 func BecomeTraced() {
-	if filepath.Base(os.Args[0]) != tracedName {
+	if filepath.Base(os.Args[0]) != TracedName {
 		return
 	}
 	err := stopAtCalls()
@@ -127,7 +127,7 @@ func trace(ctx context.Context, p Process, fault *Fault) (*Ended, error) {
 		defer files[i].Close()
 	}
 	began := time.Now()
-	main, err := os.StartProcess(self, append([]string{tracedName, path}, p.Args...), &os.ProcAttr{
+	main, err := os.StartProcess(self, append([]string{TracedName, path}, p.Args...), &os.ProcAttr{
 		Dir: p.Dir, Env: p.Env, Files: files,
 		Sys: &unix.SysProcAttr{Ptrace: true, Setpgid: true}, // Ctrl-C at a terminal is for the tracer
 	})

@@ -222,7 +222,11 @@ func (s *stage) disturbed(ctx context.Context, dir string, fault Fault, r *Resul
 		r.wrong("%s leaves %s", what, wrong)
 	}
 	if ended.Code == 0 {
-		for _, wrong := range append(s.unlike(got), s.lostOutput(got)...) {
+		lost := s.unlike(got)
+		if len(r.Struck) == len(struck) { // the first attempt; later ones have less to tell
+			lost = append(lost, s.lostOutput(got)...)
+		}
+		for _, wrong := range lost {
 			r.wrong("%s: exit code 0, but %s", what, wrong)
 		}
 	}

@@ -101,11 +101,12 @@ const tempMark = ".tmp-"
 // RemoveStale removes the temporary files in a folder whose processes ended before they
 // were renamed. Those that a process of this machine still writes stay.
 func RemoveStale(dir string) error {
-	return removeStale(dir, func(string) bool { return true })
+	return removeStale(dir, true, func(string) bool { return true })
 }
 
-// removeStale removes stale temporary files of the names that are to go.
-func removeStale(dir string, goes func(name string) bool) error {
+// removeStale removes stale temporary files of the names that are to go. Where a file
+// system has no flock to tell them by, all are stale if the folder is held, and else none.
+func removeStale(dir string, held bool, goes func(name string) bool) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
@@ -121,7 +122,7 @@ func removeStale(dir string, goes func(name string) bool) error {
 		if err != nil {
 			continue // it has its name by now, or is another user's
 		}
-		if tryFlock(file) == errLocked {
+		if err := tryFlock(file); err == errLocked || err != nil && !held {
 			file.Close()
 			continue
 		}
@@ -132,8 +133,12 @@ func removeStale(dir string, goes func(name string) bool) error {
 
 type osFS struct{}
 
+// CreateTemp implements FS. It removes what killed processes left of earlier ones.
 func (osFS) CreateTemp(dir, pattern string) (File, error) {
 	prefix, suffix, _ := strings.Cut(pattern, "*")
+	if final, isMarked := strings.CutSuffix(prefix, tempMark); isMarked && suffix == "" {
+		_ = removeStale(dir, false, func(name string) bool { return "."+name == final }) // the next one tries again
+	}
 	for number := 0; ; number++ {
 		path := filepath.Join(dir, fmt.Sprintf("%s%d-%d%s", prefix, os.Getpid(), number, suffix))
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
@@ -143,7 +148,10 @@ func (osFS) CreateTemp(dir, pattern string) (File, error) {
 		if err != nil {
 			return nil, err
 		}
-		_ = tryFlock(f) // so that it is not taken for one that was left behind
+		if tryFlock(f) == errLocked || !isAt(f, path) { // another process took it for one that was left behind
+			discard(f, path)
+			continue
+		}
 		return osFile{f}, nil
 	}
 }

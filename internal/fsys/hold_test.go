@@ -159,6 +159,34 @@ func TestAKilledProcessHoldsNothingAndLeavesNothing(t *testing.T) {
 	})
 }
 
+// A file that is written without a lock, as a report, clears what killed writers of that
+// file left, and nothing of those that still write.
+func TestAFileIsClearedOfItsStaleTemporaryOnes(t *testing.T) {
+	everywhere(t, func(t *testing.T) {
+		dir := t.TempDir()
+		for _, name := range []string{".a.html.tmp-1-0", ".b.html.tmp-1-0"} {
+			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		open, err := OS.CreateTemp(dir, ".a.html.tmp-*") // of a process that still writes
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer open.Close()
+		if err := WriteAtomic(OS, filepath.Join(dir, "a.html"), func(w io.Writer) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		want := filepath.Base(open.Name()) + " .b.html.tmp-1-0 a.html"
+		if strings.HasSuffix(t.Name(), "no_flock") { // which could not tell the two
+			want = ".a.html.tmp-1-0 " + want
+		}
+		if got := names(t, dir); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	})
+}
+
 // A lock that says what it may say without a process behind it.
 func TestLocksThatWereLeftBehind(t *testing.T) {
 	me := thisProcess()

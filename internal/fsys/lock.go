@@ -180,7 +180,7 @@ func HoldFile(path string) (release func(), err error) {
 	dir, base := filepath.Split(path)
 	stem := strings.TrimSuffix(base, filepath.Ext(base))
 	return holdPath(path, filepath.Join(dir, "."+stem+folderLock), func() error {
-		return removeStale(filepath.Clean(dir), func(name string) bool { return name == base || strings.HasPrefix(name, stem+".") })
+		return removeStale(filepath.Clean(dir), true, func(name string) bool { return name == base || strings.HasPrefix(name, stem+".") })
 	})
 }
 
