@@ -10,6 +10,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 
 	"prenas/internal/fsys"
+	"prenas/internal/version"
 )
 
 // Diagnosis is what an engine and its machine offer.
@@ -54,7 +55,7 @@ func (e *Engine) Diagnose(ctx context.Context) (Diagnosis, error) {
 
 // Versions of Go, of prenas and of the modules that decide what a run computes.
 func Versions() map[string]string {
-	versions := map[string]string{"go": runtime.Version()}
+	versions := map[string]string{"go": runtime.Version(), "prenas": version.String()}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return versions
@@ -62,11 +63,6 @@ func Versions() map[string]string {
 	for _, m := range info.Deps {
 		if m.Path == "github.com/gomlx/gomlx" || m.Path == "github.com/gomlx/go-xla" {
 			versions[m.Path] = m.Version
-		}
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			versions["prenas"] = s.Value
 		}
 	}
 	return versions

@@ -5,19 +5,30 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"runtime/debug"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
 	"prenas/internal/export"
 	"prenas/internal/fsys"
 	"prenas/internal/onnx/schema"
+	"prenas/internal/version"
 )
 
 const (
-	irVersion = 10
-	opset     = 20
+	opset = 20 // the first that has Gelu
+	// irVersion is the version of the file's form that came with the opset (ONNX 1.15,
+	// docs/Versioning.md). Runtimes refuse newer ones than they know, and nothing here
+	// needs one.
+	irVersion = 9
 )
+
+// namesKey of the metadata has the classes where viewers and programs for ONNX files look
+// for them, as Ultralytics writes them: a dict of Python, from output to name.
+const namesKey = "names"
 
 // maxFile is the limit of a protobuf message.
 const maxFile = math.MaxInt32
@@ -59,12 +70,16 @@ func marshal(m *export.Model, o Options) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	metadata := []*schema.Entry{{Key: export.MetadataKey, Value: string(info)}}
+	if len(m.Info.Classes) > 0 {
+		metadata = append(metadata, &schema.Entry{Key: namesKey, Value: pythonNames(m.Info)})
+	}
 	file := &schema.Model{
-		IrVersion: irVersion, ProducerName: "prenas", ProducerVersion: version(),
+		IrVersion: irVersion, ProducerName: "prenas", ProducerVersion: version.String(),
 		DocString:     "Image classifier; metadata " + export.MetadataKey + " has its preprocessing and classes.",
 		Graph:         &b.Graph,
 		OpsetImport:   []*schema.OperatorSet{{Domain: proto.String(""), Version: opset}},
-		MetadataProps: []*schema.Entry{{Key: export.MetadataKey, Value: string(info)}},
+		MetadataProps: metadata,
 	}
 	if size := proto.Size(file); size > maxFile {
 		return nil, fmt.Errorf("the model has %d bytes; an ONNX file holds at most %d", size, maxFile)
@@ -72,9 +87,17 @@ func marshal(m *export.Model, o Options) ([]byte, error) {
 	return proto.MarshalOptions{Deterministic: true}.Marshal(file)
 }
 
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		return info.Main.Version
+// pythonNames is like {0: 'cat', 1: 'dog'}, with a name for every output. It is a literal of
+// Python and a value of YAML, whatever the names hold: programs read it as either.
+func pythonNames(info export.Info) string {
+	var list []string
+	for label := range info.Architecture.NumClasses {
+		name := info.ClassName(label)
+		quoted := "'" + name + "'"
+		if strings.ContainsAny(name, `'\`) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) || !utf8.ValidString(name) {
+			quoted = strconv.QuoteToASCII(strings.ToValidUTF8(name, "\uFFFD"))
+		}
+		list = append(list, fmt.Sprintf("%d: %s", label, quoted))
 	}
-	return ""
+	return "{" + strings.Join(list, ", ") + "}"
 }

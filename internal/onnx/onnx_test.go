@@ -60,6 +60,9 @@ func models(t *testing.T) []one {
 	return []one{{plain, vit}, {full, vit}, {clamped, vit}, {conv, archs[0]}, {bare, archs[1]}}
 }
 
+// awkward are names that are no plain words of Python or YAML.
+var awkward = []string{"bird's nest", `back\slash "quoted"`, "gr\u00fcn: {1}", "line\nbreak", "\U0001f431\u200b", "yes", "", "a, b"}
+
 func randomModel(t *testing.T, o one) *export.Model {
 	t.Helper()
 	m, a := o.model, o.arch
@@ -82,7 +85,7 @@ func randomModel(t *testing.T, o one) *export.Model {
 	side, mean, std := m.Side(a), []float32{0.5, 0.5, 0.5}, []float32{0.25, 0.25, 0.25}
 	model, err := export.Take(weights, m, a, export.Info{Preprocess: export.Preprocess{
 		Size: side, Resize: side, Interpolation: export.Bicubic, Mean: mean[:m.Channels], Std: std[:m.Channels],
-	}})
+	}, Classes: awkward[:min(m.NumClasses, len(awkward))]})
 	if err != nil {
 		t.Fatal(err)
 	}

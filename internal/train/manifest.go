@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
-	"runtime/debug"
 
 	"prenas/internal/fsys"
 	"prenas/internal/space"
+	"prenas/internal/version"
 )
 
 const (
@@ -61,11 +61,7 @@ type Versions struct {
 }
 
 func versions(engine string) Versions {
-	v := Versions{Prenas: "unknown", Go: runtime.Version(), Engine: engine}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		v.Prenas = info.Main.Version
-	}
-	return v
+	return Versions{Prenas: version.String(), Go: runtime.Version(), Engine: engine}
 }
 
 // ReadManifest reads the manifest of a run directory.

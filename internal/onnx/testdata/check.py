@@ -6,6 +6,8 @@ IMAGES holds float32 images one after the other, LOGITS gets float32 logits. Eve
 runs on all images at once and on each alone: a batch of any size must give the same.
 """
 
+import ast
+import json
 import sys
 
 import numpy
@@ -14,8 +16,14 @@ import onnxruntime
 
 for model, images, logits in zip(*[iter(sys.argv[1:])] * 3):
     onnx.checker.check_model(model, full_check=True)
-    opset = {o.domain: o.version for o in onnx.load(model).opset_import}
-    assert opset == {"": 20}, opset
+    file = onnx.load(model)
+    assert {o.domain: o.version for o in file.opset_import} == {"": 20}
+    assert file.ir_version == onnx.helper.find_min_ir_version_for(list(file.opset_import)), file.ir_version
+    assert file.producer_version not in ("", "(devel)"), file.producer_version
+    metadata = {p.key: p.value for p in file.metadata_props}
+    classes = json.loads(metadata["prenas.model"])["classes"]
+    names = ast.literal_eval(metadata["names"]) if classes else {}
+    assert [names[i] for i in range(len(classes))] == classes, (names, classes)
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     (given,), (result,) = session.get_inputs(), session.get_outputs()
     assert (given.name, result.name) == ("images", "logits"), (given.name, result.name)
