@@ -107,10 +107,7 @@ func Trace(ctx context.Context, p Process, fault *Fault) (*Ended, error) {
 }
 
 func trace(ctx context.Context, p Process, fault *Fault) (*Ended, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
+	const self = "/proc/self/exe" // also after a build put another in its place
 	path, err := exec.LookPath(p.Path)
 	if err != nil {
 		return nil, err
@@ -173,7 +170,7 @@ func (t *tracer) loop() error {
 		return err
 	}
 	for {
-		pid, err := wait(-1, &status)
+		pid, err := wait(-t.pid, &status) // its process group: this thread may have begun others before
 		switch {
 		case err != nil:
 			return err
