@@ -91,6 +91,9 @@ func spacesCommand(g *global) *cobra.Command {
 						return err
 					}
 					choices := fmt.Sprintf("embed_dim %v  depth %v  num_heads %v  mlp_ratio %v", s.EmbedDim, s.Depth, s.NumHeads, s.MLPRatio)
+					if s.Reduced != nil {
+						choices += "\nreduced: of these, each embedding dim and layer has those that its file lists"
+					}
 					if s.Model.IsConv() {
 						choices = fmt.Sprintf("resolution %v  depth of each unit %v  kernel %v  expand %v", s.Resolution, s.Depth, s.Kernel, s.Expand)
 					}

@@ -151,7 +151,7 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 		return result, timing, err
 	}
 	if o.Reduced != "" {
-		if err := result.Candidates.Choices().WriteYAML(fsys.OS, o.Reduced, s.Supernet); err != nil {
+		if err := result.Candidates.Choices().WriteYAML(fsys.OS, o.Reduced, s); err != nil {
 			return result, timing, err
 		}
 	}

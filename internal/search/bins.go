@@ -3,7 +3,6 @@ package search
 import (
 	"fmt"
 	"math"
-	"slices"
 
 	"prenas/internal/space"
 )
@@ -85,11 +84,26 @@ func (c Cost) span(g grid) (least, most float64) {
 	least, most = math.Inf(1), math.Inf(-1)
 	for e := range g.scales {
 		for d, layers := range g.stacks {
+			if !g.hasStack(e, d) {
+				continue
+			}
 			lo, hi := g.at(e, d), g.at(e, d)
 			for i, l := range layers {
 				for k, options := range g.slots(c.Table, e, l) {
 					slot := len(g.slots(c.Table, e, l))*i + k
-					lo, hi = g.choose(lo, slot, argmin(options)), g.choose(hi, slot, argmax(options))
+					least, most := -1, -1
+					for o, v := range options {
+						if !g.hasOption(e, l, k, o) {
+							continue
+						}
+						if least < 0 || v < options[least] {
+							least = o
+						}
+						if most < 0 || v > options[most] {
+							most = o
+						}
+					}
+					lo, hi = g.choose(lo, slot, least), g.choose(hi, slot, most)
 				}
 			}
 			least, most = min(least, c.of(lo)), max(most, c.of(hi))
@@ -97,10 +111,6 @@ func (c Cost) span(g grid) (least, most float64) {
 	}
 	return least, most
 }
-
-func argmax(v []float64) int { return slices.Index(v, slices.Max(v)) }
-
-func argmin(v []float64) int { return slices.Index(v, slices.Min(v)) }
 
 // bins cuts an interval as the original does. Bin i holds costs v with
 // floor((v-Min)/Step) = i; there is no bin for a last partial step, and nothing

@@ -21,6 +21,9 @@ func problem(g grid, score *Table, sign float64, costs []Cost, limits []Limit) (
 			slots[l] = layerSlots(g, e, l, score, sign, costs, limits)
 		}
 		for d, layers := range g.stacks {
+			if !g.hasStack(e, d) {
+				continue
+			}
 			t := Trunk{Score: sign * score.Trunk[e], Cost: make([]int64, len(costs))}
 			within := withinPeaks(limits, func(t *Table) float64 { return t.Trunk[e] })
 			for k, c := range costs {
@@ -51,7 +54,7 @@ func layerSlots(g grid, e, l int, score *Table, sign float64, costs []Cost, limi
 		part := func(t *Table) []float64 { return g.slots(t, e, l)[slot] }
 		var options []Option
 		for i, v := range scores {
-			if !withinPeaks(limits, func(t *Table) float64 { return part(t)[i] }) {
+			if !g.hasOption(e, l, slot, i) || !withinPeaks(limits, func(t *Table) float64 { return part(t)[i] }) {
 				continue
 			}
 			o := Option{Choice: i, Score: sign * v, Cost: make([]int64, len(costs)), Order: g.order(slot, i)}

@@ -107,6 +107,9 @@ func (r *run) enumerate(first, second *BlockScores) {
 	}
 	s := isomers{grid: r.grid, first: first, second: second, all: r.options.AllSplits}
 	s.visit(tables, func(p pick, totals []float64) {
+		if !r.grid.has(p) {
+			return
+		}
 		r.report.Enumerated++
 		cost := totals[1]
 		if r.cost.Peak {

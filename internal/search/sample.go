@@ -226,7 +226,7 @@ func (b *breeder) generation() {
 func (b *breeder) child(make func() pick) (pick, bool) {
 	for range attempts / 10 {
 		p := make()
-		if b.bins.of(b.cost.of(p)/b.cost.Unit) == b.bin && b.withinLimits(p) {
+		if b.grid.has(p) && b.bins.of(b.cost.of(p)/b.cost.Unit) == b.bin && b.withinLimits(p) {
 			return p, true
 		}
 	}

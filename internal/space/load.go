@@ -39,7 +39,11 @@ func Load(nameOrFile string) (*Space, error) {
 			if err != nil {
 				return nil, err
 			}
-			return Parse(name, name, text)
+			s, err := Parse(name, name, text)
+			if err == nil {
+				s.ClassesGiven = false // of the images that it was made for; it serves others
+			}
+			return s, err
 		}
 	}
 	f, err := os.Open(nameOrFile)

@@ -15,7 +15,7 @@ import (
 // Reduced is a search space cut down to what its candidates use: for each
 // embedding dim the depths, and for each layer the heads and ratios, that some
 // candidate of that dim has. All lists ascend. It is the original's
-// candidates_to_choices.
+// candidates_to_choices, and what its training takes.
 type Reduced struct {
 	EmbedDim []int               `json:"embed_dim"`
 	MLPRatio map[int][][]float64 `json:"mlp_ratio"` // by embedding dim, then layer
@@ -38,6 +38,92 @@ func (c Candidates) Choices() Reduced {
 	return r
 }
 
+// depths that an architecture of an embedding dim may have.
+func (s *Space) depths(dim int) []int {
+	if s.Reduced == nil {
+		return s.Depth
+	}
+	return s.Reduced.Depth[dim]
+}
+
+// layer are the heads and the ratios that a layer of an embedding dim may have.
+func (s *Space) layer(dim, l int) (heads []int, ratios []float64) {
+	if s.Reduced == nil {
+		return s.NumHeads, s.MLPRatio
+	}
+	return s.Reduced.NumHeads[dim][l], s.Reduced.MLPRatio[dim][l]
+}
+
+// Has tells whether architectures of an embedding dim may have so many layers.
+func (s *Space) Has(dim, depth int) bool { return slices.Contains(s.depths(dim), depth) }
+
+// HasHeads tells whether a layer of an embedding dim may have so many heads.
+func (s *Space) HasHeads(dim, l, heads int) bool {
+	if s.Reduced != nil && l >= len(s.Reduced.NumHeads[dim]) {
+		return false
+	}
+	list, _ := s.layer(dim, l)
+	return slices.Contains(list, heads)
+}
+
+// HasRatio tells whether a layer of an embedding dim may have an MLP ratio.
+func (s *Space) HasRatio(dim, l int, ratio float64) bool {
+	if s.Reduced != nil && l >= len(s.Reduced.MLPRatio[dim]) {
+		return false
+	}
+	_, list := s.layer(dim, l)
+	return slices.Contains(list, ratio)
+}
+
+// validate refuses choices of a dim or a layer that the space has not, or that are missing.
+func (r *Reduced) validate(s *Space) error {
+	if r == nil {
+		return nil
+	}
+	for _, dim := range s.EmbedDim {
+		depths, heads, ratios := r.Depth[dim], r.NumHeads[dim], r.MLPRatio[dim]
+		if len(depths) == 0 {
+			return impossible("SEARCH_SPACE.DEPTH has no depth of EMBED_DIM %d", dim)
+		}
+		if deepest := slices.Max(depths); len(heads) != deepest || len(ratios) != deepest {
+			return impossible("SEARCH_SPACE: EMBED_DIM %d has up to %d layers, but NUM_HEADS lists %d and MLP_RATIO %d", dim, deepest, len(heads), len(ratios))
+		}
+		for l := range heads {
+			if len(heads[l]) == 0 || len(ratios[l]) == 0 {
+				return impossible("SEARCH_SPACE: EMBED_DIM %d has no choice of NUM_HEADS or MLP_RATIO in layer %d", dim, l)
+			}
+		}
+	}
+	for _, keys := range [][]int{slices.Collect(maps.Keys(r.Depth)), slices.Collect(maps.Keys(r.NumHeads)), slices.Collect(maps.Keys(r.MLPRatio))} {
+		for _, dim := range keys {
+			if !slices.Contains(s.EmbedDim, dim) {
+				return impossible("SEARCH_SPACE has choices of EMBED_DIM %d, which is not one of %v", dim, s.EmbedDim)
+			}
+		}
+	}
+	return nil
+}
+
+// unions sets the lists of a reduced space: all that any dim and any layer has, ascending.
+func (s *Space) unions() {
+	s.Depth, s.NumHeads, s.MLPRatio = nil, nil, nil
+	for _, dim := range s.EmbedDim {
+		for _, depth := range s.Reduced.Depth[dim] {
+			s.Depth = insert(s.Depth, depth)
+		}
+		for _, heads := range s.Reduced.NumHeads[dim] {
+			for _, h := range heads {
+				s.NumHeads = insert(s.NumHeads, h)
+			}
+		}
+		for _, ratios := range s.Reduced.MLPRatio[dim] {
+			for _, r := range ratios {
+				s.MLPRatio = insert(s.MLPRatio, r)
+			}
+		}
+	}
+}
+
 func insertEach[T int | float64](sets [][]T, values []T) [][]T {
 	for i, v := range values {
 		if i == len(sets) {
@@ -57,7 +143,7 @@ func insert[T int | float64](set []T, v T) []T {
 }
 
 // WriteYAML writes the reduced space, whole or not at all, as a space file
-// whose SEARCH_SPACE is per embedding dim:
+// whose SEARCH_SPACE is per embedding dim, with what else the space's file says:
 //
 //	SUPERNET:
 //	  EMBED_DIM: 256
@@ -67,7 +153,10 @@ func insert[T int | float64](set []T, v T) []T {
 //	  DEPTH: {192: [12], 216: [12]}
 //	  NUM_HEADS: {192: [[4], [3, 4], ...], ...}
 //	  MLP_RATIO: {192: [[4], [3.5, 4], ...], ...}
-func (r Reduced) WriteYAML(fs fsys.FS, path string, super Supernet) error {
+//	MODEL: ...
+//	INTERVAL: {MIN: 5, MAX: 12, STEP: 1}
+func (r Reduced) WriteYAML(fs fsys.FS, path string, s *Space) error {
+	super := s.Supernet
 	doc := mapping(
 		"SUPERNET", mapping(
 			"EMBED_DIM", numeral(super.EmbedDim), "DEPTH", numeral(super.Depth),
@@ -78,6 +167,12 @@ func (r Reduced) WriteYAML(fs fsys.FS, path string, super Supernet) error {
 			"NUM_HEADS", byDim(r.EmbedDim, r.NumHeads, func(l []int) *yaml.Node { return flow(l, numeral) }),
 			"MLP_RATIO", byDim(r.EmbedDim, r.MLPRatio, func(l []float64) *yaml.Node { return flow(l, numeral) })),
 	)
+	if s.ModelGiven {
+		doc.Content = append(doc.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "MODEL"}, modelNode(s))
+	}
+	if i := s.Interval; i != (Interval{}) {
+		doc.Content = append(doc.Content, mapping("INTERVAL", mapping("MIN", numeral(i.Min), "MAX", numeral(i.Max), "STEP", numeral(i.Step))).Content...)
+	}
 	text, err := yaml.Marshal(doc)
 	if err != nil {
 		return fmt.Errorf("reduced space %s: %w", path, err)
@@ -86,6 +181,30 @@ func (r Reduced) WriteYAML(fs fsys.FS, path string, super Supernet) error {
 		_, err := w.Write(text)
 		return err
 	})
+}
+
+// modelNode is a transformer's MODEL block.
+func modelNode(s *Space) *yaml.Node {
+	m := s.Model
+	value := func(v any) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(v)} }
+	keys := []any{"IMAGE_SIZE", value(m.ImageSize), "PATCH_SIZE", value(m.PatchSize), "CHANNELS", value(m.Channels)}
+	if s.ClassesGiven {
+		keys = append(keys, "NUM_CLASSES", value(m.NumClasses))
+	}
+	keys = append(keys, "HEAD_DIM", value(m.HeadDim), "RELATIVE_POSITION", value(m.RelativePosition))
+	if m.RelativePosition {
+		keys = append(keys, "MAX_RELATIVE_POSITION", value(m.MaxRelativePosition))
+	}
+	keys = append(keys, "GLOBAL_POOL", value(m.GlobalPool), "ABS_POS", value(m.AbsPos), "QKV_BIAS", value(m.QKVBias))
+	for _, own := range []struct {
+		key string
+		on  bool
+	}{{"SWITCH_LN", m.SwitchNorm}, {"SCALE_ATTN", m.ScaleAttn}, {"SCALE_MLP", m.ScaleMLP}, {"SCALE_EMBED", m.ScaleEmbed}} {
+		if own.on {
+			keys = append(keys, own.key, value(true))
+		}
+	}
+	return mapping(keys...)
 }
 
 func mapping(keysAndNodes ...any) *yaml.Node {

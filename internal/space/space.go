@@ -103,10 +103,17 @@ type Space struct {
 	Kernel     []int     `json:"kernel,omitempty"`
 	Expand     []float64 `json:"expand,omitempty"`
 
+	// Reduced, where it is not nil, leaves of the choices above, which are all that any
+	// layer has, those of a dim and of a layer.
+	Reduced *Reduced `json:"reduced,omitempty"`
+
 	// ModelGiven tells that the space file says what the model is; without it,
 	// Model is the default, and weights that are given may say otherwise.
-	ModelGiven bool     `json:"model_given"`
-	Interval   Interval `json:"interval"`
+	ModelGiven bool `json:"model_given"`
+	// ClassesGiven tells that the space file of a user says NUM_CLASSES; without it the
+	// images do.
+	ClassesGiven bool     `json:"classes_given,omitempty"`
+	Interval     Interval `json:"interval"`
 }
 
 // Largest is the architecture of the largest choice of every list. It may be
@@ -141,9 +148,10 @@ func (s *Space) Draw(r *rand.Rand) Arch {
 		return s.drawConv(r)
 	}
 	a := Arch{EmbedDim: anyOf(r, s.EmbedDim)}
-	for range anyOf(r, s.Depth) {
-		a.NumHeads = append(a.NumHeads, anyOf(r, s.NumHeads))
-		a.MLPRatio = append(a.MLPRatio, anyOf(r, s.MLPRatio))
+	for l := range anyOf(r, s.depths(a.EmbedDim)) {
+		heads, ratios := s.layer(a.EmbedDim, l)
+		a.NumHeads = append(a.NumHeads, anyOf(r, heads))
+		a.MLPRatio = append(a.MLPRatio, anyOf(r, ratios))
 	}
 	return a
 }
@@ -176,15 +184,16 @@ func (s *Space) Check(a Arch) error {
 	if !slices.Contains(s.EmbedDim, a.EmbedDim) {
 		return bad("embedding dim", a.EmbedDim, s.EmbedDim)
 	}
-	if !slices.Contains(s.Depth, a.Depth()) {
-		return bad("depth", a.Depth(), s.Depth)
+	if depths := s.depths(a.EmbedDim); !slices.Contains(depths, a.Depth()) {
+		return bad("depth", a.Depth(), depths)
 	}
 	for i := range a.NumHeads {
-		if !slices.Contains(s.NumHeads, a.NumHeads[i]) {
-			return bad(fmt.Sprintf("layer %d: number of heads", i), a.NumHeads[i], s.NumHeads)
+		heads, ratios := s.layer(a.EmbedDim, i)
+		if !slices.Contains(heads, a.NumHeads[i]) {
+			return bad(fmt.Sprintf("layer %d: number of heads", i), a.NumHeads[i], heads)
 		}
-		if !slices.Contains(s.MLPRatio, a.MLPRatio[i]) {
-			return bad(fmt.Sprintf("layer %d: MLP ratio", i), a.MLPRatio[i], s.MLPRatio)
+		if !slices.Contains(ratios, a.MLPRatio[i]) {
+			return bad(fmt.Sprintf("layer %d: MLP ratio", i), a.MLPRatio[i], ratios)
 		}
 	}
 	return nil
@@ -197,12 +206,18 @@ func (s *Space) Size() *big.Int {
 	if s.Model.IsConv() {
 		return s.convSize()
 	}
-	perLayer := big.NewInt(int64(len(s.NumHeads) * len(s.MLPRatio)))
 	total := new(big.Int)
-	for _, depth := range s.Depth {
-		total.Add(total, new(big.Int).Exp(perLayer, big.NewInt(int64(depth)), nil))
+	for _, dim := range s.EmbedDim {
+		for _, depth := range s.depths(dim) {
+			ways := big.NewInt(1)
+			for l := range depth {
+				heads, ratios := s.layer(dim, l)
+				ways.Mul(ways, big.NewInt(int64(len(heads)*len(ratios))))
+			}
+			total.Add(total, ways)
+		}
 	}
-	return total.Mul(total, big.NewInt(int64(len(s.EmbedDim))))
+	return total
 }
 
 // Bounds of sizes: far above any vision transformer, low enough that no
@@ -249,6 +264,9 @@ func (s *Space) Validate() error {
 	smallest := s.Smallest()
 	if Hidden(smallest.EmbedDim, smallest.MLPRatio[0]) < 1 {
 		return impossible("MLP_RATIO %v of EMBED_DIM %d leaves no hidden unit", smallest.MLPRatio[0], smallest.EmbedDim)
+	}
+	if err := s.Reduced.validate(s); err != nil {
+		return err
 	}
 	return s.Interval.validate()
 }

@@ -2,6 +2,7 @@ package space
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -9,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -268,7 +270,8 @@ func TestReducedSpaceFile(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 	path := filepath.Join(t.TempDir(), "reduced.yaml")
-	if err := r.WriteYAML(fsys.OS, path, mustLoad(t, "tiny").Supernet); err != nil {
+	tiny := mustLoad(t, "tiny")
+	if err := r.WriteYAML(fsys.OS, path, tiny); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)
@@ -278,6 +281,59 @@ func TestReducedSpaceFile(t *testing.T) {
 	for _, line := range []string{"SUPERNET:", "    EMBED_DIM: [192, 216, 240]", "        240: [12, 14]"} {
 		if !strings.Contains(string(text), line+"\n") {
 			t.Errorf("there is no line %q in\n%s", line, text)
+		}
+	}
+	// It is a space file like any other, of what the candidates use and no more.
+	s, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Check(s); err != nil {
+		t.Error(err)
+	}
+	if s.Interval != tiny.Interval || !reflect.DeepEqual(s.Model, tiny.Model) || s.Supernet != tiny.Supernet {
+		t.Errorf("got %+v of %+v", s, tiny)
+	}
+	if !reflect.DeepEqual(*s.Reduced, r) {
+		t.Errorf("read %+v, written %+v", *s.Reduced, r)
+	}
+	again := filepath.Join(t.TempDir(), "again.yaml")
+	if err := s.Reduced.WriteYAML(fsys.OS, again, s); err != nil {
+		t.Fatal(err)
+	}
+	if twice, err := os.ReadFile(again); err != nil || !bytes.Equal(twice, text) {
+		t.Errorf("%v: written anew it is\n%s\nnot\n%s", err, twice, text)
+	}
+	kept, whole := s.Size().Int64(), tiny.Size()
+	if kept >= whole.Int64() && whole.IsInt64() {
+		t.Errorf("%d architectures of %d", kept, whole)
+	}
+	drawn := rand.New(rand.NewPCG(1, 2))
+	for range 100 {
+		if a := s.Draw(drawn); s.Check(a) != nil {
+			t.Fatalf("%s was drawn: %v", a, s.Check(a))
+		}
+	}
+	if err := s.Check(uniform(192, 13, 4, 4)); !errors.Is(err, ErrArch) {
+		t.Errorf("an architecture that no candidate has: %v", err)
+	}
+	// The same in JSON, as in a manifest.
+	asJSON, err := json.Marshal(s)
+	var read Space
+	if err == nil {
+		err = json.Unmarshal(asJSON, &read)
+	}
+	if err != nil || !reflect.DeepEqual(read.Reduced, s.Reduced) {
+		t.Errorf("through JSON: %v, %+v", err, read.Reduced)
+	}
+	for fault, broken := range map[string]string{
+		"either all":     strings.Replace(string(text), "        192: [12]\n        216: [12]\n        240: [12, 14]", "        [12, 14]", 1),
+		"192":            strings.Replace(string(text), "EMBED_DIM: [192, 216, 240]", "EMBED_DIM: [216, 240]", 1),
+		"no depth":       strings.Replace(string(text), "        192: [12]\n", "        192: []\n", 1),
+		"up to 13 layer": strings.Replace(string(text), "        192: [12]\n", "        192: [13]\n", 1),
+	} {
+		if _, err := Parse("reduced", "reduced.yaml", []byte(broken)); err == nil || !strings.Contains(err.Error(), fault) {
+			t.Errorf("%s: got %v of\n%.300s", fault, err, broken)
 		}
 	}
 }

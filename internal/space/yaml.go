@@ -20,6 +20,9 @@ import (
 //	MODEL:         {IMAGE_SIZE: 224, ...}          optional; see Model for the keys
 //	INTERVAL:      {MIN: 5, MAX: 12, STEP: 1}      optional; millions of parameters
 //
+// Where DEPTH, NUM_HEADS and MLP_RATIO are by embedding dim, as in the file that
+// [Reduced.WriteYAML] writes, the space is a reduced one.
+//
 // A convolutional space has FAMILY: conv, and other keys in the first three blocks:
 //
 //	FAMILY:        conv
@@ -60,7 +63,7 @@ func (s *Space) parse(text []byte) error {
 	if err != nil {
 		return err
 	}
-	fields, finish := s.vitFields(), func() error { return nil }
+	fields, finish := s.vitFields()
 	if family == familyConv {
 		fields, finish = s.convFields()
 	}
@@ -77,9 +80,10 @@ func (s *Space) parse(text []byte) error {
 	return finish()
 }
 
-// vitFields are the keys of a vision transformer's space file.
-func (s *Space) vitFields() []field {
-	m, super := &s.Model, &s.Supernet
+// vitFields are the keys of a vision transformer's space file, and finish makes of a
+// reduced space what its blocks say together.
+func (s *Space) vitFields() (fields []field, finish func() error) {
+	m, super, reduced := &s.Model, &s.Supernet, &Reduced{}
 	return []field{
 		required("SUPERNET", inBlock("SUPERNET",
 			required("EMBED_DIM", scalar(&super.EmbedDim)),
@@ -88,14 +92,14 @@ func (s *Space) vitFields() []field {
 			required("MLP_RATIO", scalar(&super.MLPRatio)))),
 		required("SEARCH_SPACE", inBlock("SEARCH_SPACE",
 			required("EMBED_DIM", list(&s.EmbedDim)),
-			required("DEPTH", list(&s.Depth)),
-			required("NUM_HEADS", list(&s.NumHeads)),
-			required("MLP_RATIO", list(&s.MLPRatio)))),
+			required("DEPTH", either(list(&s.Depth), perDim(&reduced.Depth, list[int]))),
+			required("NUM_HEADS", either(list(&s.NumHeads), perDim(&reduced.NumHeads, lists[int]))),
+			required("MLP_RATIO", either(list(&s.MLPRatio), perDim(&reduced.MLPRatio, lists[float64]))))),
 		optional("MODEL", noting(&s.ModelGiven, inBlock("MODEL",
 			optional("IMAGE_SIZE", scalar(&m.ImageSize)),
 			optional("PATCH_SIZE", scalar(&m.PatchSize)),
 			optional("CHANNELS", scalar(&m.Channels)),
-			optional("NUM_CLASSES", scalar(&m.NumClasses)),
+			optional("NUM_CLASSES", noting(&s.ClassesGiven, scalar(&m.NumClasses))),
 			optional("HEAD_DIM", scalar(&m.HeadDim)),
 			optional("RELATIVE_POSITION", scalar(&m.RelativePosition)),
 			optional("MAX_RELATIVE_POSITION", scalar(&m.MaxRelativePosition)),
@@ -106,7 +110,21 @@ func (s *Space) vitFields() []field {
 			optional("SCALE_ATTN", scalar(&m.ScaleAttn)),
 			optional("SCALE_MLP", scalar(&m.ScaleMLP)),
 			optional("SCALE_EMBED", scalar(&m.ScaleEmbed))))),
+	}, func() error { return s.finishReduced(reduced) }
+}
+
+// finishReduced takes the choices of each dim and layer, where a file has them.
+func (s *Space) finishReduced(r *Reduced) error {
+	if r.Depth == nil && r.NumHeads == nil && r.MLPRatio == nil {
+		return nil
 	}
+	if r.Depth == nil || r.NumHeads == nil || r.MLPRatio == nil {
+		return fmt.Errorf("%w: of SEARCH_SPACE.DEPTH, NUM_HEADS and MLP_RATIO either all are by embedding dim, as in a reduced space, or none", ErrSyntax)
+	}
+	r.EmbedDim = s.EmbedDim
+	s.Reduced = r
+	s.unions()
+	return nil
 }
 
 // A field is a key of a block and what to do with its value.
@@ -197,6 +215,56 @@ func list[T int | float64 | bool](into *[]T) func(string, *yaml.Node) error {
 				return err
 			}
 			*into = append(*into, v)
+		}
+		return nil
+	}
+}
+
+// either reads a list, or what a reduced space has in its place, by embedding dim.
+func either(plain, reduced func(string, *yaml.Node) error) func(string, *yaml.Node) error {
+	return func(name string, n *yaml.Node) error {
+		if n.Kind == yaml.MappingNode {
+			return reduced(name, n)
+		}
+		return plain(name, n)
+	}
+}
+
+// perDim reads a value for each embedding dim.
+func perDim[T any](into *map[int]T, value func(*T) func(string, *yaml.Node) error) func(string, *yaml.Node) error {
+	return func(name string, n *yaml.Node) error {
+		*into = map[int]T{}
+		for i := 0; i < len(n.Content); i += 2 {
+			var dim int
+			var v T
+			if err := scalar(&dim)(name+", by embedding dim,", n.Content[i]); err != nil {
+				return err
+			}
+			if _, twice := (*into)[dim]; twice {
+				return syntax(n.Content[i], "%s has EMBED_DIM %d twice", name, dim)
+			}
+			if err := value(&v)(name, n.Content[i+1]); err != nil {
+				return err
+			}
+			(*into)[dim] = v
+		}
+		return nil
+	}
+}
+
+// lists reads a list of lists: the choices of each layer.
+func lists[T int | float64](into *[][]T) func(string, *yaml.Node) error {
+	return func(name string, n *yaml.Node) error {
+		if n.Kind != yaml.SequenceNode {
+			return syntax(n, "%s wants a list for each layer, got %s", name, kindOf(n))
+		}
+		*into = nil
+		for _, item := range n.Content {
+			var layer []T
+			if err := list(&layer)(name, item); err != nil {
+				return err
+			}
+			*into = append(*into, layer)
 		}
 		return nil
 	}
