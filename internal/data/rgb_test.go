@@ -136,7 +136,7 @@ func TestFromImage(t *testing.T) {
 	paletted := image.NewPaletted(all, color.Palette{color.Gray{9}, color.NRGBA{1, 2, 3, 255}, color.NRGBA{200, 100, 0, 255}})
 	for _, whole := range []image.Image{
 		set(image.NewNRGBA(all)), set(image.NewRGBA(all)), set(image.NewGray(all)), set(image.NewGray16(all)),
-		set(image.NewNRGBA64(all)), set(image.NewCMYK(all)), set(paletted),
+		set(image.NewNRGBA64(all)), set(paletted),
 	} {
 		for _, img := range []image.Image{whole, whole.(cut).SubImage(part)} {
 			got, b := FromImage(img), img.Bounds()
