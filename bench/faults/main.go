@@ -2,7 +2,8 @@
 
 // Command faults lets system calls of prenas fail, or kills it there, and checks that
 // nothing is lost: whatever fails, no file is half there, the next attempt ends, and its
-// files are equal, byte for byte, to those of a run that nothing disturbed.
+// files are equal, byte for byte, to those of a run that nothing disturbed. And it turns
+// bits of the files that a command reads, or cuts them: it says so, or ends as without.
 //
 //	go run ./bench/faults                                    everything; hours
 //	go run ./bench/faults --sample 300                       a few of everything; minutes

@@ -153,13 +153,22 @@ func (c Campaign) trials(stages map[string]*stage) ([]Trial, error) {
 }
 
 // places are the numbers of the operations that a kind can strike: one of each place
-// (a call and a file), then a second of each, and so on; each list is in a drawn order.
+// (a call and a file, or a file that is damaged), then a second of each, and so on; each list is in a drawn order.
 func (s *stage) places(kind Kind, shuffle func(int, func(i, j int))) [][]int {
 	var order []string
 	at := map[string][]int{}
 	n := 0
+	if kind.damages() {
+		for _, name := range s.made {
+			order = append(order, name)
+			for range s.before[name] {
+				at[name] = append(at[name], n)
+				n++
+			}
+		}
+	}
 	for _, o := range s.ended.Operations {
-		if o.Reads != kind.reads() {
+		if kind.damages() || o.Reads != kind.reads() {
 			continue
 		}
 		if kind.strikes(o) {

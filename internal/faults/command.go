@@ -96,8 +96,8 @@ optimizer: {lr: 0.01}
 // a start takes hundredths of a second; the files are written by the same code for every engine.
 func args(line string) []string { return append(strings.Fields(line), "--backend", "go") }
 
-// prepare makes a folder with all that a command begins with.
-func (c *Command) prepare(ctx context.Context, program, dir string) error {
+// draw makes a folder with what a user has before the first command.
+func (c *Command) draw(dir string) error {
 	for name, text := range map[string]string{"space.yaml": spaceFile, "conv.yaml": convFile, "wider.yaml": widerFile, "recipe.yaml": recipeFile} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return err
@@ -117,6 +117,11 @@ func (c *Command) prepare(ctx context.Context, program, dir string) error {
 			}
 		}
 	}
+	return os.Mkdir(filepath.Join(dir, "tmp"), 0o755)
+}
+
+// need gives the commands that make the inputs.
+func (c *Command) need(ctx context.Context, program, dir string) error {
 	for _, line := range c.Needs {
 		run := exec.CommandContext(ctx, program, args(line)...)
 		run.Dir, run.Env = dir, environment(dir)

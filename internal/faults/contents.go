@@ -30,6 +30,9 @@ func read(dir string) (contents, error) {
 		}
 		text, err := os.ReadFile(path)
 		name, _ := filepath.Rel(dir, path) // it is below dir
+		if name == outputFile {
+			text = bytes.ReplaceAll(text, []byte(dir), []byte("DIR"))
+		}
 		c[name] = text
 		return err
 	})

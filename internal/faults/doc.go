@@ -1,7 +1,7 @@
 //go:build linux && amd64
 
 // Package faults runs a program and lets a chosen system call of it fail, or kills it
-// there, and checks what is left. The program needs no hook: it is traced (ptrace), and a
+// there, or damages a file that it reads, and checks what comes of it. The program needs no hook: it is traced (ptrace), and a
 // filter (seccomp) stops it at the calls that read or change files, and at no others.
 //
 //	Trace      one process with faults

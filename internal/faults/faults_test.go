@@ -74,6 +74,20 @@ var programs = map[string]func() error{
 			}
 		}
 	},
+	"trusts": func() error {
+		text, err := os.ReadFile("file.json")
+		return errors.Join(err, os.WriteFile("copy", text, 0o644))
+	},
+	"checks": func() error {
+		text, err := os.ReadFile("file.json")
+		if err == nil && string(text) != written {
+			err = errors.New("file.json is damaged")
+		}
+		if err != nil {
+			return err
+		}
+		return os.WriteFile("copy", text, 0o644)
+	},
 	"reads": func() error {
 		_, err := os.ReadFile("recipe.yaml")
 		return err
@@ -215,6 +229,10 @@ func TestTrialsFindWhatIsLost(t *testing.T) {
 		{"grows", "kill+kill", "differs"},
 		{"prints", "enospc", "exit code 0, but it printed 0 bytes"},
 		{"sound", "term", "killed by terminated"},
+		{"trusts", "cut", "exit code 0, but copy differs (9 bytes instead of 10)"},
+		{"trusts", "flip", "exit code 0, but copy differs"},
+		{"checks", "cut", ""},
+		{"checks", "flip", ""},
 	} {
 		t.Run(test.program+" "+test.kinds, func(t *testing.T) {
 			dir, err := filepath.EvalSymlinks(t.TempDir())
@@ -222,14 +240,11 @@ func TestTrialsFindWhatIsLost(t *testing.T) {
 				t.Fatal(err)
 			}
 			command := &Command{Name: test.program, Line: test.program}
-			s := &stage{Command: command, program: self, start: filepath.Join(dir, "start")}
-			if err := os.MkdirAll(filepath.Join(s.start, "tmp"), 0o755); err != nil {
-				t.Fatal(err)
+			if kind := Kind(test.kinds); kind.damages() {
+				command.Needs = []string{"sound"}
 			}
-			if err := command.prepare(t.Context(), self, s.start); err != nil {
-				t.Fatal(err)
-			}
-			if s.before, err = read(s.start); err != nil {
+			s, err := prepared(t.Context(), command, self, filepath.Join(dir, "start"))
+			if err != nil {
 				t.Fatal(err)
 			}
 			if err := s.undisturbed(t.Context(), filepath.Join(dir, "clean")); errors.Is(err, unix.EPERM) {
@@ -242,7 +257,7 @@ func TestTrialsFindWhatIsLost(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for at := range s.count(kinds[0]) {
+			for _, at := range slices.Concat(s.places(kinds[0], func(int, func(i, j int)) {})...) {
 				r, err := s.try(t.Context(), Trial{test.program, test.kinds, at}, filepath.Join(dir, fmt.Sprint(at)))
 				if err != nil {
 					t.Fatal(err)

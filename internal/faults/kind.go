@@ -31,10 +31,17 @@ const (
 	TooMany   Kind = "read-emfile" // with EMFILE: too many open files
 	NoMemory  Kind = "read-enomem" // with ENOMEM
 	Denied    Kind = "read-eacces" // with EACCES
+
+	Flip Kind = "flip" // a bit of a file that prenas wrote for the command is another
+	Cut  Kind = "cut"  // such a file ends early
 )
 
 // Kinds lists all kinds.
-var Kinds = []Kind{Kill, Term, Twice, Hup, IOError, NoSpace, Short, Torn, Full, ReadError, Stale, TooMany, NoMemory, Denied}
+var Kinds = []Kind{Kill, Term, Twice, Hup, IOError, NoSpace, Short, Torn, Full, ReadError, Stale, TooMany, NoMemory, Denied, Flip, Cut}
+
+// damages says whether a kind changes files before the command, rather than what the
+// command does. Its operations are the bytes of these files.
+func (k Kind) damages() bool { return k == Flip || k == Cut }
 
 // reads says whether a kind strikes operations that read, which are counted apart from
 // those that change something: several workers read in any order.
@@ -88,6 +95,9 @@ func parseKinds(text string) ([]Kind, error) {
 			return nil, fmt.Errorf("unknown kind of fault %q: there are %s", name, joined(Kinds))
 		}
 		list = append(list, Kind(name))
+	}
+	if len(list) > 1 && slices.ContainsFunc(list, Kind.damages) {
+		return nil, fmt.Errorf("%s: damage stands alone", text)
 	}
 	return list, nil
 }

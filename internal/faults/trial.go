@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -21,7 +22,7 @@ import (
 type Trial struct {
 	Command string `json:"command"`
 	Kinds   string `json:"kinds"` // kind, or kind+kind
-	At      int    `json:"at"`    // operation of the first; where the second strikes is drawn from all of this
+	At      int    `json:"at"`    // operation of the first, or byte; where the second strikes is drawn from all of this
 }
 
 // Result of a trial. It went well if nothing is wrong.
@@ -43,6 +44,7 @@ type stage struct {
 	program string
 	start   string   // folder with what the command begins with
 	before  contents // of that folder
+	made    []string // files of it that prenas wrote
 	clean   contents // after the command alone
 	ended   *Ended
 }
@@ -50,16 +52,7 @@ type stage struct {
 // newStage prepares a command below a folder, and runs it twice without a fault: what
 // differs between the two has no place in a comparison, and is an error.
 func newStage(ctx context.Context, c *Command, program, dir string) (*stage, error) {
-	s := &stage{Command: c, program: program, start: filepath.Join(dir, "start")}
-	for _, folder := range []string{s.start, filepath.Join(s.start, "tmp")} {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return nil, err
-		}
-	}
-	err := c.prepare(ctx, program, s.start)
-	if err == nil {
-		s.before, err = read(s.start)
-	}
+	s, err := prepared(ctx, c, program, filepath.Join(dir, "start"))
 	for i := 0; i < 2 && err == nil; i++ {
 		err = s.undisturbed(ctx, filepath.Join(dir, fmt.Sprintf("clean%d", i)))
 	}
@@ -67,6 +60,31 @@ func newStage(ctx context.Context, c *Command, program, dir string) (*stage, err
 		return nil, fmt.Errorf("%s without a fault: %w", c.Name, err)
 	}
 	return s, nil
+}
+
+// prepared is a stage whose folder is ready; start is made.
+func prepared(ctx context.Context, c *Command, program, start string) (*stage, error) {
+	s := &stage{Command: c, program: program, start: start}
+	err := os.Mkdir(start, 0o755)
+	if err == nil {
+		err = c.draw(start)
+	}
+	var given contents
+	if err == nil {
+		given, err = read(start)
+	}
+	if err == nil {
+		err = c.need(ctx, program, start)
+	}
+	if err == nil {
+		s.before, err = read(start)
+	}
+	for _, name := range s.before.ours() {
+		if _, was := given[name]; !was {
+			s.made = append(s.made, name)
+		}
+	}
+	return s, err
 }
 
 func (s *stage) undisturbed(ctx context.Context, dir string) error {
@@ -143,6 +161,11 @@ func (s *stage) try(ctx context.Context, t Trial, dir string) (*Result, error) {
 		return nil, err
 	}
 	r := &Result{Trial: t}
+	if kinds[0].damages() {
+		err := s.damaged(ctx, dir, kinds[0], t.At, r)
+		r.Seconds = time.Since(began).Seconds()
+		return r, err
+	}
 	second := rng.New(uint64(t.At), "second fault of "+t.Command+" "+t.Kinds)
 	for i, kind := range kinds {
 		fault := Fault{Kind: kind, At: t.At}
@@ -176,6 +199,59 @@ func (s *stage) try(ctx context.Context, t Trial, dir string) (*Result, error) {
 	}
 	r.Seconds = time.Since(began).Seconds()
 	return r, nil
+}
+
+// damaged runs the command after a bit of its inputs was turned, or one of them was cut. It
+// must say so, or end as it does without.
+func (s *stage) damaged(ctx context.Context, dir string, kind Kind, at int, r *Result) error {
+	name, offset, err := s.byteAt(at)
+	if err != nil {
+		return err
+	}
+	text := slices.Clone(s.before[name])
+	if kind == Cut {
+		text = text[:offset]
+		r.Struck = fmt.Sprintf("%s, cut to %d of %d bytes", name, offset, len(s.before[name]))
+	} else {
+		bit := at % 8
+		text[offset] ^= 1 << bit
+		r.Struck = fmt.Sprintf("%s, bit %d of byte %d of %d", name, bit, offset, len(text))
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+		return err
+	}
+	ended, stderr, err := s.run(ctx, dir, s.Line)
+	if err != nil {
+		return err
+	}
+	wrong := crashed(ended, stderr)
+	if ended.Code == 0 && !strings.Contains(stderr, filepath.Base(name)) { // a warning names the file
+		got, err := read(dir)
+		if err != nil {
+			return err
+		}
+		if bytes.Equal(got[name], text) {
+			got[name] = s.clean[name] // the command need not mend it
+		}
+		for _, lost := range append(s.unlike(got), s.lostOutput(got)...) {
+			wrong = append(wrong, "exit code 0, but "+lost)
+		}
+	}
+	for _, one := range wrong {
+		r.wrong("%s: %s", r.Struck, one)
+	}
+	return nil
+}
+
+// byteAt is a byte of the files that prenas made, counted over all of them.
+func (s *stage) byteAt(at int) (name string, offset int, err error) {
+	for _, name := range s.made {
+		if at < len(s.before[name]) {
+			return name, at, nil
+		}
+		at -= len(s.before[name])
+	}
+	return "", 0, fmt.Errorf("%s: there are fewer bytes to damage", s.Name)
 }
 
 // count is how many operations a kind may strike.
