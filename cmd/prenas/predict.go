@@ -18,7 +18,7 @@ func predictCommand(g *global) *cobra.Command {
 		Use: "predict MODEL IMAGE...", Short: "Classify pictures with an exported model", Args: cobra.MinimumNArgs(2),
 		Long: "Print the most probable classes of each picture. MODEL is a file of prenas export: .safetensors, or\n" +
 			".onnx where the onnxruntime library is at hand. IMAGE is a file, a folder of them, or - for paths on\n" +
-			"standard input. Pictures that cannot be read are named, and the rest goes on; the exit code is then 1.",
+			"standard input. Pictures that cannot be read are named, as are those of which the model says nothing, and the rest goes on; the exit code is then 1.",
 		Example: "  prenas predict model.safetensors cat.jpg\n" +
 			"  find photos -name '*.jpg' | prenas predict model.onnx --top 1 -",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -51,7 +51,7 @@ func predictCommand(g *global) *cobra.Command {
 			}
 			out.line(fmt.Sprintf("%s, %.0f images/s", counted(sum.Images, "image", "images"), sum.Rate))
 			if err == nil && sum.Failed > 0 {
-				err = fmt.Errorf("%d of %d images could not be read", sum.Failed, sum.Failed+sum.Images)
+				err = fmt.Errorf("%d of %d images could not be classified", sum.Failed, sum.Failed+sum.Images)
 			}
 			return err
 		},

@@ -22,7 +22,7 @@ func trainCommand(g *global) *cobra.Command {
 	var spaceName, recipe, sampler string
 	var precision engine.Precision
 	var bad onBadImage
-	var dryRun bool
+	var dryRun, rollBack bool
 	c := &cobra.Command{
 		Use: "train --candidates FILE --data SRC --out RUN", Short: "Train one supernet on the preferred architectures", Args: cobra.NoArgs,
 		Long: "Train one weight-sharing supernet on the architectures of a candidates file.\n\n" +
@@ -80,6 +80,9 @@ func trainCommand(g *global) *cobra.Command {
 			if changed("on-bad-image") {
 				o.Recipe.SkipBadImages = bad.skip
 			}
+			if changed("roll-back") {
+				o.Recipe.RollBack = rollBack
+			}
 			if o.Engine, err = g.open(c.Context(), out); err != nil {
 				return err
 			}
@@ -111,6 +114,7 @@ func trainCommand(g *global) *cobra.Command {
 	addPrecision(f, &precision, " (default: the recipe's)")
 	f.StringVar(&sampler, "sampler", "", "what each update trains: "+strings.Join(train.SamplerNames(), ", ")+" (default: the recipe's)")
 	bad.add(f, " (default: the recipe's)")
+	f.BoolVar(&rollBack, "roll-back", false, "where training diverges, go back to a checkpoint with half the learning rate (default: the recipe's)")
 	f.StringVar(&given.Out, "out", "", "run directory to write")
 	f.BoolVar(&dryRun, "dry-run", false, "measure a few steps of each architecture, say what the run would take, and write nothing")
 	f.BoolVar(&given.Resume, "resume", false, "go on with the run in --out; what is not given is as it was")

@@ -143,10 +143,32 @@ func (m *Model) Prepare(img data.Image) ([]float32, error) {
 	return out, m.input.Test(img, augment.Test{Resize: m.info.Preprocess.Resize, Crops: m.crops}, out)
 }
 
-// Logits of prepared images, a row of classes for each: of several crops the mean. A first batch
+// Logits of prepared images, a row of classes for each: of several crops the mean. Logits that
+// are not finite are an error, which wraps ErrNonFinite. A first batch
 // is compiled; where the engine is stopped meanwhile the error wraps context.Canceled, and the
 // one thing left to do with the model is to close it.
 func (m *Model) Logits(inputs [][]float32) ([][]float32, error) {
+	rows, err := m.logits(inputs)
+	for i, row := range rows {
+		if err := finite(row); err != nil {
+			return nil, fmt.Errorf("image %d: %w", i, err)
+		}
+	}
+	return rows, err
+}
+
+// finite reports logits that are not.
+func finite(logits []float32) error {
+	for _, v := range logits {
+		if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+			return ErrNonFinite
+		}
+	}
+	return nil
+}
+
+// logits are those of Logits, finite or not.
+func (m *Model) logits(inputs [][]float32) ([][]float32, error) {
 	a := m.info.Architecture
 	size := m.crops * a.Channels * a.ImageSize * a.ImageSize
 	m.mu.Lock()
@@ -199,7 +221,7 @@ func mean(rows []float32, n int) []float32 {
 }
 
 // Rank turns the logits of one image into its top classes, best first; classes of equal
-// probability by index. top is at least 1.
+// probability by index. top is at least 1, and logits are finite, as those of Logits are.
 func (m *Model) Rank(logits []float32, top int) []Class {
 	highest := float64(slices.Max(logits))
 	sum := 0.0

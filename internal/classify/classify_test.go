@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -71,6 +72,32 @@ func TestRank(t *testing.T) {
 	}
 	if top := m.Rank([]float32{1, 2, 3}, 2); len(top) != 2 {
 		t.Errorf("%d classes, want 2", len(top))
+	}
+}
+
+// A model whose logits are not finite says so, of each image, and ranks none.
+func TestLogitsThatAreNotFiniteAreErrors(t *testing.T) {
+	a := space.Arch{EmbedDim: 8, NumHeads: []int{1}, MLPRatio: []float64{1}}
+	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1))} {
+		weights := supernet.Alone(model, a).Init(1)
+		weights["head.bias"] = tensorfile.FromFloat32([]int{3}, []float32{0, bad, 0})
+		m := openOf(t, weights, model, a, 8, classify.Options{})
+		img, err := load(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		input, err := m.Prepare(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rows, err := m.Logits([][]float32{input}); !errors.Is(err, classify.ErrNonFinite) || rows != nil {
+			t.Errorf("%v: logits %v, %v", bad, rows, err)
+		}
+		for o, err := range classify.Stream(t.Context(), m, numbers(2), 1, func(int) (data.Image, error) { return img, nil }) {
+			if err != nil || !errors.Is(o.Err, classify.ErrNonFinite) || o.Logits != nil {
+				t.Errorf("%v: %+v, %v", bad, o, err)
+			}
+		}
 	}
 }
 

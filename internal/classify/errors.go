@@ -10,4 +10,6 @@ var (
 	ErrNoRuntime = errors.New("no onnxruntime library")
 	// ErrRun: a model failed while it ran.
 	ErrRun = errors.New("model failed")
+	// ErrNonFinite: a model's logits of an image are not finite, so they say nothing.
+	ErrNonFinite = errors.New("the model's logits are not finite: its weights have diverged, or are damaged")
 )

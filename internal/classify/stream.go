@@ -13,12 +13,12 @@ import (
 type Outcome[T any] struct {
 	Item   T
 	Logits []float32 // nil where Err is not
-	Err    error     // why the item has no image
+	Err    error     // why the item has no image, or ErrNonFinite
 }
 
 // Stream loads and prepares images on several goroutines ahead of the model (workers; 0:
 // one per core), and yields what became of each, in the order of items. An image that
-// cannot be loaded is an Outcome; an error of the stream itself ends it, as does ctx, which does
+// cannot be loaded is an Outcome, as is one whose logits are not finite; an error of the stream itself ends it, as does ctx, which does
 // not wait for items.
 func Stream[T any](ctx context.Context, m *Model, items iter.Seq[T], workers int, load func(T) (data.Image, error)) iter.Seq2[Outcome[T], error] {
 	if workers < 1 {
@@ -30,14 +30,17 @@ func Stream[T any](ctx context.Context, m *Model, items iter.Seq[T], workers int
 		var waiting []Outcome[T]
 		var inputs [][]float32
 		flush := func() bool {
-			rows, err := m.Logits(inputs)
+			rows, err := m.logits(inputs)
 			if err != nil {
 				yield(Outcome[T]{}, err)
 				return false
 			}
 			for _, o := range waiting {
 				if o.Err == nil {
-					o.Logits, rows = rows[0], rows[1:]
+					if o.Err = finite(rows[0]); o.Err == nil {
+						o.Logits = rows[0]
+					}
+					rows = rows[1:]
 				}
 				if !yield(o, nil) {
 					return false

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
+	"strings"
 	"time"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
@@ -19,6 +21,9 @@ import (
 
 // ErrNoImages: the split has no image, so there is nothing to measure.
 var ErrNoImages = errors.New("there are no images to evaluate on")
+
+// ErrNonFinite: logits are not finite, so they say nothing: the weights have diverged.
+var ErrNonFinite = errors.New("logits are not finite")
 
 // Batch is a run of images of the split, at most the evaluator's batch size of them:
 // float32 [N, C, H, W], normalised, row-major, and a label for each; a negative one marks
@@ -35,6 +40,25 @@ type Score struct {
 	Top5    int     // images whose label is among the five highest
 	Loss    float64 // mean cross entropy, without smoothing
 	Seconds float64 // spent in the program
+
+	broken int // images with a logit, or a loss, that is not finite
+}
+
+// whole ends scores of so many images each: losses become means. Where an image has logits
+// that are not finite it returns an error that wraps ErrNonFinite and names the architectures.
+func whole(scores []Score, archs []space.Arch, images int) error {
+	var broken []string
+	for i := range scores {
+		s := &scores[i]
+		s.Loss /= float64(images)
+		if s.broken > 0 || math.IsNaN(s.Loss) || math.IsInf(s.Loss, 0) {
+			broken = append(broken, fmt.Sprintf("%s on %d of %d images", archs[i], max(s.broken, 1), images))
+		}
+	}
+	if len(broken) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s: the weights have diverged", ErrNonFinite, strings.Join(broken, ", "))
 }
 
 // Weights are what architectures are evaluated with, on the device.
@@ -85,6 +109,7 @@ const (
 	tallyTop1 = iota
 	tallyTop5
 	tallyLoss
+	tallyBroken
 	tallyColumns
 )
 
@@ -92,8 +117,8 @@ const (
 // label marks an image that does not count.
 //
 // A label's place is the number of logits that it does not beat. Of equal logits the
-// lower class wins, and a logit that is not a number beats nothing and is not beaten,
-// so broken weights score zero.
+// lower class wins. An image with a logit or a loss that is not finite is broken: it is
+// counted as such, and neither as a hit nor in the loss.
 func tally(logits, labels *graph.Node) *graph.Node {
 	n, classes := logits.Shape().Dimensions[0], logits.Shape().Dimensions[1]
 	label := graph.BroadcastToDims(graph.Reshape(labels, n, 1), n, classes)
@@ -106,17 +131,23 @@ func tally(logits, labels *graph.Node) *graph.Node {
 	place := graph.Sub(graph.Scalar(logits.Graph(), dtypes.Float32, float64(classes)),
 		graph.ReduceSum(graph.ConvertDType(beaten, dtypes.Float32), -1))
 	counts := graph.ConvertDType(graph.GreaterOrEqual(labels, graph.ZerosLike(labels)), dtypes.Float32)
+	logProb := graph.LogSoftmax(logits, -1)
+	loss := graph.Neg(graph.ReduceSum(graph.Where(isLabel, logProb, graph.ZerosLike(logProb)), -1))
+	odd := graph.ReduceSum(graph.ConvertDType(graph.LogicalNot(graph.IsFinite(logits)), dtypes.Float32), -1)
+	sound := graph.LogicalAnd(graph.Equal(odd, graph.ZerosLike(odd)), graph.IsFinite(loss))
+	broken := graph.ReduceAllSum(graph.Mul(counts, graph.ConvertDType(graph.LogicalNot(sound), dtypes.Float32)))
+	counts = graph.Where(sound, counts, graph.ZerosLike(counts))
+	loss = graph.Where(sound, loss, graph.ZerosLike(loss))
 	within := func(k float64) *graph.Node {
 		hit := graph.LessThan(place, graph.Scalar(logits.Graph(), dtypes.Float32, k))
 		return graph.ReduceAllSum(graph.Mul(counts, graph.ConvertDType(hit, dtypes.Float32)))
 	}
-	logProb := graph.LogSoftmax(logits, -1)
-	loss := graph.Neg(graph.ReduceSum(graph.Where(isLabel, logProb, graph.ZerosLike(logProb)), -1))
-	return graph.Stack([]*graph.Node{within(1), within(5), graph.ReduceAllSum(graph.Mul(counts, loss))}, 0)
+	return graph.Stack([]*graph.Node{within(1), within(5), graph.ReduceAllSum(graph.Mul(counts, loss)), broken}, 0)
 }
 
 // Run evaluates every architecture on all batches, with weights that stay valid. Scores are in the order of the architectures given to New.
-// progress, if not nil, is told how many images are done.
+// progress, if not nil, is told how many images are done. Logits that are not finite are an
+// error that wraps ErrNonFinite, beside the scores of all.
 func (ev *Evaluator) Run(ctx context.Context, weights Weights, batches iter.Seq2[Batch, error], progress func(done int)) ([]Score, error) {
 	scores := make([]Score, len(ev.archs))
 	done := 0
@@ -138,10 +169,7 @@ func (ev *Evaluator) Run(ctx context.Context, weights Weights, batches iter.Seq2
 	if done == 0 {
 		return nil, ErrNoImages
 	}
-	for i := range scores {
-		scores[i].Loss /= float64(done)
-	}
-	return scores, nil
+	return scores, whole(scores, ev.archs, done)
 }
 
 // add runs all programs on one batch.
@@ -164,12 +192,18 @@ func (ev *Evaluator) add(scores []Score, weights Weights, b Batch) error {
 		if failed = errors.Join(err, ev.free(a, out...)); failed != nil {
 			break
 		}
-		scores[a].Images += b.count()
-		scores[a].Top1 += int(values[tallyTop1])
-		scores[a].Top5 += int(values[tallyTop5])
-		scores[a].Loss += float64(values[tallyLoss])
+		scores[a].add(b.count(), values[:])
 	}
 	return errors.Join(failed, images.FinalizeAll(), target.FinalizeAll())
+}
+
+// add counts the tally of a batch.
+func (s *Score) add(images int, tally []float32) {
+	s.Images += images
+	s.Top1 += int(tally[tallyTop1])
+	s.Top5 += int(tally[tallyTop5])
+	s.Loss += float64(tally[tallyLoss])
+	s.broken += int(tally[tallyBroken])
 }
 
 // count is how many images of the batch count.

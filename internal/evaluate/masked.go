@@ -67,7 +67,8 @@ func NewMasked(e *engine.Engine, net *supernet.Net, models, batch int) (*Masked,
 func (ev *Masked) Close() { ev.program.Close() }
 
 // Run evaluates archs, one per model, on all batches, with weights by Params index on
-// the device; they stay valid.
+// the device; they stay valid. Logits that are not finite are an error that wraps
+// ErrNonFinite, beside the scores of all.
 func (ev *Masked) Run(ctx context.Context, weights []*tensors.Tensor, archs []space.Arch, batches iter.Seq2[Batch, error]) ([]Score, error) {
 	if len(archs) != ev.models {
 		return nil, fmt.Errorf("masked evaluation: %d architectures for %d models", len(archs), ev.models)
@@ -94,10 +95,7 @@ func (ev *Masked) Run(ctx context.Context, weights []*tensors.Tensor, archs []sp
 	if done == 0 {
 		return nil, ErrNoImages
 	}
-	for i := range scores {
-		scores[i].Loss /= float64(done)
-	}
-	return scores, nil
+	return scores, whole(scores, archs, done)
 }
 
 // add runs the program on one batch.
@@ -113,11 +111,7 @@ func (ev *Masked) add(scores []Score, weights []*tensors.Tensor, sizes *tensors.
 		err = out[0].ConstFlatData(func(flat any) { copy(values, flat.([]float32)) })
 		for i := range scores {
 			scores[i].Seconds += time.Since(began).Seconds() / float64(ev.models)
-			scores[i].Images += b.count()
-			own := values[i*tallyColumns:]
-			scores[i].Top1 += int(own[tallyTop1])
-			scores[i].Top5 += int(own[tallyTop5])
-			scores[i].Loss += float64(own[tallyLoss])
+			scores[i].add(b.count(), values[i*tallyColumns:][:tallyColumns])
 		}
 		err = errors.Join(err, out[0].FinalizeAll())
 	}

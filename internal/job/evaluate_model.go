@@ -90,8 +90,8 @@ func sameClasses(images, model []string, count int) error {
 	return nil
 }
 
-// addScore counts one image: places as package evaluate has them, where of equal logits
-// the lower class wins and one that is not a number is not beaten.
+// addScore counts one image by its logits, which are finite: places as package evaluate has
+// them, where of equal logits the lower class wins.
 func addScore(s *evaluate.Score, logits []float32, label int) {
 	place, highest := 0, math.Inf(-1)
 	for class, v := range logits {

@@ -57,7 +57,8 @@ func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 	if err != nil {
 		return none, fmt.Errorf("--data %s: %w", o.Data, err)
 	}
-	teacher, err := openTeacher(ctx, o.Engine, o.Recipe, model, images.Look(), o.Log)
+	taughtBy := teacherFile(o.Recipe, "")
+	teacher, err := openTeacher(ctx, o.Engine, taughtBy, o.Recipe, model, images.Look(), o.Log)
 	if err != nil {
 		return none, err
 	}
@@ -67,7 +68,8 @@ func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 		Candidates: []space.Candidate{{Arch: start.arch, Params: params}},
 	}}
 	result, err := train.Run(ctx, train.Options{
-		Engine: o.Engine, Space: start.space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed, Weights: start.weights, Teacher: teacher,
+		Engine: o.Engine, Space: start.space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed,
+		Weights: start.weights, From: start.from, Teacher: teacher, TeacherFile: taughtBy,
 		Source: images, SourceName: o.Data, Look: images.Look(), Out: o.Out, Command: o.Command, Log: o.Log, Progress: o.Progress,
 	})
 	return result, errors.Join(err, closeTeacher(teacher), noteSkipped(o.Out, images.Skipped(), o.Log))

@@ -20,6 +20,7 @@ type trained struct {
 	arch    space.Arch
 	weights map[string]tensorfile.Tensor // of the space's supernet, and the architecture's running statistics
 	look    train.Look                   // of the images behind the weights
+	from    *train.From
 }
 
 // openTrained opens an architecture of a run, or the file of an exported model.
@@ -38,10 +39,14 @@ func openTrained(from, arch string, log func(string)) (trained, error) {
 	if err != nil {
 		return trained{}, err
 	}
-	weights, _, err := train.Weights(fsys.OS, from, manifest.Space, func(path string, why error) {
+	weights, step, err := train.Weights(fsys.OS, from, manifest.Space, func(path string, why error) {
 		log(fmt.Sprintf("skipped %s: %v", path, why))
 	})
-	return trained{manifest.Space, chosen[0].arch, weights, manifest.Data.Look}, err
+	if err != nil {
+		return trained{}, err
+	}
+	file, err := fromFile(train.CheckpointFile(from, step), chosen[0].arch.String())
+	return trained{manifest.Space, chosen[0].arch, weights, manifest.Data.Look, file}, err
 }
 
 // trainedModel takes the file of an exported model. Its supernet is just as large as
@@ -54,6 +59,9 @@ func trainedModel(path, arch string) (trained, error) {
 	t := trained{arch: m.Info.SpaceArch(), look: train.Look{Mean: m.Info.Preprocess.Mean, Std: m.Info.Preprocess.Std, Classes: m.Info.Classes}}
 	if arch != "" && arch != m.Info.Arch {
 		return trained{}, fmt.Errorf("%w: unknown architecture %q; %s holds %s alone", ErrArch, arch, path, m.Info.Arch)
+	}
+	if t.from, err = fromFile(path, m.Info.Arch); err != nil {
+		return trained{}, err
 	}
 	own, err := m.Weights()
 	if err != nil {

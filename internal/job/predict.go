@@ -3,6 +3,7 @@ package job
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -50,7 +51,7 @@ func (p Prediction) String() string {
 type Predicted struct {
 	Arch   string  `json:"arch"`
 	Images int     `json:"images"`            // classified
-	Failed int     `json:"failed"`            // that could not be read
+	Failed int     `json:"failed"`            // that could not be read, or have no finite logits
 	Rate   float64 `json:"images_per_second"` // reading and computing, without compiling
 }
 
@@ -83,6 +84,9 @@ func (o PredictOptions) all(ctx context.Context, m *classify.Model) (Predicted, 
 		p := Prediction{File: outcome.Item.path}
 		if outcome.Err != nil {
 			p.Error = outcome.Err.Error()
+			if errors.Is(outcome.Err, classify.ErrNonFinite) {
+				p.Error = p.File + ": " + p.Error
+			}
 			sum.Failed++
 		} else {
 			p.Classes = m.Rank(outcome.Logits, o.Top)

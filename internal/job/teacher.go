@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"prenas/internal/classify"
 	"prenas/internal/engine"
@@ -24,10 +25,23 @@ type teacher struct {
 	scale, shift []float32
 }
 
-// openTeacher opens the file that a recipe names, if it names one, for images of the
-// given look that a space's model takes.
-func openTeacher(ctx context.Context, e *engine.Engine, r train.Recipe, m space.Model, look train.Look, log func(string)) (train.Teacher, error) {
+// teacherFile is the file of a run's teacher: what its recipe names, or the copy of it that
+// a run which is resumed has. Empty: there is none.
+func teacherFile(r train.Recipe, resumed string) string {
 	path := r.Distill.File()
+	if path == "" || resumed == "" {
+		return path
+	}
+	own := train.TeacherCopy(resumed, path)
+	if _, err := os.Stat(own); err != nil { // a run of an older version
+		return path
+	}
+	return own
+}
+
+// openTeacher opens the file of a teacher, if there is one, for images of the
+// given look that a space's model takes.
+func openTeacher(ctx context.Context, e *engine.Engine, path string, r train.Recipe, m space.Model, look train.Look, log func(string)) (train.Teacher, error) {
 	if path == "" {
 		return nil, nil
 	}

@@ -105,6 +105,12 @@ func (o *TrainOptions) readCandidates() (space.Candidates, error) {
 	return candidates, nil
 }
 
+// fromFile names a file that weights were taken from.
+func fromFile(path, arch string) (*train.From, error) {
+	sum, err := fsys.Sum(path)
+	return &train.From{File: path, SHA256: sum, Arch: arch}, err
+}
+
 // open reads all that a run needs.
 func (o TrainOptions) open(ctx context.Context) (run train.Options, images *train.Images, err error) {
 	candidates, err := o.readCandidates()
@@ -112,8 +118,12 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 		return run, nil, err
 	}
 	var weights map[string]tensorfile.Tensor
+	var from *train.From
 	if o.Weights != "" {
 		if weights, err = readWeights(o.Weights, o.Space); err != nil {
+			return run, nil, err
+		}
+		if from, err = fromFile(o.Weights, ""); err != nil {
 			return run, nil, err
 		}
 	}
@@ -126,12 +136,18 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 	if err != nil {
 		return run, nil, fmt.Errorf("--data %s: %w", o.Data, err)
 	}
-	teacher, err := openTeacher(ctx, o.Engine, o.Recipe, o.Space.Model, images.Look(), o.Log)
+	resumed := ""
+	if o.Resume {
+		resumed = o.Out
+	}
+	taughtBy := teacherFile(o.Recipe, resumed)
+	teacher, err := openTeacher(ctx, o.Engine, taughtBy, o.Recipe, o.Space.Model, images.Look(), o.Log)
 	if err != nil {
 		return run, nil, err
 	}
 	return train.Options{
-		Engine: o.Engine, Space: o.Space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed, Weights: weights, Teacher: teacher,
+		Engine: o.Engine, Space: o.Space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed,
+		Weights: weights, From: from, Teacher: teacher, TeacherFile: taughtBy,
 		Source: images, SourceName: o.Data, Look: images.Look(), Out: o.Out, Resume: o.Resume, Command: o.Command, Log: o.Log, Progress: o.Progress,
 	}, images, nil
 }

@@ -17,6 +17,7 @@ type page struct {
 	Rows         []row
 	Accuracy     chart
 	Loss         *chart // nil: no metrics line yet
+	Notes        []string
 	Legend       string // of the pictures
 	Pictures     []picture
 	Settings     []setting
@@ -49,7 +50,7 @@ func label(i int) string {
 func newPage(r *run) page {
 	p := page{
 		Space: r.results.Space, Split: r.results.Split, Precision: string(r.results.Precision), Images: r.results.Images, Step: r.results.Step,
-		Accuracy: accuracyChart(r), Loss: lossChart(r), Legend: legend(r.archs), Pictures: pictures(r.archs), Settings: settings(r.manifest),
+		Accuracy: accuracyChart(r), Loss: lossChart(r), Notes: r.notes, Legend: legend(r.archs), Pictures: pictures(r.archs), Settings: settings(r.manifest),
 	}
 	for i, a := range r.results.Archs {
 		p.Rows = append(p.Rows, row{

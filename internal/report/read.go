@@ -21,6 +21,7 @@ type run struct {
 	archs    []space.Arch       // by index of results.Archs
 	scores   []float64          // the candidates' scores, by index of results.Archs
 	losses   map[string][]point // step and mean loss of each interval, by architecture
+	notes    []string           // on the losses
 }
 
 // maxFile is the most that is read of one file. A metrics file of a million lines has
@@ -117,6 +118,7 @@ func (r *run) parseResults(text []byte, candidates space.Candidates) error {
 // readMetrics keeps the losses.
 func (r *run) readMetrics(fs fsys.FS, dir string) error {
 	m, err := train.ReadMetrics(fs, dir)
+	r.notes = m.Notes
 	r.losses = map[string][]point{}
 	for _, t := range m.Train {
 		for _, a := range t.Archs {

@@ -90,6 +90,30 @@ func TestTextOfTheRunIsEscaped(t *testing.T) {
 	}
 }
 
+// A line that cannot be read is left out, and the page says so; speeds stop nothing.
+func TestDamagedMetricsAreLeftOut(t *testing.T) {
+	dir := copyRun(t)
+	if err := os.WriteFile(filepath.Join(dir, "metrics.jsonl"), []byte("{\"kind\":\"eval\"}\nnonsense\n{\"kind\":\"tr"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "timing.jsonl"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path, err := Write(fsys.OS, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"a line is damaged and left out: line 2", "timing.jsonl is not a regular file"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+}
+
 func TestIncompleteRun(t *testing.T) {
 	for _, test := range []struct {
 		name, file string
@@ -104,7 +128,6 @@ func TestIncompleteRun(t *testing.T) {
 		{"results cut short", "results.json", ptr(`{"space": "x`), []string{"prenas eval"}},
 		{"results of nothing", "results.json", ptr(`{}`), []string{"no architectures"}},
 		{"results of another run", "results.json", ptr(`{"architectures":[{"arch":"e64-h1x4-r2x4"}]}`), []string{"e64-h1x4-r2x4", "candidates"}},
-		{"a line that is no JSON", "metrics.jsonl", ptr("{\"kind\":\"eval\"}\nnonsense\n"), []string{"line 2"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := copyRun(t)

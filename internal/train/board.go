@@ -22,14 +22,17 @@ type Metrics struct {
 	Train   []TrainLine
 	Eval    []EvalLine
 	Back    []RollBackLine
+	Stopped *NonFiniteLine     // nil where the run did not stop so
 	Timings map[int]TimingLine // by step; of an interval that was done twice, the last
+	Notes   []string           // what could not be read and is left out, and why the run stopped, if it diverged
 }
 
 // ReadMetrics reads what a run has written until now. What stands after the last end of
-// a line was being written when it was read, or cut, and is left out.
+// a line was being written when it was read, or cut, and is left out; so is a damaged line,
+// which Notes counts, and a timing file that cannot be read.
 func ReadMetrics(f fsys.FS, run string) (Metrics, error) {
 	m := Metrics{Timings: map[int]TimingLine{}}
-	err := readLines(f, filepath.Join(run, metricsFile), func(line []byte) error {
+	note, err := readLines(f, filepath.Join(run, metricsFile), func(line []byte) error {
 		var kind struct {
 			Kind string `json:"kind"`
 		}
@@ -43,62 +46,92 @@ func ReadMetrics(f fsys.FS, run string) (Metrics, error) {
 			return appendLine(&m.Eval, line)
 		case "roll_back":
 			return appendLine(&m.Back, line)
+		case "not_finite":
+			m.Stopped = &NonFiniteLine{}
+			return json.Unmarshal(line, m.Stopped)
 		}
-		return fmt.Errorf("a line of kind %q", kind.Kind)
+		return fmt.Errorf("it is of kind %q", kind.Kind)
 	})
 	if err != nil {
 		return m, err
 	}
-	err = readLines(f, filepath.Join(run, timingFile), func(line []byte) error {
+	m.note(note)
+	note, err = readLines(f, filepath.Join(run, timingFile), func(line []byte) error {
 		var timing TimingLine
 		err := json.Unmarshal(line, &timing)
-		m.Timings[timing.Step] = timing
+		if err == nil {
+			m.Timings[timing.Step] = timing
+		}
 		return err
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		note = err.Error()
 	}
-	return m, err
+	m.note(note)
+	if m.Stopped != nil {
+		m.note(fmt.Sprintf("training stopped at update %d: %s", m.Stopped.Step, m.Stopped.Why))
+	}
+	return m, nil
+}
+
+func (m *Metrics) note(text string) {
+	if text != "" {
+		m.Notes = append(m.Notes, text)
+	}
 }
 
 func appendLine[T any](to *[]T, line []byte) error {
 	var value T
 	err := json.Unmarshal(line, &value)
-	*to = append(*to, value)
+	if err == nil {
+		*to = append(*to, value)
+	}
 	return err
 }
 
-// readLines reads the whole lines of a file.
-func readLines(f fsys.FS, path string, each func(line []byte) error) error {
+// readLines reads the whole lines of a file. note says how many of them each refuses;
+// empty: none.
+func readLines(f fsys.FS, path string, each func(line []byte) error) (note string, err error) {
 	text, err := fsys.ReadFile(f, path)
 	if err != nil {
-		return err
+		return "", err
 	}
+	refused, first := 0, ""
 	for number := 1; ; number++ {
 		line, rest, whole := bytes.Cut(text, []byte("\n"))
 		if !whole {
-			return nil
+			break
 		}
 		if err := each(line); err != nil {
-			return fmt.Errorf("%s, line %d: %w", path, number, err)
+			if refused++; refused == 1 {
+				first = fmt.Sprintf("line %d: %v", number, err)
+			}
 		}
 		text = rest
 	}
+	switch refused {
+	case 0:
+		return "", nil
+	case 1:
+		return fmt.Sprintf("%s: a line is damaged and left out: %s", path, first), nil
+	}
+	return fmt.Sprintf("%s: %d lines are damaged and left out; the first is %s", path, refused, first), nil
 }
 
-// openBoard writes the events of all metrics that a run has, and stays open for more.
-func openBoard(f fsys.FS, run string) (*tensorboard.Writer, error) {
+// openBoard writes the events of all metrics that a run has, and stays open for more. It
+// returns the notes of these metrics too.
+func openBoard(f fsys.FS, run string) (*tensorboard.Writer, []string, error) {
 	m, err := ReadMetrics(f, run)
 	if err != nil {
-		return nil, err
+		return nil, m.Notes, err
 	}
 	dir := filepath.Join(run, boardDir)
 	if err := f.MkdirAll(dir); err != nil {
-		return nil, err
+		return nil, m.Notes, err
 	}
 	w, err := tensorboard.Create(f, filepath.Join(dir, tensorboard.FileName), time.Now())
 	if err != nil {
-		return nil, err
+		return nil, m.Notes, err
 	}
 	evals, at := m.Eval, time.Unix(0, 0)
 	evalUntil := func(step int) {
@@ -115,15 +148,19 @@ func openBoard(f fsys.FS, run string) (*tensorboard.Writer, error) {
 		}
 	}
 	if evalUntil(math.MaxInt); err != nil {
-		return nil, errors.Join(err, w.Close())
+		return nil, m.Notes, errors.Join(err, w.Close())
 	}
-	return w, nil
+	return w, m.Notes, nil
 }
 
 // at is when the line was written; runs of older versions did not note it.
 func (l TimingLine) at() time.Time { return time.Unix(0, int64(l.Time*1e9)) }
 
+// scalars of an interval; none where no update of it was applied, for it has no loss.
 func (l TrainLine) scalars() []tensorboard.Scalar {
+	if len(l.Archs) == 0 {
+		return []tensorboard.Scalar{{Tag: "train/lr", Value: l.LR}}
+	}
 	list := []tensorboard.Scalar{{Tag: "train/loss", Value: l.Loss}, {Tag: "train/lr", Value: l.LR}, {Tag: "train/grad_norm", Value: l.GradNorm}}
 	for _, a := range l.Archs {
 		list = append(list, tensorboard.Scalar{Tag: "train_loss/" + a.Arch, Value: a.Loss})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -152,7 +153,26 @@ func (h hostState) check(net *supernet.Net, archs []space.Arch) error {
 	return want(nameCounts, []int{len(net.Params())})
 }
 
-func checkpointPath(run string, step int) string {
+// finite reports the first tensor of weights, their averages or statistics that has a number
+// which is not finite: nothing can be trained or measured with it any more.
+func (h hostState) finite() error {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		if strings.HasPrefix(name, prefixM) || strings.HasPrefix(name, prefixV) {
+			continue
+		}
+		if values := h[name].Data; h[name].DType == "F32" {
+			for i := 3; i < len(values); i += 4 { // all bits of an exponent are 1
+				if values[i]&0x7f == 0x7f && values[i-1]&0x80 != 0 {
+					return fmt.Errorf("%w: tensor %q", errWeights, name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// CheckpointFile is the checkpoint of a run at a step.
+func CheckpointFile(run string, step int) string {
 	return filepath.Join(run, checkpointsDir, fmt.Sprintf("step-%d.safetensors", step))
 }
 
@@ -162,7 +182,7 @@ func writeCheckpoint(f fsys.FS, run string, h hostState, progress Progress) erro
 	if err != nil {
 		return fmt.Errorf("checkpoint of step %d: %w", progress.Step, err)
 	}
-	return tensorfile.Write(f, checkpointPath(run, progress.Step), &tensorfile.File{
+	return tensorfile.Write(f, CheckpointFile(run, progress.Step), &tensorfile.File{
 		Tensors:  h,
 		Metadata: map[string]string{progressKey: string(text)},
 	})
@@ -182,7 +202,11 @@ func readCheckpoint(f fsys.FS, path string, net *supernet.Net, archs ...space.Ar
 		return nil, Progress{}, fmt.Errorf("%s: checkpoint format %d; this version reads %d", path, progress.Format, progressFormat)
 	}
 	h := hostState(file.Tensors)
-	if err := h.check(net, archs); err != nil {
+	err = h.check(net, archs)
+	if err == nil {
+		err = h.finite()
+	}
+	if err != nil {
 		return nil, Progress{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return h, progress, nil
@@ -211,35 +235,45 @@ func checkpointSteps(f fsys.FS, run string) ([]int, error) {
 	return steps, nil
 }
 
-// newestCheckpoint loads the newest checkpoint that is whole. It tells skip about each
-// newer one that is not, and why.
-func newestCheckpoint(f fsys.FS, run string, net *supernet.Net, archs []space.Arch, skip func(path string, why error)) (hostState, Progress, error) {
+// atMost are those of some steps that are no more than newest.
+func atMost(newest int, steps []int) []int {
+	return slices.DeleteFunc(steps, func(step int) bool { return step > newest })
+}
+
+// newestCheckpoint loads the newest checkpoint of at most newest updates that is whole. It
+// tells skip about each newer one that is not, and why.
+func newestCheckpoint(f fsys.FS, run string, newest int, net *supernet.Net, archs []space.Arch, skip func(path string, why error)) (hostState, Progress, error) {
 	steps, err := checkpointSteps(f, run)
 	if err != nil {
 		return nil, Progress{}, err
 	}
-	for _, step := range steps {
-		path := checkpointPath(run, step)
+	none := fmt.Errorf("%w in %s", ErrNoCheckpoint, filepath.Join(run, checkpointsDir))
+	for _, step := range atMost(newest, steps) {
+		path := CheckpointFile(run, step)
 		h, progress, err := readCheckpoint(f, path, net, archs...)
 		if err == nil {
 			return h, progress, nil
 		}
 		skip(path, err)
+		none = fmt.Errorf("%w: %w", none, err)
 	}
-	return nil, Progress{}, fmt.Errorf("%w in %s", ErrNoCheckpoint, filepath.Join(run, checkpointsDir))
+	return nil, Progress{}, none
 }
 
-// pruneCheckpoints removes all but the newest keep checkpoints and the best one, and
-// what an earlier process left half-written.
-func pruneCheckpoints(f fsys.FS, run string, keep, best int) error {
+// pruneCheckpoints removes all but the newest keep checkpoints of at most step updates and
+// the best one. Those of more updates are of what the run does again: none is gone back to.
+func pruneCheckpoints(f fsys.FS, run string, step, keep, best int) error {
 	steps, err := checkpointSteps(f, run)
 	if err != nil {
 		return err
 	}
 	var failed error
-	for k, step := range steps {
-		if k >= keep && step != best {
-			failed = errors.Join(failed, f.Remove(checkpointPath(run, step)))
+	kept := 0
+	for _, s := range steps {
+		if s <= step && kept < keep {
+			kept++
+		} else if s != best {
+			failed = errors.Join(failed, f.Remove(CheckpointFile(run, s)))
 		}
 	}
 	return failed

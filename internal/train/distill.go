@@ -3,6 +3,8 @@ package train
 import (
 	"errors"
 	"fmt"
+	"io"
+	"path/filepath"
 	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
@@ -12,6 +14,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
+	"prenas/internal/fsys"
 	"prenas/internal/space"
 )
 
@@ -82,6 +85,22 @@ type Teacher interface {
 	Logits(images [][]float32) ([][]float32, error)
 	// Digest names the teacher: a run is resumed with the one it began with.
 	Digest() string
+}
+
+// TeacherCopy is where a run keeps the model of a file that teaches it.
+func TeacherCopy(run, file string) string { return filepath.Join(run, "teacher"+filepath.Ext(file)) }
+
+// copyFile copies a file, whole or not at all.
+func copyFile(f fsys.FS, from, to string) error {
+	source, err := f.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	return fsys.WriteAtomic(f, to, func(w io.Writer) error {
+		_, err := io.Copy(w, source)
+		return err
+	})
 }
 
 // errTeacher names the recipe's key in errors about a teacher.

@@ -8,8 +8,11 @@ var (
 	// written; it goes on with Options.Resume.
 	ErrInterrupted = errors.New("training was interrupted")
 
-	// ErrNonFinite: the loss or its gradient was not finite too many times in a row.
-	ErrNonFinite = errors.New("the loss is not finite")
+	// ErrNonFinite: the loss or its gradient was not finite too many times in a row, or
+	// what the weights have become is not.
+	ErrNonFinite = errors.New("training has diverged")
+
+	errWeights = errors.New("the weights are not finite")
 
 	// ErrNoCheckpoint: the run directory holds no checkpoint that can be read.
 	ErrNoCheckpoint = errors.New("no usable checkpoint")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,7 +37,7 @@ func TestAnyFailingOperationOfASaveLeavesTheOneBefore(t *testing.T) {
 	save := func(f fsys.FS, run string, step int) error {
 		err := writeCheckpoint(f, run, state, Progress{Format: progressFormat, Step: step, Window: newWindow(1)})
 		if err == nil {
-			err = pruneCheckpoints(f, run, 1, 0)
+			err = pruneCheckpoints(f, run, step, 1, 0)
 		}
 		return err
 	}
@@ -61,7 +62,7 @@ func TestAnyFailingOperationOfASaveLeavesTheOneBefore(t *testing.T) {
 			if failed == nil {
 				t.Errorf("%s (operation %d) fails with kind %d, and the save says nothing", operation, at, kind)
 			}
-			_, progress, err := newestCheckpoint(fsys.OS, dir, net, nil, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+			_, progress, err := newestCheckpoint(fsys.OS, dir, math.MaxInt, net, nil, func(path string, why error) { t.Errorf("%s: %v", path, why) })
 			if err != nil || progress.Step < 5 {
 				t.Errorf("%s (operation %d) fails with kind %d: step %d, %v", operation, at, kind, progress.Step, err)
 			}
@@ -125,7 +126,7 @@ func TestAnyFailingFileOperationLosesNothing(t *testing.T) {
 			}
 			o.FS = &faultfs.FS{FS: fsys.OS, At: at, Kind: kind}
 			_, failed := run(context.Background(), o, programs)
-			_, progress, err := newestCheckpoint(fsys.OS, o.Out, net, nil, func(path string, why error) { t.Errorf("%s: %s: %v", name, path, why) })
+			_, progress, err := newestCheckpoint(fsys.OS, o.Out, math.MaxInt, net, nil, func(path string, why error) { t.Errorf("%s: %s: %v", name, path, why) })
 			if err != nil || progress.Step < cutAt {
 				t.Fatalf("%s: checkpoint of step %d, %v", name, progress.Step, err)
 			}
@@ -156,7 +157,7 @@ func TestEveryDamageToACheckpointIsSeen(t *testing.T) {
 	if err := writeCheckpoint(fsys.OS, dir, newState(net, toyRecipe(), net.Init(1)), Progress{Format: progressFormat, Step: 7, Window: newWindow(1)}); err != nil {
 		t.Fatal(err)
 	}
-	path := checkpointPath(dir, 7)
+	path := CheckpointFile(dir, 7)
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -248,7 +249,7 @@ func TestKill9(t *testing.T) {
 			_ = c.Process.Kill()
 		}
 		err := <-ended
-		_, progress, failed := newestCheckpoint(fsys.OS, out, net, nil, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+		_, progress, failed := newestCheckpoint(fsys.OS, out, math.MaxInt, net, nil, func(path string, why error) { t.Errorf("%s: %v", path, why) })
 		if failed != nil {
 			t.Fatal(failed)
 		}

@@ -31,6 +31,7 @@ type Manifest struct {
 	Candidates string       `json:"candidates"` // digest of candidates.json
 	Data       DataSummary  `json:"data"`
 	Start      string       `json:"start"`             // digest of the weights that training began with
+	From       *From        `json:"from,omitempty"`    // where they were taken from; absent: drawn from the seed
 	Teacher    string       `json:"teacher,omitempty"` // digest of the file that the recipe names
 	Devices    int          `json:"devices,omitempty"` // that the run began on; 0 in old runs: one
 	Versions   Versions     `json:"versions"`
@@ -43,6 +44,14 @@ type DataSummary struct {
 	Train   int    `json:"train"`
 	HeldOut int    `json:"held_out"`
 	Look
+}
+
+// From names a file that the weights of a run's start were taken from. The run does not need
+// it: its first checkpoint has them.
+type From struct {
+	File   string `json:"file"`
+	SHA256 string `json:"sha256"`
+	Arch   string `json:"arch,omitempty"` // the one that was taken; absent: all of the file
 }
 
 // Look is what a reader of the trained weights must know of the images: how pixels

@@ -1,8 +1,12 @@
 package train
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"path/filepath"
 
 	"prenas/internal/fsys"
@@ -108,50 +112,89 @@ func (w *window) line(names []string) TrainLine {
 	return line
 }
 
+// NonFiniteLine ends the metrics of a run that stopped because of numbers that are not
+// finite. It stands after what the newest checkpoint counts on, so a run that goes on has
+// it no more.
+type NonFiniteLine struct {
+	Kind string `json:"kind"` // "not_finite"
+	Step int    `json:"step"` // updates done
+	Why  string `json:"why"`
+}
+
 // journal appends lines of JSON to a file of the run.
 type journal struct {
 	path string
+	fs   fsys.FS
 	file fsys.File
-	size int64
+	size int64 // of whole lines
 }
 
-// openJournal opens a run's file at the length that a checkpoint saw: what an
-// interrupted process wrote after it is cut off, to be written again.
-func openJournal(f fsys.FS, run, name string, size int64) (*journal, error) {
+// openJournal opens a run's file to go on after its first size bytes, or after the last
+// whole line of fewer: what an interrupted process wrote after it is cut off. It returns how
+// many bytes of size there were not, or were of no whole line.
+func openJournal(f fsys.FS, run, name string, size int64) (j *journal, missing int64, err error) {
 	path := filepath.Join(run, name)
 	file, err := f.OpenAppend(path)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, 0, fmt.Errorf("open %s: %w", path, err)
 	}
-	info, err := f.Stat(path)
-	if err == nil && info.Size() < size {
-		err = fmt.Errorf("it has %d bytes; the checkpoint was written when it had %d", info.Size(), size)
-	}
+	whole, err := wholeLines(f, path, size)
 	if err == nil {
-		err = f.Truncate(path, size)
+		err = f.Truncate(path, whole)
 	}
 	if err != nil {
-		file.Close()
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, 0, errors.Join(fmt.Errorf("open %s: %w", path, err), file.Close())
 	}
-	return &journal{path: path, file: file, size: size}, nil
+	return &journal{path: path, fs: f, file: file, size: whole}, size - whole, nil
 }
 
-// appendJournal opens a run's file to go on at its end.
+// appendJournal opens a run's file to go on after its last whole line.
 func appendJournal(f fsys.FS, run, name string) (*journal, error) {
 	path := filepath.Join(run, name)
-	file, err := f.OpenAppend(path)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+	info, err := f.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		j, _, err := openJournal(f, run, name, 0)
+		return j, err
 	}
-	return &journal{path: path, file: file}, nil
+	if err != nil {
+		return nil, err
+	}
+	j, _, err := openJournal(f, run, name, info.Size())
+	return j, err
 }
 
+// wholeLines is the length of the whole lines within the first most bytes of a file.
+func wholeLines(f fsys.FS, path string, most int64) (int64, error) {
+	file, err := f.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	var at, whole int64
+	for part, limited := make([]byte, 1<<16), io.LimitReader(file, most); ; {
+		n, err := limited.Read(part)
+		if last := bytes.LastIndexByte(part[:n], '\n'); last >= 0 {
+			whole = at + int64(last) + 1
+		}
+		at += int64(n)
+		if err == io.EOF {
+			return whole, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+}
+
+// write appends a line. Where that fails no part of it stays, unless the next to open the
+// file has to cut it off.
 func (j *journal) write(line any) error {
 	text, err := json.Marshal(line)
 	if err == nil {
 		text = append(text, '\n')
-		_, err = j.file.Write(text)
+		if _, err = j.file.Write(text); err != nil {
+			err = errors.Join(err, j.fs.Truncate(j.path, j.size))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", j.path, err)

@@ -216,7 +216,7 @@ func convRunGoesOn(t *testing.T, sampler string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := tensorfile.Read(checkpointPath(whole.Out, result.BestStep))
+	file, err := tensorfile.Read(CheckpointFile(whole.Out, result.BestStep))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"path/filepath"
 )
 
@@ -15,7 +16,7 @@ func (t *trainer) open() error {
 		return fmt.Errorf("candidates: %w", err)
 	}
 	trainImages, heldOut := t.Source.Counts()
-	now := Manifest{
+	now := Manifest{From: t.From,
 		Format: manifestFormat, Command: t.Command, Seed: t.Seed, Recipe: t.Recipe, Space: t.Space, Candidates: digest(candidates),
 		Data:     DataSummary{Source: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut, Look: t.Look},
 		Devices:  t.Engine.Devices(),
@@ -44,89 +45,160 @@ func (t *trainer) open() error {
 	if err := t.FS.MkdirAll(filepath.Join(t.Out, checkpointsDir)); err != nil {
 		return fmt.Errorf("run directory %s: %w", t.Out, err)
 	}
-	var began string // digest of the weights that the run began with
+	var host hostState
 	if exists {
-		had, err := ReadManifest(t.FS, t.Out)
-		if err == nil {
-			began, err = had.Start, had.sameRun(now)
-		}
-		if before := max(had.Devices, 1); err == nil && before != now.Devices {
-			t.Log(fmt.Sprintf("the run began on %d devices and goes on on %d: sums are rounded otherwise, so it does not end byte for byte as it would have", before, now.Devices))
-		}
-		if err == nil && had.Recipe.Digest() != now.Recipe.Digest() { // what it continues
-			had.Recipe = now.Recipe
-			err = had.write(t.FS, t.Out)
-		}
-		if err != nil {
-			return fmt.Errorf("resume %s: %w", t.Out, err)
-		}
+		host, err = t.reopen(now)
+	} else {
+		host, err = t.begin(now)
 	}
-	host, err := t.restore(exists)
 	if err != nil {
 		return err
-	}
-	if exists && t.progress.Step == 0 && host.digest(t.net, t.archs) != began {
-		return fmt.Errorf("%w: %s began with other weights, and was cut before its first checkpoint: give the same weights, or name another folder", ErrOtherRun, t.Out)
-	}
-	if !exists {
-		now.Start = host.digest(t.net, t.archs)
-		if err := t.Candidates.Write(t.FS, filepath.Join(t.Out, candidatesFile)); err != nil {
-			return err
-		}
-		// The manifest is last: a folder that has one is a run that can be resumed.
-		if err := now.write(t.FS, t.Out); err != nil {
-			return err
-		}
 	}
 	if t.state, err = host.upload(t.Engine, t.net, t.archs...); err != nil {
 		return err
 	}
-	if t.metrics, err = openJournal(t.FS, t.Out, metricsFile, t.progress.MetricsBytes); err != nil {
+	if err := t.openMetrics(); err != nil {
 		return err
 	}
-	if t.timing, err = appendJournal(t.FS, t.Out, timingFile); err != nil {
-		return err
-	}
-	t.board, err = openBoard(t.FS, t.Out)
-	return err
+	t.openTiming()
+	t.openBoard()
+	return nil
 }
 
-// restore is the state to go on from.
-func (t *trainer) restore(exists bool) (hostState, error) {
-	start := func() (hostState, error) {
-		weights := t.Weights
-		if weights == nil {
-			weights = t.net.Init(t.Seed)
-		}
-		if err := t.net.Check(weights); err != nil {
+// begin makes a run. What it begins with that no seed draws is in it from here on, so that
+// it can go on without what it was taken from.
+func (t *trainer) begin(now Manifest) (hostState, error) {
+	host, err := t.startState()
+	if err != nil {
+		return nil, err
+	}
+	now.Start = host.digest(t.net, t.archs)
+	t.began = now.Start
+	if t.Weights != nil {
+		if err := writeCheckpoint(t.FS, t.Out, host, t.start); err != nil {
 			return nil, err
 		}
-		return newState(t.net, t.Recipe, weights, t.archs...), nil
 	}
-	if !exists {
-		return start()
+	if t.TeacherFile != "" {
+		if err := copyFile(t.FS, t.TeacherFile, TeacherCopy(t.Out, t.TeacherFile)); err != nil {
+			return nil, fmt.Errorf("%w: keep it in the run: %w", errTeacher, err)
+		}
 	}
+	if err := t.Candidates.Write(t.FS, filepath.Join(t.Out, candidatesFile)); err != nil {
+		return nil, err
+	}
+	// The manifest is last: a folder that has one is a run that can be resumed.
+	return host, now.write(t.FS, t.Out)
+}
+
+// reopen takes a run up where an earlier process left it.
+func (t *trainer) reopen(now Manifest) (hostState, error) {
+	had, err := ReadManifest(t.FS, t.Out)
+	if err == nil {
+		err = had.sameRun(now)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("resume %s: %w", t.Out, err)
+	}
+	t.began = had.Start
+	if before := max(had.Devices, 1); before != now.Devices {
+		t.Log(fmt.Sprintf("the run began on %d devices and goes on on %d: sums are rounded otherwise, so it does not end byte for byte as it would have", before, now.Devices))
+	}
+	if t.Weights != nil {
+		if given, err := t.startState(); err != nil {
+			return nil, err
+		} else if given.digest(t.net, t.archs) != t.began {
+			return nil, t.otherStart("the weights that are given now are others")
+		}
+	}
+	host, err := t.restore(math.MaxInt)
+	if err != nil {
+		return nil, err
+	}
+	if had.Recipe.Digest() != now.Recipe.Digest() { // what it continues
+		had.Recipe = now.Recipe
+		if err := had.write(t.FS, t.Out); err != nil {
+			return nil, fmt.Errorf("resume %s: %w", t.Out, err)
+		}
+	}
+	return host, nil
+}
+
+func (t *trainer) otherStart(why string) error {
+	return fmt.Errorf("%w: %s began with weights of SHA-256 %s, and %s: give these with --weights, or name another folder", ErrOtherRun, t.Out, short(t.began), why)
+}
+
+// startState is the state before the first step.
+func (t *trainer) startState() (hostState, error) {
+	weights := t.Weights
+	if weights == nil {
+		weights = t.net.Init(t.Seed)
+	}
+	if err := t.net.Check(weights); err != nil {
+		return nil, err
+	}
+	h := newState(t.net, t.Recipe, weights, t.archs...)
+	if err := h.finite(); err != nil {
+		return nil, fmt.Errorf("the weights to begin with: %w", err)
+	}
+	return h, nil
+}
+
+// restore is the state of the newest whole checkpoint of at most newest updates, which
+// progress then is of; where there is none, that of the start.
+func (t *trainer) restore(newest int) (hostState, error) {
 	steps, err := checkpointSteps(t.FS, t.Out)
 	if err != nil {
 		return nil, err
 	}
-	if len(steps) == 0 {
-		t.Log("the run was cut before its first checkpoint: starting it again")
-		return start()
+	if steps = atMost(newest, steps); len(steps) == 0 {
+		if newest == math.MaxInt {
+			t.Log("the run was cut before its first checkpoint: starting it again")
+		}
+		return t.startAgain()
 	}
-	host, progress, err := newestCheckpoint(t.FS, t.Out, t.net, t.archs, func(path string, why error) {
+	host, progress, err := newestCheckpoint(t.FS, t.Out, newest, t.net, t.archs, func(path string, why error) {
 		t.Log(fmt.Sprintf("skipped %s: %v", path, why))
 	})
+	if t.Recipe.RollBack && errors.Is(err, ErrNoCheckpoint) && (newest < math.MaxInt || errors.Is(err, errWeights)) {
+		t.Log("no checkpoint can be gone on from: starting the run again")
+		return t.startAgain()
+	}
 	if err != nil {
 		return nil, err
 	}
 	if progress.Seed != t.Seed || !t.Recipe.continues(progress.Recipe) || progress.Candidates != t.progress.Candidates {
 		return nil, fmt.Errorf("%w: checkpoint of step %d has another seed, recipe or candidates", ErrOtherRun, progress.Step)
 	}
-	t.Log(fmt.Sprintf("going on from step %d of %d", progress.Step, t.steps))
+	if newest == math.MaxInt {
+		t.Log(fmt.Sprintf("going on from step %d of %d", progress.Step, t.steps))
+	}
 	progress.Recipe = t.progress.Recipe
 	t.progress = progress
 	return host, nil
+}
+
+// startAgain is the state that the run began with.
+func (t *trainer) startAgain() (hostState, error) {
+	host, err := t.startState()
+	if err == nil && host.digest(t.net, t.archs) != t.began {
+		err = t.otherStart("no checkpoint has them")
+	}
+	return host, err
+}
+
+// openMetrics opens the metrics after what progress counts on, and says what of it is lost.
+func (t *trainer) openMetrics() error {
+	var missing int64
+	var err error
+	if t.metrics, missing, err = openJournal(t.FS, t.Out, metricsFile, t.progress.MetricsBytes); err != nil {
+		return err
+	}
+	if missing > 0 {
+		t.Log(fmt.Sprintf("%s is damaged: %d of the %d bytes that it had at step %d are lost, and stay so; the weights are whole, and the run goes on",
+			t.metrics.path, missing, t.progress.MetricsBytes, t.progress.Step))
+	}
+	return nil
 }
 
 // save writes a checkpoint of the step the run stands at. The metrics it counts on are
@@ -147,9 +219,12 @@ func (t *trainer) save() error {
 	if err != nil {
 		return fmt.Errorf("checkpoint of step %d: %w", p.Step, err)
 	}
+	if err := host.finite(); err != nil {
+		return t.diverged(p.Step-1, fmt.Sprintf("at update %d: %v", p.Step, err))
+	}
 	if err := writeCheckpoint(t.FS, t.Out, host, *p); err != nil {
 		return err
 	}
 	t.saved = *p
-	return pruneCheckpoints(t.FS, t.Out, t.Recipe.Keep, p.BestStep)
+	return pruneCheckpoints(t.FS, t.Out, p.Step, t.Recipe.Keep, p.BestStep)
 }

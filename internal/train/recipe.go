@@ -303,12 +303,19 @@ func (r Recipe) mixes() bool {
 func (r Recipe) YAML() ([]byte, error) { return yaml.Marshal(r) }
 
 // continues tells whether a run whose recipe has this digest may go on by r, and end as
-// one by r from its start: if they are the same, or r leaves out damaged images and the
-// run did not, for it has ended at the first that it met.
+// one by r from its start: if they are the same, or r leaves out damaged images or goes
+// back where training diverges and the run did not, for it has ended at the first of these.
 func (r Recipe) continues(digest string) bool {
-	strict := r
-	strict.SkipBadImages = false
-	return digest == r.Digest() || digest == strict.Digest()
+	for _, skip := range []bool{false, r.SkipBadImages} {
+		for _, back := range []bool{false, r.RollBack} {
+			before := r
+			before.SkipBadImages, before.RollBack = skip, back
+			if digest == before.Digest() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Digest names the recipe: the SHA-256 of its values, in hex.

@@ -1,7 +1,6 @@
 package train
 
 import (
-	"errors"
 	"fmt"
 	"math"
 )
@@ -12,8 +11,13 @@ const maxBadSteps = 3
 // maxRollBacks is how often a run goes back before it stops.
 const maxRollBacks = 5
 
-// errRollBack asks for going back to the newest checkpoint.
-var errRollBack = errors.New("roll back")
+// rollBack asks for going back to a checkpoint.
+type rollBack struct {
+	newest int // updates behind the newest checkpoint that may be gone back to
+	why    string
+}
+
+func (r *rollBack) Error() string { return "roll back: " + r.why }
 
 // rateFactor is what going back has left of the learning rate: half, each time.
 func (p Progress) rateFactor() float64 { return math.Pow(0.5, float64(p.RolledBack)) }
@@ -27,11 +31,25 @@ func (t *trainer) notFinite(o outcome) error {
 	if p.BadSteps < maxBadSteps {
 		return nil
 	}
+	first := p.Step - maxBadSteps + 1
+	return t.diverged(first-1, fmt.Sprintf("the updates %d to %d were not finite", first, p.Step))
+}
+
+// diverged goes back to a checkpoint of at most so many updates, or ends the run.
+func (t *trainer) diverged(newest int, why string) error {
+	p := &t.progress
 	if t.Recipe.RollBack && p.RolledBack < maxRollBacks {
-		return errRollBack
+		return &rollBack{newest, why}
 	}
-	return fmt.Errorf("%w: steps %d to %d, so training stops; a smaller optimizer.lr or a longer schedule.warmup in the recipe may help, or roll_back",
-		ErrNonFinite, p.Step-maxBadSteps+1, p.Step)
+	advice := "a smaller optimizer.lr or a longer schedule.warmup in the recipe may help, or --roll-back, with --resume too"
+	if t.Recipe.RollBack {
+		advice = fmt.Sprintf("it went back %d times, to %v of the learning rate; a smaller optimizer.lr or a longer schedule.warmup in the recipe may help", p.RolledBack, p.rateFactor())
+	}
+	err := fmt.Errorf("%w: %s, so training stops: %s", ErrNonFinite, why, advice)
+	if noted := t.metrics.write(NonFiniteLine{Kind: "not_finite", Step: p.Step, Why: why}); noted != nil {
+		t.Log(noted.Error())
+	}
+	return err
 }
 
 // RollBackLine is the metrics line of going back. What the updates in between had
@@ -41,22 +59,26 @@ type RollBackLine struct {
 	Step   int     `json:"step"` // updates done after it
 	From   int     `json:"from"` // updates done before it
 	Factor float64 `json:"lr_factor"`
+	Why    string  `json:"why,omitempty"` // files of older versions do not say
 }
 
-// rollBack takes the run to its newest checkpoint, or to its start, with half the
-// learning rate. A process that ends before the next checkpoint does the same again.
-func (t *trainer) rollBack() error {
+// goBack takes the run to its newest checkpoint from before what was not finite, or to its
+// start, with half the learning rate. Newer checkpoints are removed. A process that ends
+// before the next checkpoint does the same again.
+func (t *trainer) goBack(to *rollBack) error {
 	before := t.progress
 	t.progress = t.start
 	t.progress.Window = newWindow(len(t.parts))
-	host, err := t.restore(true)
+	host, err := t.restore(to.newest)
 	if err != nil {
 		return err
 	}
 	p := &t.progress
 	p.RolledBack = before.RolledBack + 1
-	t.Log(fmt.Sprintf("steps %d to %d were not finite: back to step %d with %v of the learning rate",
-		before.Step-maxBadSteps+1, before.Step, p.Step, p.rateFactor()))
+	t.Log(fmt.Sprintf("%s: back to step %d with %v of the learning rate", to.why, p.Step, p.rateFactor()))
+	if err := pruneCheckpoints(t.FS, t.Out, p.Step, t.Recipe.Keep, p.BestStep); err != nil {
+		return err
+	}
 	if err := t.state.free(); err != nil {
 		return err
 	}
@@ -66,16 +88,13 @@ func (t *trainer) rollBack() error {
 	if err := t.metrics.close(); err != nil {
 		return err
 	}
-	if t.metrics, err = openJournal(t.FS, t.Out, metricsFile, p.MetricsBytes); err != nil {
+	if err := t.openMetrics(); err != nil {
 		return err
 	}
-	t.saved, t.calibrated = Progress{}, 0
-	if err := t.metrics.write(RollBackLine{Kind: "roll_back", Step: p.Step, From: before.Step, Factor: p.rateFactor()}); err != nil {
+	t.saved, t.calibrated, t.lastEval = Progress{}, 0, nil
+	if err := t.metrics.write(RollBackLine{Kind: "roll_back", Step: p.Step, From: before.Step, Factor: p.rateFactor(), Why: to.why}); err != nil {
 		return err
 	}
-	if err := t.board.Close(); err != nil {
-		return err
-	}
-	t.board, err = openBoard(t.FS, t.Out)
-	return err
+	t.openBoard()
+	return nil
 }

@@ -29,12 +29,14 @@ type Options struct {
 	Out        string // run directory
 	Resume     bool   // go on from the newest whole checkpoint of Out
 
-	Teacher  Teacher                      // where the recipe names a file of one
-	Weights  map[string]tensorfile.Tensor // to begin with; nil: drawn from the seed
-	Command  string                       // for the manifest
-	FS       fsys.FS                      // nil: the operating system's
-	Progress func(Status)                 // after every update; nil for none
-	Log      func(string)                 // a line about what is being done; nil for none
+	Teacher     Teacher                      // where the recipe names a file of one
+	TeacherFile string                       // it, which a new run keeps a copy of; empty: no copy
+	From        *From                        // where Weights are from, for the manifest; nil: from nowhere that can be named
+	Weights     map[string]tensorfile.Tensor // to begin with; nil: drawn from the seed
+	Command     string                       // for the manifest
+	FS          fsys.FS                      // nil: the operating system's
+	Progress    func(Status)                 // after every update; nil for none
+	Log         func(string)                 // a line about what is being done; nil for none
 }
 
 // Status is where a run stands after an update.
@@ -59,10 +61,12 @@ type Result struct {
 //
 //	manifest.json    configuration, seed, versions, data digest
 //	candidates.json  the preferred set trained
-//	metrics.jsonl    TrainLine and EvalLine, one a line
+//	metrics.jsonl    TrainLine, EvalLine and RollBackLine, one a line
 //	timing.jsonl     TimingLine, one a line
 //	tb/              TensorBoard's events of the same
-//	checkpoints/     step-N.safetensors, the newest and the best
+//	checkpoints/     step-N.safetensors, the newest and the best; at first step-0, where
+//	                 the weights are not drawn from the seed
+//	teacher.*        the model that teaches, where the recipe names a file
 //
 // The caller holds the directory (Hold).
 //
@@ -107,6 +111,7 @@ type trainer struct {
 	state      *State
 	progress   Progress
 	start      Progress // of the run's first step
+	began      string   // digest of the weights that the run began with
 	saved      Progress // of the newest checkpoint written
 	metrics    *journal
 	timing     *journal
@@ -177,9 +182,7 @@ func (t *trainer) close() {
 			j.close()
 		}
 	}
-	if t.board != nil {
-		t.board.Close()
-	}
+	t.closeBoard()
 	if t.state != nil {
 		t.state.free()
 	}
@@ -196,23 +199,25 @@ func (t *trainer) train(ctx context.Context) error {
 		return err
 	}
 	for p.Ended < t.Recipe.Epochs {
-		if p.Step < (p.Ended+1)*t.perEpoch {
-			err := t.epoch(ctx)
-			if errors.Is(err, errRollBack) {
-				err = t.rollBack()
-				if err == nil {
-					continue
-				}
-			}
-			if err != nil {
-				return err
-			}
+		err := t.wholeEpoch(ctx)
+		if back := (*rollBack)(nil); errors.As(err, &back) {
+			err = t.goBack(back)
 		}
-		if err := t.endEpoch(ctx); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// wholeEpoch does what is left of the epoch that the run stands in, and of its end.
+func (t *trainer) wholeEpoch(ctx context.Context) error {
+	if p := t.progress; p.Step < (p.Ended+1)*t.perEpoch {
+		if err := t.epoch(ctx); err != nil {
+			return err
+		}
+	}
+	return t.endEpoch(ctx)
 }
 
 // epoch does the rest of the epoch that the run stands in.
@@ -293,10 +298,9 @@ func (t *trainer) writeLines(lr float64) error {
 		return err
 	}
 	timing := t.pace.line(p.Step, t.parts)
-	if err := t.timing.write(timing); err != nil {
-		return err
-	}
-	return t.board.Write(timing.at(), line.Step, append(line.scalars(), timing.scalars()...))
+	t.note(timing)
+	t.draw(timing.at(), line.Step, append(line.scalars(), timing.scalars()...))
+	return nil
 }
 
 // endEpoch evaluates and saves as the recipe says.
@@ -323,11 +327,14 @@ func (t *trainer) evaluate(ctx context.Context) error {
 	if err := t.calibrate(ctx); err != nil {
 		return err
 	}
+	p := &t.progress
 	scores, err := t.programs.evaluator.Run(ctx, t.state.best(t.archs), t.Source.HeldOut(ctx, t.evalBatch()), nil)
+	if errors.Is(err, evaluate.ErrNonFinite) {
+		return t.diverged(p.Step-1, fmt.Sprintf("at update %d: %v", p.Step, err))
+	}
 	if err != nil {
 		return err
 	}
-	p := &t.progress
 	line := EvalLine{Kind: "eval", Step: p.Step, Epoch: float64(p.Step) / float64(t.perEpoch)}
 	for i, s := range scores {
 		n := float64(s.Images)
@@ -346,12 +353,17 @@ func (t *trainer) evaluate(ctx context.Context) error {
 	if err := t.metrics.write(line); err != nil {
 		return err
 	}
-	return t.board.Write(time.Now(), line.Step, line.scalars())
+	t.draw(time.Now(), line.Step, line.scalars())
+	return nil
 }
 
 // interrupt saves and says how to go on.
 func (t *trainer) interrupt() error {
-	if err := t.save(); err != nil {
+	err := t.save()
+	if back := (*rollBack)(nil); errors.As(err, &back) {
+		return fmt.Errorf("%w; what there is of it since its newest checkpoint is not kept: %s", t.interrupted(), back.why)
+	}
+	if err != nil {
 		return errors.Join(ErrInterrupted, err)
 	}
 	return t.interrupted()

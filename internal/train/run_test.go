@@ -12,9 +12,12 @@ import (
 
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/evaluate"
+	"prenas/internal/fsys"
+	"prenas/internal/fsys/faultfs"
 	"prenas/internal/rng"
 	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
 )
 
 // toySpace is small enough to compile and train in a test.
@@ -218,23 +221,75 @@ func TestTrainingLearns(t *testing.T) {
 	}
 }
 
-// A run that was cut before its first checkpoint is not begun again with other
-// weights than it began with.
-func TestResumeBeforeTheFirstCheckpointNeedsTheSameWeights(t *testing.T) {
+// A run that was cut before it had done anything has the weights that it was given, and is
+// not gone on with with others.
+func TestARunHasTheWeightsItBeganWith(t *testing.T) {
 	o := toyOptions(t, filepath.Join(t.TempDir(), "run"))
 	o.Weights = supernet.New(o.Space).Init(77)
+	programs := &programs{}
+	defer programs.close()
+	whole := o
+	whole.Out = filepath.Join(t.TempDir(), "whole")
+	if _, err := run(context.Background(), whole, programs); err != nil {
+		t.Fatal(err)
+	}
 	cut, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := Run(cut, o); !errors.Is(err, ErrInterrupted) {
+	if _, err := run(cut, o, programs); !errors.Is(err, ErrInterrupted) {
 		t.Fatal(err)
 	}
 	given := o.Weights
-	o.Resume, o.Weights = true, nil
-	if _, err := Run(cut, o); !errors.Is(err, ErrOtherRun) {
-		t.Errorf("drawn weights: %v", err)
+	o.Resume, o.Weights = true, supernet.New(o.Space).Init(78)
+	if _, err := run(cut, o, programs); !errors.Is(err, ErrOtherRun) {
+		t.Errorf("other weights: %v", err)
 	}
-	o.Weights = given
-	if _, err := Run(cut, o); !errors.Is(err, ErrInterrupted) {
-		t.Errorf("the same weights: %v", err)
+	for _, o.Weights = range []map[string]tensorfile.Tensor{given, nil} {
+		if _, err := run(cut, o, programs); !errors.Is(err, ErrInterrupted) {
+			t.Errorf("the same weights, or none: %v", err)
+		}
+	}
+	result, err := run(context.Background(), o, programs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameFile(t, whole.Out, o.Out, metricsFile)
+	sameFile(t, whole.Out, o.Out, filepath.Join(checkpointsDir, fmt.Sprintf("step-%d.safetensors", result.Step)))
+}
+
+// Whatever file operation of a run's beginning fails, the run can go on, or begins again.
+func TestABeginningThatFailsIsNotInTheWay(t *testing.T) {
+	begin := func() Options {
+		o := littleOptions(t)
+		o.Weights, o.Recipe.Epochs = supernet.New(o.Space).Init(77), 1
+		return o
+	}
+	programs := &programs{}
+	defer programs.close()
+	whole := begin()
+	result, err := run(context.Background(), whole, programs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut, cancel := context.WithCancel(context.Background())
+	cancel()
+	clean := &faultfs.FS{FS: fsys.OS, At: -1}
+	o := begin()
+	o.FS = clean
+	if _, err := run(cut, o, programs); !errors.Is(err, ErrInterrupted) {
+		t.Fatal(err)
+	}
+	for at, operation := range clean.Log {
+		o := begin()
+		o.FS = &faultfs.FS{FS: fsys.OS, At: at, Kind: faultfs.DiskFull}
+		_, _ = run(cut, o, programs)
+		o.FS = nil
+		if _, err := os.Stat(filepath.Join(o.Out, manifestFile)); err == nil {
+			o.Resume, o.Weights = true, nil
+		}
+		if _, err := run(context.Background(), o, programs); err != nil {
+			t.Fatalf("%s (operation %d) fails, then: %v", operation, at, err)
+		}
+		sameFile(t, whole.Out, o.Out, metricsFile)
+		sameFile(t, whole.Out, o.Out, filepath.Join(checkpointsDir, fmt.Sprintf("step-%d.safetensors", result.Step)))
 	}
 }

@@ -3,6 +3,7 @@ package train
 import (
 	"fmt"
 	"maps"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,12 +22,12 @@ import (
 // RunningStats takes out: those of StatisticsFile where they belong to these weights.
 func Weights(f fsys.FS, run string, s *space.Space, skip func(path string, why error)) (map[string]tensorfile.Tensor, int, error) {
 	net := supernet.New(s)
-	h, progress, err := newestCheckpoint(f, run, net, nil, skip)
+	h, progress, err := newestCheckpoint(f, run, math.MaxInt, net, nil, skip)
 	if err != nil {
 		return nil, 0, err
 	}
 	if best := progress.BestStep; best != 0 && best != progress.Step {
-		path := checkpointPath(run, best)
+		path := CheckpointFile(run, best)
 		if atBest, p, err := readCheckpoint(f, path, net); err == nil {
 			h, progress = atBest, p
 		} else {

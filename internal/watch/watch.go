@@ -29,6 +29,7 @@ type Status struct {
 	Train  *train.TrainLine  `json:"train,omitempty"`
 	Timing *train.TimingLine `json:"timing,omitempty"`
 	Eval   *train.EvalLine   `json:"eval,omitempty"`
+	Notes  []string          `json:"notes,omitempty"` // what is left out of the above, and why the run stopped, if it diverged
 
 	recipe  train.Recipe
 	metrics train.Metrics
@@ -45,7 +46,7 @@ func Read(run string) (Status, error) {
 		return Status{}, err
 	}
 	r := manifest.Recipe
-	s := Status{Run: run, Steps: manifest.Data.Train / max(r.Batch*r.Accumulate, 1) * r.Epochs, Epochs: r.Epochs, recipe: r, metrics: m}
+	s := Status{Run: run, Steps: manifest.Data.Train / max(r.Batch*r.Accumulate, 1) * r.Epochs, Epochs: r.Epochs, Notes: m.Notes, recipe: r, metrics: m}
 	if len(m.Train) > 0 {
 		s.Train = &m.Train[len(m.Train)-1]
 		s.Step, s.Ended = s.Train.Step, s.Train.Step >= s.Steps
@@ -86,6 +87,7 @@ func (s Status) Picture(width int) string {
 	var b strings.Builder
 	if s.Train == nil {
 		fmt.Fprintf(&b, "%s: no interval of %d updates has ended yet\n", s.Run, s.recipe.LogEvery)
+		s.notes(&b)
 		return b.String()
 	}
 	rate := 0.0
@@ -101,11 +103,14 @@ func (s Status) Picture(width int) string {
 		fmt.Fprintf(&b, ", %s to go\n", left.Round(time.Second))
 	}
 	for _, back := range s.metrics.Back {
-		fmt.Fprintf(&b, "went back from update %d to %d, with %v of the learning rate\n", back.From, back.Step, back.Factor)
+		fmt.Fprintf(&b, "went back from update %d to %d, with %v of the learning rate%s\n", back.From, back.Step, back.Factor, reason(back.Why))
 	}
+	s.notes(&b)
 	var loss, top1 []float64
 	for _, line := range s.metrics.Train {
-		loss = append(loss, line.Loss)
+		if len(line.Archs) > 0 { // else no update of it was applied, and there is no loss
+			loss = append(loss, line.Loss)
+		}
 	}
 	for _, line := range s.metrics.Eval {
 		top1 = append(top1, 100*line.Top1)
@@ -114,6 +119,19 @@ func (s Status) Picture(width int) string {
 	curve(&b, "mean held-out top-1, %", top1, width)
 	s.table(&b)
 	return b.String()
+}
+
+func reason(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + why
+}
+
+func (s Status) notes(b *strings.Builder) {
+	for _, note := range s.Notes {
+		fmt.Fprintln(b, note)
+	}
 }
 
 // curve draws the values, if there are enough to see one.
