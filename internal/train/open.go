@@ -16,9 +16,10 @@ func (t *trainer) open() error {
 		return fmt.Errorf("candidates: %w", err)
 	}
 	trainImages, heldOut := t.Source.Counts()
-	now := Manifest{From: t.From,
+	now := Manifest{
 		Format: manifestFormat, Command: t.Command, Seed: t.Seed, Recipe: t.Recipe, Space: t.Space, Candidates: digest(candidates),
 		Data:     DataSummary{Source: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut, Look: t.Look},
+		From:     t.From,
 		Devices:  t.Engine.Devices(),
 		Versions: versions(t.Engine.Name()),
 	}
@@ -68,6 +69,9 @@ func (t *trainer) open() error {
 // begin makes a run. What it begins with that no seed draws is in it from here on, so that
 // it can go on without what it was taken from.
 func (t *trainer) begin(now Manifest) (hostState, error) {
+	if err := t.noOther(); err != nil {
+		return nil, err
+	}
 	host, err := t.startState()
 	if err != nil {
 		return nil, err
@@ -89,6 +93,18 @@ func (t *trainer) begin(now Manifest) (hostState, error) {
 	}
 	// The manifest is last: a folder that has one is a run that can be resumed.
 	return host, now.write(t.FS, t.Out)
+}
+
+// noOther clears what a beginning that was cut left, and refuses checkpoints of more.
+func (t *trainer) noOther() error {
+	steps, err := checkpointSteps(t.FS, t.Out)
+	if err != nil || len(steps) == 0 {
+		return err
+	}
+	if steps[0] > 0 {
+		return fmt.Errorf("%w, whose %s is gone: name another folder than %s", ErrRunExists, manifestFile, t.Out)
+	}
+	return t.FS.Remove(CheckpointFile(t.Out, 0))
 }
 
 // reopen takes a run up where an earlier process left it.
