@@ -1,35 +1,69 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 
 	"github.com/spf13/cobra"
+
+	"prenas/internal/classify"
+	"prenas/internal/engine"
+	"prenas/internal/fsys"
 )
+
+// diagnosis is what this machine offers.
+type diagnosis struct {
+	engine.Diagnosis
+	Runtime       string `json:"onnxruntime,omitempty"` // its library, as predict takes it
+	RuntimeSHA256 string `json:"onnxruntime_sha256,omitempty"`
+}
+
+// findRuntime looks for the library of onnxruntime, which is not loaded.
+func (d *diagnosis) findRuntime(ctx context.Context, out *console) (err error) {
+	d.Runtime, err = classify.FindRuntime(ctx, "", out.line)
+	if errors.Is(err, classify.ErrNoRuntime) {
+		out.line(err.Error())
+		return nil
+	}
+	if err == nil {
+		d.RuntimeSHA256, err = fsys.Sum(d.Runtime)
+	}
+	return err
+}
 
 func doctorCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Show what engine, devices and speed this machine offers", Args: cobra.NoArgs,
-		Long: "Show what engine, devices and speed this machine offers. kernels says whether programs call our functions in C.\n" +
+		Long: "Show what engine, devices and speed this machine offers, and which libraries of others commands load:\n" +
+			"the plug-in, and for ONNX models onnxruntime. kernels says whether programs call our functions in C.\n" +
 			"A product is XLA's own of large square matrices, which is the most to expect; --precision auto of other\n" +
 			"commands times a smaller one, as training computes it.",
 		Example: "  prenas doctor\n  prenas doctor --backend go --json",
 		RunE: func(c *cobra.Command, _ []string) error {
-			e, err := g.open(c.Context(), newConsole(g))
+			out := newConsole(g)
+			e, err := g.open(c.Context(), out)
 			if err != nil {
 				return err
 			}
 			defer e.Close()
-			d, err := e.Diagnose(c.Context())
-			if err != nil {
+			var d diagnosis
+			if d.Diagnosis, err = e.Diagnose(c.Context()); err != nil {
+				return err
+			}
+			if err := d.findRuntime(c.Context(), out); err != nil {
 				return err
 			}
 			return g.printResult(d, func(w io.Writer) error {
 				fmt.Fprintf(w, "backend     %s (%s)\n", d.Backend, d.Description)
 				if d.Plugin != "" {
 					fmt.Fprintf(w, "plug-in     %s\n            sha256 %s\n", d.Plugin, d.PluginSHA256)
+				}
+				if d.Runtime != "" {
+					fmt.Fprintf(w, "onnxruntime %s\n            sha256 %s\n", d.Runtime, d.RuntimeSHA256)
 				}
 				fmt.Fprintf(w, "devices     %d\ncores       %d\nhuge pages  %v\nkernels     %v\n", d.Devices, d.Cores, d.HugePages, d.Kernels)
 				for _, name := range slices.Sorted(maps.Keys(d.Versions)) {

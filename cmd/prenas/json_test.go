@@ -10,7 +10,6 @@ import (
 
 	"prenas/internal/audit"
 	"prenas/internal/data"
-	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/export"
 	"prenas/internal/job"
@@ -50,7 +49,7 @@ func TestKeysOfJSON(t *testing.T) {
 		}
 	}
 	for _, printed := range []any{
-		spaceSummary{}, engine.Diagnosis{}, evaluate.Results{}, job.Meta{}, job.Timing{}, train.Result{}, train.Plan{}, train.Manifest{},
+		spaceSummary{}, diagnosis{}, evaluate.Results{}, job.Meta{}, job.Timing{}, train.Result{}, train.Plan{}, train.Manifest{},
 		job.Explained{}, job.Exported{}, job.Imported{}, job.LatencyResult{}, job.Predicted{}, job.Prediction{}, data.Info{}, data.SkippedImage{}, audit.Header{}, audit.Trained{}, audit.Correlations{}, export.Info{}, watch.Status{},
 	} {
 		walk(reflect.TypeOf(printed))

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"prenas/internal/crash"
+	"prenas/internal/foreign"
 	"prenas/internal/printable"
 	_ "prenas/pkg/prenas/pool" // XLA on a CPU is faster with it
 )
@@ -38,6 +39,11 @@ func crashed(why any, stack []byte) {
 func run() int {
 	crash.Handle(crashed)
 	defer crash.Recover()
+	say := func(text string) { fmt.Fprintln(os.Stderr, "prenas:", printable.Message(text)) }
+	if err := foreign.Restart(say); err != nil {
+		say(err.Error())
+		return exitFailed
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)

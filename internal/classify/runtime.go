@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	ort "github.com/yalue/onnxruntime_go"
 
 	"prenas/internal/export"
+	"prenas/internal/foreign"
 )
 
 // RuntimeEnv names the library of onnxruntime by its path. Without it and without
@@ -22,7 +21,7 @@ const RuntimeEnv = "PRENAS_ONNXRUNTIME"
 
 // howToGet onnxruntime; the version is the one that is tested.
 const howToGet = "get it with: pip install onnxruntime==1.32.0, or name it with " + RuntimeEnv +
-	"=/path/to/libonnxruntime.so, or export the model as safetensors, which needs none"
+	"=/absolute/path/to/libonnxruntime.so, or export the model as safetensors, which needs none"
 
 // environment of onnxruntime; a process has one.
 var environment struct {
@@ -37,7 +36,7 @@ func startRuntime(ctx context.Context, o Options) error {
 	if environment.library != "" {
 		return nil
 	}
-	path, err := findRuntime(ctx, o.Library)
+	path, err := FindRuntime(ctx, o.Library, o.Log)
 	if err != nil {
 		return err
 	}
@@ -50,31 +49,30 @@ func startRuntime(ctx context.Context, o Options) error {
 	return nil
 }
 
-func findRuntime(ctx context.Context, named string) (string, error) {
+// FindRuntime is the path of the library of onnxruntime that Open takes: the one that is
+// named, or that RuntimeEnv names, else the newest among the packages of python3.
+func FindRuntime(ctx context.Context, named string, log func(string)) (string, error) {
 	if named == "" {
 		named = os.Getenv(RuntimeEnv)
 	}
 	if named != "" {
-		path, err := filepath.Abs(named)
-		if err == nil {
-			_, err = os.Stat(path)
+		if err := foreign.Library(named); err != nil {
+			return "", fmt.Errorf("%w: %s: %w; %s", ErrNoRuntime, RuntimeEnv, err, howToGet)
 		}
-		if err != nil {
-			return "", fmt.Errorf("%w: %w; %s", ErrNoRuntime, err, howToGet)
-		}
-		return path, nil
+		return named, nil
 	}
-	// Python is asked where its package is, not to load it.
-	find := exec.CommandContext(ctx, "python3", "-c",
-		"import importlib.util as u; s = u.find_spec('onnxruntime'); print(s.submodule_search_locations[0] if s else '')")
-	text, err := find.Output()
+	folders, err := foreign.PythonPackages(ctx, log)
 	if err != nil && ctx.Err() != nil {
 		return "", ctx.Err()
 	}
-	if dir := strings.TrimSpace(string(text)); err == nil && dir != "" {
-		found, err := filepath.Glob(filepath.Join(dir, "capi", "libonnxruntime.so.*"))
+	for _, dir := range folders { // none if there is no python3
+		found, err := filepath.Glob(filepath.Join(dir, "onnxruntime", "capi", "libonnxruntime.so.*"))
 		if err == nil && len(found) > 0 {
-			return slices.Max(found), nil
+			path := slices.Max(found)
+			if err := foreign.Library(path); err != nil {
+				return "", fmt.Errorf("%w: %w; %s", ErrNoRuntime, err, howToGet)
+			}
+			return path, nil
 		}
 	}
 	return "", fmt.Errorf("%w; %s", ErrNoRuntime, howToGet)

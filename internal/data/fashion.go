@@ -2,13 +2,14 @@ package data
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
+	"prenas/internal/foreign"
 	"prenas/internal/fsys"
 )
 
@@ -100,19 +101,22 @@ func verifyFashion(dir string) error {
 
 // fashionFromDebian takes the package with apt and unpacks it, without root.
 func fashionFromDebian(ctx context.Context, dir string, o Options) error {
-	temp, err := os.MkdirTemp(dir, "deb-")
+	// The lock is held, so what is there was left by a process that was killed.
+	left, err := filepath.Glob(filepath.Join(dir, "deb-*"))
+	for _, folder := range left {
+		err = errors.Join(err, os.RemoveAll(folder))
+	}
+	if err != nil {
+		return err
+	}
+	temp, err := os.MkdirTemp(dir, "deb-*")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(temp)
 	command := func(name string, args ...string) error {
-		c := exec.CommandContext(ctx, name, args...)
-		c.Dir = temp
-		if text, err := c.CombinedOutput(); err != nil {
-			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-			return fmt.Errorf("%s %s: %w (%s)", name, args[0], err, lines[len(lines)-1])
-		}
-		return nil
+		_, err := foreign.Run(ctx, foreign.Program{Name: name, Args: args, Dir: temp, Log: o.Log})
+		return err
 	}
 	// apt's own lists may be missing, and only root may write them: lists of our
 	// own, in the temporary folder, serve everyone.

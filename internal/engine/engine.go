@@ -13,6 +13,7 @@ import (
 	"github.com/gomlx/gomlx/backends/simplego"
 	"github.com/gomlx/gomlx/backends/xla"
 
+	"prenas/internal/foreign"
 	"prenas/internal/kernels"
 )
 
@@ -103,6 +104,9 @@ func openPlugin(ctx context.Context, kind plugin, path string, devices int, log 
 	if err != nil {
 		return nil, err
 	}
+	if err := loadable(kind, path); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoPlugin, err)
+	}
 	devices = max(devices, 1)
 	options := pjrt.NamedValuesMap{}
 	config := path
@@ -141,6 +145,27 @@ func openPlugin(ctx context.Context, kind plugin, path string, devices int, log 
 	}
 	return e, nil
 }
+
+// loadable checks that loading the plug-in at path, and what it does then, runs nothing of
+// the working folder.
+func loadable(kind plugin, path string) error {
+	if strings.Contains(path, ",") { // after which go-xla takes words for options
+		return fmt.Errorf("%s: the path of a plug-in may have no comma", path)
+	}
+	if kind.name == cudaPlugin.name {
+		for _, name := range cudaPrograms {
+			if _, err := os.Lstat(name); err == nil {
+				return fmt.Errorf("the working folder has %s, which XLA would use as a part of CUDA: %w; start prenas in another folder", name, foreign.ErrPlace)
+			}
+		}
+	}
+	return foreign.LibraryPath(path)
+}
+
+// cudaPrograms is what XLA looks for in the working folder too, which is the last place of
+// its CandidateCudaRoots, and in its folder cuda_sdk_lib, the default of
+// --xla_gpu_cuda_data_dir.
+var cudaPrograms = []string{"cuda_sdk_lib", "bin/ptxas", "bin/nvlink", "bin/fatbinary", "bin/nvdisasm", "bin/cuobjdump", "nvvm/libdevice"}
 
 func firstDevices(n int) []int64 {
 	numbers := make([]int64, n)

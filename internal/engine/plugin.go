@@ -7,14 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 
-	"github.com/gomlx/go-xla/pkg/installer"
-	"github.com/gomlx/go-xla/pkg/pjrt"
-
+	"prenas/internal/foreign"
 	"prenas/internal/fsys"
 )
 
@@ -28,7 +25,7 @@ type plugin struct {
 	file     string // what we call it: pjrt_c_api_<name>_plugin.so
 	fileSum  string // SHA-256 of the library
 
-	modules []string // Python packages that may have installed it
+	modules []string // folders of Python packages that may have installed it
 	library string   // its file in them
 }
 
@@ -43,36 +40,35 @@ var cpuPlugin = plugin{
 
 // cudaPlugin is not fetched: it needs NVIDIA's libraries beside it, gigabytes which
 // pip install jax[cuda13] installs with it.
-var cudaPlugin = plugin{name: "cuda", modules: []string{"jax_plugins.xla_cuda13", "jax_plugins.xla_cuda12"}, library: "xla_cuda_plugin.so"}
+var cudaPlugin = plugin{name: "cuda", modules: []string{"jax_plugins/xla_cuda13", "jax_plugins/xla_cuda12"}, library: "xla_cuda_plugin.so"}
+
+// wheelFolders are the temporary folders that wheels are fetched into.
+const wheelFolders = "wheel-*"
 
 // maxPlugin bounds the library that a wheel may hold.
 const maxPlugin = 2 << 30
 
-// find returns the path of the plug-in, trying in this order: the explicit
-// path; our cached copy; pip; go-xla's own installer. One that is not fetched is
-// looked for among the packages of python3 instead of the two in the middle.
+// find returns the path of the plug-in: the one that is named explicitly; else our cached
+// copy, or what pip gets. One that is not fetched is looked for among the packages of
+// python3.
 func (p plugin) find(ctx context.Context, explicit string, log func(string)) (string, error) {
 	if explicit != "" {
-		path, err := filepath.Abs(explicit)
-		if err == nil {
-			_, err = os.Stat(path)
-		}
-		if err != nil {
+		if err := foreign.Library(explicit); err != nil {
 			return "", fmt.Errorf("%w: the plug-in that --backend or %s names: %w", ErrNoPlugin, PluginEnv, err)
 		}
-		log("plug-in: " + path + " (named explicitly)")
-		return path, nil
+		log("plug-in: " + explicit + " (named explicitly)")
+		return explicit, nil
 	}
 	if p.pkg == "" {
-		path, err := p.installed(ctx)
-		if err == nil {
-			log("plug-in: " + path + " (of python3's packages)")
-			return path, nil
+		path, err := p.installed(ctx, log)
+		if err != nil {
+			return "", p.none(err)
 		}
-		return p.install(ctx, err, log)
+		log("plug-in: " + path + " (of python3's packages)")
+		return path, nil
 	}
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		return p.install(ctx, fmt.Errorf("the packaged plug-in is for Linux on x86-64"), log)
+		return "", p.none(errors.New("the packaged plug-in is for Linux on x86-64"))
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -99,55 +95,51 @@ func (p plugin) find(ctx context.Context, explicit string, log func(string)) (st
 		return "", fmt.Errorf("%w: its cached copy: %w", ErrNoPlugin, err)
 	}
 	log("plug-in: getting " + p.pkg + " with pip (63 MB, once)")
-	if err := p.download(ctx, dir, path); err != nil {
+	if err := p.download(ctx, dir, path, log); err != nil {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
-		log("plug-in: " + err.Error())
-		return p.install(ctx, err, log)
+		return "", p.none(err)
 	}
 	log("plug-in: " + path + " (checksum verified)")
 	return path, nil
 }
 
-// moduleFolders prints the folder of the first of the packages that it is given.
-const moduleFolders = `
-import importlib.util, sys
-for name in sys.argv[1:]:
-    try:
-        spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:
-        continue
-    if spec and spec.submodule_search_locations:
-        print(spec.submodule_search_locations[0])
-        break
-`
-
 // installed finds the library among the packages of python3, without running them.
-func (p plugin) installed(ctx context.Context) (string, error) {
-	python := exec.CommandContext(ctx, "python3", append([]string{"-c", moduleFolders}, p.modules...)...)
-	folder, err := python.Output()
+func (p plugin) installed(ctx context.Context, log func(string)) (string, error) {
+	folders, err := foreign.PythonPackages(ctx, log)
 	if err != nil {
 		return "", fmt.Errorf("look for the plug-in for %s among the packages of python3: %w", p.name, err)
 	}
-	path := filepath.Join(strings.TrimSpace(string(folder)), p.library)
-	if _, err := os.Stat(path); len(folder) == 0 || err != nil {
-		return "", fmt.Errorf("python3 has no plug-in for %s; pip install jax[cuda13] brings one", p.name)
+	for _, module := range p.modules {
+		for _, folder := range folders {
+			path := filepath.Join(folder, filepath.FromSlash(module), p.library)
+			if _, err := os.Stat(path); err == nil {
+				return path, foreign.Library(path)
+			}
+		}
 	}
-	return path, nil
+	return "", fmt.Errorf("python3 has no plug-in for %s; pip install jax[cuda13] brings one", p.name)
 }
 
 // download gets the wheel with pip and unpacks the library.
-func (p plugin) download(ctx context.Context, dir, path string) error {
-	temp, err := os.MkdirTemp(dir, "wheel-")
+func (p plugin) download(ctx context.Context, dir, path string, log func(string)) error {
+	// The lock is held, so what is there was left by a process that was killed.
+	left, err := filepath.Glob(filepath.Join(dir, wheelFolders))
+	for _, folder := range left {
+		err = errors.Join(err, os.RemoveAll(folder))
+	}
+	if err != nil {
+		return err
+	}
+	temp, err := os.MkdirTemp(dir, wheelFolders)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(temp)
-	pip := exec.CommandContext(ctx, "python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-		"--no-deps", "--only-binary=:all:", "--dest", temp, p.pkg)
-	if text, err := pip.CombinedOutput(); err != nil {
-		return fmt.Errorf("pip cannot get %s: %w%s", p.pkg, err, lastLine(text))
+	pip := []string{"-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", temp, p.pkg}
+	if _, err := foreign.Run(ctx, foreign.Program{Name: "python3", Args: pip, Log: log}); err != nil {
+		return fmt.Errorf("pip cannot get %s: %w", p.pkg, err)
 	}
 	wheels, err := filepath.Glob(filepath.Join(temp, "*.whl"))
 	if err != nil || len(wheels) != 1 {
@@ -179,37 +171,8 @@ func (p plugin) download(ctx context.Context, dir, path string) error {
 	return nil
 }
 
-// install falls back to go-xla's own installer, which fetches its project's
-// release; cause is why the packaged plug-in was not to be had.
-func (p plugin) install(ctx context.Context, cause error, log func(string)) (string, error) {
-	if _, off := os.LookupEnv("GOMLX_NO_AUTO_INSTALL"); !off {
-		log("plug-in: trying the installer of go-xla")
-		done := make(chan error, 1)
-		go func() {
-			done <- catch(func() error { return installer.AutoInstall("", true, installer.Quiet) })
-		}()
-		select {
-		case <-ctx.Done():
-			return "", ctx.Err()
-		case err := <-done:
-			if err == nil {
-				if path, ok := pjrt.AvailablePlugins()[p.name]; ok {
-					log("plug-in: " + path + " (installed by go-xla)")
-					return path, nil
-				}
-				err = fmt.Errorf("it has none called %q", p.name)
-			}
-			cause = fmt.Errorf("%w; and the installer of go-xla: %w", cause, err)
-		}
-	}
-	return "", fmt.Errorf("%w: %w; set %s to the path of one", ErrNoPlugin, cause, PluginEnv)
-}
-
-// lastLine of what a program said, as the end of an error.
-func lastLine(text []byte) string {
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	if last := lines[len(lines)-1]; last != "" {
-		return ": " + last
-	}
-	return ""
+// none says that there is no plug-in, and how there could be one. The installer of go-xla
+// is not asked: it fetches what no checksum pins.
+func (p plugin) none(why error) error {
+	return fmt.Errorf("%w: %w; set %s to the absolute path of one", ErrNoPlugin, why, PluginEnv)
 }

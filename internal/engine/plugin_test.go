@@ -8,9 +8,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"prenas/internal/foreign"
 	"prenas/internal/fsys"
 )
 
@@ -20,7 +22,6 @@ func fakePip(t *testing.T, library string) (plugin, string) {
 	t.Helper()
 	dir := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
-	t.Setenv("GOMLX_NO_AUTO_INSTALL", "1")
 	wheel := filepath.Join(dir, "fake-1-py3-none-any.whl")
 	f, err := os.Create(wheel)
 	if err != nil {
@@ -95,17 +96,27 @@ func TestNoPluginToBeHad(t *testing.T) {
 }
 
 func TestPluginOfPythonsPackages(t *testing.T) {
-	site := t.TempDir()
-	t.Setenv("PYTHONPATH", site)
-	t.Setenv("GOMLX_NO_AUTO_INSTALL", "1")
-	p := plugin{name: "cuda", modules: []string{"prenas_none.at_all", "prenas_fake.cuda"}, library: "fake.so"}
+	// pip installs for a user into a folder of theirs that the isolated python3 does not show.
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	folders, err := foreign.PythonPackages(t.Context(), func(string) {})
+	if err != nil {
+		t.Skip(err)
+	}
+	own := slices.IndexFunc(folders, func(dir string) bool { return strings.HasPrefix(dir, home) })
+	if own < 0 {
+		t.Fatalf("%q has no folder of the user", folders)
+	}
+	p := plugin{name: "cuda", modules: []string{"prenas_none/at_all", "prenas_fake/cuda"}, library: "fake.so"}
 	if _, _, err := find(t, p); !errors.Is(err, ErrNoPlugin) || !strings.Contains(err.Error(), "python3 has no plug-in for cuda; pip install") {
 		t.Errorf("without a package: %v", err)
 	}
-	folder := filepath.Join(site, "prenas_fake", "cuda")
+	folder := filepath.Join(folders[own], "prenas_fake", "cuda")
 	failing := []byte("raise SystemExit('it was run')\n")
-	if err := errors.Join(os.MkdirAll(folder, 0o755), os.WriteFile(filepath.Join(folder, "__init__.py"), failing, 0o644)); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{folder, filepath.Dir(folder)} {
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "__init__.py"), failing, 0o644)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, _, err := find(t, p); !errors.Is(err, ErrNoPlugin) {
 		t.Errorf("a package without the library: %v", err)
@@ -117,5 +128,46 @@ func TestPluginOfPythonsPackages(t *testing.T) {
 	path, log, err := find(t, p)
 	if err != nil || path != want || !strings.Contains(log, "of python3's packages") {
 		t.Errorf("found %q, %v; said %q; want %q", path, err, log, want)
+	}
+}
+
+// What a killed process left of a download is removed by the next one.
+func TestFetchingRemovesWhatWasLeft(t *testing.T) {
+	p, _ := fakePip(t, "library")
+	path, _, err := find(t, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(filepath.Dir(path), "wheel-123")
+	if err := errors.Join(os.Remove(path), os.MkdirAll(left, 0o755), os.WriteFile(filepath.Join(left, "half.whl"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := find(t, p); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v: want the library alone", entries, err)
+	}
+}
+
+// What XLA looks for in the working folder is not there when a plug-in is loaded.
+func TestNothingOfTheWorkingFolderIsCUDA(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "plugin.so")
+	t.Setenv("LD_LIBRARY_PATH", "")
+	for _, name := range cudaPrograms {
+		t.Chdir(t.TempDir())
+		if err := os.MkdirAll(name, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := loadable(cudaPlugin, path); !errors.Is(err, foreign.ErrPlace) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := loadable(cpuPlugin, path); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := loadable(cpuPlugin, "/a,shared_buffers/plugin.so"); err == nil {
+		t.Error("go-xla would take what is before a comma for the plug-in")
 	}
 }
