@@ -34,19 +34,45 @@ func TestScripts(t *testing.T) {
 	if fixture == "" {
 		fixture = filepath.Join(root, "testdata", "micro")
 	}
+	group := memoryGroup(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"pictures": pictures, "appears": appears},
+		Condition: func(name string) (bool, error) {
+			if name != "memory-group" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return group != "", nil
+		},
 		Setup: func(e *testscript.Env) error {
 			// Scripts have a home of their own, but share the cached plug-in.
 			e.Setenv("XDG_CACHE_HOME", cache)
 			e.Setenv("FIXTURE", fixture)
+			e.Setenv("MEMORY_GROUP", group)
 			e.Setenv("PTH", filepath.Join(root, "internal", "tensorfile", "testdata", "pth"))
 			e.Setenv("HOME", e.WorkDir)
 			return nil
 		},
 	})
+}
+
+// memoryGroup makes a control group whose memory can be limited, for the time of the test,
+// and returns its folder, or nothing where that is not allowed.
+func memoryGroup(t *testing.T) string {
+	for _, root := range []string{"/sys/fs/cgroup/memory", "/sys/fs/cgroup"} { // version 1, version 2
+		dir, err := os.MkdirTemp(root, "prenas-test-")
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() { _ = os.Remove(dir) })
+		for _, file := range []string{"memory.limit_in_bytes", "memory.max"} {
+			if _, err := os.Stat(filepath.Join(dir, file)); err == nil {
+				return dir
+			}
+		}
+	}
+	return ""
 }
 
 // appears FILE is a command of scripts: it waits until something was written to FILE.
