@@ -87,8 +87,9 @@ func Sources() []string {
 func parseSource(src string) (s source, path string, err error) {
 	kind, path, _ := strings.Cut(src, ":")
 	i := slices.IndexFunc(sources, func(s source) bool { return s.kind == kind })
+	is, _ := isFolder(src) // for the error's sake
 	switch {
-	case i < 0 && isFolder(src):
+	case i < 0 && is:
 		return s, "", fmt.Errorf("%w %q; for a folder of images write folder:%s", ErrSource, src, src)
 	case i < 0:
 		return s, "", fmt.Errorf("%w %q; --data takes:\n  %s", ErrSource, src, strings.Join(Sources(), "\n  "))

@@ -2,7 +2,6 @@ package data
 
 import (
 	"errors"
-	"fmt"
 
 	"prenas/internal/augment"
 )
@@ -26,7 +25,7 @@ func (d decoded) Image(i int) (img Image, err error) {
 	if err == nil {
 		img, err = decode(text)
 	}
-	return img, d.explain(i, err)
+	return img, explain(d.Name(i), err)
 }
 
 func (d decoded) part(i int, choose func(height, width int) augment.Cut) (p augment.Piece, err error) {
@@ -34,16 +33,16 @@ func (d decoded) part(i int, choose func(height, width int) augment.Cut) (p augm
 	if err == nil {
 		p, err = decodePart(text, choose)
 	}
-	return p, d.explain(i, err)
+	return p, explain(d.Name(i), err)
 }
 
 // explain says where an error is, and whether it is the image that is damaged.
-func (d decoded) explain(i int, err error) error {
+func explain(name string, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrFormat):
-		return &DamagedImage{d.Name(i), err}
+		return &DamagedImage{name, err}
 	}
-	return fmt.Errorf("%s: %w", d.Name(i), err)
+	return kept(name, err)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
 	"io/fs"
@@ -56,8 +55,12 @@ func splitFolders(dir string) (train, val, test string, err error) {
 	classes := 0
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
+		is, err := isFolder(path)
+		if err != nil {
+			return "", "", "", err
+		}
 		switch name := e.Name(); {
-		case !isFolder(path):
+		case !is:
 		case name == "train":
 			train = path
 		case name == "val", name == "validation" && val == "":
@@ -81,6 +84,16 @@ type folderFile struct {
 	path, name string
 	label      int
 	size       int64
+	folder     bool // a link to one, which is not followed
+	nowhere    bool // a link to nothing
+}
+
+// missing is the error of a file that was a link to nothing from the start.
+func (f folderFile) missing() error {
+	if f.nowhere {
+		return &DamagedImage{f.path, fmt.Errorf("%w: a link to nothing", ErrFormat)}
+	}
+	return nil
 }
 
 type folder struct{ files []folderFile }
@@ -95,24 +108,28 @@ func (f folder) digest(h hash.Hash) {
 func (f folder) Len() int        { return len(f.files) }
 func (f folder) Label(i int) int { return f.files[i].label }
 
-func (f folder) Image(i int) (Image, error) { return readImage(f.files[i].path) }
+func (f folder) Image(i int) (Image, error) {
+	if err := f.files[i].missing(); err != nil {
+		return Image{}, err
+	}
+	return readImage(f.files[i].path)
+}
 
 func (f folder) part(i int, choose func(height, width int) augment.Cut) (p augment.Piece, err error) {
-	path := f.files[i].path
-	text, err := readLimited(path)
+	if err := f.files[i].missing(); err != nil {
+		return p, err
+	}
+	text, err := readLimited(f.files[i].path)
 	if err == nil {
 		p, err = decodePart(text, choose)
 	}
-	if err != nil {
-		return p, &DamagedImage{path, err}
-	}
-	return p, nil
+	return p, explain(f.files[i].path, err)
 }
 
 // listFolder lists the images below dir; the first folder below dir, or a link
 // to one, is the class. With no classes yet, it sets them; else all must be
-// known. What cannot be read is listed too: it is a damaged image when it is
-// asked for, so that nothing is left out unseen.
+// known. A link to nothing is listed too: it is a damaged image when it is
+// asked for, so that nothing is left out unseen. What the system keeps back is an error.
 func listFolder(dir string, classes *[]string) (folder, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -121,7 +138,11 @@ func listFolder(dir string, classes *[]string) (folder, error) {
 	var names []string
 	loose := 0 // images of no class
 	for _, e := range entries {
-		if isFolder(filepath.Join(dir, e.Name())) {
+		is, err := isFolder(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return folder{}, fmt.Errorf("folder source: %w", err)
+		}
+		if is {
 			names = append(names, e.Name())
 		} else if isImage(e.Name()) {
 			loose++
@@ -158,66 +179,34 @@ func isImage(name string) bool {
 func (f *folder) add(dir, class string, label int) error {
 	root := filepath.Join(dir, class) + string(filepath.Separator) // follows a link
 	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		file := folderFile{path: path, label: label}
-		if relative, err := filepath.Rel(dir, path); err == nil {
-			file.name = relative
-		}
-		switch {
-		case err != nil && path == root && e == nil:
+		if err != nil || e.IsDir() {
 			return err
-		case err != nil: // a folder that cannot be read
-			file.path = path
-		case e.IsDir():
-			return nil
-		default:
-			info, err := os.Stat(path)
-			link := e.Type()&fs.ModeSymlink != 0 && (err != nil || info.IsDir())
-			if !isImage(path) && !link {
-				return nil
-			}
-			if err == nil {
-				file.size = info.Size()
-			}
 		}
-		f.files = append(f.files, file)
+		isLink := e.Type()&fs.ModeSymlink != 0
+		if !isImage(path) && !isLink {
+			return nil
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		file, err := listed(filepath.Dir(path), e, name)
+		if err != nil {
+			return err
+		}
+		if file.label = label; isImage(path) || file.folder || file.nowhere {
+			f.files = append(f.files, file)
+		}
 		return nil
 	})
 }
 
-// readImage reads an image file as RGB. Its errors are DamagedImage.
+// readImage reads an image file as RGB. Where it is damaged the error is a DamagedImage.
 func readImage(path string) (Image, error) {
 	text, err := readLimited(path)
+	var img Image
 	if err == nil {
-		var img Image
-		if img, err = decode(text); err == nil {
-			return img, nil
-		}
+		img, err = decode(text)
 	}
-	return Image{}, &DamagedImage{path, err}
-}
-
-// readLimited reads a file that must not be larger than an image may be.
-func readLimited(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, withoutPath(err)
-	case info.IsDir():
-		return nil, fmt.Errorf("%w: a folder that cannot be listed, or a link to one", ErrFormat)
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%w: neither a file nor a link to one", ErrFormat)
-	case info.Size() > maxBytes:
-		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrFormat, info.Size(), maxBytes)
-	}
-	text, err := os.ReadFile(path)
-	return text, withoutPath(err)
-}
-
-// withoutPath drops the path that the caller names.
-func withoutPath(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
+	return img, explain(path, err)
 }

@@ -28,14 +28,25 @@ func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
 		return nil, fmt.Errorf("imagenet source: %w", err)
 	}
 	root := dir
-	if nested := filepath.Join(dir, "ILSVRC", "Data", "CLS-LOC"); isFolder(nested) {
+	nested := filepath.Join(dir, "ILSVRC", "Data", "CLS-LOC")
+	if is, err := isFolder(nested); err != nil {
+		return nil, fmt.Errorf("imagenet source: %w", err)
+	} else if is {
 		root = nested
 	}
 	ids := index.ids()
 	digest := sha256.New()
 	d := &Dataset{Channels: 3, Train: none{}, Test: none{}}
-	val := filepath.Join(root, "val")
-	if in := filepath.Join(root, "train"); isFolder(in) || !isFolder(val) {
+	in, val := filepath.Join(root, "train"), filepath.Join(root, "val")
+	isIn, err := isFolder(in)
+	if err != nil {
+		return nil, fmt.Errorf("imagenet source: %w", err)
+	}
+	isVal, err := isFolder(val)
+	if err != nil {
+		return nil, fmt.Errorf("imagenet source: %w", err)
+	}
+	if isIn || !isVal {
 		train, err := listFolder(in, &ids)
 		if err != nil {
 			return nil, err
@@ -45,7 +56,7 @@ func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
 	} else {
 		o.log("data: there is no %s: there are no training images", in)
 	}
-	if isFolder(val) {
+	if isVal {
 		test, err := listVal(dir, val, &ids)
 		if err != nil {
 			return nil, err
@@ -60,11 +71,6 @@ func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
 	return d, nil
 }
 
-func isFolder(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
-}
-
 // listVal lists the validation images, from a folder each class or from one.
 func listVal(dir, val string, ids *[]string) (folder, error) {
 	entries, err := os.ReadDir(val)
@@ -72,12 +78,21 @@ func listVal(dir, val string, ids *[]string) (folder, error) {
 		return folder{}, err
 	}
 	var names []string
+	var files []folderFile
 	for _, e := range entries {
-		if isFolder(filepath.Join(val, e.Name())) {
+		is, err := isFolder(filepath.Join(val, e.Name()))
+		if err != nil {
+			return folder{}, err
+		}
+		if is {
 			return listFolder(val, ids)
 		}
 		if hasEnding(strings.ToLower(e.Name()), imageEndings) {
-			names = append(names, e.Name())
+			file, err := listed(val, e, e.Name())
+			if err != nil {
+				return folder{}, err
+			}
+			names, files = append(names, e.Name()), append(files, file)
 		}
 	}
 	labels, from, err := readValLabels(dir, names)
@@ -91,17 +106,12 @@ func listVal(dir, val string, ids *[]string) (folder, error) {
 	for i, id := range *ids {
 		numbers[id] = i
 	}
-	var f folder
 	for i, name := range names {
 		label, known := numbers[labels[i]]
 		if !known {
 			return folder{}, fmt.Errorf("%s: %w: image %s has the class %q, which is none of the others", from, ErrFormat, name, labels[i])
 		}
-		file := folderFile{path: filepath.Join(val, name), name: name, label: label}
-		if info, err := os.Stat(file.path); err == nil { // else it is a damaged image
-			file.size = info.Size()
-		}
-		f.files = append(f.files, file)
+		files[i].label = label
 	}
-	return f, nil
+	return folder{files}, nil
 }

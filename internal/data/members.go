@@ -70,18 +70,20 @@ func (m *members) Encoded(i int) ([]byte, error) {
 	if one.size > maxBytes {
 		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrFormat, one.size, maxBytes)
 	}
-	from, err := os.Open(file.path)
-	if err != nil {
-		return nil, err
-	}
-	defer from.Close()
-	text := make([]byte, one.size)
-	if _, err := from.ReadAt(text, one.offset); err == io.EOF {
-		return nil, fmt.Errorf("%w: the file became shorter", ErrFormat)
-	} else if err != nil {
-		return nil, err
-	}
-	return text, nil
+	return patiently(func() ([]byte, error) {
+		from, err := os.Open(file.path)
+		if err != nil {
+			return nil, err
+		}
+		defer from.Close()
+		text := make([]byte, one.size)
+		if _, err := from.ReadAt(text, one.offset); err == io.EOF {
+			return nil, fmt.Errorf("%s became shorter after it was opened", file.path)
+		} else if err != nil {
+			return nil, err
+		}
+		return text, nil
+	})
 }
 
 // openMembers opens a data set of shards, reading what each of them holds with scan.

@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 )
@@ -148,8 +149,19 @@ func (s *shard) readIndex() (pixels int, err error) {
 	return pixels, nil
 }
 
-// image i; its pixels are those in the file and must not be written.
-func (s *shard) image(i int) (Image, error) {
+// image i; its pixels are those in the file and must not be written. Where the system
+// cannot read the file any more, that is an error and no damage.
+func (s *shard) image(i int) (img Image, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			fault, is := r.(interface{ Addr() uintptr })
+			if !is {
+				panic(r)
+			}
+			err = kept(fmt.Sprintf("%s, image %d", s.path, i), fmt.Errorf("it cannot be read any more: a disk fails, or the file became shorter (fault at %#x)", fault.Addr()))
+		}
+	}()
 	h, w := s.Heights[i], s.Widths[i]
 	n := h * w * s.Channels
 	pixels := s.pixels[s.offsets[i]:][:n:n]

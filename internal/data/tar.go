@@ -54,7 +54,11 @@ func openAsTars(ctx context.Context, pattern string, endings []string, o Options
 		}
 		list, classes, err := scanTarFile(local)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", s, err), forget())
+			err = fmt.Errorf("%s: %w", s, err)
+			if errors.Is(err, ErrFormat) { // else what was laid into the cache may be sound
+				err = errors.Join(err, forget())
+			}
+			return nil, err
 		}
 		return &membersFile{shown: s.String(), path: local, members: list, classes: classes}, nil
 	})
@@ -86,6 +90,9 @@ func scanTar(file io.ReadSeeker) (list []member, classes []string, err error) {
 		h, err := r.Next()
 		if err == io.EOF {
 			break
+		}
+		if ofSystem(err) {
+			return nil, nil, withoutPath(err)
 		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", ErrFormat, err)

@@ -1,0 +1,106 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// Damage is what the bytes of an image are; all else that keeps a program from reading it is
+// the system's: too many open files, a disk or a network that fails, a file that is gone.
+// An image that the system keeps back may be sound, and is never left out.
+
+// passing are failures of a system that may be over in a moment.
+var passing = []error{
+	syscall.EMFILE, syscall.ENFILE, syscall.EIO, syscall.ESTALE, syscall.ENOMEM, syscall.EAGAIN, syscall.EINTR, syscall.EBUSY, syscall.ETIMEDOUT,
+}
+
+// pauses before reading again after such a failure.
+var pauses = []time.Duration{50 * time.Millisecond, 200 * time.Millisecond, 800 * time.Millisecond, 2 * time.Second}
+
+// patiently reads, and again after a moment where the system failed in a way that may pass.
+func patiently[T any](read func() (T, error)) (T, error) {
+	for _, pause := range pauses {
+		got, err := read()
+		if !slices.ContainsFunc(passing, func(e error) bool { return errors.Is(err, e) }) {
+			return got, err
+		}
+		time.Sleep(pause)
+	}
+	return read()
+}
+
+// kept names an image that the system keeps back, and why.
+func kept(name string, err error) error {
+	return fmt.Errorf("%s: %w (the image may be sound, so it is not left out)", name, withoutPath(err))
+}
+
+// isFolder tells whether a path is of a folder or of a link to one. What the system does
+// not tell is an error; a link to nothing is no folder.
+func isFolder(path string) (bool, error) {
+	info, err := patiently(func() (fs.FileInfo, error) { return os.Stat(path) })
+	if leadsNowhere(err) {
+		return false, nil
+	}
+	return err == nil && info.IsDir(), err
+}
+
+// leadsNowhere tells whether an error of a link, or of a path, is that nothing is there.
+func leadsNowhere(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// listed is a file of a folder as it is found. A link to nothing is an image that is damaged:
+// it was made so. Any other failure is an error.
+func listed(dir string, e fs.DirEntry, name string) (folderFile, error) {
+	file := folderFile{path: filepath.Join(dir, e.Name()), name: name}
+	info, err := patiently(func() (fs.FileInfo, error) { return os.Stat(file.path) })
+	switch {
+	case err == nil:
+		file.size, file.folder = info.Size(), info.IsDir()
+	case e.Type()&fs.ModeSymlink != 0 && leadsNowhere(err):
+		file.nowhere = true
+	default:
+		return file, err
+	}
+	return file, nil
+}
+
+// readLimited reads the file of an image, which must not be larger than an image may be.
+// An error that wraps ErrFormat says that there is no image.
+func readLimited(path string) ([]byte, error) {
+	return patiently(func() ([]byte, error) {
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+			return nil, err
+		case info.IsDir():
+			return nil, fmt.Errorf("%w: it is a folder, or a link to one", ErrFormat)
+		case !info.Mode().IsRegular():
+			return nil, fmt.Errorf("%w: neither a file nor a link to one", ErrFormat)
+		case info.Size() > maxBytes:
+			return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrFormat, info.Size(), maxBytes)
+		}
+		return os.ReadFile(path)
+	})
+}
+
+// withoutPath drops the path that the caller names.
+func withoutPath(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// ofSystem tells whether an error is the system's, not of what was read.
+func ofSystem(err error) bool {
+	var number syscall.Errno
+	return errors.As(err, &number)
+}
