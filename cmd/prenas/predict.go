@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -25,18 +27,27 @@ func predictCommand(g *global) *cobra.Command {
 			out := newConsole(g)
 			o.Model, o.Images, o.Stdin, o.Backend, o.Log = args[0], args[1:], os.Stdin, g.backend, out.line
 			var list []job.Prediction
+			ctx, stop := context.WithCancel(c.Context())
+			defer stop()
+			w := newResults()
 			o.Each = func(p job.Prediction) {
 				switch {
 				case p.Error != "":
 					fmt.Fprintln(os.Stderr, "prenas:", printable.Message(p.Error))
 				case !g.json:
-					fmt.Println(p)
+					fmt.Fprintln(w, p)
+					if w.err != nil { // no one would see the rest
+						stop()
+					}
 				}
 				if g.json {
 					list = append(list, p)
 				}
 			}
-			sum, err := job.Predict(c.Context(), o)
+			sum, err := job.Predict(ctx, o)
+			if lost := w.failed(); lost != nil {
+				return lost
+			}
 			if errors.Is(err, engine.ErrBackend) {
 				return usageError{err}
 			}
@@ -44,10 +55,10 @@ func predictCommand(g *global) *cobra.Command {
 				return err
 			}
 			if g.json {
-				err = printJSON(os.Stdout, struct {
+				err = cmp.Or(printJSON(w, struct {
 					job.Predicted
 					Predictions []job.Prediction `json:"predictions"`
-				}{sum, list})
+				}{sum, list}), w.failed())
 			}
 			out.line(fmt.Sprintf("%s, %.0f images/s", counted(sum.Images, "image", "images"), sum.Rate))
 			if err == nil && sum.Failed > 0 {

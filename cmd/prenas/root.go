@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -164,8 +163,12 @@ func printJSON(w io.Writer, value any) error {
 // printResult writes what a command found: text for people, or with --json the
 // value behind it.
 func (g *global) printResult(value any, text func(w io.Writer) error) error {
+	w := newResults()
+	var err error
 	if g.json {
-		return printJSON(os.Stdout, value)
+		err = printJSON(w, value)
+	} else {
+		err = text(printable.Writer(w))
 	}
-	return text(printable.Writer(os.Stdout))
+	return cmp.Or(err, w.failed())
 }

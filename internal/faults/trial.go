@@ -337,7 +337,7 @@ func crashed(ended *Ended, stderr string) []string {
 	}
 	for _, sign := range []string{"panic: ", "fatal error: ", "goroutine ", "runtime error"} {
 		if at := strings.Index(stderr, sign); at >= 0 {
-			return []string{"crash: " + lastLine(stderr[:min(len(stderr), at+200)])}
+			return []string{"crash: " + stderr[max(0, at-500):min(len(stderr), at+1000)]}
 		}
 	}
 	if ended.Code != 0 && !strings.HasPrefix(lastLine(stderr), "prenas: ") {
