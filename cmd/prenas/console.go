@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"prenas/internal/printable"
+	"prenas/internal/sealed"
 )
 
 // console tells a person, on standard error, what goes on: bars on a terminal,
@@ -23,7 +24,11 @@ type console struct {
 }
 
 func newConsole(g *global) *console {
-	return &console{quiet: g.quiet, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+	c := &console{quiet: g.quiet, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+	sealed.Tell(func(path string) {
+		c.line(path + " has no digest: an earlier version wrote it, or it was edited; it is taken as it is")
+	})
+	return c
 }
 
 // line prints a line, above a bar that may be running.

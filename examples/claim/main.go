@@ -202,7 +202,7 @@ func (x experiment) search(ctx context.Context, name string, top int) (space.Can
 // train makes a run, or finds it, and measures it.
 func (x experiment) train(ctx context.Context, candidates, sampler string, epochs int, seed uint64) (evaluate.Results, error) {
 	run := filepath.Join(x.out, fmt.Sprintf("%s-%s-%d-%d", candidates, sampler, epochs, seed))
-	if results, err := evaluate.ReadResults(filepath.Join(run, job.ResultsFile)); err == nil {
+	if results, err := evaluate.ReadResults(fsys.OS, filepath.Join(run, job.ResultsFile)); err == nil {
 		return results, nil
 	}
 	say(run)

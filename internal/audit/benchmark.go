@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"prenas/internal/fsys"
+	"prenas/internal/sealed"
 	"prenas/internal/space"
 	"prenas/internal/train"
 )
@@ -81,9 +82,16 @@ func Read(f fsys.FS, path string) (*Benchmark, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := parse(text)
+	text, has, err := sealed.CheckLines(text)
+	var b *Benchmark
+	if err == nil {
+		b, err = parse(text)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if !has {
+		sealed.Told(path)
 	}
 	return b, nil
 }
@@ -194,19 +202,22 @@ func (t *Trained) check(h Header) (err error) {
 }
 
 // Write writes the benchmark, whole or not at all.
+// Its last line is the digest of those before it.
 func (b *Benchmark) Write(f fsys.FS, path string) error {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(b.Header); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	for _, t := range b.Archs {
+		if err := e.Encode(t); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
 	return fsys.WriteAtomic(f, path, func(w io.Writer) error {
-		e := json.NewEncoder(w)
-		e.SetEscapeHTML(false)
-		if err := e.Encode(b.Header); err != nil {
-			return err
-		}
-		for _, t := range b.Archs {
-			if err := e.Encode(t); err != nil {
-				return err
-			}
-		}
-		return nil
+		_, err := w.Write(sealed.Lines(text.Bytes()))
+		return err
 	})
 }
 

@@ -88,6 +88,9 @@ func openONNX(ctx context.Context, path string, o Options) (_ *onnx, info export
 	if _, err := os.Stat(path); err != nil {
 		return nil, info, err
 	}
+	if _, err := export.CheckONNX(path); err != nil {
+		return nil, info, errors.Unwrap(err) // the caller names the file
+	}
 	if err := startRuntime(ctx, o); err != nil {
 		return nil, info, err
 	}

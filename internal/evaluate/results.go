@@ -1,13 +1,12 @@
 package evaluate
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/sealed"
 	"prenas/internal/space"
 )
 
@@ -18,6 +17,9 @@ type Results struct {
 	Images int    `json:"images"`
 	Crops  int    `json:"crops"` // of an image; its logits are their mean
 	Step   int    `json:"step"`  // updates behind the weights
+	// Weights is the digest of the weights that were measured, statistics of batch norms
+	// among them (tensorfile.Digest); none in files of earlier versions.
+	Weights string `json:"weights,omitempty"`
 	// Precision of products: float32 or bf16. None: an ONNX file's own, or float32 in
 	// files from before there was a choice.
 	Precision engine.Precision `json:"precision,omitempty"`
@@ -54,25 +56,51 @@ func NewResult(m space.Model, bin string, arch space.Arch, s Score) Result {
 
 // Write writes results.json, whole or not at all.
 func (r Results) Write(f fsys.FS, path string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return fsys.WriteAtomic(f, path, func(w io.Writer) error {
-		_, err := w.Write(append(text, '\n'))
-		return err
-	})
+	return sealed.Write(f, path, r)
 }
 
 // ReadResults reads a file that Write wrote.
-func ReadResults(path string) (Results, error) {
-	text, err := os.ReadFile(path)
+func ReadResults(f fsys.FS, path string) (Results, error) {
+	text, err := fsys.ReadFile(f, path)
 	if err != nil {
 		return Results{}, err
 	}
-	var r Results
-	if err := json.Unmarshal(text, &r); err != nil {
+	r, err := ParseResults(path, text)
+	if err != nil {
 		return Results{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return r, nil
+}
+
+// ParseResults is ReadResults of a file's text; its errors do not name the file.
+func ParseResults(path string, text []byte) (Results, error) {
+	var r Results
+	if err := sealed.Parse(path, text, &r); err != nil {
+		return Results{}, err
+	}
+	return r, r.check()
+}
+
+// check refuses what no evaluation can have found.
+func (r Results) check() error {
+	if len(r.Archs) == 0 {
+		return errors.New("it has no architectures")
+	}
+	if r.Images < 1 || r.Step < 0 || r.Crops < 0 {
+		return fmt.Errorf("it is of %d images, %d crops and %d updates", r.Images, r.Crops, r.Step)
+	}
+	for _, a := range r.Archs {
+		if _, err := space.ParseArch(a.Arch); err != nil {
+			return err
+		}
+		for _, fraction := range []float64{a.Top1, a.Top5} {
+			if !(fraction >= 0 && fraction <= 1) {
+				return fmt.Errorf("%s: top-1 %v, top-5 %v: they are fractions of the images", a.Arch, a.Top1, a.Top5)
+			}
+		}
+		if a.Params < 1 || a.MACs < 1 || a.Loss < 0 || a.Rate < 0 {
+			return fmt.Errorf("%s: %d parameters, %d MACs, loss %v, %v images a second", a.Arch, a.Params, a.MACs, a.Loss, a.Rate)
+		}
+	}
+	return nil
 }

@@ -15,6 +15,7 @@ import (
 type Card struct {
 	Info
 	File    string // its name
+	SHA256  string // of the file
 	Form    string // of the file, for people
 	Command string // of the training
 	YAML    string // the recipe with every value in use

@@ -248,7 +248,13 @@ func TestConvCard(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "model.onnx")
-	if err := export.WriteSiblings(fsys.OS, path, export.Card{Info: model.Info, File: "model.onnx"}); err != nil {
+	set := fsys.NewSet(fsys.OS)
+	defer set.Discard()
+	err = export.WriteSiblings(set, path, export.Card{Info: model.Info, File: "model.onnx"})
+	if err == nil {
+		err = set.Commit()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	card, err := os.ReadFile(path + ".md")

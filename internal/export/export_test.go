@@ -21,6 +21,7 @@ import (
 	"prenas/internal/fixture"
 	"prenas/internal/fsys"
 	"prenas/internal/rng"
+	"prenas/internal/sealed"
 	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
@@ -349,22 +350,36 @@ func TestSiblings(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "model.onnx")
 	card := export.Card{Info: model.Info, File: "model.onnx", Form: "ONNX", Command: "prenas train", YAML: "epochs: 3\n"}
 	card.Accuracy = &export.Accuracy{Split: "test", Images: 50, Top1: 0.5, Top5: 0.75}
-	if err := export.WriteSiblings(fsys.OS, path, card); err != nil {
-		t.Fatal(err)
+	set := fsys.NewSet(fsys.OS)
+	defer set.Discard()
+	err = model.Write(set, path)
+	if err == nil {
+		err = export.WriteSiblings(set, path, card)
 	}
-	text, err := os.ReadFile(path + ".json")
+	if err == nil {
+		err = set.Commit()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := export.ParseInfo(text)
-	if err != nil || !reflect.DeepEqual(info, card.Info) {
-		t.Errorf("the JSON has %+v (%v), want %+v", info, err, card.Info)
+	var about export.Description
+	if err := sealed.Read(fsys.OS, path+".json", &about); err != nil {
+		t.Fatal(err)
+	}
+	info := about.Info
+	if !reflect.DeepEqual(info, card.Info) {
+		t.Errorf("the JSON has %+v, want %+v", info, card.Info)
+	}
+	for _, name := range []string{"model.onnx", "model.onnx.md"} {
+		if sum, err := fsys.Sum(filepath.Join(filepath.Dir(path), name)); err != nil || about.Files[name] != sum {
+			t.Errorf("%s: %v, digest %s, it has %s", name, err, about.Files[name], sum)
+		}
 	}
 	markdown, err := os.ReadFile(path + ".md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"# model.onnx\n", "`" + info.Arch + "`", "50.00 %", "CC0-1.0", "cat, dog", "digest `abc`", "```yaml\nepochs: 3\n```", "folder:pets"} {
+	for _, want := range []string{"# model.onnx\n", "`" + info.Arch + "`", "50.00 %", "CC0-1.0", "cat, dog", about.Files["model.onnx"], "digest `abc`", "```yaml\nepochs: 3\n```", "folder:pets"} {
 		if !strings.Contains(string(markdown), want) {
 			t.Errorf("the card lacks %q:\n%s", want, markdown)
 		}

@@ -1,11 +1,18 @@
 package export
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"prenas/internal/fsys"
+	"prenas/internal/sealed"
 	"prenas/internal/tensorfile"
 )
 
@@ -48,28 +55,100 @@ func Read(f fsys.FS, path string) (*Model, error) {
 	return m, nil
 }
 
-// WriteSiblings writes what people read beside a model's file, whatever its format: its
-// Info, path.json, and its card, path.md.
-func WriteSiblings(f fsys.FS, path string, c Card) error {
-	text, err := json.MarshalIndent(c.Info, "", "  ")
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
+// Description is path.json beside a model's file: the Info again, and the digests of the
+// model's file and of its card, by name. It is written last, so where it agrees with both
+// they are of one export.
+type Description struct {
+	Info
+	Files map[string]string `json:"files"`
+}
+
+// WriteSiblings writes what people read beside a model's file that was written through the
+// same set, whatever its format: its card, path.md, and its Description, path.json.
+func WriteSiblings(set *fsys.Set, path string, c Card) error {
+	c.SHA256 = set.Sum(path)
 	card, err := c.markdown()
 	if err != nil {
 		return fmt.Errorf("%s: model card: %w", path, err)
 	}
-	for _, sibling := range []struct {
-		ending string
-		text   []byte
-	}{{".json", append(text, '\n')}, {".md", card}} {
-		err := fsys.WriteAtomic(f, path+sibling.ending, func(w io.Writer) error {
-			_, err := w.Write(sibling.text)
-			return err
-		})
-		if err != nil {
-			return err
+	err = fsys.WriteAtomic(set, path+".md", func(w io.Writer) error {
+		_, err := w.Write(card)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	d := Description{Info: c.Info, Files: map[string]string{}}
+	for _, file := range []string{path, path + ".md"} {
+		d.Files[filepath.Base(file)] = set.Sum(file)
+	}
+	return sealed.Write(set, path+".json", d)
+}
+
+// An ONNX file's metadata has, last of all and so at the file's end, the SHA-256 of the file
+// as it is with zeros in the digest's place.
+const (
+	sealKey = "prenas.sha256"
+	// sealHead is what stands before the digest: the key, and the tag and length of the
+	// value, in protobuf's form.
+	sealHead = sealKey + "\x12\x40"
+)
+
+// Seal is the entry of metadata that SealONNX fills: it must be the file's last bytes.
+func Seal() (key, value string) { return sealKey, strings.Repeat("0", 2*sha256.Size) }
+
+// SealONNX puts the digest into an ONNX file whose last entry of metadata is Seal.
+func SealONNX(text []byte) error {
+	digest := len(text) - 2*sha256.Size
+	if digest < len(sealHead) || string(text[digest-len(sealHead):digest]) != sealHead {
+		return fmt.Errorf("%w: there is no place for its digest", ErrModel)
+	}
+	sum := sha256.Sum256(text)
+	hex.Encode(text[digest:], sum[:])
+	return nil
+}
+
+// CheckONNX returns ErrDamaged for an ONNX file whose bytes are not those that its digest is of, and
+// tells whether it has one.
+func CheckONNX(path string) (has bool, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return false, err
+	}
+	_, zeros := Seal()
+	length := int64(len(sealHead) + len(zeros))
+	if info.Size() < length {
+		return false, nil
+	}
+	tail := make([]byte, length)
+	if _, err := file.ReadAt(tail, info.Size()-length); err != nil {
+		return false, fmt.Errorf("%s: %w", path, err)
+	}
+	head, digest := string(tail[:len(sealHead)]), tail[len(sealHead):]
+	digits := 0
+	for _, c := range digest {
+		if '0' <= c && c <= '9' || 'a' <= c && c <= 'f' {
+			digits++
 		}
 	}
-	return nil
+	switch {
+	case head != sealHead && digits < len(digest)-1 && !bytes.Contains(tail, []byte(sealKey)):
+		return false, nil // nothing like one
+	case head != sealHead || digits != len(digest):
+		return true, fmt.Errorf("%s: %w", path, ErrDamaged)
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(file, 0, info.Size()-int64(len(digest)))); err != nil {
+		return true, fmt.Errorf("%s: %w", path, err)
+	}
+	io.WriteString(h, zeros) // a hash's Write never fails
+	if hex.EncodeToString(h.Sum(nil)) != string(digest) {
+		return true, fmt.Errorf("%s: %w", path, ErrDamaged)
+	}
+	return true, nil
 }

@@ -85,7 +85,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		return results, err
 	}
 	defer release()
-	candidates, err := space.ReadCandidates(filepath.Join(o.Run, "candidates.json"))
+	candidates, err := manifest.Trained(fsys.OS, o.Run)
 	if err != nil {
 		return results, err
 	}
@@ -144,7 +144,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		}
 		held = append(held, t)
 	}
-	keep := func() error { return nil }
+	keep := func(fsys.FS) error { return nil }
 	if o.Recalibrate > 0 {
 		if keep, err = recalibrate(ctx, o, manifest, net, archs, held, weights, step); err != nil {
 			return results, err
@@ -168,11 +168,14 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		return results, err
 	}
 	results = evaluate.Results{Space: s.Name, Split: o.Split, Images: scores[0].Images, Crops: o.Crops, Step: step, Precision: o.Precision}
-	// Only now, so that a results.json of other statistics does not stand beside them.
-	if err := keep(); err != nil {
+	results.Weights = tensorfile.Digest(weights)
+	// The statistics and what was measured with them are of one writing.
+	files := fsys.NewSet(fsys.OS)
+	defer files.Discard()
+	if err := keep(files); err != nil {
 		return results, err
 	}
-	if s.Model.IsConv() {
+	if results.Recalibrated = o.Recalibrate; s.Model.IsConv() && o.Recalibrate == 0 {
 		_, anew, err := train.ReadStatistics(fsys.OS, o.Run)
 		if err == nil && anew.Step == step {
 			results.Recalibrated = anew.Batches
@@ -181,7 +184,10 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	for i := range archs {
 		results.Archs = append(results.Archs, evaluate.NewResult(s.Model, keys[i], archs[i], scores[i]))
 	}
-	return results, results.Write(fsys.OS, filepath.Join(o.Run, ResultsFile))
+	if err := results.Write(files, filepath.Join(o.Run, ResultsFile)); err != nil {
+		return results, err
+	}
+	return results, files.Commit()
 }
 
 // openSplit opens the images that a run is measured on.
@@ -210,7 +216,7 @@ func openSplit(ctx context.Context, o EvaluateOptions, m train.Manifest) (*data.
 
 // recalibrate puts into weights statistics of a run's architectures that are estimated
 // anew, in float32, since they are kept. keep writes them to the run directory.
-func recalibrate(ctx context.Context, o EvaluateOptions, m train.Manifest, net *supernet.Net, archs []space.Arch, held []*tensors.Tensor, weights map[string]tensorfile.Tensor, step int) (keep func() error, err error) {
+func recalibrate(ctx context.Context, o EvaluateOptions, m train.Manifest, net *supernet.Net, archs []space.Arch, held []*tensors.Tensor, weights map[string]tensorfile.Tensor, step int) (keep func(fsys.FS) error, err error) {
 	if !m.Space.Model.IsConv() {
 		return nil, fmt.Errorf("--recalibrate: space %s of %s has no batch norms, whose statistics it estimates", m.Space.Name, o.Run)
 	}
@@ -246,10 +252,10 @@ func recalibrate(ctx context.Context, o EvaluateOptions, m train.Manifest, net *
 		}
 		train.AddRunningStats(weights, m.Space.Model, arch, own)
 	}
-	return func() error {
+	return func(f fsys.FS) error {
 		o.Log(fmt.Sprintf("statistics of batch norms estimated on %d batches of %d training images: %s", o.Recalibrate, m.Recipe.Batch, filepath.Join(o.Run, train.StatisticsFile)))
 		c := train.Calibration{Step: step, Batches: o.Recalibrate, Batch: m.Recipe.Batch}
-		return train.WriteStatistics(fsys.OS, o.Run, m.Space.Model, archs, stats, c)
+		return train.WriteStatistics(f, o.Run, m.Space.Model, archs, stats, c)
 	}, nil
 }
 

@@ -71,6 +71,9 @@ func Explain(o ExplainOptions) ([]Explained, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !meta.of(o.Candidates) {
+		return nil, fmt.Errorf("--candidates %s is not the file that %s is of: it was edited, or a search was cut between the two, and scores of one are not those of the other; write both with prenas search", o.Candidates, metaPath(o.Candidates))
+	}
 	scores, err := storedScores(o.Candidates, meta)
 	if err != nil {
 		return nil, err

@@ -63,7 +63,7 @@ func Export(o ExportOptions) ([]Exported, error) {
 	if len(manifest.Data.Mean) == 0 {
 		return nil, fmt.Errorf("%s: its manifest does not say how images were normalised: it was written before models could be exported; train the run anew", o.Run)
 	}
-	chosen, err := chooseArchs(o.Run, o.Arch)
+	chosen, err := chooseArchs(manifest, o.Run, o.Arch)
 	if errors.Is(err, ErrArch) {
 		err = fmt.Errorf("%w\nor %s of them", err, AllArchs)
 	}
@@ -92,7 +92,7 @@ func Export(o ExportOptions) ([]Exported, error) {
 	if err != nil {
 		return nil, err
 	}
-	accuracy, err := measured(o, step)
+	accuracy, err := measured(o, step, weights)
 	if err != nil {
 		return nil, err
 	}
@@ -125,11 +125,8 @@ func Export(o ExportOptions) ([]Exported, error) {
 		if err != nil {
 			return list, fmt.Errorf("%s: %w", o.Run, err)
 		}
-		if err := o.Format.write(fsys.OS, path, model); err != nil {
-			return list, fmt.Errorf("--out: %w", err)
-		}
 		card := export.Card{Info: model.Info, File: filepath.Base(path), Form: o.Format.text, Command: manifest.Command, YAML: string(recipe)}
-		if err := export.WriteSiblings(fsys.OS, path, card); err != nil {
+		if err := o.write(path, model, card); err != nil {
 			return list, fmt.Errorf("--out: %w", err)
 		}
 		file, err := os.Stat(path)
@@ -142,6 +139,19 @@ func Export(o ExportOptions) ([]Exported, error) {
 		})
 	}
 	return list, nil
+}
+
+// write writes a model with what lies beside it, all of them or none.
+func (o ExportOptions) write(path string, model *export.Model, card export.Card) error {
+	set := fsys.NewSet(fsys.OS)
+	defer set.Discard()
+	if err := o.Format.write(set, path, model); err != nil {
+		return err
+	}
+	if err := export.WriteSiblings(set, path, card); err != nil {
+		return err
+	}
+	return set.Commit()
 }
 
 // aloneWeights are a run's weights for one of its architectures: folded where choices
@@ -170,8 +180,8 @@ type choice struct {
 
 // chooseArchs finds what name, an architecture's, the key of an interval or AllArchs,
 // means among the architectures that a run trained. No name means the only one.
-func chooseArchs(run, name string) ([]choice, error) {
-	candidates, err := space.ReadCandidates(filepath.Join(run, "candidates.json"))
+func chooseArchs(m train.Manifest, run, name string) ([]choice, error) {
+	candidates, err := m.Trained(fsys.OS, run)
 	if err != nil {
 		return nil, err
 	}
@@ -205,10 +215,10 @@ func sameKey(text, key string) bool {
 }
 
 // measured are the accuracies by architecture in the run's results, where they are those
-// of the weights after step updates.
-func measured(o ExportOptions, step int) (map[string]*export.Accuracy, error) {
+// of these weights, after step updates.
+func measured(o ExportOptions, step int, weights map[string]tensorfile.Tensor) (map[string]*export.Accuracy, error) {
 	path := filepath.Join(o.Run, ResultsFile)
-	results, err := evaluate.ReadResults(path)
+	results, err := evaluate.ReadResults(fsys.OS, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -217,6 +227,10 @@ func measured(o ExportOptions, step int) (map[string]*export.Accuracy, error) {
 	}
 	if results.Step != step {
 		o.Log(fmt.Sprintf("%s is of the weights after %d updates, not %d: no accuracy on the cards; prenas eval %s measures anew", path, results.Step, step, o.Run))
+		return nil, nil
+	}
+	if results.Weights != "" && results.Weights != tensorfile.Digest(weights) {
+		o.Log(fmt.Sprintf("%s is of other weights than those that are exported: no accuracy on the cards; prenas eval %s measures anew", path, o.Run))
 		return nil, nil
 	}
 	accuracy := map[string]*export.Accuracy{}

@@ -83,11 +83,15 @@ func Import(o ImportOptions) (Imported, error) {
 		return r, fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
 	}
 	r.Tensors, r.Largest, r.Params = len(weights), s.Largest().String(), s.Model.Params(s.Largest())
-	// The larger file first: a disk that is full leaves neither.
-	if err := tensorfile.Write(fsys.OS, o.Out, &tensorfile.File{Tensors: weights}); err != nil {
+	set := fsys.NewSet(fsys.OS)
+	defer set.Discard()
+	if err := tensorfile.Write(set, o.Out, &tensorfile.File{Tensors: weights}); err != nil {
 		return r, err
 	}
-	return r, writeText(r.Space, []byte(spaceText(s)))
+	if err := writeText(set, r.Space, []byte(spaceText(s))); err != nil {
+		return r, err
+	}
+	return r, set.Commit()
 }
 
 // rename brings names, types and the rows of qkv into the supernet's form.

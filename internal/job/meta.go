@@ -1,15 +1,17 @@
 package job
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"prenas/internal/fsys"
+	"prenas/internal/sealed"
 	"prenas/internal/search"
 	"prenas/internal/space"
 )
@@ -31,6 +33,9 @@ type Meta struct {
 	Sums           string                `json:"sums,omitempty"`       // digest under which the sums of scores are stored
 	Stability      []search.BinStability `json:"stability,omitempty"`
 	Versions       map[string]string     `json:"versions"`
+	// Files are the digests of what was written with this file, the candidates file among
+	// them, by name; none in files of earlier versions.
+	Files map[string]string `json:"files,omitempty"`
 }
 
 // metaPath is the sibling of a candidates file that holds what is ours.
@@ -42,18 +47,27 @@ func metaPath(candidates string) string {
 // where there is none, as beside the original's files.
 func ReadMeta(candidates string) (Meta, error) {
 	path := metaPath(candidates)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return Meta{}, err
-	}
 	var m Meta
-	if err := json.Unmarshal(text, &m); err != nil {
-		return Meta{}, fmt.Errorf("%s: %w", path, err)
+	if err := sealed.Read(fsys.OS, path, &m); err != nil {
+		return Meta{}, err
 	}
 	if m.Space == nil {
 		return Meta{}, fmt.Errorf("%s: it names no space", path)
 	}
-	return m, m.Space.Validate()
+	if err := m.Space.Validate(); err != nil {
+		return Meta{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+// of tells whether the meta file is of the candidates file as it is now. Where it is not, one
+// of them was edited, or a search was cut between the two.
+func (m Meta) of(candidates string) bool {
+	if len(m.Files) == 0 {
+		return true // of an earlier version
+	}
+	sum, err := fsys.Sum(candidates)
+	return err != nil || slices.Contains(slices.Collect(maps.Values(m.Files)), sum) // whatever they are called now
 }
 
 // holdFile keeps other processes from writing a file that a flag names, and finds out
@@ -76,17 +90,8 @@ func holdFile(flag, path string) (release func(), err error) {
 	return release, nil
 }
 
-// writeJSON writes a value as indented JSON.
-func writeJSON(path string, value any) error {
-	text, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return writeText(path, append(text, '\n'))
-}
-
-func writeText(path string, text []byte) error {
-	return fsys.WriteAtomic(fsys.OS, path, func(w io.Writer) error {
+func writeText(f fsys.FS, path string, text []byte) error {
+	return fsys.WriteAtomic(f, path, func(w io.Writer) error {
 		_, err := w.Write(text)
 		return err
 	})

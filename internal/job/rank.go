@@ -3,15 +3,15 @@ package job
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
+	"prenas/internal/fsys"
 	"prenas/internal/proxy"
+	"prenas/internal/sealed"
 	"prenas/internal/search"
 	"prenas/internal/space"
 	"prenas/internal/tensorfile"
@@ -120,16 +120,21 @@ func partsPath(candidates string) string {
 // openParts reads what is stored. Where that cannot be read the store is empty.
 func openParts(path, key string) (*partsStore, error) {
 	s := &partsStore{path: path, key: key, all: map[string]map[string]proxy.Parts{}, parts: map[string]proxy.Parts{}}
-	text, err := os.ReadFile(path)
+	var all map[string]map[string]proxy.Parts
+	err := sealed.Read(fsys.OS, path, &all)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
-	var all map[string]map[string]proxy.Parts
-	if err == nil {
-		err = json.Unmarshal(text, &all)
+	for key, archs := range all {
+		name, _, _ := strings.Cut(key, " ")
+		for arch, parts := range archs {
+			if wrong := proxy.CheckParts(name, parts); wrong != nil && err == nil {
+				err = fmt.Errorf("%s: %s: %w", path, arch, wrong)
+			}
+		}
 	}
 	if err != nil {
-		return s, fmt.Errorf("%s: %w", path, err)
+		return s, err
 	}
 	if all != nil {
 		s.all = all
@@ -144,5 +149,5 @@ func openParts(path, key string) (*partsStore, error) {
 func (s *partsStore) add(arch string, parts proxy.Parts) error {
 	s.parts[arch] = parts
 	s.all[s.key] = s.parts
-	return writeJSON(s.path, s.all)
+	return sealed.Write(fsys.OS, s.path, s.all)
 }

@@ -11,14 +11,15 @@ import (
 	"io/fs"
 	"maps"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"prenas/internal/data"
 	"prenas/internal/engine"
+	"prenas/internal/fsys"
 	"prenas/internal/proxy"
+	"prenas/internal/sealed"
 	"prenas/internal/search"
 	"prenas/internal/space"
 	"prenas/internal/supernet"
@@ -232,15 +233,8 @@ func sumsPath(candidates string) string {
 }
 
 func readStore(path string) (storedSums, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var all storedSums
-	if err := json.Unmarshal(text, &all); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return all, nil
+	all := storedSums{}
+	return all, sealed.Read(fsys.OS, path, &all)
 }
 
 func readSums(path string, s *space.Space, digest string) (*search.Sums, error) {
@@ -261,17 +255,17 @@ func readSums(path string, s *space.Space, digest string) (*search.Sums, error) 
 
 func writeSums(path, digest string, sums *search.Sums) error {
 	all, err := readStore(path)
-	if err != nil {
+	if err != nil || all == nil { // null is JSON too
 		all = storedSums{}
 	}
 	if all[digest], err = json.Marshal(sums); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	text, err := json.Marshal(all)
+	text, err := sealed.Marshal(all, "")
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return writeText(path, text)
+	return writeText(fsys.OS, path, text)
 }
 
 // scoringDigest names what sums are computed from: the space, every weight and

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/proxy"
+	"prenas/internal/sealed"
 	"prenas/internal/search"
 	"prenas/internal/space"
 )
@@ -147,15 +149,27 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 	if len(runs) > 1 {
 		result.Meta.Stability = search.Stability(runs)
 	}
-	if err := result.Candidates.Write(fsys.OS, o.Out); err != nil {
-		return result, timing, err
+	return result, timing, result.write(o)
+}
+
+// write writes the files of a search; the meta file is the last, and names the candidates
+// that it is of.
+func (r *SearchResult) write(o SearchOptions) error {
+	set := fsys.NewSet(fsys.OS)
+	defer set.Discard()
+	if err := r.Candidates.Write(set, o.Out); err != nil {
+		return err
 	}
 	if o.Reduced != "" {
-		if err := result.Candidates.Choices().WriteYAML(fsys.OS, o.Reduced, s); err != nil {
-			return result, timing, err
+		if err := r.Candidates.Choices().WriteYAML(set, o.Reduced, o.Space); err != nil {
+			return err
 		}
 	}
-	return result, timing, writeJSON(metaPath(o.Out), result.Meta)
+	r.Meta.Files = map[string]string{filepath.Base(o.Out): set.Sum(o.Out)}
+	if err := sealed.Write(set, metaPath(o.Out), r.Meta); err != nil {
+		return err
+	}
+	return set.Commit()
 }
 
 // choose searches on sums. A front is one interval, best first.

@@ -97,6 +97,9 @@ func (o *TrainOptions) readCandidates() (space.Candidates, error) {
 		if err != nil {
 			return nil, err
 		}
+		if !meta.of(o.Candidates) {
+			o.Log(fmt.Sprintf("%s is not the file that %s is of: it was edited, or a search was cut between the two; its architectures are taken as they stand", o.Candidates, metaPath(o.Candidates)))
+		}
 		o.Space = meta.Space
 	}
 	if err := candidates.Check(o.Space); err != nil {

@@ -5,10 +5,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -19,6 +17,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/sealed"
 	"prenas/internal/space"
 )
 
@@ -71,32 +70,30 @@ func read(path string) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parse(text)
+	return parse(path, text)
 }
 
-func parse(text []byte) (*Profile, error) {
+func parse(path string, text []byte) (*Profile, error) {
 	var p Profile
-	if err := json.Unmarshal(text, &p); err != nil {
-		return nil, fmt.Errorf("%w: stored measurement: %w", ErrLatency, err)
+	if err := sealed.Parse(path, text, &p); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrLatency, path, err)
 	}
-	if p.Batch < 1 || p.Layers < 2 || len(p.Dims) == 0 {
-		return nil, fmt.Errorf("%w: a stored measurement has no batch, layers or dims", ErrLatency)
+	if p.Batch < 1 || p.Layers < 2 || len(p.Dims) == 0 || len(p.NumHeads) == 0 || len(p.MLPRatio) == 0 {
+		return nil, fmt.Errorf("%w: a stored measurement has no batch, layers, dims or choices", ErrLatency)
+	}
+	for _, d := range p.Dims {
+		if len(d.Heads) != len(p.NumHeads) || len(d.MLP) != len(p.MLPRatio) {
+			return nil, fmt.Errorf("%w: a stored measurement has %d and %d times for %d heads and %d ratios", ErrLatency, len(d.Heads), len(d.MLP), len(p.NumHeads), len(p.MLPRatio))
+		}
 	}
 	return &p, nil
 }
 
 func (p *Profile) write(path string) error {
-	text, err := json.MarshalIndent(p, "", "  ")
-	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrLatency, path, err)
-	}
 	if err := fsys.OS.MkdirAll(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("%w: its cache folder: %w", ErrLatency, err)
 	}
-	return fsys.WriteAtomic(fsys.OS, path, func(w io.Writer) error {
-		_, err := w.Write(append(text, '\n'))
-		return err
-	})
+	return sealed.Write(fsys.OS, path, p)
 }
 
 // machine names the processor and the engine on it.

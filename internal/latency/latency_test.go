@@ -126,7 +126,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`null`))
 	s := littleSpace(f)
 	f.Fuzz(func(t *testing.T, text []byte) {
-		p, err := parse(text)
+		p, err := parse("profile.json", text)
 		if err != nil {
 			if !errors.Is(err, ErrLatency) {
 				t.Errorf("got %v", err)

@@ -74,6 +74,8 @@ func marshal(m *export.Model, o Options) ([]byte, error) {
 	if len(m.Info.Classes) > 0 {
 		metadata = append(metadata, &schema.Entry{Key: namesKey, Value: pythonNames(m.Info)})
 	}
+	key, value := export.Seal()
+	metadata = append(metadata, &schema.Entry{Key: key, Value: value}) // the last
 	file := &schema.Model{
 		IrVersion: irVersion, ProducerName: "prenas", ProducerVersion: version.String(),
 		DocString:     "Image classifier; metadata " + export.MetadataKey + " has its preprocessing and classes.",
@@ -84,7 +86,11 @@ func marshal(m *export.Model, o Options) ([]byte, error) {
 	if size := proto.Size(file); size > maxFile {
 		return nil, fmt.Errorf("the model has %d bytes; an ONNX file holds at most %d", size, maxFile)
 	}
-	return proto.MarshalOptions{Deterministic: true}.Marshal(file)
+	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(file)
+	if err != nil {
+		return nil, err
+	}
+	return text, export.SealONNX(text)
 }
 
 // pythonNames is like {0: 'cat', 1: 'dog'}, with a name for every output. It is a literal of

@@ -133,6 +133,40 @@ func logits(t *testing.T, model *export.Model, path string) (inputs [][]float32,
 
 // onnxruntime gives the logits of our own engine to 1e-4 of the largest, for any batch,
 // and with weights in 8 bits nearly always the same class. onnx's checker passes all.
+// Every bit of a file is under its digest.
+func TestEveryFlippedBitIsSeen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "model.onnx")
+	if err := onnx.Write(fsys.OS, path, randomModel(t, models(t)[0]), onnx.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if has, err := export.CheckONNX(path); !has || err != nil {
+		t.Fatal(has, err)
+	}
+	for i := range text {
+		if i > 1000 && i < len(text)-1000 && i%997 != 0 {
+			continue
+		}
+		text[i] ^= 1 << (i % 8)
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := export.CheckONNX(path); !errors.Is(err, export.ErrDamaged) {
+			t.Errorf("byte %d of %d: %v", i, len(text), err)
+		}
+		text[i] ^= 1 << (i % 8)
+	}
+	if err := os.WriteFile(path, text[:len(text)-200], 0o600); err != nil { // as from before there were digests
+		t.Fatal(err)
+	}
+	if has, err := export.CheckONNX(path); has || err != nil {
+		t.Error(has, err)
+	}
+}
+
 func TestOnnxruntimeAgrees(t *testing.T) {
 	python := pytools.Python(t, pytools.OnnxRuntime)
 	dir := t.TempDir()

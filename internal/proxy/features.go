@@ -256,6 +256,8 @@ func trainability(p *passes) (float64, error) {
 	return sum / float64(p.arch.Depth()), nil
 }
 
+const azCount = 4 // parts: those below, and the multiply-accumulates
+
 func azParts(p *passes) (parts Parts, err error) {
 	for _, of := range []func(*passes) (float64, error){expressivity, progressivity, trainability} {
 		v, err := of(p)

@@ -158,6 +158,23 @@ func (s *Scorer) Of(ctx context.Context, a space.Arch) ([][]Parts, error) {
 	return all, nil
 }
 
+// CheckParts refuses numbers that are not the parts of a proxy's score, as a stored file may
+// hold.
+func CheckParts(name string, parts Parts) error {
+	proxy, known := proxies[name]
+	if !known {
+		return fmt.Errorf("%q is no proxy of this version", name)
+	}
+	want := 1
+	if proxy.rank != nil {
+		want = azCount
+	}
+	if len(parts) != want {
+		return fmt.Errorf("%s has %d parts, not %d", name, len(parts), want)
+	}
+	return nil
+}
+
 // Scores makes scores of the parts that a proxy of that name has for
 // architectures that are compared with each other: one each, higher for what the
 // proxy prefers.

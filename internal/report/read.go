@@ -10,6 +10,7 @@ import (
 
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/sealed"
 	"prenas/internal/space"
 	"prenas/internal/train"
 )
@@ -48,7 +49,7 @@ func read(fs fsys.FS, dir string) (*run, error) {
 			return err
 		}},
 		{source{"metrics.jsonl", training}, func([]byte) error { return r.readMetrics(fs, dir) }},
-		{source{"results.json", evaluation}, func(text []byte) error { return r.parseResults(text, candidates) }},
+		{source{"results.json", evaluation}, func(text []byte) error { return r.parseResults(filepath.Join(dir, "results.json"), text, candidates) }},
 	} {
 		path := filepath.Join(dir, file.name)
 		text, err := readFile(fs, path)
@@ -78,21 +79,23 @@ func readFile(fs fsys.FS, path string) ([]byte, error) {
 	return text, err
 }
 
+// parseManifest keeps the manifest as it stands, but for its digest.
 func (r *run) parseManifest(text []byte) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(text, &object); err != nil {
+	content, _, err := sealed.Check(text)
+	if err != nil {
 		return err
 	}
-	r.manifest = text
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(content, &object); err != nil {
+		return err
+	}
+	r.manifest = content
 	return nil
 }
 
-func (r *run) parseResults(text []byte, candidates space.Candidates) error {
-	if err := json.Unmarshal(text, &r.results); err != nil {
+func (r *run) parseResults(path string, text []byte, candidates space.Candidates) (err error) {
+	if r.results, err = evaluate.ParseResults(path, text); err != nil {
 		return err
-	}
-	if len(r.results.Archs) == 0 {
-		return errors.New("it has no architectures")
 	}
 	scores := map[string]float64{}
 	for _, bin := range candidates {

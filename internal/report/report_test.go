@@ -127,7 +127,7 @@ func TestIncompleteRun(t *testing.T) {
 		{"manifest is a list", "manifest.json", ptr("[1]"), []string{"prenas train"}},
 		{"results cut short", "results.json", ptr(`{"space": "x`), []string{"prenas eval"}},
 		{"results of nothing", "results.json", ptr(`{}`), []string{"no architectures"}},
-		{"results of another run", "results.json", ptr(`{"architectures":[{"arch":"e64-h1x4-r2x4"}]}`), []string{"e64-h1x4-r2x4", "candidates"}},
+		{"results of another run", "results.json", ptr(`{"images":1,"architectures":[{"arch":"e64-h1x4-r2x4","params":1,"macs":1}]}`), []string{"e64-h1x4-r2x4", "candidates"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := copyRun(t)

@@ -9,9 +9,13 @@
 package tensorfile
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 )
 
 // DType is the type of a tensor's elements, as safetensors names it.
@@ -38,6 +42,17 @@ type Tensor struct {
 	DType DType
 	Shape []int
 	Data  []byte
+}
+
+// Digest is the SHA-256 of named tensors, in hex: names, types, shapes and bytes.
+func Digest(all map[string]Tensor) string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		t := all[name]
+		fmt.Fprintf(h, "%s\x00%s %v %d\x00", name, t.DType, t.Shape, len(t.Data))
+		h.Write(t.Data)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // FromFloat32 makes a float32 tensor of a shape whose product is len(values).

@@ -3,14 +3,13 @@ package train
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"io"
 	"path/filepath"
 	"reflect"
 	"runtime"
 
 	"prenas/internal/fsys"
+	"prenas/internal/sealed"
 	"prenas/internal/space"
 	"prenas/internal/version"
 )
@@ -85,7 +84,7 @@ func ReadManifest(f fsys.FS, run string) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("%s is not a run directory: %w", run, err)
 	}
 	var m Manifest
-	err = json.Unmarshal(text, &m)
+	err = sealed.Parse(path, text, &m)
 	if err == nil && m.Format != manifestFormat {
 		err = fmt.Errorf("its format is %d; this version reads %d", m.Format, manifestFormat)
 	}
@@ -105,14 +104,7 @@ func ReadManifest(f fsys.FS, run string) (Manifest, error) {
 }
 
 func (m Manifest) write(f fsys.FS, run string) error {
-	text, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return fmt.Errorf("manifest: %w", err)
-	}
-	return fsys.WriteAtomic(f, filepath.Join(run, manifestFile), func(w io.Writer) error {
-		_, err := w.Write(append(text, '\n'))
-		return err
-	})
+	return sealed.Write(f, filepath.Join(run, manifestFile), m)
 }
 
 // sameRun refuses to go on with a run under other conditions: the result would be
