@@ -50,7 +50,7 @@ func TestKeysOfJSON(t *testing.T) {
 	}
 	for _, printed := range []any{
 		spaceSummary{}, diagnosis{}, evaluate.Results{}, job.Meta{}, job.Timing{}, train.Result{}, train.Plan{}, train.Manifest{},
-		job.Explained{}, job.Exported{}, job.Imported{}, job.LatencyResult{}, job.Predicted{}, job.Prediction{}, data.Info{}, data.SkippedImage{}, audit.Header{}, audit.Trained{}, audit.Correlations{}, export.Info{}, watch.Status{},
+		job.Explained{}, job.Exported{}, job.Imported{}, job.LatencyResult{}, job.Predicted{}, job.Prediction{}, data.Info{}, data.SkippedImage{}, audit.Header{}, audit.Trained{}, audit.Correlations{}, export.Info{}, watch.Status{}, job.Checked{},
 	} {
 		walk(reflect.TypeOf(printed))
 	}

@@ -38,7 +38,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"pictures": pictures, "appears": appears},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"pictures": pictures, "appears": appears, "flip": flip},
 		Condition: func(name string) (bool, error) {
 			if name != "memory-group" {
 				return false, fmt.Errorf("unknown condition %q", name)
@@ -73,6 +73,19 @@ func memoryGroup(t *testing.T) string {
 		}
 	}
 	return ""
+}
+
+// flip FILE is a command of scripts: it changes a bit in the middle of a file, or changes it
+// back.
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: flip FILE")
+	}
+	path := ts.MkAbs(args[0])
+	text, err := os.ReadFile(path)
+	ts.Check(err)
+	text[len(text)/2] ^= 1
+	ts.Check(os.WriteFile(path, text, 0o644))
 }
 
 // appears FILE is a command of scripts: it waits until something was written to FILE.

@@ -12,6 +12,9 @@ import (
 	"runtime/debug"
 
 	"golang.org/x/sys/unix"
+
+	"prenas/internal/fsys"
+	"prenas/internal/sealed"
 )
 
 // The packed form: a folder with pack.json and shards of pixels that are mapped
@@ -48,9 +51,11 @@ type PackShard struct {
 	Index  uint32 `json:"index_crc32c"`
 }
 
+// PackFile is the manifest's name.
+const PackFile = "pack.json"
+
 const (
 	packVersion = 1
-	packFile    = "pack.json"
 	packMagic   = "PRENASPK"
 	packTail    = 8 + 4 + len(packMagic)
 	maxIndex    = 1 << 26 // bytes of a shard's index
@@ -190,16 +195,19 @@ func (p *packed) Image(i int) (Image, error) {
 // ReadPackManifest reads the pack.json of a packed form.
 func ReadPackManifest(dir string) (PackManifest, error) {
 	var m PackManifest
-	path := filepath.Join(dir, packFile)
-	text, err := os.ReadFile(path)
+	path := filepath.Join(dir, PackFile)
+	text, err := fsys.ReadFile(fsys.OS, path)
 	if err != nil {
 		return m, fmt.Errorf("pack source: %w (prenas data pack writes it last: was packing stopped?)", err)
 	}
-	if err := json.Unmarshal(text, &m); err != nil {
+	if err := sealed.Parse(path, text, &m); err != nil {
 		return m, fmt.Errorf("%s: %w: %v", path, ErrFormat, err)
 	}
 	if m.Version != packVersion {
 		return m, fmt.Errorf("%s: %w: version %d, this program reads %d", path, ErrFormat, m.Version, packVersion)
+	}
+	if m.Channels != 1 && m.Channels != 3 || len(m.Mean) != m.Channels || len(m.Std) != m.Channels || len(m.Classes) > maxClasses {
+		return m, fmt.Errorf("%s: %w: %d channels, %d means, %d deviations, %d classes", path, ErrFormat, m.Channels, len(m.Mean), len(m.Std), len(m.Classes))
 	}
 	return m, nil
 }
@@ -233,7 +241,7 @@ func openShards(dir string, m PackManifest, list []PackShard) (*packed, error) {
 			return nil, err
 		}
 		if s.Channels != m.Channels || s.sum != entry.Index {
-			return nil, fmt.Errorf("%s: %w: it is not the shard that %s names", path, ErrFormat, packFile)
+			return nil, fmt.Errorf("%s: %w: it is not the shard that %s names", path, ErrFormat, PackFile)
 		}
 		for i, label := range s.Labels {
 			if label < 0 || label >= len(m.Classes) {

@@ -12,6 +12,7 @@ import (
 
 	"prenas/internal/augment"
 	"prenas/internal/fsys"
+	"prenas/internal/sealed"
 )
 
 // shardImages is the usual number of images of the source that a shard is made from.
@@ -72,14 +73,7 @@ func WritePack(ctx context.Context, set *Dataset, dir string, o PackOptions) (Pa
 			*split.list, m.Skipped = append(*split.list, entry), append(m.Skipped, skipped...)
 		}
 	}
-	text, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return m, err
-	}
-	return m, fsys.WriteAtomic(fsys.OS, filepath.Join(dir, packFile), func(w io.Writer) error {
-		_, err := w.Write(append(text, '\n'))
-		return err
-	})
+	return m, sealed.Write(fsys.OS, filepath.Join(dir, PackFile), m)
 }
 
 // shardWriter writes one shard: n images of a split, from first on.

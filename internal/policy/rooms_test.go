@@ -34,7 +34,7 @@ var rooms = []struct {
 	{"augment", nil},
 	{"matfile", nil},
 	{"picture", nil},
-	{"data", []string{"augment", "crash", "foreign", "fsys", "matfile", "picture", "rng"}},
+	{"data", []string{"augment", "crash", "foreign", "fsys", "matfile", "picture", "rng", "sealed"}},
 	{"engine/private", nil},
 	{"engine", []string{"engine/private", "foreign", "fsys", "kernels", "rng", "tensorfile", "version"}},
 	{"fixture", []string{"space", "tensorfile"}},

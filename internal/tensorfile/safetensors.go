@@ -72,6 +72,28 @@ func ReadVerified(fs fsys.FS, path string) (*File, error) {
 	return f, nil
 }
 
+// Check reads a safetensors file whole, compares it with its checksum, and tells whether it has
+// one. Errors are those of Read.
+func Check(path string) (has bool, err error) {
+	data, err := fsys.ReadFile(fsys.OS, path)
+	if err != nil {
+		return false, err
+	}
+	f, header, err := parse(data)
+	if err == nil {
+		for key, value := range f.Metadata { // one of ours, though the key itself may be damaged
+			has = has || strings.HasPrefix(key, "prenas.") || len(value) == len(noChecksum)
+		}
+		if has {
+			err = f.check(data, header)
+		}
+	}
+	if err != nil {
+		return has, fmt.Errorf("%s: %w", path, err)
+	}
+	return has, nil
+}
+
 func parseChecked(data []byte) (*File, error) {
 	f, header, err := parse(data)
 	if err != nil {
@@ -88,7 +110,7 @@ func (f *File) check(data, header []byte) error {
 	sum := f.Metadata[checksumKey]
 	at := bytes.Index(header, []byte(sum))
 	if len(sum) != len(noChecksum) || at < 0 {
-		return fmt.Errorf("%w: it has no checksum, so prenas did not write it", ErrFormat)
+		return fmt.Errorf("%w: it has no checksum: it was damaged, or prenas did not write it", ErrFormat)
 	}
 	copy(data[8+at:], noChecksum)
 	if actual := sha256.Sum256(data); hex.EncodeToString(actual[:]) != sum {

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"prenas/internal/job"
+	"prenas/internal/printable"
+)
+
+func checkCommand(g *global) *cobra.Command {
+	return &cobra.Command{
+		Use: "check RUN|MODEL|FOLDER", Short: "Find damaged files of runs, models, searches, packed images and the cache", Args: cobra.ExactArgs(1),
+		Long: "Read every file and compare it with its digest: checkpoints, manifest and results of a run; a model, its\n" +
+			"description and its card; a candidates file with its meta file, sums and parts; packed images; or whatever\n" +
+			"of these lies in a folder, as the cache. Nothing is changed. Files that nothing has a digest of, as those\n" +
+			"of earlier versions, are told. Exit code 1 if a file is damaged.",
+		Example: "  prenas check run\n  prenas check models/one.onnx\n  prenas check candidates.json\n  prenas check ~/.cache/prenas",
+		RunE: func(c *cobra.Command, args []string) error {
+			out := newConsole(g)
+			found, err := job.Check(c.Context(), args[0], func(done, total int) { out.progress("check", int64(done), int64(total), "files") })
+			if err != nil {
+				return err
+			}
+			err = g.printResult(found, func(w io.Writer) error { return printChecked(w, found) })
+			if err == nil && found.Damaged > 0 {
+				err = fmt.Errorf("%s has %s", args[0], counted(found.Damaged, "damaged file", "damaged files"))
+			}
+			return err
+		},
+	}
+}
+
+func printChecked(w io.Writer, found job.Checked) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range found.Files {
+		line := string(f.State) + "\t" + printable.Name(f.File)
+		if f.Why != "" {
+			line += ": " + printable.Name(f.Why)
+		}
+		fmt.Fprintln(t, line)
+	}
+	fmt.Fprintf(t, "%s: %d sound, %d damaged, %d without a digest\n", counted(len(found.Files), "file", "files"), found.Sound, found.Damaged, found.Unchecked)
+	return t.Flush()
+}

@@ -1,0 +1,272 @@
+package job
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"prenas/internal/data"
+	"prenas/internal/evaluate"
+	"prenas/internal/export"
+	"prenas/internal/fsys"
+	"prenas/internal/sealed"
+	"prenas/internal/tensorfile"
+	"prenas/internal/train"
+)
+
+// State of a file that was checked.
+type State string
+
+// States: a file that agrees with its digest, or with that which another file has of it; one
+// that does not, or that cannot be what it should be; one that nothing has a digest of.
+const (
+	Sound     State = "sound"
+	Damaged   State = "damaged"
+	Unchecked State = "unchecked"
+)
+
+// CheckedFile is what Check found of a file.
+type CheckedFile struct {
+	File  string `json:"file"`
+	State State  `json:"state"`
+	Why   string `json:"why,omitempty"`
+}
+
+// Checked is what Check found.
+type Checked struct {
+	Files     []CheckedFile `json:"files"`
+	Sound     int           `json:"sound"`
+	Damaged   int           `json:"damaged"`
+	Unchecked int           `json:"unchecked"`
+}
+
+// checking is a Check in progress.
+type checking struct {
+	files map[string]*CheckedFile
+}
+
+// note records what was found of a file; damage stays, and what is sound is so whoever says it.
+func (c *checking) note(path string, state State, why string) {
+	f, known := c.files[path]
+	if !known {
+		c.files[path] = &CheckedFile{path, state, why}
+		return
+	}
+	if f.State != Damaged && state != Unchecked {
+		f.State, f.Why = state, why
+	}
+}
+
+// found records the outcome of a check that a digest was part of.
+func (c *checking) found(path string, err error) {
+	if err == nil {
+		c.note(path, Sound, "")
+		return
+	}
+	c.note(path, Damaged, strings.TrimPrefix(err.Error(), path+": "))
+}
+
+// Check reads a run directory, an exported model, a candidates file with what lies beside it, a
+// packed form or any folder of such, the cache folder among them, whole, and finds every file
+// whose bytes are not those that were written. It changes nothing.
+func Check(ctx context.Context, path string, progress func(done, total int)) (Checked, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Checked{}, err
+	}
+	c := &checking{files: map[string]*CheckedFile{}}
+	var paths []string
+	switch {
+	case info.IsDir():
+		err = filepath.WalkDir(path, func(at string, e fs.DirEntry, err error) error {
+			if err == nil && e.Type().IsRegular() && !strings.HasPrefix(e.Name(), ".") {
+				paths = append(paths, at)
+			}
+			return err
+		})
+		if err != nil {
+			return Checked{}, err
+		}
+	default:
+		paths = []string{path}
+		for _, sibling := range []string{path + ".json", path + ".md", metaPath(path), sumsPath(path), partsPath(path)} {
+			if info, err := os.Stat(sibling); err == nil && info.Mode().IsRegular() && sibling != path {
+				paths = append(paths, sibling)
+			}
+		}
+	}
+	for i, file := range paths {
+		if err := ctx.Err(); err != nil {
+			return Checked{}, err
+		}
+		c.file(file)
+		switch filepath.Base(file) {
+		case "manifest.json":
+			c.run(filepath.Dir(file))
+		case data.PackFile:
+			if err := c.pack(ctx, filepath.Dir(file)); err != nil {
+				return Checked{}, err
+			}
+		}
+		if progress != nil {
+			progress(i+1, len(paths))
+		}
+	}
+	return c.sum(), nil
+}
+
+func (c *checking) sum() Checked {
+	var all Checked
+	for _, path := range slices.Sorted(maps.Keys(c.files)) {
+		f := c.files[path]
+		all.Files = append(all.Files, *f)
+		switch f.State {
+		case Sound:
+			all.Sound++
+		case Damaged:
+			all.Damaged++
+		case Unchecked:
+			all.Unchecked++
+		}
+	}
+	return all
+}
+
+// file checks one file by itself, and those that it has digests of.
+func (c *checking) file(path string) {
+	const noDigest = "there is no digest of it"
+	has, err := false, error(nil)
+	switch filepath.Ext(path) {
+	case ".safetensors":
+		has, err = tensorfile.Check(path)
+	case ".onnx":
+		has, err = export.CheckONNX(path)
+	case ".json":
+		has, err = c.json(path)
+	case ".jsonl":
+		has, err = lines(path)
+	}
+	switch {
+	case err != nil || has:
+		c.found(path, err)
+	default:
+		c.note(path, Unchecked, noDigest)
+	}
+}
+
+// json checks a file of JSON, and the files that were written with it.
+func (c *checking) json(path string) (has bool, err error) {
+	text, err := fsys.ReadFile(fsys.OS, path)
+	if err != nil {
+		return false, err
+	}
+	content, has, err := sealed.Check(text)
+	if err == nil && !json.Valid(content) {
+		err = errors.New("it is not JSON: it was cut off or damaged")
+	}
+	if err != nil {
+		return has, err
+	}
+	var set struct {
+		Files map[string]string `json:"files"`
+	}
+	if json.Unmarshal(content, &set) != nil { // another kind of file
+		return has, nil
+	}
+	for name, want := range set.Files {
+		other := filepath.Join(filepath.Dir(path), filepath.Base(name))
+		switch got, err := fsys.Sum(other); {
+		case err != nil:
+			c.found(other, err)
+		case got != want:
+			c.note(other, Damaged, fmt.Sprintf("it is not the file that %s was written with: it was damaged, edited, or a command was cut between the two", filepath.Base(path)))
+		default:
+			c.note(other, Sound, "")
+		}
+	}
+	return has, nil
+}
+
+// lines checks a file of JSON lines.
+func lines(path string) (has bool, err error) {
+	text, err := fsys.ReadFile(fsys.OS, path)
+	if err != nil {
+		return false, err
+	}
+	content, has, err := sealed.CheckLines(text)
+	if err != nil {
+		return has, err
+	}
+	for number := 1; ; number++ {
+		line, rest, whole := bytes.Cut(content, []byte("\n"))
+		if !whole { // what a kill cut off is cut away by the next start
+			return has, nil
+		}
+		if !json.Valid(line) {
+			return has, fmt.Errorf("line %d is not JSON", number)
+		}
+		content = rest
+	}
+}
+
+// run checks what the files of a run say of each other.
+func (c *checking) run(dir string) {
+	in := func(name string) string { return filepath.Join(dir, name) }
+	manifest, err := train.ReadManifest(fsys.OS, dir)
+	if err != nil {
+		c.found(in("manifest.json"), err)
+		return
+	}
+	if _, err := manifest.Trained(fsys.OS, dir); !errors.Is(err, fs.ErrNotExist) || manifest.Candidates != "" {
+		c.found(in("candidates.json"), err)
+	}
+	if _, err := train.ReadMetrics(fsys.OS, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c.note(in("metrics.jsonl"), Damaged, err.Error())
+	}
+	results, err := evaluate.ReadResults(fsys.OS, in(ResultsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		c.found(in(ResultsFile), err)
+		return
+	}
+	weights, step, err := train.Weights(fsys.OS, dir, manifest.Space, func(string, error) {}) // each file is checked by itself
+	if err == nil && results.Weights != "" && results.Step == step && results.Weights != tensorfile.Digest(weights) {
+		c.note(in(ResultsFile), Damaged, "it is of other weights or statistics than those in the run; prenas eval writes it anew")
+	}
+}
+
+// pack checks every image of a packed form.
+func (c *checking) pack(ctx context.Context, dir string) error {
+	set, err := data.Open(ctx, "pack:"+dir, data.Options{})
+	if err != nil {
+		c.found(filepath.Join(dir, data.PackFile), err)
+		return nil
+	}
+	_, damaged, err := data.Check(ctx, set, 0, nil)
+	if err != nil {
+		return err
+	}
+	shards, err := filepath.Glob(filepath.Join(dir, "*.pack"))
+	if err != nil {
+		return err
+	}
+	for _, shard := range shards {
+		c.note(shard, Sound, "")
+	}
+	for _, d := range damaged {
+		shard, image, _ := strings.Cut(d.Image, ", ")
+		c.note(shard, Damaged, image+": "+d.Why)
+	}
+	return nil
+}
+
