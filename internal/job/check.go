@@ -269,4 +269,3 @@ func (c *checking) pack(ctx context.Context, dir string) error {
 	}
 	return nil
 }
-
