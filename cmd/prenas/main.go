@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"prenas/internal/crash"
 	"prenas/internal/foreign"
@@ -46,15 +44,7 @@ func run() int {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-signals
-		fmt.Fprintln(os.Stderr, "\nprenas: stopping; once more to stop at once")
-		cancel(context.Canceled)
-		<-signals
-		os.Exit(exitFailed)
-	}()
+	stopOnSignal(os.Stderr, func() { cancel(context.Canceled) }, func() { os.Exit(exitFailed) })
 
 	command, err := newRoot().ExecuteContextC(ctx)
 	if err == nil {
