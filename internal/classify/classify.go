@@ -28,6 +28,9 @@ type Options struct {
 	Stop    <-chan struct{}
 	// Batch is the most images that run at once, of several crops the crops; 0 means 32.
 	Batch int
+	// Sizes are the batches, beside Batch, that programs of a safetensors model are compiled
+	// for; one of another size is filled up to the next. Nil: a batch of one.
+	Sizes []int
 	// Precision of a safetensors model's products; empty: float32. An ONNX model is
 	// computed in the types that its file says: bf16 is an error.
 	Precision engine.Precision

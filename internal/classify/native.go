@@ -17,13 +17,14 @@ import (
 )
 
 // native runs a model on the engine. It has a program for one image, which waits for
-// nothing, and one for full batches; what is between is filled up.
+// nothing, and one for full batches, or those of Options.Sizes; what is between is filled up.
 type native struct {
 	engine    *engine.Engine
 	own       bool // close the engine, too
 	net       *supernet.Net
 	info      export.Info
 	batch     int
+	sizes     []int // of programs, in order; the last is batch
 	precision engine.Precision
 	inputs    []supernet.Param        // weights and statistics
 	weights   []*tensors.Tensor       // those of inputs
@@ -31,7 +32,7 @@ type native struct {
 }
 
 func openEngine(ctx context.Context, m *export.Model, o Options) (*native, error) {
-	n := &native{engine: o.Engine, net: m.Net(), info: m.Info, batch: o.Batch, programs: map[int]*engine.Program{}}
+	n := &native{engine: o.Engine, net: m.Net(), info: m.Info, batch: o.Batch, sizes: sizes(o), programs: map[int]*engine.Program{}}
 	n.inputs = slices.Concat(n.net.Params(), supernet.Stats(n.net.Space().Model, m.Info.SpaceArch()))
 	weights, err := m.Weights()
 	if err != nil {
@@ -76,12 +77,20 @@ func (n *native) run(images []float32, count int) ([]float32, error) {
 	return values[:count*m.NumClasses], nil
 }
 
+// sizes of the programs that there may be.
+func sizes(o Options) []int {
+	list := o.Sizes
+	if list == nil {
+		list = []int{1}
+	}
+	list = slices.DeleteFunc(slices.Clone(list), func(size int) bool { return size < 1 || size >= o.Batch })
+	slices.Sort(list)
+	return append(slices.Compact(list), o.Batch)
+}
+
 // batchFor is the batch of the program that runs count images.
 func (n *native) batchFor(count int) int {
-	if count == 1 {
-		return 1
-	}
-	return n.batch
+	return n.sizes[slices.IndexFunc(n.sizes, func(size int) bool { return size >= count })]
 }
 
 // ready compiles the program for count images when it is first needed.

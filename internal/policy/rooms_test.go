@@ -51,6 +51,7 @@ var rooms = []struct {
 	{"classify", []string{"augment", "crash", "data", "engine", "export", "foreign", "fsys", "supernet"}},
 	{"onnx/schema", nil},
 	{"onnx", []string{"export", "fsys", "onnx/schema", "space", "version"}},
+	{"serve", []string{"classify", "crash", "data", "engine", "export", "printable"}},
 	{"watch", []string{"fsys", "train"}},
 	{"report", []string{"evaluate", "fsys", "sealed", "space", "train"}},
 	{"audit", []string{"engine", "evaluate", "fsys", "rng", "sealed", "search", "space", "supernet", "tensorfile", "train"}},

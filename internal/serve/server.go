@@ -1,0 +1,348 @@
+package serve
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"prenas/internal/classify"
+	"prenas/internal/crash"
+)
+
+// Server answers requests with the models of a family.
+type Server struct {
+	o        Options
+	family   *Family
+	metrics  *metrics
+	requests *semaphore.Weighted // with a body, that are answered at once
+	pixels   *semaphore.Weighted // of all images that are decoded at once
+	decoding latency             // of a million pixels
+	ready    atomic.Bool
+	token    [sha256.Size]byte
+}
+
+// Open opens all models of a folder of prenas export, or one model file, and measures them.
+func Open(ctx context.Context, dir string, o Options) (*Server, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	sizes := []int{1}
+	for size := 2; size < o.Batch; size *= 2 {
+		sizes = append(sizes, size)
+	}
+	open := func(ctx context.Context, path string) (runner, error) {
+		return classify.Open(ctx, path, classify.Options{
+			Backend: o.Backend, Precision: o.Precision, Stop: ctx.Done(), Batch: o.Batch, Sizes: sizes,
+			Log: func(text string) { o.Log.Info(text) },
+		})
+	}
+	return newServer(ctx, dir, o, open)
+}
+
+func newServer(ctx context.Context, dir string, o Options, open func(context.Context, string) (runner, error)) (*Server, error) {
+	s := &Server{o: o, metrics: newMetrics(), requests: semaphore.NewWeighted(int64(o.Requests)), pixels: semaphore.NewWeighted(2 * int64(o.Pixels)), token: sha256.Sum256([]byte(o.Token))}
+	var err error
+	if s.family, err = openFamily(ctx, dir, o, s.metrics, open); err != nil {
+		return nil, err
+	}
+	s.metrics.gauges(s.family)
+	o.Log.Info("models are ordered by "+s.family.current.ranking, "models", s.family.current.names())
+	s.ready.Store(true)
+	return s, nil
+}
+
+// Close closes the models.
+func (s *Server) Close() error { return s.family.close() }
+
+// Run answers requests on a listener until ctx is cancelled, then ends those in flight and
+// closes the listener.
+func (s *Server) Run(ctx context.Context, listener net.Listener) error {
+	watching, stop := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	crash.Go(func() {
+		defer close(watched)
+		s.family.watch(watching, s.o.Reload)
+	})
+	defer func() { stop(); <-watched }()
+
+	server := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       s.o.Timeout,
+		WriteTimeout:      2 * s.o.Timeout,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug), // of broken connections, which clients can cause at will
+	}
+	ended := make(chan error, 1)
+	crash.Go(func() {
+		if s.o.CertFile != "" {
+			ended <- server.ServeTLS(listener, s.o.CertFile, s.o.KeyFile)
+		} else {
+			ended <- server.Serve(listener)
+		}
+	})
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	s.ready.Store(false)
+	s.o.Log.Info("stopping: requests in flight are finished", "grace", s.o.Grace.String())
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.Grace)
+	defer cancel()
+	err := server.Shutdown(grace)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = errors.Join(fmt.Errorf("requests were still in flight after %v and are cut", s.o.Grace), server.Close())
+	}
+	return err
+}
+
+// Handler is all routes.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	route := func(pattern string, f func(w http.ResponseWriter, r *http.Request) error) {
+		mux.Handle(pattern, s.wrap(pattern, f, true))
+	}
+	open := func(pattern string, f func(w http.ResponseWriter, r *http.Request) error) {
+		mux.Handle(pattern, s.wrap(pattern, f, false))
+	}
+	open("GET /{$}", page("page.html", "text/html; charset=utf-8"))
+	open("GET /page.js", page("page.js", "text/javascript; charset=utf-8"))
+	open("GET /page.css", page("page.css", "text/css; charset=utf-8"))
+	route("GET /models", s.models)
+	route("POST /classify", s.classify)
+	route("GET /metrics", func(w http.ResponseWriter, r *http.Request) error {
+		s.metrics.handler().ServeHTTP(w, r)
+		return nil
+	})
+	open("GET /v2/health/live", func(w http.ResponseWriter, _ *http.Request) error {
+		return reply(w, map[string]bool{"live": true})
+	})
+	open("GET /v2/health/ready", s.isReady)
+	route("GET /v2", s.serverMetadata)
+	for _, version := range []string{"", "/versions/{version}"} {
+		route("GET /v2/models/{model}"+version, s.modelMetadata)
+		open("GET /v2/models/{model}"+version+"/ready", s.modelReady)
+		route("POST /v2/models/{model}"+version+"/infer", s.infer)
+	}
+	return mux
+}
+
+// seen counts what a handler answered, for the log.
+type seen struct {
+	http.ResponseWriter
+	status int
+	fields []any
+}
+
+func (w *seen) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *seen) Write(text []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(text)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *seen) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// note adds fields to the request's line of the log.
+func note(w http.ResponseWriter, fields ...any) {
+	if s, ok := w.(*seen); ok {
+		s.fields = append(s.fields, fields...)
+	}
+}
+
+// wrap is what all routes have in common: limits, the token, errors as JSON, a line in the
+// log and metrics.
+func (s *Server) wrap(pattern string, f func(w http.ResponseWriter, r *http.Request) error, private bool) http.Handler {
+	_, route, _ := strings.Cut(pattern, " ")
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		began, id := time.Now(), requestID(r)
+		w := &seen{ResponseWriter: rw}
+		h := w.Header()
+		h.Set("X-Request-Id", id)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'")
+		ctx, cancel := context.WithTimeoutCause(r.Context(), s.o.Timeout,
+			refuse(http.StatusServiceUnavailable, "not answered within %v: try again later", s.o.Timeout))
+		defer cancel()
+		r = r.WithContext(ctx)
+		r.Body = http.MaxBytesReader(w, r.Body, s.o.Bytes)
+		err := error(nil)
+		if private && !s.allowed(r) {
+			h.Set("WWW-Authenticate", "Bearer")
+			err = refuse(http.StatusUnauthorized, "a token is needed: send the header Authorization: Bearer TOKEN")
+		} else {
+			err = s.guarded(f, w, r)
+		}
+		if err != nil {
+			fail(w, s.explain(err))
+		}
+		took := time.Since(began)
+		s.metrics.request(route, w.status, took)
+		level := slog.LevelInfo
+		switch {
+		case w.status >= 500 && w.status != http.StatusServiceUnavailable:
+			level = slog.LevelError
+		case !private && err == nil:
+			level = slog.LevelDebug // probes of health and the page
+		}
+		fields := append([]any{"id", id, "method", r.Method, "route", route, "status", w.status, "ms", milliseconds(took)}, w.fields...)
+		if err != nil {
+			fields = append(fields, "error", err.Error())
+		}
+		s.o.Log.Log(context.WithoutCancel(ctx), level, "request", fields...)
+	})
+}
+
+// guarded runs a handler; a panic in it is an answer, not the end of the server.
+func (s *Server) guarded(f func(http.ResponseWriter, *http.Request) error, w http.ResponseWriter, r *http.Request) (err error) {
+	defer func() {
+		if why := recover(); why != nil {
+			err = fmt.Errorf("%w: %v", errFault, why)
+		}
+	}()
+	return f(w, r)
+}
+
+// errFault: a handler panicked.
+var errFault = errors.New("a fault of the server")
+
+// requestID is the one that a request brings, if it is a plain word, or a new one.
+func requestID(r *http.Request) string {
+	id := r.Header.Get("X-Request-Id")
+	plain := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
+	}
+	if id != "" && len(id) <= 64 && strings.IndexFunc(id, func(c rune) bool { return !plain(c) }) < 0 {
+		return id
+	}
+	var some [8]byte
+	_, _ = rand.Read(some[:]) // never fails
+	return hex.EncodeToString(some[:])
+}
+
+// allowed tells whether a request brings the token, in a time that tells nothing of it.
+func (s *Server) allowed(r *http.Request) bool {
+	if s.o.Token == "" {
+		return true
+	}
+	kind, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	sum := sha256.Sum256([]byte(token))
+	return strings.EqualFold(kind, "Bearer") && subtle.ConstantTimeCompare(sum[:], s.token[:]) == 1
+}
+
+// explain is the refusal that an error is to the sender.
+func (s *Server) explain(err error) refusal {
+	var told refusal
+	var large *http.MaxBytesError
+	var network net.Error
+	switch {
+	case errors.As(err, &told):
+		return told
+	case errors.As(err, &large):
+		return refusal{status: http.StatusRequestEntityTooLarge, text: fmt.Sprintf("the body has more than %d bytes, the limit of this server (--body)", large.Limit)}
+	case errors.As(err, &network) && network.Timeout():
+		return refusal{status: http.StatusRequestTimeout, text: fmt.Sprintf("the body did not arrive within %v", s.o.Timeout)}
+	case errors.Is(err, context.Canceled):
+		return refusal{status: 499, text: "the request was cancelled"} // as nginx has it; nobody reads it
+	}
+	return refusal{status: http.StatusInternalServerError, text: err.Error()}
+}
+
+// fail answers with a refusal, if nothing was answered yet.
+func fail(w *seen, r refusal) {
+	if w.status != 0 {
+		return
+	}
+	if r.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(r.retryAfter))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(r.status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": r.text}) // the sender may be gone
+}
+
+// reply answers with JSON.
+func reply(w http.ResponseWriter, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(text, '\n')) // the sender may be gone
+	return nil
+}
+
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Round(time.Microsecond)) / float64(time.Millisecond)
+}
+
+// isReady answers whether the server takes requests.
+func (s *Server) isReady(w http.ResponseWriter, _ *http.Request) error {
+	if !s.ready.Load() {
+		return refuse(http.StatusServiceUnavailable, "stopping")
+	}
+	return reply(w, map[string]bool{"ready": true})
+}
+
+// described is a model in the answer of GET /models.
+type described struct {
+	Name       string   `json:"name"`
+	Arch       string   `json:"arch"`
+	Parameters int64    `json:"parameters"`
+	MACs       int64    `json:"macs"`
+	Top1       *float64 `json:"top1"` // null: not measured
+	Images     int      `json:"measured_images,omitempty"`
+	Split      string   `json:"measured_split,omitempty"`
+	Latency    float64  `json:"latency_ms"` // expected of one image without load, decoding not included
+	Waiting    int64    `json:"waiting_images"`
+	Size       int      `json:"image_size"`
+	Classes    []string `json:"classes"`
+}
+
+// models lists the models, the most accurate first.
+func (s *Server) models(w http.ResponseWriter, _ *http.Request) error {
+	current, release := s.family.acquire()
+	defer release()
+	answer := struct {
+		OrderedBy string      `json:"ordered_by"`
+		Models    []described `json:"models"`
+	}{OrderedBy: current.ranking}
+	for _, m := range current.models {
+		i := m.Info()
+		d := described{Name: m.name, Arch: i.Arch, Parameters: i.Parameters, MACs: i.MACs, Latency: milliseconds(m.expect(1, 0)), Waiting: m.waiting.Load(), Size: i.Architecture.ImageSize}
+		if i.Accuracy != nil {
+			d.Top1, d.Images, d.Split = &i.Accuracy.Top1, i.Accuracy.Images, i.Accuracy.Split
+		}
+		for label := range i.Architecture.NumClasses {
+			d.Classes = append(d.Classes, i.ClassName(label))
+		}
+		answer.Models = append(answer.Models, d)
+	}
+	return reply(w, answer)
+}
