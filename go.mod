@@ -3,6 +3,7 @@ module prenas
 go 1.26.0
 
 require (
+	github.com/KimMachineGun/automemlimit v0.7.4
 	github.com/agnivade/levenshtein v1.2.1
 	github.com/bep/imagemeta v1.0.1
 	github.com/gomlx/go-xla v0.1.4
@@ -40,6 +41,7 @@ require (
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/parquet-go/bitpack v1.0.0 // indirect
 	github.com/parquet-go/jsonlite v1.0.0 // indirect
+	github.com/pbnjay/memory v0.0.0-20210728143218-7b4eea64cf58 // indirect
 	github.com/pierrec/lz4/v4 v4.1.21 // indirect
 	github.com/pkg/errors v0.9.1 // indirect
 	github.com/prometheus/client_model v0.6.2 // indirect

@@ -76,14 +76,11 @@ func prepare(w work) (t turn, err error) {
 		began := time.Now()
 		r := stream(i)
 		var cut augment.Cut
-		p, err := data.Part(set.Train, i, func(height, width int) augment.Cut {
+		draw := func(height, width int) augment.Cut {
 			cut = train.Draw(height, width, r)
 			return cut
-		})
-		if err != nil {
-			return t, err
 		}
-		if err := train.Finish(p, cut, r, out); err != nil {
+		if err := data.Part(set.Train, i, draw, func(p augment.Piece) error { return train.Finish(p, cut, r, out) }); err != nil {
 			return t, err
 		}
 		t.Seconds += time.Since(began).Seconds()

@@ -20,7 +20,7 @@ type Outcome[T any] struct {
 // one per core), and yields what became of each, in the order of items. An image that
 // cannot be loaded is an Outcome, as is one whose logits are not finite; an error of the stream itself ends it, as does ctx, which does
 // not wait for items.
-func Stream[T any](ctx context.Context, m *Model, items iter.Seq[T], workers int, load func(T) (data.Image, error)) iter.Seq2[Outcome[T], error] {
+func Stream[T any](ctx context.Context, m *Model, items iter.Seq[T], workers int, load func(T, func(data.Image) error) error) iter.Seq2[Outcome[T], error] {
 	if workers < 1 {
 		workers = runtime.GOMAXPROCS(0)
 	}
@@ -84,7 +84,7 @@ type prepared[T any] struct {
 }
 
 // prepare works ahead: a queue of promises keeps the order, its length bounds memory.
-func prepare[T any](ctx context.Context, m *Model, items iter.Seq[T], workers int, load func(T) (data.Image, error)) <-chan chan prepared[T] {
+func prepare[T any](ctx context.Context, m *Model, items iter.Seq[T], workers int, load func(T, func(data.Image) error) error) <-chan chan prepared[T] {
 	promises := make(chan chan prepared[T], workers+m.batch)
 	slots := make(chan struct{}, workers)
 	crash.Go(func() {
@@ -99,10 +99,10 @@ func prepare[T any](ctx context.Context, m *Model, items iter.Seq[T], workers in
 			slots <- struct{}{}
 			crash.Go(func() {
 				p := prepared[T]{item: item}
-				var img data.Image
-				if img, p.err = load(item); p.err == nil {
-					p.input, p.err = m.Prepare(img)
-				}
+				p.err = load(item, func(img data.Image) (err error) {
+					p.input, err = m.Prepare(img)
+					return err
+				})
 				promise <- p
 				<-slots
 			})

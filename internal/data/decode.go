@@ -26,25 +26,41 @@ const (
 // meant to be seen: turned by its EXIF orientation, CMYK converted, grey
 // repeated, the high byte of 16 bits, transparency dropped, of an animation
 // the first frame. An error wraps ErrFormat.
-func decode(text []byte) (Image, error) {
-	p, err := decodePart(text, func(height, width int) augment.Cut {
-		return augment.Cut{Part: image.Rect(0, 0, width, height), Height: height, Width: width}
-	})
-	return p.Image, err
+func decode(text []byte) (img Image, err error) {
+	err = decodePart(text, all, func(p augment.Piece) { img = p.Image })
+	return img, err
+}
+
+// all of an image, in its size.
+func all(height, width int) augment.Cut {
+	return augment.Cut{Part: image.Rect(0, 0, width, height), Height: height, Width: width}
 }
 
 // decodePart is [decode] of the part that choose wants when it is told the size of the
-// upright image.
-func decodePart(text []byte, choose func(height, width int) augment.Cut) (p augment.Piece, err error) {
+// upright image. The pixels count as held until use returns.
+func decodePart(text []byte, choose func(height, width int) augment.Cut, use func(augment.Piece)) error {
+	size, format, err := header(text)
+	if err != nil {
+		return err
+	}
+	release, err := pixels().take(size.X, size.Y, format)
+	if err != nil {
+		return err
+	}
+	defer release()
+	p, err := decodeSized(text, size, format, choose)
+	if err == nil {
+		use(p)
+	}
+	return err
+}
+
+func decodeSized(text []byte, stored image.Point, format string, choose func(height, width int) augment.Cut) (p augment.Piece, err error) {
 	defer func() { // decoders of hostile files may panic
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: %v", ErrFormat, r)
 		}
 	}()
-	stored, format, err := header(text)
-	if err != nil {
-		return p, err
-	}
 	turned := orientation(text, format)
 	height, width := turnedSize(stored.Y, stored.X, turned)
 	cut := choose(height, width)
@@ -77,6 +93,11 @@ func fromImage(from image.Image, part image.Rectangle) Image {
 // header reads the size of an image file, as it is stored, and its format, and checks them
 // against the limits.
 func header(text []byte) (size image.Point, format string, err error) {
+	defer func() { // decoders of hostile files may panic
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", ErrFormat, r)
+		}
+	}()
 	if len(text) == 0 {
 		return size, "", fmt.Errorf("%w: the file is empty", ErrFormat)
 	}

@@ -2,8 +2,10 @@ package data
 
 import (
 	"errors"
+	"fmt"
 
 	"prenas/internal/augment"
+	"prenas/internal/machine"
 )
 
 // encoded is the images of a source as the files they came as.
@@ -28,12 +30,12 @@ func (d decoded) Image(i int) (img Image, err error) {
 	return img, explain(d.Name(i), err)
 }
 
-func (d decoded) part(i int, choose func(height, width int) augment.Cut) (p augment.Piece, err error) {
+func (d decoded) part(i int, choose func(height, width int) augment.Cut, use func(augment.Piece)) error {
 	text, err := d.Encoded(i)
 	if err == nil {
-		p, err = decodePart(text, choose)
+		err = decodePart(text, choose, use)
 	}
-	return p, explain(d.Name(i), err)
+	return explain(d.Name(i), err)
 }
 
 // explain says where an error is, and whether it is the image that is damaged.
@@ -41,6 +43,8 @@ func explain(name string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, machine.ErrMemory):
+		return fmt.Errorf("%s: %w", name, err)
 	case errors.Is(err, ErrFormat):
 		return &DamagedImage{name, err}
 	}

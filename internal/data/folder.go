@@ -115,15 +115,15 @@ func (f folder) Image(i int) (Image, error) {
 	return readImage(f.files[i].path)
 }
 
-func (f folder) part(i int, choose func(height, width int) augment.Cut) (p augment.Piece, err error) {
+func (f folder) part(i int, choose func(height, width int) augment.Cut, use func(augment.Piece)) error {
 	if err := f.files[i].missing(); err != nil {
-		return p, err
+		return err
 	}
 	text, err := readLimited(f.files[i].path)
 	if err == nil {
-		p, err = decodePart(text, choose)
+		err = decodePart(text, choose, use)
 	}
-	return p, explain(f.files[i].path, err)
+	return explain(f.files[i].path, err)
 }
 
 // listFolder lists the images below dir; the first folder below dir, or a link

@@ -68,7 +68,7 @@ func Describe(ctx context.Context, source string, set *Dataset, sample int, prog
 	all := whole(set)
 	n := min(sample, all.Len())
 	var widths, heights []int
-	for i, read := range ordered(ctx, n, 0, func(i int) reading { return read(all, i*all.Len()/n) }) {
+	for i, read := range ordered(ctx, n, 0, func(i int) reading { return read(all, i*all.Len()/n, sizeOf) }) {
 		var damaged *DamagedImage
 		switch {
 		case read.err == nil:
@@ -91,7 +91,7 @@ func Describe(ctx context.Context, source string, set *Dataset, sample int, prog
 func Check(ctx context.Context, set *Dataset, workers int, progress func(done, total int)) (images int, damaged []SkippedImage, err error) {
 	all := whole(set)
 	var found Skipped
-	for i, why := range ordered(ctx, all.Len(), workers, func(i int) error { return read(all, i).err }) {
+	for i, why := range ordered(ctx, all.Len(), workers, func(i int) error { return read(all, i, sizeOf).err }) {
 		var bad *DamagedImage
 		if errors.As(why, &bad) {
 			found.Add(bad)
@@ -144,7 +144,14 @@ type reading struct {
 	err   error
 }
 
-func read(s Split, i int) reading {
-	img, err := s.Image(i)
-	return reading{img, err}
+// read keeps of image i what keep makes of it.
+func read(s Split, i int, keep func(Image) Image) (r reading) {
+	r.err = Whole(s, i, func(img Image) error {
+		r.image = keep(img)
+		return nil
+	})
+	return r
 }
+
+// sizeOf an image, without its pixels.
+func sizeOf(img Image) Image { return Image{Height: img.Height, Width: img.Width} }

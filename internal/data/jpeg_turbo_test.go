@@ -68,7 +68,7 @@ func TestTurboLeavesTheDamaged(t *testing.T) {
 		for range 1 + r.IntN(8) {
 			damaged[r.IntN(len(damaged))] = byte(r.IntN(256))
 		}
-		p, err := decodePart(damaged, func(height, width int) augment.Cut {
+		p, err := partOf(damaged, func(height, width int) augment.Cut {
 			return augment.Cut{Part: augment.DrawCrop(height, width, [2]float64{0.1, 1}, [2]float64{0.5, 2}, r), Height: 16, Width: 16}
 		})
 		if err == nil && len(p.Pixels) != 3*p.Height*p.Width {
@@ -115,7 +115,7 @@ func TestTurboOfPhotographs(t *testing.T) {
 				}
 				r := rng.New(1, "photograph", i)
 				var cut augment.Cut
-				p, err := decodePart(text, func(height, width int) augment.Cut {
+				p, err := partOf(text, func(height, width int) augment.Cut {
 					cut = train.Draw(height, width, r)
 					return cut
 				})

@@ -160,11 +160,7 @@ func (l *Loader) placed(b *Batch, order []int, k, place int) error {
 	if l.o.Train {
 		return l.trained(b.Epoch, i, place%l.o.Repeat, out)
 	}
-	img, err := l.split.Image(i)
-	if err != nil {
-		return err
-	}
-	return l.input.Test(img, l.o.Test, out)
+	return Whole(l.split, i, func(img Image) error { return l.input.Test(img, l.o.Test, out) })
 }
 
 // trained writes the numbers of view number view of image i.
@@ -175,12 +171,9 @@ func (l *Loader) trained(epoch, i, view int, out []float32) error {
 	}
 	r := rng.New(l.o.Seed, "augment", name...)
 	var cut augment.Cut
-	p, err := Part(l.split, i, func(height, width int) augment.Cut {
+	draw := func(height, width int) augment.Cut {
 		cut = l.train.Draw(height, width, r)
 		return cut
-	})
-	if err != nil {
-		return err
 	}
-	return l.train.Finish(p, cut, r, out)
+	return Part(l.split, i, draw, func(p augment.Piece) error { return l.train.Finish(p, cut, r, out) })
 }

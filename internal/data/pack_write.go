@@ -106,13 +106,12 @@ func (w shardWriter) write(ctx context.Context) (PackShard, []SkippedImage, erro
 func (w shardWriter) fill(ctx context.Context, to io.Writer) error {
 	index := shardIndex{Plan: w.plan, Channels: w.channels}
 	prepare := func(i int) reading {
-		made := read(w.split, w.first+i)
-		if made.err == nil {
-			if made.image = augment.Convert(made.image, w.channels); w.o.Size > 0 {
-				made.image = augment.Shrink(made.image, w.o.Size)
+		return read(w.split, w.first+i, func(img Image) Image {
+			if img = augment.Convert(img, w.channels); w.o.Size > 0 {
+				img = augment.Shrink(img, w.o.Size)
 			}
-		}
-		return made
+			return img
+		})
 	}
 	for i, made := range ordered(ctx, w.n, w.o.Workers, prepare) {
 		var damaged *DamagedImage

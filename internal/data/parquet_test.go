@@ -58,6 +58,30 @@ func hfRows(t *testing.T, first, n int) []hfRow {
 	return rows
 }
 
+// A dictionary holds a page once that thousands of rows name.
+func TestParquetBomb(t *testing.T) {
+	type row struct {
+		Image struct {
+			Bytes []byte `parquet:"bytes,dict"`
+		} `parquet:"image"`
+		Label int64 `parquet:"label"`
+	}
+	var text bytes.Buffer
+	w := parquet.NewGenericWriter[row](&text, parquet.Compression(&parquet.Zstd))
+	w.SetKeyValueMetadata("huggingface", hfMetadata)
+	one := row{}
+	one.Image.Bytes = append(pngOf(t, 5, 5, 1), make([]byte, 1<<16)...)
+	for range unpackFree>>16 + 1000 {
+		if _, err := w.Write([]row{one}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	refusesBomb(t, "parquet:", "bomb.parquet", text.Bytes())
+}
+
 func TestParquet(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	dir := t.TempDir()

@@ -80,7 +80,7 @@ func TestPartOfAFile(t *testing.T) {
 		r := rng.New(1, "parts")
 		for range 30 {
 			var cut augment.Cut
-			p, err := decodePart(text, func(height, width int) augment.Cut {
+			p, err := partOf(text, func(height, width int) augment.Cut {
 				if height != whole.Height || width != whole.Width {
 					t.Fatalf("%s is said to be of %dx%d pixels, and is of %dx%d", name, width, height, whole.Width, whole.Height)
 				}
@@ -127,7 +127,7 @@ func TestPartThatIsMadeSmaller(t *testing.T) {
 			}
 			r := rng.New(1, "part", i)
 			var cut augment.Cut
-			p, err := decodePart(text, func(height, width int) augment.Cut {
+			p, err := partOf(text, func(height, width int) augment.Cut {
 				cut = train.Draw(height, width, r)
 				return cut
 			})

@@ -6,10 +6,23 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"prenas/internal/augment"
 )
 
-// ReadImage reads an image file as RGB. Errors name the file.
-func ReadImage(path string) (Image, error) { return readImage(path) }
+// UseImage gives use an image file as RGB. Its pixels count as held, in the budget that all
+// workers share, until use returns, whose error it returns. Errors of the file name it.
+func UseImage(path string, use func(Image) error) error {
+	text, err := readLimited(path)
+	var used error
+	if err == nil {
+		err = decodePart(text, all, func(p augment.Piece) { used = use(p.Image) })
+	}
+	if err != nil {
+		return explain(path, err)
+	}
+	return used
+}
 
 // ListImages lists the image files below a folder, by their endings, in order.
 func ListImages(dir string) ([]string, error) {

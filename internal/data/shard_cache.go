@@ -35,7 +35,7 @@ type shardCache struct {
 }
 
 const (
-	unpackFree   = 1 << 30 // bytes that any shard may have unpacked
+	unpackFree   = 1 << 28 // bytes that any shard may have unpacked
 	unpackFactor = 100     // and how much larger than packed: images hardly shrink
 )
 
@@ -105,7 +105,18 @@ func (c *shardCache) convertFile(ctx context.Context, from, to string) error {
 func (c *shardCache) write(ctx context.Context, name string, from io.Reader, to string) error {
 	var failed error
 	err := fsys.WriteAtomic(fsys.OS, to, func(w io.Writer) error {
-		failed = c.convert(ctx, name, from, w)
+		packed := &sized{r: from}
+		if file, ok := from.(*os.File); ok { // converters that need one read it at any place
+			info, err := file.Stat()
+			if err != nil {
+				failed = err
+				return err
+			}
+			packed.n = info.Size()
+			failed = c.convert(ctx, name, file, &bounded{w: w, packed: packed})
+			return failed
+		}
+		failed = c.convert(ctx, name, packed, &bounded{w: w, packed: packed})
 		return failed
 	})
 	if failed != nil {
@@ -152,11 +163,8 @@ func unpack(ctx context.Context, name string, from io.Reader, to io.Writer) erro
 		plain = z
 	}
 	buffer := make([]byte, 1<<17)
-	for written := int64(0); ; {
+	for {
 		n, err := plain.Read(buffer)
-		if written += int64(n); written > unpackFree+unpackFactor*packed.n {
-			return fmt.Errorf("%w: %d bytes of it unpack to more than %d", ErrFormat, packed.n, written)
-		}
 		if _, err := to.Write(buffer[:n]); err != nil {
 			return err
 		}
@@ -174,6 +182,21 @@ func unpack(ctx context.Context, name string, from io.Reader, to io.Writer) erro
 }
 
 func damagedPacked(err error) error { return fmt.Errorf("%w: decompress: %w", ErrFormat, err) }
+
+// bounded refuses to write a shard that grows as no images do: whatever its form, it was made
+// to fill the disk.
+type bounded struct {
+	w       io.Writer
+	packed  *sized // what was read of the shard
+	written int64
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.written += int64(len(p)); b.written > unpackFree+unpackFactor*b.packed.n {
+		return 0, fmt.Errorf("%w: %d bytes of it unpack to more than %d", ErrFormat, b.packed.n, b.written)
+	}
+	return b.w.Write(p)
+}
 
 // sized counts what is read, and keeps the error that ended it.
 type sized struct {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -260,6 +259,25 @@ func TestDownloads(t *testing.T) {
 	}
 }
 
+// refusesBomb opens a shard that is small and becomes large: it is refused, and nothing of it stays in
+// the cache.
+func refusesBomb(t *testing.T, kind, name string, text []byte) {
+	t.Helper()
+	cache, dir := t.TempDir(), t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(context.Background(), kind+path, Options{}); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "unpack to more than") {
+		t.Errorf("%d bytes: %v, want ErrFormat", len(text), err)
+	}
+	kept, err := filepath.Glob(filepath.Join(cache, "prenas", "data", "shards", "*"))
+	if err != nil || len(kept) > 0 {
+		t.Errorf("%q stay (%v)", kept, err)
+	}
+}
+
 // A shard that unpacks to far more than images do is refused before it fills the disk.
 func TestUnpackingBomb(t *testing.T) {
 	var packed bytes.Buffer
@@ -276,9 +294,7 @@ func TestUnpackingBomb(t *testing.T) {
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := unpack(context.Background(), "bomb.tar.zst", &packed, io.Discard); !errors.Is(err, ErrFormat) {
-		t.Errorf("%v, want ErrFormat", err)
-	}
+	refusesBomb(t, "tar:", "bomb.tar.zst", packed.Bytes())
 }
 
 func FuzzListTar(f *testing.F) {

@@ -47,7 +47,8 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	}
 	var score evaluate.Score
 	var skipped data.Skipped
-	for outcome, err := range classify.Stream(ctx, m, indices, o.Workers, set.Test.Image) {
+	load := func(i int, use func(data.Image) error) error { return data.Whole(set.Test, i, use) }
+	for outcome, err := range classify.Stream(ctx, m, indices, o.Workers, load) {
 		if err == nil {
 			err = outcome.Err
 		}

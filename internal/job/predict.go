@@ -71,11 +71,11 @@ func Predict(ctx context.Context, o PredictOptions) (Predicted, error) {
 func (o PredictOptions) all(ctx context.Context, m *classify.Model) (Predicted, error) {
 	sum := Predicted{Arch: m.Info().Arch}
 	began := time.Now()
-	load := func(f imageFile) (data.Image, error) {
+	load := func(f imageFile, use func(data.Image) error) error {
 		if f.err != nil {
-			return data.Image{}, f.err
+			return f.err
 		}
-		return data.ReadImage(f.path)
+		return data.UseImage(f.path, use)
 	}
 	for outcome, err := range classify.Stream(ctx, m, o.files(), o.Workers, load) {
 		if err != nil {

@@ -1,0 +1,56 @@
+package data
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+
+	"prenas/internal/machine"
+)
+
+// Pixels may take far more memory than the file that they come from: some kilobytes of PNG
+// become gigabytes. All workers of a process share one budget of memory for them, so that
+// any number of them holds no more than that: who would exceed it waits for others to
+// finish theirs. Where one image alone needs more, it is refused.
+var pixels = sync.OnceValue(func() *budget {
+	have := machine.Memory()
+	return newBudget(max(have/8, min(have/2, maxPixels*bytesOf("png"))))
+})
+
+type budget struct {
+	bytes int64
+	free  *semaphore.Weighted
+}
+
+func newBudget(bytes int64) *budget { return &budget{bytes, semaphore.NewWeighted(bytes)} }
+
+// bytesOf is the most memory that a pixel of an image of a format takes: as it is decoded, and
+// as RGB beside that.
+func bytesOf(format string) int64 {
+	const rgb = 3
+	if format == "jpeg" { // three planes, and room for a fourth
+		return 4 + rgb
+	}
+	return 8 + rgb // 16 bits of four channels
+}
+
+// take waits for memory for an image of so many bytes. What it returns gives it back.
+func (b *budget) take(width, height int, format string) (release func(), err error) {
+	need := int64(width) * int64(height) * bytesOf(format)
+	if need > b.bytes {
+		return nil, fmt.Errorf("%w: its %dx%d pixels take up to %s to decode, and images together may take %s of this machine's memory: make it smaller",
+			machine.ErrMemory, width, height, machine.Bytes(float64(need)), machine.Bytes(float64(b.bytes)))
+	}
+	if err := b.free.Acquire(context.Background(), need); err != nil {
+		return nil, err
+	}
+	return func() {
+		if need > b.bytes/8 {
+			runtime.GC() // what was large is free before another takes its place
+		}
+		b.free.Release(need)
+	}, nil
+}
