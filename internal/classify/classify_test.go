@@ -93,7 +93,7 @@ func TestLogitsThatAreNotFiniteAreErrors(t *testing.T) {
 		if rows, err := m.Logits([][]float32{input}); !errors.Is(err, classify.ErrNonFinite) || rows != nil {
 			t.Errorf("%v: logits %v, %v", bad, rows, err)
 		}
-		for o, err := range classify.Stream(t.Context(), m, numbers(2), 1, func(int) (data.Image, error) { return img, nil }) {
+		for o, err := range classify.Stream(t.Context(), m, numbers(2), 1, func(_ int, use func(data.Image) error) error { return use(img) }) {
 			if err != nil || !errors.Is(o.Err, classify.ErrNonFinite) || o.Logits != nil {
 				t.Errorf("%v: %+v, %v", bad, o, err)
 			}
@@ -113,6 +113,15 @@ func load(i int) (data.Image, error) {
 		pixels[k] = uint8(20*i + k)
 	}
 	return data.Image{Pixels: pixels, Height: 8, Width: 8, Channels: 1}, nil
+}
+
+// using gives the image of load to use.
+func using(i int, use func(data.Image) error) error {
+	img, err := load(i)
+	if err != nil {
+		return err
+	}
+	return use(img)
 }
 
 // Whatever the batch and the number of workers, a stream has every item in its place.
@@ -138,7 +147,7 @@ func TestStreamKeepsTheOrder(t *testing.T) {
 	for _, c := range []struct{ batch, workers int }{{1, 1}, {3, 1}, {3, 4}, {10, 2}, {32, 0}} {
 		m := open(t, classify.Options{Batch: c.batch})
 		at := 0
-		for outcome, err := range classify.Stream(context.Background(), m, numbers(items), c.workers, load) {
+		for outcome, err := range classify.Stream(context.Background(), m, numbers(items), c.workers, using) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -216,7 +225,7 @@ func TestStreamStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	seen := 0
 	var last error
-	for outcome, err := range classify.Stream(ctx, m, numbers(1000), 2, func(int) (data.Image, error) { return load(0) }) {
+	for outcome, err := range classify.Stream(ctx, m, numbers(1000), 2, func(_ int, use func(data.Image) error) error { return using(0, use) }) {
 		if last = err; err != nil {
 			break
 		}
@@ -228,7 +237,7 @@ func TestStreamStops(t *testing.T) {
 	if !errors.Is(last, context.Canceled) || seen > 200 {
 		t.Errorf("stopped with %v after %d images", last, seen)
 	}
-	for range classify.Stream(context.Background(), m, numbers(1000), 2, load) {
+	for range classify.Stream(context.Background(), m, numbers(1000), 2, using) {
 		break // must not hang or panic
 	}
 }
@@ -249,7 +258,7 @@ func TestStreamStopsWhileItWaitsForAnItem(t *testing.T) {
 		<-forever
 	}
 	var last error
-	for _, err := range classify.Stream(ctx, m, waits, 1, load) {
+	for _, err := range classify.Stream(ctx, m, waits, 1, using) {
 		last = err
 	}
 	if !errors.Is(last, context.Canceled) {
