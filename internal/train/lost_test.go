@@ -146,6 +146,35 @@ func TestAnyFailingFileOperationLosesNothing(t *testing.T) {
 	}
 }
 
+// What a cut between a save and the removal of older checkpoints left goes when the run is
+// taken up again, even if it has ended and saves no more.
+func TestSuperfluousCheckpointsGoWithTheNextStart(t *testing.T) {
+	o := safeOptions(t)
+	programs := &programs{}
+	defer programs.close()
+	if _, err := run(context.Background(), o, programs); err != nil {
+		t.Fatal(err)
+	}
+	want, err := checkpointSteps(fsys.OS, o.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(CheckpointFile(o.Out, want[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(CheckpointFile(o.Out, 1), text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o.Resume = true
+	if _, err := run(context.Background(), o, programs); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := checkpointSteps(fsys.OS, o.Out); err != nil || !slices.Equal(got, want) {
+		t.Errorf("checkpoints of steps %v, want %v (%v)", got, want, err)
+	}
+}
+
 // No bit of a checkpoint can change, and no part of it be missing, unseen; the error
 // says so and nothing panics.
 func TestEveryDamageToACheckpointIsSeen(t *testing.T) {

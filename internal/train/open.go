@@ -131,6 +131,12 @@ func (t *trainer) reopen(now Manifest) (hostState, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A run that was cut between a save and what the save makes superfluous may save no more.
+	if p := t.progress; p.Step > 0 {
+		if err := pruneCheckpoints(t.FS, t.Out, p.Step, t.Recipe.Keep, p.BestStep); err != nil {
+			return nil, fmt.Errorf("resume %s: %w", t.Out, err)
+		}
+	}
 	if had.Recipe.Digest() != now.Recipe.Digest() { // what it continues
 		had.Recipe = now.Recipe
 		if err := had.write(t.FS, t.Out); err != nil {
