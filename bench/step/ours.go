@@ -57,7 +57,7 @@ func measureHere(ctx context.Context, text string) error {
 		return err
 	}
 	if m.Peak = d.GFLOPS["float32"]; j.Precision == engine.BFloat16 {
-		m.Peak = d.GFLOPS["bfloat16"]
+		m.Peak = max(d.GFLOPS["bfloat16"], d.AMXGFLOPS)
 	}
 	return json.NewEncoder(os.Stdout).Encode(m)
 }

@@ -40,8 +40,9 @@ func doctorCommand(g *global) *cobra.Command {
 		Use: "doctor", Short: "Show what engine, devices and speed this machine offers", Args: cobra.NoArgs,
 		Long: "Show what engine, devices and speed this machine offers, and which libraries of others commands load:\n" +
 			"the plug-in, and for ONNX models onnxruntime. kernels says whether programs call our functions in C.\n" +
-			"A product is XLA's own of large square matrices, which is the most to expect; --precision auto of other\n" +
-			"commands times a smaller one, as training computes it.",
+			"A product is XLA's own of large square matrices; one of kernels is a layer of a large transformer. --precision auto\n" +
+			"of other commands times a smaller one, as training computes it. AMX are the matrix tiles of Intel's server\n" +
+			"processors, which products in bf16 take; PRENAS_NO_AMX=1 turns them off.",
 		Example: "  prenas doctor\n  prenas doctor --backend go --json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			out := newConsole(g)
@@ -71,6 +72,13 @@ func doctorCommand(g *global) *cobra.Command {
 				}
 				for _, name := range slices.Sorted(maps.Keys(d.GFLOPS)) {
 					fmt.Fprintf(w, "product     %.0f GFLOP/s (%s)\n", d.GFLOPS[name], name)
+				}
+				for _, name := range slices.Sorted(maps.Keys(d.KernelGFLOPS)) {
+					fmt.Fprintf(w, "of kernels  %.0f GFLOP/s (%s)\n", d.KernelGFLOPS[name], name)
+				}
+				fmt.Fprintf(w, "AMX         %s\n", d.AMX)
+				if d.AMXGFLOPS > 0 {
+					fmt.Fprintf(w, "            %.0f GFLOP/s at most, of which the product of kernels reaches %.0f %%\n", d.AMXGFLOPS, 100*d.KernelGFLOPS["bfloat16"]/d.AMXGFLOPS)
 				}
 				return nil
 			})

@@ -10,6 +10,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 
 	"prenas/internal/fsys"
+	"prenas/internal/kernels"
 	"prenas/internal/version"
 )
 
@@ -24,15 +25,21 @@ type Diagnosis struct {
 	Cores        int                `json:"cores"`
 	HugePages    bool               `json:"huge_pages"`
 	Kernels      bool               `json:"kernels"` // programs call functions of package kernels
+	AMX          string             `json:"amx"`     // "used" by kernels' products in bf16, or why not
 	GFLOPS       map[string]float64 `json:"gflops"`  // of a square product of XLA's, by type of the operands: float32, bfloat16
+	// Of kernels' product for a layer of a large transformer, by type of the operands; those that it does not take are left out.
+	KernelGFLOPS map[string]float64 `json:"kernel_gflops,omitempty"`
+	// What all cores together can multiply with tiles of AMX, of the processor's time that they get; 0 without it.
+	AMXGFLOPS float64 `json:"amx_gflops,omitempty"`
 }
 
 // Diagnose looks at the engine and measures a squareProduct in float32 and,
-// on XLA, in bfloat16: the best of some repeats, for at most about a second.
+// on XLA, in bfloat16, and a layerProduct of each where kernels have one: the best of some repeats, for at most about a second.
 func (e *Engine) Diagnose(ctx context.Context) (Diagnosis, error) {
 	d := Diagnosis{
 		Backend: e.Name(), Description: e.backend.Description(), Plugin: e.plugin, Devices: e.devices,
-		Cores: runtime.NumCPU(), HugePages: HugePages(), Kernels: e.Kernels(), GFLOPS: map[string]float64{}, Versions: Versions(),
+		Cores: runtime.NumCPU(), HugePages: HugePages(), Kernels: e.Kernels(), GFLOPS: map[string]float64{},
+		KernelGFLOPS: map[string]float64{}, Versions: Versions(),
 	}
 	types := []dtypes.DType{dtypes.Float32}
 	if e.plugin != "" {
@@ -48,7 +55,21 @@ func (e *Engine) Diagnose(ctx context.Context) (Diagnosis, error) {
 		if err != nil {
 			return d, err
 		}
-		d.GFLOPS[strings.ToLower(t.String())] = p.flops() / seconds / 1e9
+		name := strings.ToLower(t.String())
+		d.GFLOPS[name] = p.flops() / seconds / 1e9
+		if !e.Kernels() || !kernels.Products(t == dtypes.BFloat16) {
+			continue
+		}
+		p = layerProduct(t)
+		if seconds, err = e.timeProduct(ctx, p); err != nil {
+			return d, err
+		}
+		d.KernelGFLOPS[name] = p.flops() / seconds / 1e9
+	}
+	if d.AMX = kernels.AMX(); !e.Kernels() {
+		d.AMX = "needs kernels"
+	} else if d.AMX == "" {
+		d.AMX, d.AMXGFLOPS = "used", kernels.AMXPeak()*float64(d.Cores)
 	}
 	return d, nil
 }

@@ -24,6 +24,14 @@ func trainingProduct(operands dtypes.DType) matrixProduct {
 	return matrixProduct{1024, 256, 1024, dtypes.Float32, func(x, weight *graph.Node) *graph.Node { return Linear(x, weight, operands) }}
 }
 
+// layerProduct is the first layer of an MLP of a large vision transformer over a batch, as a step has it: of operands that
+// need no cast.
+func layerProduct(values dtypes.DType) matrixProduct {
+	return matrixProduct{4096, 640, 2560, values, func(x, weight *graph.Node) *graph.Node {
+		return call("prenas_product", shapes.Make(values, x.Shape().Dim(0), weight.Shape().Dim(0)), map[string]int{"over": overColumns}, x, weight)
+	}}
+}
+
 // squareProduct is what a device does best: XLA's own product of large square matrices, of values that
 // need no cast.
 func squareProduct(values dtypes.DType) matrixProduct {

@@ -2,6 +2,8 @@
 
 #include "call.h"
 
+#include "numbers.h"
+
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -107,15 +109,25 @@ static void helper(void *data) {
 	let_go(data, 1);
 }
 
-void prenas_share(ffi_frame *frame, int64_t parts, void (*part)(void *, int64_t), void *work) {
-	const ffi_api *api = frame->api;
+static void drop_error(const ffi_api *api, ffi_error *error) {
+	api->error_destroy(&(ffi_error_destroy_args){.struct_size = sizeof(ffi_error_destroy_args), .error = error});
+}
+
+int64_t prenas_threads(ffi_frame *frame) {
 	int64_t threads = 1;
 	ffi_threads_args count = {.struct_size = sizeof count, .context = frame->context, .threads = &threads};
-	ffi_error *error = api->threads(&count);
-	shared *s = !error && threads > 1 && parts > 1 ? malloc(sizeof *s) : NULL;
+	ffi_error *error = frame->api->threads(&count);
 	if (error) {
-		api->error_destroy(&(ffi_error_destroy_args){.struct_size = sizeof(ffi_error_destroy_args), .error = error});
+		drop_error(frame->api, error);
+		return 1;
 	}
+	return at_least(1, threads);
+}
+
+void prenas_share(ffi_frame *frame, int64_t parts, void (*part)(void *, int64_t), void *work) {
+	const ffi_api *api = frame->api;
+	int64_t threads = prenas_threads(frame);
+	shared *s = threads > 1 && parts > 1 ? malloc(sizeof *s) : NULL;
 	if (!s) {
 		for (int64_t i = 0; i < parts; i++) {
 			part(work, i);
@@ -129,8 +141,9 @@ void prenas_share(ffi_frame *frame, int64_t parts, void (*part)(void *, int64_t)
 	int64_t absent = 0;
 	for (int64_t i = 0; i < helpers; i++) {
 		ffi_schedule_args args = {.struct_size = sizeof args, .context = frame->context, .task = helper, .data = s};
-		if ((error = api->schedule(&args))) {
-			api->error_destroy(&(ffi_error_destroy_args){.struct_size = sizeof(ffi_error_destroy_args), .error = error});
+		ffi_error *error = api->schedule(&args);
+		if (error) {
+			drop_error(api, error);
 			absent++;
 		}
 	}

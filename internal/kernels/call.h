@@ -28,6 +28,9 @@ int64_t prenas_attribute(ffi_frame *frame, const char *name, int64_t missing);
 // Values in the widest vectors of this processor, 16, 8 or 4; of at most so many.
 int64_t prenas_lanes(int64_t most);
 
+// How many threads share what a call does, this one included.
+int64_t prenas_threads(ffi_frame *frame);
+
 // Runs part(work, 0) to part(work, parts - 1) on the threads of XLA, this one included,
 // each once, and returns when all are done. Which thread runs which, and in what order, is
 // not said: a part must write what no other does.

@@ -34,4 +34,12 @@ func TestFunctionsStayInTheirMemory(t *testing.T) {
 	if output, err := exec.Command(program).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}
+	if AMX() != "" {
+		return
+	}
+	without := exec.Command(program, "bf16")
+	without.Env = append(os.Environ(), "PRENAS_NO_AMX=1")
+	if output, err := without.CombinedOutput(); err != nil {
+		t.Fatalf("without AMX: %v: %s", err, output)
+	}
 }

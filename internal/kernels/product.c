@@ -22,9 +22,11 @@
 // How a product is divided depends on its shape alone, so the number of threads does not
 // change a bit of it.
 
+#include "amx.h"
 #include "call.h"
 #include "numbers.h"
 #include "packing.h"
+#include "product.h"
 #include "tiles.h"
 
 #include <stdlib.h>
@@ -381,7 +383,10 @@ ffi_error *prenas_product(ffi_frame *frame) {
 	if (!read_product(&p, frame)) {
 		return prenas_error(frame, FFI_INVALID_ARGUMENT, "product of matrices that do not go together, or on a processor without AVX-512");
 	}
-	if (p.over == PRENAS_OVER_ROWS) {
+	if (p.bf16 && prenas_amx()) {
+		prenas_factors of = {.a = p.a, .b = p.b, .c = p.c, .rows = p.rows, .columns = p.columns, .depth = p.depth, .over = p.over, .c_bf16 = p.c_bf16};
+		p.failed = !prenas_product_amx(frame, &of);
+	} else if (p.over == PRENAS_OVER_ROWS) {
 		sum_rows(frame, &p);
 	} else {
 		multiply(frame, &p);

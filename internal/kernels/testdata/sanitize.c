@@ -2,16 +2,45 @@
 // operands and results that end where their memory ends. kernels_test.go compiles it with
 // the compiler's sanitizers, which end the program at the first read or write outside.
 
+// Products and attention, whose parts are summed, are called with one thread and with several, and the results must have the same bits.
+
 #include "../call.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 40 };
+enum { MOST = 40, THREADS = 3 };
 
-static ffi_error *one_thread(ffi_threads_args *args) {
-	*args->threads = 1;
+static int64_t threads; // of a call
+static bool shared;     // calls are made with THREADS too
+
+static ffi_error *how_many(ffi_threads_args *args) {
+	*args->threads = threads;
+	return NULL;
+}
+
+typedef struct {
+	void (*task)(void *data);
+	void *data;
+} job;
+
+static void *run(void *data) {
+	job j = *(job *)data;
+	free(data);
+	j.task(j.data);
+	return NULL;
+}
+
+static ffi_error *schedule(ffi_schedule_args *args) {
+	job *j = malloc(sizeof *j);
+	*j = (job){args->task, args->data};
+	pthread_t thread;
+	if (pthread_create(&thread, NULL, run, j)) {
+		exit(2);
+	}
+	pthread_detach(thread);
 	return NULL;
 }
 
@@ -20,7 +49,7 @@ static ffi_error *refused(ffi_error_create_args *args) {
 	exit(1);
 }
 
-static const ffi_api api = {.error_create = refused, .threads = one_thread};
+static const ffi_api api = {.error_create = refused, .threads = how_many, .schedule = schedule};
 
 typedef struct {
 	int dtype;
@@ -59,9 +88,24 @@ static void call(ffi_handler *function, int operands, int results, tensor *tenso
 	ffi_frame frame = {.struct_size = sizeof frame, .api = &api, .operands = {.size = operands, .buffers = pointers},
 		.results = {.size = results, .buffers = pointers + operands},
 		.attributes = {.size = settings, .types = types, .names = span_pointers, .attributes = attributes}};
-	function(&frame);
+	char *first[MOST];
+	for (threads = 1; threads <= (shared ? THREADS : 1); threads += THREADS - 1) {
+		function(&frame);
+		for (int i = operands; i < operands + results; i++) {
+			int64_t bytes = prenas_values(&buffers[i]) * (buffers[i].dtype == FFI_BF16 ? 2 : 4);
+			if (threads == 1) {
+				first[i] = memcpy(malloc(bytes), buffers[i].data, bytes);
+			} else if (memcmp(first[i], buffers[i].data, bytes) != 0) {
+				printf("result %d has other bits with %d threads\n", i - operands, THREADS);
+				exit(1);
+			}
+		}
+	}
 	for (int i = 0; i < operands + results; i++) {
 		free(buffers[i].data);
+		if (i >= operands) {
+			free(first[i]);
+		}
 	}
 }
 
@@ -172,14 +216,17 @@ static void updates(int64_t lanes) {
 	}
 }
 
-int main(void) {
-	for (int64_t lanes = 4; lanes <= 16; lanes *= 2) {
+// With an argument only what products of bf16 are taken for.
+int main(int count, char **arguments) {
+	(void)arguments;
+	for (int64_t lanes = count > 1 ? 32 : 4; lanes <= 16; lanes *= 2) {
 		convolutions(FFI_FLOAT32, lanes);
 		convolutions(FFI_BF16, lanes);
 		by_rows(lanes);
 		updates(lanes);
 	}
-	for (int bf16 = 0; bf16 < 2; bf16++) {
+	shared = true;
+	for (int bf16 = count > 1; bf16 < 2; bf16++) {
 		if (prenas_products(bf16)) {
 			products(bf16 ? FFI_BF16 : FFI_FLOAT32);
 			attentions(bf16 ? FFI_BF16 : FFI_FLOAT32);
