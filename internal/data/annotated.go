@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"prenas/internal/plaintext"
 )
 
 // annotated collects the images of a data set whose annotations name each file. That a
@@ -55,7 +57,7 @@ func eachLine(path string, do func(words []string) error) error {
 		return err
 	}
 	defer file.Close()
-	lines := bufio.NewScanner(file)
+	lines := bufio.NewScanner(plaintext.Reader(file))
 	for number := 1; lines.Scan(); number++ {
 		words := strings.Fields(lines.Text())
 		if len(words) == 0 || strings.HasPrefix(words[0], "#") {

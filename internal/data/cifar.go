@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"prenas/internal/plaintext"
 )
 
 // CIFAR (Krizhevsky, 2009), binary version: records of one label byte (CIFAR-100:
@@ -97,7 +99,7 @@ func readNames(path string) ([]string, error) {
 }
 
 func linesOf(r io.Reader) (names []string, err error) {
-	lines := bufio.NewScanner(r)
+	lines := bufio.NewScanner(plaintext.Reader(r))
 	for lines.Scan() {
 		if name := strings.TrimSpace(lines.Text()); name != "" {
 			names = append(names, name)

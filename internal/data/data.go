@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"prenas/internal/augment"
@@ -31,6 +33,30 @@ type Dataset struct {
 	Digest               string // SHA-256 over the data, in hexadecimal
 	Channels             int
 	Mean, Std            []float32 // per channel, for pixels in [0, 1]
+
+	Notes   []string // how the source was understood, where that may surprise
+	LeftOut LeftOut
+	left    leftOut
+}
+
+func (d *Dataset) note(format string, args ...any) {
+	d.Notes = append(d.Notes, fmt.Sprintf(format, args...))
+}
+
+// noteOrder notes that names which are numbers do not stand in the order of these, as class 1 may
+// then be called 10.
+func (d *Dataset) noteOrder() {
+	last := -1
+	for i, name := range d.Classes {
+		n, err := strconv.Atoi(name)
+		if err == nil && n < last {
+			d.note("classes are in the order of their names as text: %s comes before %s", d.Classes[i-1], name)
+			return
+		}
+		if err == nil {
+			last = n
+		}
+	}
 }
 
 // Options of Open and Fetch.
@@ -98,7 +124,23 @@ func parseSource(src string) (s source, path string, err error) {
 	case sources[i].path != "" && path == "":
 		return s, "", fmt.Errorf("%w %q: want %s:PATH, PATH being %s", ErrSource, src, kind, sources[i].path)
 	}
-	return sources[i], path, nil
+	return sources[i], expandHome(path), nil
+}
+
+// expandHome puts the home folder in place of ~ where a path, or one of several with commas
+// between them, begins with it: shells do not do so behind a colon.
+func expandHome(paths string) string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return paths
+	}
+	list := strings.Split(paths, ",")
+	for i, path := range list {
+		if path == "~" || strings.HasPrefix(path, "~/") {
+			list[i] = filepath.Join(home, path[1:])
+		}
+	}
+	return strings.Join(list, ",")
 }
 
 // Open opens a source and, where it has none, cuts off a held-out split.
@@ -127,6 +169,13 @@ func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
 	}
 	if d.HeldOut == nil {
 		d.Train, d.HeldOut = holdOut(d.Train, o)
+	}
+	d.LeftOut = d.left.list()
+	for _, note := range d.Notes {
+		o.log("data: %s", note)
+	}
+	if text := d.LeftOut.String(); text != "" {
+		o.log("data: left out: %s", text)
 	}
 	o.tellUntrained(d)
 	return d, nil

@@ -12,6 +12,8 @@ var (
 	ErrEmpty = errors.New("no images")
 	// ErrFormat: a file that is not of its kind, or damaged.
 	ErrFormat = errors.New("malformed data file")
+	// ErrLayout: folders that look like splits or classes and cannot be both.
+	ErrLayout = errors.New("unclear folders")
 	// ErrFetch: a data set that could not be had.
 	ErrFetch = errors.New("cannot fetch data set")
 )

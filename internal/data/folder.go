@@ -12,72 +12,88 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	"prenas/internal/augment"
 )
 
-// openFolder opens a folder of images. Classes are the names of the sub-folders of the
+// openFolder opens a folder of images. Classes are the names of the folders in that of the
 // first split that there is, in order.
 func openFolder(_ context.Context, dir string, _ Options) (*Dataset, error) {
-	train, val, test, err := splitFolders(dir)
+	l, err := findLayout(diskTree(dir), dir, nil)
 	if err != nil {
 		return nil, fmt.Errorf("folder source: %w", err)
 	}
-	d := &Dataset{Channels: 3, Train: none{}}
+	d := &Dataset{Channels: 3, Notes: l.notes}
 	digest := sha256.New()
-	for _, split := range []struct {
-		dir string
-		to  *Split
-	}{{train, &d.Train}, {val, &d.HeldOut}, {test, &d.Test}} {
-		if split.dir == "" {
+	var classes classList
+	splits := [splitCount]Split{none{}, none{}, none{}}
+	for split := range splits {
+		if !l.has[split] {
 			continue
 		}
-		f, err := listFolder(split.dir, &d.Classes)
+		f, err := listFolder(filepath.Join(dir, filepath.FromSlash(l.dirs[split])), &classes)
 		if err != nil {
 			return nil, err
 		}
 		f.digest(digest)
-		*split.to = f
+		f.tell(d)
+		splits[split] = f
 	}
+	d.setSplits(splits)
+	d.Classes = classes.names
+	d.noteOrder()
 	d.Digest = hex.EncodeToString(digest.Sum(nil))
 	return d, nil
 }
 
-// splitFolders finds the folders of the splits, empty ones for those that there are not: the
-// sub-folders train, val and test, where there is a train or nothing else, so that images
-// to measure on are enough; else the folder itself is train. Where val has no test beside
-// it, as in ImageNet's form, it is what is reported on, and choosing is done on a part of
-// train.
-func splitFolders(dir string) (train, val, test string, err error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return "", "", "", err
-	}
-	classes := 0
+// diskTree is the folders below one, whose links are followed.
+type diskTree string
+
+func (t diskTree) look(dir string) (folders []string, images bool, err error) {
+	root := filepath.Join(string(t), filepath.FromSlash(dir))
+	entries, err := os.ReadDir(root)
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
+		if isLitter(e.Name()) {
+			continue
+		}
+		path := filepath.Join(root, e.Name())
 		is, err := isFolder(path)
-		if err != nil {
-			return "", "", "", err
-		}
-		switch name := e.Name(); {
-		case !is:
-		case name == "train":
-			train = path
-		case name == "val", name == "validation" && val == "":
-			val = path
-		case name == "test":
-			test = path
-		default:
-			classes++
+		switch {
+		case err != nil:
+			return nil, false, err
+		case is:
+			folders = append(folders, e.Name())
+		case !images:
+			if images, _, err = isImageFile(path); err != nil {
+				return nil, false, err
+			}
 		}
 	}
-	if train == "" && (classes > 0 || val == "" && test == "") {
-		return dir, "", "", nil
+	return folders, images, err
+}
+
+// classList is the names of classes. A name with accents is the same however these are coded.
+type classList struct {
+	names []string
+	label map[string]int
+}
+
+// className is a name in the form in which names are compared: NFC of Unicode.
+func className(name string) string { return norm.NFC.String(name) }
+
+// set makes names the classes, in order.
+func (c *classList) set(names []string) {
+	c.names, c.label = nil, map[string]int{}
+	for _, name := range names {
+		if name = className(name); name == "" {
+			continue
+		}
+		if _, twice := c.label[name]; !twice {
+			c.label[name] = len(c.names)
+			c.names = append(c.names, name)
+		}
 	}
-	if test == "" {
-		val, test = "", val
-	}
-	return train, val, test, nil
 }
 
 type folderFile struct {
@@ -96,7 +112,13 @@ func (f folderFile) missing() error {
 	return nil
 }
 
-type folder struct{ files []folderFile }
+type folder struct {
+	files []folderFile
+	left  leftOut
+	deep  string // the first image that lies in a folder below its class's
+	deeps int
+	dir   string
+}
 
 // digest adds names and sizes to a digest.
 func (f folder) digest(h hash.Hash) {
@@ -126,48 +148,79 @@ func (f folder) part(i int, choose func(height, width int) augment.Cut, use func
 	return explain(f.files[i].path, err)
 }
 
+// tell adds what was left out, and what may surprise, to a data set.
+func (f *folder) tell(d *Dataset) {
+	d.left.add(f.left)
+	if f.deeps > 0 {
+		d.note("classes are the folders right in %s; %d of its images lie deeper, as %s", f.dir, f.deeps, f.deep)
+	}
+}
+
 // listFolder lists the images below dir; the first folder below dir, or a link
 // to one, is the class. With no classes yet, it sets them; else all must be
 // known. A link to nothing is listed too: it is a damaged image when it is
 // asked for, so that nothing is left out unseen. What the system keeps back is an error.
-func listFolder(dir string, classes *[]string) (folder, error) {
+func listFolder(dir string, classes *classList) (folder, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return folder{}, fmt.Errorf("folder source: %w", err)
 	}
+	f := folder{dir: dir}
 	var names []string
-	loose := 0 // images of no class
 	for _, e := range entries {
-		is, err := isFolder(filepath.Join(dir, e.Name()))
+		path := filepath.Join(dir, e.Name())
+		if isLitter(e.Name()) {
+			f.left.litter++
+			continue
+		}
+		is, err := isFolder(path)
 		if err != nil {
 			return folder{}, fmt.Errorf("folder source: %w", err)
 		}
 		if is {
 			names = append(names, e.Name())
-		} else if isImage(e.Name()) {
-			loose++
+			continue
+		}
+		if is, _, err = isImageFile(path); err != nil {
+			return folder{}, fmt.Errorf("folder source: %w", err)
+		}
+		if is {
+			f.left.loose++ // of no class
 		}
 	}
-	if *classes == nil {
-		*classes = names
+	if classes.label == nil {
+		classes.set(names)
 	}
-	var f folder
 	for _, name := range names {
-		label := slices.Index(*classes, name)
-		if label < 0 {
-			return folder{}, fmt.Errorf("folder source: %w: %s is a class that train does not have", ErrFormat, filepath.Join(dir, name))
+		label, known := classes.label[className(name)]
+		if !known {
+			label = noLabelYet
 		}
+		before := len(f.files)
 		if err := f.add(dir, name, label); err != nil {
 			return folder{}, fmt.Errorf("folder source: %w", err)
 		}
+		if !known && len(f.files) > before {
+			return folder{}, fmt.Errorf("folder source: %w: %s is a class that train does not have%s", ErrFormat, filepath.Join(dir, name), classes.similar(name))
+		}
 	}
-	if len(f.files) == 0 && loose > 0 {
-		return folder{}, fmt.Errorf("%w of any class in %s: images lie in it (%d), not in a sub-folder for each class", ErrEmpty, dir, loose)
+	if len(f.files) == 0 && f.left.loose > 0 {
+		return folder{}, fmt.Errorf("%w of any class in %s: images lie in it (%d), not in a sub-folder for each class", ErrEmpty, dir, f.left.loose)
 	}
 	if len(f.files) == 0 {
-		return folder{}, fmt.Errorf("%w in %s: want a sub-folder of images (%s) for each class", ErrEmpty, dir, strings.Join(imageEndings, " "))
+		return folder{}, fmt.Errorf("%w in %s: want a sub-folder of images (%s) for each class%s", ErrEmpty, dir, strings.Join(imageEndings, " "), f.left.instead())
 	}
 	return f, nil
+}
+
+// similar is a class that differs from a name in capitals only, as the end of an error.
+func (c *classList) similar(name string) string {
+	for _, known := range c.names {
+		if strings.EqualFold(known, className(name)) {
+			return fmt.Sprintf(" (it has %s)", known)
+		}
+	}
+	return ""
 }
 
 func isImage(name string) bool {
@@ -178,27 +231,55 @@ func isImage(name string) bool {
 // not followed, as they may lead in circles: each counts as a damaged image.
 func (f *folder) add(dir, class string, label int) error {
 	root := filepath.Join(dir, class) + string(filepath.Separator) // follows a link
-	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
+	var splits [splitCount]string                                  // folders of the class that look like such
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == root {
 			return err
 		}
-		isLink := e.Type()&fs.ModeSymlink != 0
-		if !isImage(path) && !isLink {
+		if isLitter(e.Name()) {
+			f.left.litter++
+			if e.IsDir() {
+				return fs.SkipDir
+			}
 			return nil
 		}
 		name, err := filepath.Rel(dir, path)
 		if err != nil {
 			return err
 		}
+		deep := strings.Count(name, string(filepath.Separator)) > 1
+		if e.IsDir() {
+			if split, sure := splitIn(e.Name()); sure && !deep {
+				splits[split] = path
+			}
+			return nil
+		}
 		file, err := listed(filepath.Dir(path), e, name)
 		if err != nil {
 			return err
 		}
-		if file.label = label; isImage(path) || file.folder || file.nowhere {
-			f.files = append(f.files, file)
+		if !file.folder && !file.nowhere {
+			is, head, err := isImageFile(path)
+			if err != nil {
+				return err
+			}
+			if !is {
+				f.left.file(path, head)
+				return nil
+			}
 		}
+		if file.label = label; deep {
+			if f.deeps++; f.deeps == 1 {
+				f.deep = path
+			}
+		}
+		f.files = append(f.files, file)
 		return nil
 	})
+	if splits[trainSplit] != "" && (splits[valSplit] != "" || splits[testSplit] != "") {
+		return fmt.Errorf("%w: %s has the folders of splits in it, as %s: put the classes into the splits, not the splits into the classes", ErrLayout, filepath.Join(dir, class), filepath.Base(splits[trainSplit]))
+	}
+	return err
 }
 
 // readImage reads an image file as RGB. Where it is damaged the error is a DamagedImage.

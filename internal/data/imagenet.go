@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // openImageNet opens ImageNet (ILSVRC 2012), or a part of it, as it is shipped or as
@@ -34,7 +33,10 @@ func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
 	} else if is {
 		root = nested
 	}
-	ids := index.ids()
+	var ids classList
+	if len(index) > 0 {
+		ids.set(index.ids())
+	}
 	digest := sha256.New()
 	d := &Dataset{Channels: 3, Train: none{}, Test: none{}}
 	in, val := filepath.Join(root, "train"), filepath.Join(root, "val")
@@ -52,6 +54,7 @@ func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
 			return nil, err
 		}
 		train.digest(digest)
+		train.tell(d)
 		d.Train = train
 	} else {
 		o.log("data: there is no %s: there are no training images", in)
@@ -62,56 +65,64 @@ func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
 			return nil, err
 		}
 		test.digest(digest)
+		test.tell(d)
 		d.Test = test
 	} else {
 		o.log("data: there is no %s: there are no test images", val)
 	}
-	fmt.Fprintf(digest, "%q", ids) // the labels follow from them
-	d.Digest, d.Classes = hex.EncodeToString(digest.Sum(nil)), index.names(ids)
+	fmt.Fprintf(digest, "%q", ids.names) // the labels follow from them
+	d.Digest, d.Classes = hex.EncodeToString(digest.Sum(nil)), index.names(ids.names)
 	return d, nil
 }
 
 // listVal lists the validation images, from a folder each class or from one.
-func listVal(dir, val string, ids *[]string) (folder, error) {
+func listVal(dir, val string, ids *classList) (folder, error) {
 	entries, err := os.ReadDir(val)
 	if err != nil {
 		return folder{}, err
 	}
+	f := folder{dir: val}
 	var names []string
-	var files []folderFile
 	for _, e := range entries {
-		is, err := isFolder(filepath.Join(val, e.Name()))
+		if isLitter(e.Name()) {
+			f.left.litter++
+			continue
+		}
+		path := filepath.Join(val, e.Name())
+		is, err := isFolder(path)
 		if err != nil {
 			return folder{}, err
 		}
 		if is {
 			return listFolder(val, ids)
 		}
-		if hasEnding(strings.ToLower(e.Name()), imageEndings) {
-			file, err := listed(val, e, e.Name())
-			if err != nil {
-				return folder{}, err
-			}
-			names, files = append(names, e.Name()), append(files, file)
+		is, head, err := isImageFile(path)
+		if err != nil {
+			return folder{}, err
 		}
+		if !is {
+			f.left.file(path, head)
+			continue
+		}
+		file, err := listed(val, e, e.Name())
+		if err != nil {
+			return folder{}, err
+		}
+		names, f.files = append(names, e.Name()), append(f.files, file)
 	}
 	labels, from, err := readValLabels(dir, names)
 	if err != nil {
 		return folder{}, err
 	}
-	if *ids == nil {
-		*ids = slices.Compact(slices.Sorted(slices.Values(labels)))
-	}
-	numbers := map[string]int{}
-	for i, id := range *ids {
-		numbers[id] = i
+	if ids.label == nil {
+		ids.set(slices.Sorted(slices.Values(labels)))
 	}
 	for i, name := range names {
-		label, known := numbers[labels[i]]
+		label, known := ids.label[className(labels[i])]
 		if !known {
 			return folder{}, fmt.Errorf("%s: %w: image %s has the class %q, which is none of the others", from, ErrFormat, name, labels[i])
 		}
-		files[i].label = label
+		f.files[i].label = label
 	}
-	return folder{files}, nil
+	return f, nil
 }

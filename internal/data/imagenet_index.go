@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"prenas/internal/matfile"
+	"prenas/internal/plaintext"
 )
 
 // classIndex is the classes of ImageNet in the order of their numbers.
@@ -80,6 +81,10 @@ func readClassIndex(dir string) (classIndex, error) {
 
 func parseClassIndex(text []byte) (classIndex, error) {
 	var classes map[string][2]string
+	text, err := plaintext.UTF8(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
 	if err := json.Unmarshal(text, &classes); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}

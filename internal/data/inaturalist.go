@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"prenas/internal/plaintext"
 )
 
 // inatFile is a file of annotations of iNaturalist's competitions (2017 to 2021), in the
@@ -93,7 +95,7 @@ func readINat(path string) (f inatFile, err error) {
 		return f, err
 	}
 	defer file.Close()
-	if err := json.NewDecoder(bufio.NewReaderSize(file, 1<<20)).Decode(&f); err != nil {
+	if err := json.NewDecoder(plaintext.Reader(bufio.NewReaderSize(file, 1<<20))).Decode(&f); err != nil {
 		return f, fmt.Errorf("%s: %w: %w", path, ErrFormat, err)
 	}
 	return f, nil

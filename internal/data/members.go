@@ -14,7 +14,7 @@ import (
 	"strconv"
 )
 
-// noLabelYet is the label of a member that has its class from its folder.
+// noLabelYet is the label of a member that has its class by name.
 const noLabelYet = -1
 
 // member is an image that lies as it is inside a larger file.
@@ -22,7 +22,9 @@ type member struct {
 	name         string
 	offset, size int64
 	label        int
-	folder       string // its class, where it has no label of its own
+	class        string // the name of its class, where it has no number
+	labelled     bool   // by a file beside it; else it has its class from its folder
+	split        int
 }
 
 // membersFile is such a file.
@@ -30,6 +32,7 @@ type membersFile struct {
 	shown, path string // where it came from, and where its bytes are
 	members     []member
 	classes     []string // names of all classes, where it has them
+	left        leftOut
 }
 
 // members are the images of several files, in order.
@@ -92,76 +95,135 @@ func openMembers(ctx context.Context, shards []shardFile, scan func(context.Cont
 		file *membersFile
 		err  error
 	}
-	var splits [splitCount]*members
-	for k := range splits {
-		splits[k] = new(members)
-	}
-	digest := sha256.New()
+	var files []*membersFile
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for k, s := range ordered(ctx, len(shards), 0, func(k int) scanned {
+	for _, s := range ordered(ctx, len(shards), 0, func(k int) scanned {
 		file, err := scan(ctx, shards[k])
 		return scanned{file, err}
 	}) {
 		if s.err != nil {
 			return nil, s.err
 		}
-		splits[shards[k].split].add(s.file)
-		for _, one := range s.file.members {
-			fmt.Fprintf(digest, "%d\x00%s\x00%d\x00%d\x00", shards[k].split, one.name, one.size, one.label)
-		}
+		files = append(files, s.file)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	d := &Dataset{Channels: 3, Digest: hex.EncodeToString(digest.Sum(nil))}
+	d := &Dataset{Channels: 3}
+	if err := d.arrange(shards, files); err != nil {
+		return nil, err
+	}
+	digest := sha256.New()
+	for _, file := range files {
+		for _, one := range file.members {
+			label := strconv.Itoa(one.label)
+			if one.labelled && one.class != "" {
+				label = one.class
+			}
+			fmt.Fprintf(digest, "%d\x00%s\x00%d\x00%s\x00", one.split, one.name, one.size, label)
+		}
+		d.left.add(file.left)
+	}
+	d.Digest = hex.EncodeToString(digest.Sum(nil))
+	splits := bySplit(files)
 	var err error
 	if d.Classes, err = nameClasses(shards, splits[:]); err != nil {
 		return nil, err
 	}
+	d.noteOrder()
 	d.setSplits([splitCount]Split{decoded{splits[0]}, decoded{splits[1]}, decoded{splits[2]}})
 	return d, nil
 }
 
+// bySplit are the members of each split, in order.
+func bySplit(files []*membersFile) (splits [splitCount]*members) {
+	for split := range splits {
+		splits[split] = new(members)
+		for _, file := range files {
+			part := *file
+			part.members = slices.DeleteFunc(slices.Clone(file.members), func(one member) bool { return one.split != split })
+			splits[split].add(&part)
+		}
+	}
+	return splits
+}
+
 // nameClasses returns the names of the classes, and gives labels to members that have a
-// folder instead. Names are those of the folders, in order, or the lines of a file
-// classes.txt beside the first shard, or those in the shards, else numbers.
+// name instead. Names are those of the folders, in order, or of the labels; of labels that are
+// numbers the lines of a file classes.txt beside the shards, or those in the shards, else the
+// numbers.
 func nameClasses(shards []shardFile, splits []*members) ([]string, error) {
-	folders, most, without := map[string]int{}, -1, ""
+	byName, folders, most, without := map[string]int{}, false, -1, ""
 	for one, where := range each(splits) {
 		if one.label != noLabelYet {
 			most = max(most, one.label)
 			continue
 		}
-		folders[one.folder] = 0
-		if one.folder == "" || without == "" {
+		byName[one.class] = 0
+		folders = folders || !one.labelled
+		if one.class == "" || without == "" {
 			without = where
 		}
 	}
-	if _, homeless := folders[""]; homeless || len(folders) > 0 && most >= 0 {
+	if _, homeless := byName[""]; homeless || folders && most >= 0 {
 		return nil, fmt.Errorf("%s: %w: it has no label, neither a .cls or .json of the same name beside it nor, all through the shards, a folder for each class", without, ErrFormat)
 	}
-	if len(folders) > 0 {
-		names := slices.Sorted(maps.Keys(folders))
-		for k, name := range names {
-			folders[name] = k
-		}
-		for one := range each(splits) {
-			one.label = folders[one.folder]
-		}
-		return names, nil
+	if len(byName) > 0 && most >= 0 {
+		return nil, fmt.Errorf("%s: %w: its label is a name, and others are numbers", without, ErrFormat)
 	}
-	return numberedClasses(shards[0], splits, most)
+	if len(byName) == 0 {
+		return numberedClasses(shards[0], splits, most)
+	}
+	names := slices.Sorted(maps.Keys(byName))
+	if !folders {
+		listed, where, err := classesFile(shards[0])
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			if listed != nil && !slices.Contains(listed, name) {
+				return nil, fmt.Errorf("%s: %w: it does not have the class %q", where, ErrFormat, name)
+			}
+		}
+		if listed != nil {
+			names = listed
+		}
+	}
+	for k, name := range names {
+		byName[name] = k
+	}
+	for one := range each(splits) {
+		one.label = byName[one.class]
+	}
+	return names, nil
+}
+
+// classesFile reads the names of the classes beside a shard: from classes.txt in its folder,
+// or in one above it up to that in which shards were looked for; nil if there is none.
+func classesFile(first shardFile) (names []string, where string, err error) {
+	if first.url != nil {
+		return nil, "", nil
+	}
+	for dir := filepath.Dir(first.at); ; dir = filepath.Dir(dir) {
+		where = filepath.Join(dir, "classes.txt")
+		if names, err = readNames(where); err == nil || !os.IsNotExist(err) {
+			for i := range names {
+				names[i] = className(names[i])
+			}
+			return names, where, err
+		}
+		if dir == first.root || len(dir) <= len(first.root) {
+			return nil, "", nil
+		}
+	}
 }
 
 // numberedClasses are the names of the classes 0 to most.
-func numberedClasses(first shardFile, splits []*members, most int) (names []string, err error) {
-	where := ""
-	if first.url == nil {
-		where = filepath.Join(filepath.Dir(first.at), "classes.txt")
-		if names, err = readNames(where); err != nil && !os.IsNotExist(err) {
-			return nil, err
-		}
+func numberedClasses(first shardFile, splits []*members, most int) ([]string, error) {
+	names, where, err := classesFile(first)
+	if err != nil {
+		return nil, err
 	}
 	for _, split := range splits {
 		for _, file := range split.files {

@@ -222,7 +222,7 @@ func FuzzParquet(f *testing.F) {
 		var out bytes.Buffer
 		err := rowsToTar(context.Background(), bytes.NewReader(text), int64(len(text)), &out)
 		if err == nil {
-			_, _, err = scanTar(bytes.NewReader(out.Bytes()))
+			_, err = scanTar(bytes.NewReader(out.Bytes()))
 		}
 		if err != nil && !errors.Is(err, ErrFormat) {
 			t.Error(err)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"prenas/internal/augment"
@@ -24,11 +23,24 @@ func UseImage(path string, use func(Image) error) error {
 	return used
 }
 
-// ListImages lists the image files below a folder, by their endings, in order.
+// ListImages lists the image files below a folder, by their endings or else by what they hold,
+// in order. It passes over what tools leave behind.
 func ListImages(dir string) ([]string, error) {
 	var list []string
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && slices.Contains(imageEndings, strings.ToLower(filepath.Ext(path))) {
+		switch {
+		case err != nil:
+			return err
+		case path != dir && isLitter(e.Name()):
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case e.IsDir():
+			return nil
+		}
+		is, _, err := isImageFile(path)
+		if is {
 			list = append(list, path)
 		}
 		return err

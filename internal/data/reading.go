@@ -3,12 +3,15 @@ package data
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
+
+	"prenas/internal/picture"
 )
 
 // Damage is what the bytes of an image are; all else that keeps a program from reading it is
@@ -69,6 +72,29 @@ func listed(dir string, e fs.DirEntry, name string) (folderFile, error) {
 		return file, err
 	}
 	return file, nil
+}
+
+// isImageFile tells an image by the ending of its name, else by its content, whose beginning it
+// returns. A link to nothing and what is no file are none.
+func isImageFile(path string) (is bool, head []byte, err error) {
+	if isImage(path) {
+		return true, nil, nil
+	}
+	head, err = patiently(func() ([]byte, error) {
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			return nil, err
+		}
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		return io.ReadAll(io.LimitReader(file, picture.HeadLen))
+	})
+	if leadsNowhere(err) {
+		err = nil
+	}
+	return sniffed(path, head), head, err
 }
 
 // readLimited reads the file of an image, which must not be larger than an image may be.

@@ -9,22 +9,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
-)
-
-// The splits that a shard can be of.
-const (
-	trainSplit = iota
-	valSplit
-	testSplit
-	splitCount
 )
 
 // shardFile is a file that holds many images.
 type shardFile struct {
 	at    string   // path or address
 	url   *url.URL // of an address
+	root  string   // the folder in which it was looked for, or in which it lies
 	split int
+	named bool // its name or its folder's says the split
 }
 
 func (s shardFile) String() string {
@@ -60,7 +53,7 @@ func listShards(patterns string, endings []string) ([]shardFile, error) {
 			if strings.Contains(address.Path, "*") {
 				return nil, fmt.Errorf("%w: %s: an address takes braces, as {000..127}, and no *", ErrPattern, address.Redacted())
 			}
-			shards = append(shards, shardFile{name, address, splitOf(address.Path)})
+			shards = append(shards, newShard(shardFile{at: name, url: address}, address.Path))
 			continue
 		}
 		files, err := listLocal(name, endings)
@@ -68,7 +61,13 @@ func listShards(patterns string, endings []string) ([]shardFile, error) {
 			return nil, err
 		}
 		for _, file := range files {
-			shards = append(shards, shardFile{at: file, split: splitOf(filepath.ToSlash(file))})
+			root := filepath.Dir(file)
+			if is, _ := isFolder(name); is {
+				root = filepath.Clean(name)
+			} else if _, sure := splitIn(filepath.Base(root)); sure { // a split's, beside which classes are listed
+				root = filepath.Dir(root)
+			}
+			shards = append(shards, newShard(shardFile{at: file, root: root}, filepath.ToSlash(file)))
 		}
 	}
 	return shards, nil
@@ -90,6 +89,12 @@ func listLocal(name string, endings []string) (files []string, err error) {
 		return []string{name}, nil
 	case err == nil:
 		err = filepath.WalkDir(name, func(file string, e fs.DirEntry, err error) error {
+			if e != nil && file != name && isLitter(e.Name()) {
+				if e.IsDir() {
+					return fs.SkipDir
+				}
+				return nil
+			}
 			if err == nil && !e.IsDir() && hasEnding(file, endings) {
 				files = append(files, file)
 			}
@@ -99,6 +104,7 @@ func listLocal(name string, endings []string) (files []string, err error) {
 		if files, err = filepath.Glob(name); err != nil {
 			return nil, fmt.Errorf("%s: %w: %w", name, ErrPattern, err)
 		}
+		files = slices.DeleteFunc(files, func(file string) bool { return isLitter(filepath.Base(file)) })
 	}
 	if err == nil && len(files) == 0 {
 		err = fmt.Errorf("%w in %s: want files that end in %s", ErrEmpty, name, strings.Join(endings, " or "))
@@ -110,33 +116,16 @@ func hasEnding(file string, endings []string) bool {
 	return slices.ContainsFunc(endings, func(ending string) bool { return strings.HasSuffix(file, ending) })
 }
 
-// splitOf tells a shard's split from the words of its file's name, else from those of its
-// folder's: imagenet-val-003.tar and val/003.tar are of the validation split.
-func splitOf(file string) int {
+// newShard tells a shard's split from the words of its file's name, else from those of its
+// folder's: imagenet-val-003.tar and val/003.tar are of the validation split. Without any it is
+// train.
+func newShard(s shardFile, file string) shardFile {
 	for _, name := range []string{path.Base(file), path.Base(path.Dir(file))} {
-		for _, word := range strings.FieldsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) }) {
-			switch strings.ToLower(word) {
-			case "train", "training":
-				return trainSplit
-			case "val", "valid", "validation":
-				return valSplit
-			case "test":
-				return testSplit
-			}
+		if split, _ := splitIn(name); split != noSplit {
+			s.split, s.named = split, true
+			return s
 		}
 	}
-	return trainSplit
-}
-
-// setSplits gives a data set its splits. Where there is a validation but no test split, it
-// is what is reported on, and choosing is done on a part of train.
-func (d *Dataset) setSplits(splits [splitCount]Split) {
-	d.Train, d.Test = splits[trainSplit], splits[testSplit]
-	switch val := splits[valSplit]; {
-	case val.Len() == 0:
-	case d.Test.Len() == 0:
-		d.Test = val
-	default:
-		d.HeldOut = val
-	}
+	s.split = trainSplit
+	return s
 }

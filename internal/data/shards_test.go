@@ -44,9 +44,13 @@ func TestSplitOfAShard(t *testing.T) {
 		"test/train-0.tar":                 trainSplit,
 		"val/train/00.tar":                 trainSplit,
 		"contest/latest0.tar":              trainSplit,
+		"x/Testing-0.tar":                  testSplit,
+		"x/flowersTest_3.tar":              testSplit,
+		"x/DEV.tar":                        valSplit,
+		"x/trn0.tar":                       trainSplit,
 	} {
-		if got := splitOf(name); got != want {
-			t.Errorf("%s is of split %d, want %d", name, got, want)
+		if got := newShard(shardFile{}, name); got.split != want || got.named == strings.Contains(name, "latest") {
+			t.Errorf("%s is of split %d (%v), want %d", name, got.split, got.named, want)
 		}
 	}
 }

@@ -8,21 +8,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"prenas/internal/picture"
+	"prenas/internal/plaintext"
 )
 
 // Tar shards in webdataset's form: files that stand one after the other with the
 // same name up to the first dot of the base name are a sample.
 //
 //	0017.jpg   the image, of any format that a folder takes
-//	0017.cls   its label, a number from 0 on; or 0017.json with "label"
+//	0017.cls   its label, a number from 0 on or a class's name; or 0017.json with "label"
 //
 // Other files of a sample are passed over. A tar without any label is one of
-// folders, each a class. What is compressed or comes over http is laid into the
+// folders, each a class, or of folders of splits with such in them. What is compressed or comes over http is laid into the
 // cache folder, as a plain tar, once.
 var tarEndings = []string{".tar", ".tar.gz", ".tgz", ".tar.zst"}
 
@@ -52,7 +57,7 @@ func openAsTars(ctx context.Context, pattern string, endings []string, o Options
 		if err != nil {
 			return nil, err
 		}
-		list, classes, err := scanTarFile(local)
+		file, err := scanTarFile(local)
 		if err != nil {
 			err = fmt.Errorf("%s: %w", s, err)
 			if errors.Is(err, ErrFormat) { // else what was laid into the cache may be sound
@@ -60,14 +65,15 @@ func openAsTars(ctx context.Context, pattern string, endings []string, o Options
 			}
 			return nil, err
 		}
-		return &membersFile{shown: s.String(), path: local, members: list, classes: classes}, nil
+		file.shown, file.path = s.String(), local
+		return file, nil
 	})
 }
 
-func scanTarFile(path string) (list []member, classes []string, err error) {
+func scanTarFile(path string) (*membersFile, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, nil, withoutPath(err)
+		return nil, withoutPath(err)
 	}
 	defer file.Close()
 	return scanTar(file)
@@ -76,42 +82,53 @@ func scanTarFile(path string) (list []member, classes []string, err error) {
 // pictureOf is an image file of a tar, with the number of its sample.
 type pictureOf struct {
 	member
-	sample int
-	alone  bool // it has no part in its name between the sample's and the ending
+	sample  int
+	alone   bool // it has no part in its name between the sample's and the ending
+	sniffed bool // its content says that it is an image, not its name
+}
+
+// sampleLabel is what a sample's label says: a number, or a name where there is one.
+type sampleLabel struct {
+	number int
+	name   string
 }
 
 // scanTar lists the images of a plain tar, in its order, with the names of the
 // classes if it has them, and checks that it is whole.
-func scanTar(file io.ReadSeeker) (list []member, classes []string, err error) {
+func scanTar(file io.ReadSeeker) (*membersFile, error) {
+	scanned := &membersFile{}
 	var pictures []pictureOf
 	var keys []string // of the samples
-	labels := map[int]int{}
+	labels := map[int]sampleLabel{}
 	for r := tar.NewReader(file); ; {
 		h, err := r.Next()
 		if err == io.EOF {
 			break
 		}
 		if ofSystem(err) {
-			return nil, nil, withoutPath(err)
+			return nil, withoutPath(err)
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("%w: %w", ErrFormat, err)
+			return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 		}
 		name := path.Clean(h.Name)
 		base := path.Base(name)
 		stem, ending, _ := strings.Cut(base, ".")
-		isImage := slices.Contains(imageEndings, strings.ToLower(path.Ext(base)))
+		isImage := isImage(base)
 		switch {
 		case name == classesMember:
-			if classes, err = linesOf(io.LimitReader(r, maxLabelText)); err != nil {
-				return nil, nil, fmt.Errorf("%w: %s: %w", ErrFormat, name, err)
+			if scanned.classes, err = linesOf(io.LimitReader(r, maxLabelText)); err != nil {
+				return nil, fmt.Errorf("%w: %s: %w", ErrFormat, name, err)
 			}
+			continue
+		case litterIn(name) != "":
+			scanned.left.litter++
 			continue
 		case strings.HasPrefix(base, "__"), h.FileInfo().IsDir(): // __: webdataset's notes on the shard itself
 			continue
 		case h.Typeflag != tar.TypeReg || isSparse(h):
 			if isImage {
-				return nil, nil, fmt.Errorf("%w: %s is not an ordinary file", ErrFormat, name)
+				return nil, fmt.Errorf("%w: %s is not an ordinary file", ErrFormat, name)
 			}
 			continue
 		}
@@ -119,57 +136,74 @@ func scanTar(file io.ReadSeeker) (list []member, classes []string, err error) {
 			keys = append(keys, key)
 		}
 		sample := len(keys) - 1
-		switch _, marked := labels[sample]; {
-		case isImage:
-			at, err := file.Seek(0, io.SeekCurrent) // tar reads whole headers and no further
-			if err != nil {
-				return nil, nil, err
+		at, err := file.Seek(0, io.SeekCurrent) // tar reads whole headers and no further
+		if err != nil {
+			return nil, err
+		}
+		_, marked := labels[sample]
+		isLabel := ending == "cls" || ending == "json"
+		var head []byte
+		if !isImage && !isLabel {
+			head = make([]byte, min(h.Size, picture.HeadLen))
+			if _, err := io.ReadFull(r, head); ofSystem(err) {
+				return nil, withoutPath(err)
+			} else if err != nil {
+				return nil, fmt.Errorf("%w: %s: %w", ErrFormat, name, err)
 			}
-			top, _, _ := strings.Cut(name, "/")
-			if top == base {
-				top = ""
-			}
-			pictures = append(pictures, pictureOf{member{name: name, offset: at, size: h.Size, label: noLabelYet, folder: top}, sample, path.Ext(base) == "."+ending})
+		}
+		switch {
+		case isImage, !isLabel && sniffed(base, head):
+			alone := !strings.Contains(ending, ".") || !isImage && !strings.Contains(strings.TrimSuffix(ending, path.Ext(ending)), ".")
+			pictures = append(pictures, pictureOf{member{name: name, offset: at, size: h.Size, label: noLabelYet}, sample, alone, !isImage})
 		case ending == "cls", ending == "json" && !marked:
 			label, found, err := readLabel(r, ending)
 			if err != nil {
-				return nil, nil, fmt.Errorf("%w: %s: %w", ErrFormat, name, err)
+				return nil, fmt.Errorf("%w: %s: %w", ErrFormat, name, err)
 			}
 			if found {
 				labels[sample] = label
 			}
+		case !isLabel:
+			scanned.left.file(base, head)
 		}
 	}
 	if err := checkTarEnd(file); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	list, err = matchLabels(pictures, labels, keys)
-	return list, classes, err
+	return scanned, scanned.match(pictures, labels, keys)
 }
 
-// matchLabels gives each sample's label to its image.
-func matchLabels(pictures []pictureOf, labels map[int]int, keys []string) ([]member, error) {
-	var list []member
+// match gives each sample's label to its image.
+func (m *membersFile) match(pictures []pictureOf, labels map[int]sampleLabel, keys []string) error {
+	named := map[int]bool{} // samples with an image that is one by its name
+	for _, p := range pictures {
+		if p.alone && !p.sniffed {
+			named[p.sample] = true
+		}
+	}
 	last, seen := -1, 0 // seen: samples with an image
 	for _, p := range pictures {
 		label, marked := labels[p.sample]
 		switch {
 		case len(labels) == 0: // of folders
-		case !p.alone:
+		case !p.alone, p.sniffed && named[p.sample]:
 			continue
 		case !marked:
-			return nil, fmt.Errorf("%w: %s has no label beside it, as %s.cls", ErrFormat, p.name, keys[p.sample])
+			return fmt.Errorf("%w: %s has no label beside it, as %s.cls", ErrFormat, p.name, keys[p.sample])
 		case p.sample == last:
-			return nil, fmt.Errorf("%w: %s is a second image of its sample", ErrFormat, p.name)
+			return fmt.Errorf("%w: %s is a second image of its sample", ErrFormat, p.name)
 		default:
-			p.label, p.folder, last, seen = label, "", p.sample, seen+1
+			p.labelled, last, seen = true, p.sample, seen+1
+			if p.class = label.name; p.class == "" {
+				p.label = label.number
+			}
 		}
-		list = append(list, p.member)
+		m.members = append(m.members, p.member)
 	}
 	if seen != len(labels) {
-		return nil, fmt.Errorf("%w: %d samples have a label but no image (%s)", ErrFormat, len(labels)-seen, strings.Join(imageEndings, " "))
+		return fmt.Errorf("%w: %d samples have a label but no image (%s)", ErrFormat, len(labels)-seen, strings.Join(imageEndings, " "))
 	}
-	return list, nil
+	return nil
 }
 
 func isSparse(h *tar.Header) bool {
@@ -181,29 +215,52 @@ func isSparse(h *tar.Header) bool {
 	return false
 }
 
-// readLabel reads the label of a sample, which a .json need not have.
-func readLabel(r io.Reader, ending string) (label int, found bool, err error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxLabelText+1))
+// readLabel reads the label of a sample, which a .json need not have. A text that is no number
+// is the name of a class.
+func readLabel(r io.Reader, ending string) (label sampleLabel, found bool, err error) {
+	raw, err := io.ReadAll(io.LimitReader(r, maxLabelText+1))
+	if err == nil && len(raw) > maxLabelText {
+		err = fmt.Errorf("it has more than %d bytes", maxLabelText)
+	}
+	if err != nil {
+		return label, false, err
+	}
+	if raw, err = plaintext.UTF8(raw); err != nil {
+		return label, false, err
+	}
+	said := string(raw)
+	if ending == "json" {
+		var all struct{ Label any }
+		decoder := json.NewDecoder(bytes.NewReader(raw))
+		decoder.UseNumber()
+		if err := decoder.Decode(&all); err != nil || all.Label == nil {
+			return label, false, err
+		}
+		switch all.Label.(type) {
+		case json.Number, string:
+			said = fmt.Sprint(all.Label)
+		default:
+			return label, false, fmt.Errorf("its label is neither a number nor a name")
+		}
+	}
+	label, err = parseLabel(strings.TrimSpace(said))
+	return label, err == nil, err
+}
+
+// maxName bounds the name of a class, in bytes.
+const maxName = 256
+
+func parseLabel(said string) (label sampleLabel, err error) {
+	number, err := strconv.ParseFloat(said, 64)
 	switch {
-	case err != nil:
-		return 0, false, err
-	case len(text) > maxLabelText:
-		return 0, false, fmt.Errorf("it has more than %d bytes", maxLabelText)
-	case ending == "cls":
-		if label, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil {
-			err = fmt.Errorf("%.20q is no label: want a number from 0 to %d", text, maxClasses-1)
-		}
-		found = true
-	default:
-		var all struct{ Label *int }
-		if err = json.Unmarshal(text, &all); err == nil && all.Label != nil {
-			label, found = *all.Label, true
-		}
+	case err == nil && number == math.Trunc(number) && number >= 0 && number < maxClasses:
+		return sampleLabel{number: int(number)}, nil
+	case err == nil:
+		return label, fmt.Errorf("label %s is not a whole number from 0 to %d", said, maxClasses-1)
+	case said == "" || len(said) > maxName || !utf8.ValidString(said) || strings.ContainsFunc(said, unicode.IsControl):
+		return label, fmt.Errorf("%.20q is no label: want a number from 0 to %d, or the name of a class", said, maxClasses-1)
 	}
-	if err == nil && (label < 0 || label >= maxClasses) {
-		err = fmt.Errorf("label %d is not from 0 to %d", label, maxClasses-1)
-	}
-	return label, found, err
+	return sampleLabel{name: className(said)}, nil
 }
 
 // checkTarEnd looks for the zeros that end a tar: one that was cut between two

@@ -145,7 +145,7 @@ func TestHostileTars(t *testing.T) {
 		"twice.tar":          tarOf(t, "a.png", "", "a.jpg", "", "a.cls", "0"),
 		"no class.tar":       tarOf(t, "a.png", ""),
 		"half.tar":           tarOf(t, "a.png", "", "a.cls", "0", "x/b.png", ""),
-		"text.tar":           tarOf(t, "a.png", "", "a.cls", "first"),
+		"text.tar":           tarOf(t, "a.png", "", "a.cls", "two\nlines"),
 		"negative.tar":       tarOf(t, "a.png", "", "a.cls", "-1"),
 		"huge class.tar":     tarOf(t, "a.png", "", "a.cls", "99999999"),
 		"json.tar":           tarOf(t, "a.png", "", "a.json", `{"label": `),
@@ -168,12 +168,12 @@ func TestHostileTars(t *testing.T) {
 // A tar that was cut between two files is not taken for a shorter one, whatever is missing.
 func TestCutTar(t *testing.T) {
 	whole := tarOf(t, samplesFrom(t, 0, 2)...)
-	if list, _, err := scanTar(bytes.NewReader(whole)); err != nil || len(list) != 2 {
-		t.Fatalf("%d images, %v", len(list), err)
+	if scanned, err := scanTar(bytes.NewReader(whole)); err != nil || len(scanned.members) != 2 {
+		t.Fatalf("%+v, %v", scanned, err)
 	}
 	ends := len(whole) - 1024 // two blocks of zeros end a tar; one is enough to know it by
 	for n := 0; n <= ends; n += 128 {
-		if _, _, err := scanTar(bytes.NewReader(whole[:n])); !errors.Is(err, ErrFormat) {
+		if _, err := scanTar(bytes.NewReader(whole[:n])); !errors.Is(err, ErrFormat) {
 			t.Errorf("cut to %d of %d bytes: %v", n, len(whole), err)
 		}
 	}
@@ -183,10 +183,11 @@ func TestCutTar(t *testing.T) {
 // looks like an image but is no ordinary file is not.
 func TestPartsOfSamples(t *testing.T) {
 	text := tarOf(t, "__info__.png", "x", "a/1.jpg", "one", "a/1.mask.png", "no", "a/1.txt", "no", "a/1.cls", " 7\n", "b.c/2.seg.png", "no", "b.c/2.JPG", "three", "b.c/2.cls", "0")
-	list, _, err := scanTar(bytes.NewReader(text))
-	if err != nil || len(list) != 2 {
-		t.Fatalf("%+v, %v", list, err)
+	scanned, err := scanTar(bytes.NewReader(text))
+	if err != nil || len(scanned.members) != 2 {
+		t.Fatalf("%+v, %v", scanned, err)
 	}
+	list := scanned.members
 	for i, want := range []string{"a/1.jpg 7 one", "b.c/2.JPG 0 three"} {
 		one := list[i]
 		if got := fmt.Sprint(one.name, " ", one.label, " ", string(text[one.offset:][:one.size])); got != want {
@@ -201,7 +202,7 @@ func TestPartsOfSamples(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := scanTar(bytes.NewReader(linked.Bytes())); !errors.Is(err, ErrFormat) {
+	if _, err := scanTar(bytes.NewReader(linked.Bytes())); !errors.Is(err, ErrFormat) {
 		t.Errorf("a link for an image: %v", err)
 	}
 }
@@ -300,11 +301,11 @@ func TestUnpackingBomb(t *testing.T) {
 func FuzzListTar(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, text []byte) {
-		samples, _, err := scanTar(bytes.NewReader(text))
+		scanned, err := scanTar(bytes.NewReader(text))
 		if err != nil {
 			return
 		}
-		for _, s := range samples {
+		for _, s := range scanned.members {
 			if s.offset < 0 || s.size < 0 || s.label >= maxClasses {
 				t.Errorf("sample %+v", s)
 			}

@@ -35,7 +35,8 @@ var rooms = []struct {
 	{"augment", nil},
 	{"matfile", nil},
 	{"picture", nil},
-	{"data", []string{"augment", "crash", "foreign", "fsys", "machine", "matfile", "picture", "rng", "sealed"}},
+	{"plaintext", nil},
+	{"data", []string{"augment", "crash", "foreign", "fsys", "machine", "matfile", "picture", "plaintext", "rng", "sealed"}},
 	{"engine/private", nil},
 	{"engine", []string{"engine/private", "foreign", "fsys", "kernels", "rng", "tensorfile", "version"}},
 	{"fixture", []string{"space", "tensorfile"}},
@@ -64,7 +65,7 @@ var fixtures = []string{"fixture", "faults", "pytools", "engine/enginetest", "fs
 
 // withoutEngine are the rooms that must work where no XLA can be had: they may not reach
 // it through libraries either.
-var withoutEngine = []string{"fsys", "foreign", "rng", "tensorfile", "space", "search", "augment", "matfile", "picture", "data", "fixture"}
+var withoutEngine = []string{"fsys", "foreign", "rng", "tensorfile", "space", "search", "augment", "matfile", "picture", "plaintext", "data", "fixture"}
 
 func TestTableOfRoomsHasNoCircle(t *testing.T) {
 	var below []string

@@ -1,0 +1,133 @@
+package data
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"prenas/internal/picture"
+)
+
+// LeftOut counts the files of a source that are not among its images.
+type LeftOut struct {
+	Files  []LeftOutFiles `json:"files,omitempty"`  // that are no image that is read, the most frequent ending first
+	Loose  int            `json:"loose,omitempty"`  // images in no class's folder
+	Litter int            `json:"litter,omitempty"` // what tools leave behind: each file or folder once
+}
+
+// LeftOutFiles are those of an ending.
+type LeftOutFiles struct {
+	Ending string `json:"ending"` // in lower case, with its dot; empty for none
+	Count  int    `json:"count"`
+	What   string `json:"what,omitempty"` // what the first of them is, if that is known
+}
+
+// leftOut collects what a LeftOut tells.
+type leftOut struct {
+	files  map[string]*LeftOutFiles
+	loose  int
+	litter int
+}
+
+// file counts a file that is not read as an image; head is how it begins.
+func (l *leftOut) file(name string, head []byte) {
+	if l.files == nil {
+		l.files = map[string]*LeftOutFiles{}
+	}
+	ending := strings.ToLower(path.Ext(name))
+	if l.files[ending] == nil {
+		l.files[ending] = &LeftOutFiles{Ending: ending, What: picture.Identify(head).Name}
+	}
+	l.files[ending].Count++
+}
+
+// add adds the counts of another one.
+func (l *leftOut) add(other leftOut) {
+	l.loose, l.litter = l.loose+other.loose, l.litter+other.litter
+	for ending, files := range other.files {
+		if l.files == nil {
+			l.files = map[string]*LeftOutFiles{}
+		}
+		if had := l.files[ending]; had != nil {
+			had.Count += files.Count
+			had.What = cmp.Or(had.What, files.What)
+			continue
+		}
+		one := *files
+		l.files[ending] = &one
+	}
+}
+
+func (l *leftOut) list() LeftOut {
+	all := LeftOut{Loose: l.loose, Litter: l.litter}
+	for _, files := range l.files {
+		all.Files = append(all.Files, *files)
+	}
+	slices.SortFunc(all.Files, func(a, b LeftOutFiles) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Ending, b.Ending))
+	})
+	return all
+}
+
+// instead is what there was, as the end of an error; empty if there was nothing.
+func (l *leftOut) instead() string {
+	text := l.list().String()
+	if text == "" {
+		return ""
+	}
+	return "; left out: " + text
+}
+
+// manyEndings is how many endings a line names.
+const manyEndings = 8
+
+// String is what was left out, as a sentence goes on; empty if nothing was.
+func (l LeftOut) String() string {
+	var parts []string
+	for i, f := range l.Files {
+		if i == manyEndings {
+			rest := 0
+			for _, f := range l.Files[i:] {
+				rest += f.Count
+			}
+			parts = append(parts, fmt.Sprintf("%d of %d other endings", rest, len(l.Files)-i))
+			break
+		}
+		name := f.Ending
+		if name == "" {
+			name = "without an ending"
+		}
+		if f.What != "" {
+			name += " (" + f.What + ")"
+		}
+		parts = append(parts, fmt.Sprintf("%d %s", f.Count, name))
+	}
+	text := ""
+	if len(parts) > 0 {
+		text = "files that are not read as images: " + strings.Join(parts, ", ")
+	}
+	for _, more := range []struct {
+		count int
+		what  string
+	}{{l.Loose, "images in no class's folder"}, {l.Litter, "files or folders that tools leave behind"}} {
+		if more.count == 0 {
+			continue
+		}
+		if text != "" {
+			text += "; "
+		}
+		text += fmt.Sprintf("%d %s", more.count, more.what)
+	}
+	return text
+}
+
+// sniffed reports whether a file is an image that is decoded, of a name that does not tell: by how
+// it begins. One that a program has not finished, or has put aside, is none.
+func sniffed(name string, head []byte) bool {
+	return !slices.Contains(unfinished, strings.ToLower(path.Ext(name))) && !strings.HasSuffix(name, "~") && picture.Identify(head).Format != ""
+}
+
+// unfinished are endings of files that are being written, or were put aside.
+var unfinished = []string{".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".incomplete", ".aria2", ".bak", ".old", ".orig", ".swp"}

@@ -1,0 +1,83 @@
+package data
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// The splits that images can be of.
+const (
+	trainSplit = iota
+	valSplit
+	testSplit
+	splitCount
+
+	noSplit = -1
+)
+
+// splitNames are the splits as they are told.
+var splitNames = [splitCount]string{"training", "validation", "test"}
+
+// splitWords are the usual words for splits, in lower case.
+var splitWords = [splitCount][]string{
+	trainSplit: {"train", "training", "trn", "trainset", "trainval"},
+	valSplit:   {"val", "valid", "validation", "validate", "valset", "dev", "devel", "eval", "evaluation"},
+	testSplit:  {"test", "testing", "tst", "testset"},
+}
+
+// fillers are words that may stand beside a split's without saying anything else.
+var fillers = []string{
+	"set", "data", "dataset", "split", "image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "folder", "dir", "samples", "the", "my", "all", "jpg", "png", "jpeg",
+}
+
+// wordsOf divides a name at what is no letter and where a capital follows a small letter, in
+// lower case.
+func wordsOf(name string) (words []string) {
+	var word []rune
+	flush := func() {
+		if len(word) > 0 {
+			words = append(words, strings.ToLower(string(word)))
+			word = nil
+		}
+	}
+	for _, r := range name {
+		if !unicode.IsLetter(r) || unicode.IsUpper(r) && len(word) > 0 && unicode.IsLower(word[len(word)-1]) {
+			flush()
+		}
+		if unicode.IsLetter(r) {
+			word = append(word, r)
+		}
+	}
+	flush()
+	return words
+}
+
+// splitIn is the split that the first such word of a name says. sure: the other words say nothing
+// else.
+func splitIn(name string) (split int, sure bool) {
+	split, sure = noSplit, true
+	for _, word := range wordsOf(name) {
+		k := slices.IndexFunc(splitWords[:], func(words []string) bool { return slices.Contains(words, word) })
+		switch {
+		case k >= 0 && split == noSplit:
+			split = k
+		case k >= 0 && k != split, k < 0 && !slices.Contains(fillers, word):
+			sure = false
+		}
+	}
+	return split, sure && split != noSplit
+}
+
+// setSplits gives a data set its splits. Where there is a validation but no test split, it
+// is what is reported on, and choosing is done on a part of train.
+func (d *Dataset) setSplits(splits [splitCount]Split) {
+	d.Train, d.Test = splits[trainSplit], splits[testSplit]
+	switch val := splits[valSplit]; {
+	case val.Len() == 0:
+	case d.Test.Len() == 0:
+		d.Test = val
+	default:
+		d.HeldOut = val
+	}
+}
