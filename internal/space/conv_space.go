@@ -89,6 +89,9 @@ func (s *Space) validateConv() error {
 			return impossible("KERNEL %d is even; kernels have a middle", k)
 		}
 	}
+	if err := s.validateSize(); err != nil {
+		return err
+	}
 	return s.Interval.validate()
 }
 

@@ -265,6 +265,9 @@ func (s *Space) Validate() error {
 	if Hidden(smallest.EmbedDim, smallest.MLPRatio[0]) < 1 {
 		return impossible("MLP_RATIO %v of EMBED_DIM %d leaves no hidden unit", smallest.MLPRatio[0], smallest.EmbedDim)
 	}
+	if err := s.validateSize(); err != nil {
+		return err
+	}
 	if err := s.Reduced.validate(s); err != nil {
 		return err
 	}
