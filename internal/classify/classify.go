@@ -16,6 +16,8 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/export"
 	"prenas/internal/fsys"
+	"prenas/internal/machine"
+	"prenas/internal/supernet"
 )
 
 // Options of Open.
@@ -107,6 +109,12 @@ func Open(ctx context.Context, path string, o Options) (*Model, error) {
 		err = fmt.Errorf("%w: its name ends neither in .safetensors nor in .onnx", ErrKind)
 		if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
 			err = fmt.Errorf("%w: it is a folder; prenas export takes models out of a run", ErrKind)
+		}
+	}
+	if err == nil {
+		err = machine.Need(supernet.ImageBytes(m.info.SpaceModel(), o.Batch), fmt.Sprintf("a batch of %d images", o.Batch), "take a smaller batch")
+		if err != nil {
+			err = errors.Join(err, m.run.close())
 		}
 	}
 	if err == nil {

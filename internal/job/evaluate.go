@@ -15,6 +15,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/machine"
 	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
@@ -94,6 +95,9 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		o.Data = manifest.Data.Source
 	}
 	s := manifest.Space
+	if err := machine.Need(2*supernet.New(s).Bytes()+supernet.ImageBytes(s.Model, o.Batch), fmt.Sprintf("evaluating %s in batches of %d", o.Run, o.Batch), "take a smaller --batch"); err != nil {
+		return results, err
+	}
 	weights, step, err := train.Weights(fsys.OS, o.Run, s, func(path string, why error) {
 		o.Log(fmt.Sprintf("skipped %s: %v", path, why))
 	})

@@ -10,10 +10,12 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/machine"
 	"prenas/internal/proxy"
 	"prenas/internal/sealed"
 	"prenas/internal/search"
 	"prenas/internal/space"
+	"prenas/internal/supernet"
 )
 
 // DefaultProxy is the score of an architecture where none is named.
@@ -90,6 +92,10 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 		o.Log = func(string) {}
 	}
 	s := o.Space
+	need := 2*supernet.New(s).Bytes() + supernet.ImageBytes(s.Model, max(o.Scoring.Batches, 1)*proxy.NoiseBatch)
+	if err := machine.Need(need, fmt.Sprintf("scoring space %s on %d batches", s.Name, max(o.Scoring.Batches, 1)), "take a smaller space, or fewer --batches"); err != nil {
+		return result, timing, err
+	}
 	var runs []space.Candidates
 	for i := range max(o.Seeds, 1) {
 		scoring := o.Scoring

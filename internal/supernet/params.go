@@ -218,6 +218,24 @@ func (n *Net) Space() *space.Space { return n.space }
 // Params lists the shared weights in a fixed order.
 func (n *Net) Params() []Param { return n.params }
 
+// Bytes of all weights in float32. A float does not overflow.
+func (n *Net) Bytes() float64 {
+	bytes := 0.0
+	for _, p := range n.params {
+		size := 4.0
+		for _, d := range p.Shape {
+			size *= float64(d)
+		}
+		bytes += size
+	}
+	return bytes
+}
+
+// ImageBytes of so many images as a model of the space takes them, in float32.
+func ImageBytes(m space.Model, images int) float64 {
+	return 4 * float64(images) * float64(m.Channels) * float64(m.ImageSize) * float64(m.ImageSize)
+}
+
 // Index of a weight in Params; -1 if the supernet has none of that name.
 func (n *Net) Index(name string) int {
 	if i, ok := n.index[name]; ok {

@@ -10,6 +10,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/machine"
 	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorboard"
@@ -173,7 +174,8 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 		t.parts = []string{"any of " + o.Space.Name}
 	}
 	t.pace = newPace(len(t.parts))
-	return t, nil
+	need := t.net.Bytes()*float64(len(o.Recipe.prefixes())) + supernet.ImageBytes(o.Space.Model, o.Recipe.Batch*o.Recipe.Accumulate)
+	return t, machine.Need(need, fmt.Sprintf("training space %s in batches of %d", o.Space.Name, o.Recipe.Batch), "take a smaller space or batch")
 }
 
 func (t *trainer) close() {
