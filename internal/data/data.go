@@ -201,6 +201,16 @@ func (s subset) Len() int                   { return len(s.index) }
 func (s subset) Label(i int) int            { return s.Split.Label(s.index[i]) }
 func (s subset) Image(i int) (Image, error) { return s.Split.Image(s.index[i]) }
 
+// Relabel is a split with another label in the place of each, by label.
+func Relabel(s Split, labels []int) Split { return relabelled{s, labels} }
+
+type relabelled struct {
+	Split
+	labels []int
+}
+
+func (r relabelled) Label(i int) int { return r.labels[r.Split.Label(i)] }
+
 // none is the split of a source that has no such images.
 type none struct{ Split }
 

@@ -19,6 +19,8 @@ func Part(s Split, i int, choose func(height, width int) augment.Cut, use func(a
 	case chain:
 		split, k := s.at(i)
 		return Part(split, k, choose, use)
+	case relabelled:
+		return Part(s.Split, i, choose, use)
 	case parted:
 		var used error
 		if err := s.part(i, choose, func(p augment.Piece) { used = use(p) }); err != nil {

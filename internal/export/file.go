@@ -43,7 +43,7 @@ func Read(f fsys.FS, path string) (*Model, error) {
 	}
 	text, ok := file.Metadata[MetadataKey]
 	if !ok {
-		return nil, fmt.Errorf("%s: %w: it has tensors but no description; prenas export writes models", path, ErrModel)
+		return nil, fmt.Errorf("%s: %w; prenas export writes models", path, ErrNoDescription)
 	}
 	m := &Model{Tensors: file.Tensors}
 	if m.Info, err = ParseInfo([]byte(text)); err == nil {

@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"prenas/internal/audit"
 	"prenas/internal/data"
@@ -69,24 +70,28 @@ func Audit(ctx context.Context, o AuditOptions) (audit.Correlations, error) {
 	return audit.Correlate(b, proxies, o.Resamples, b.Draw)
 }
 
-// images opens the data set, cut by a seed, and makes sources of it.
-func (o AuditOptions) images(ctx context.Context, s *space.Space, src string, r train.Recipe, cut uint64) (func(seed uint64) (train.Source, error), train.DataSummary, error) {
-	set, err := data.Open(ctx, src, data.Options{Seed: cut, HeldOut: r.Holdout, Log: o.Log, Progress: o.Fetch})
+// images opens the data set, cut by a seed.
+func (o AuditOptions) images(ctx context.Context, r train.Recipe, cut uint64) (*data.Dataset, train.DataSummary, error) {
+	set, err := data.Open(ctx, o.Data, data.Options{Seed: cut, HeldOut: r.Holdout, Log: o.Log, Progress: o.Fetch})
 	if err != nil {
 		return nil, train.DataSummary{}, err
 	}
 	if set.HeldOut.Len() == 0 {
-		return nil, train.DataSummary{}, fmt.Errorf("--data %s: no image is held out to measure on; set holdout in the recipe", src)
+		return nil, train.DataSummary{}, fmt.Errorf("--data %s: no image is held out to measure on; set holdout in the recipe", o.Data)
 	}
-	summary := train.DataSummary{Source: src, Digest: set.Digest, Train: set.Train.Len(), HeldOut: set.HeldOut.Len()}
+	return set, train.DataSummary{Source: o.Data, Digest: set.Digest, Train: set.Train.Len(), HeldOut: set.HeldOut.Len()}, nil
+}
+
+// source makes sources of a data set.
+func (o AuditOptions) source(set *data.Dataset, s *space.Space, r train.Recipe) func(seed uint64) (train.Source, error) {
 	r.SkipBadImages = false // the benchmark would not say on what it is
 	return func(seed uint64) (train.Source, error) {
 		images, err := train.NewImages(set, s.Model, r, seed, o.Workers)
 		if err != nil {
-			return nil, fmt.Errorf("--data %s: %w", src, err)
+			return nil, fmt.Errorf("--data %s: %w", o.Data, err)
 		}
 		return images, nil
-	}, summary, nil
+	}
 }
 
 // interval of parameters that a space names. Spaces that cannot be audited are refused.
@@ -106,10 +111,11 @@ func (o AuditOptions) trained(ctx context.Context) (*audit.Benchmark, error) {
 	if err != nil {
 		return nil, err
 	}
-	source, summary, err := o.images(ctx, o.Space, o.Data, o.Recipe, o.Seed)
+	set, summary, err := o.images(ctx, o.Recipe, o.Seed)
 	if err != nil {
 		return nil, err
 	}
+	o.Space, _ = ofImages(o.Space, nil, set.Classes, o.Log)
 	h := audit.Header{
 		Space: o.Space, Interval: within, Data: summary, Recipe: o.Recipe, Images: summary.Train, Draw: o.Seed, Versions: engine.Versions(),
 	}
@@ -124,7 +130,7 @@ func (o AuditOptions) trained(ctx context.Context) (*audit.Benchmark, error) {
 		return nil, err
 	}
 	return b, audit.Run(ctx, b, audit.Options{
-		Engine: o.Engine, FS: fsys.OS, Out: o.Out, Source: source, Log: o.Log, Progress: o.Progress,
+		Engine: o.Engine, FS: fsys.OS, Out: o.Out, Source: o.source(set, o.Space, o.Recipe), Log: o.Log, Progress: o.Progress,
 	})
 }
 
@@ -132,6 +138,7 @@ func (o AuditOptions) trained(ctx context.Context) (*audit.Benchmark, error) {
 func (o AuditOptions) inherited(ctx context.Context) (*audit.Benchmark, error) {
 	weights := map[uint64]map[string]tensorfile.Tensor{}
 	var h audit.Header
+	var known classes
 	for i, run := range o.Inherit {
 		m, err := train.ReadManifest(fsys.OS, run)
 		if err != nil {
@@ -146,8 +153,9 @@ func (o AuditOptions) inherited(ctx context.Context) (*audit.Benchmark, error) {
 			}
 			// The supernets' own held-out images: they were not trained on.
 			h.Space, h.Recipe, h.Draw, o.Recipe = m.Space, m.Recipe, m.Seed, m.Recipe
+			known = m.Data.Classes
 		}
-		if fmt.Sprintf("%+v", *m.Space) != fmt.Sprintf("%+v", *h.Space) {
+		if !reflect.DeepEqual(m.Space, h.Space) {
 			return nil, fmt.Errorf("--inherit %s: its space is not that of %s", run, o.Inherit[0])
 		}
 		if weights[m.Seed] != nil {
@@ -168,9 +176,15 @@ func (o AuditOptions) inherited(ctx context.Context) (*audit.Benchmark, error) {
 	}
 	cuts := map[uint64]func(uint64) (train.Source, error){}
 	for _, seed := range h.Seeds {
-		if cuts[seed], b.Data, err = o.images(ctx, h.Space, o.Data, o.Recipe, seed); err != nil {
+		var set *data.Dataset
+		if set, b.Data, err = o.images(ctx, o.Recipe, seed); err != nil {
 			return nil, err
 		}
+		if set.HeldOut, err = labelledFor(set.HeldOut, set.Classes, known, h.Space.Model.NumClasses, o.Log); err != nil {
+			return nil, fmt.Errorf("--data %s does not suit %s: %w", o.Data, o.Inherit[0], err)
+		}
+		set.Classes = known // as the labels are now
+		cuts[seed] = o.source(set, h.Space, o.Recipe)
 	}
 	return b, audit.Run(ctx, b, audit.Options{
 		Engine: o.Engine, FS: fsys.OS, Out: o.Out, Log: o.Log, Progress: o.Progress,

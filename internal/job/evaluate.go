@@ -111,9 +111,10 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if err != nil {
 		return results, err
 	}
-	if err := sameClasses(set.Classes, manifest.Data.Classes, s.Model.NumClasses); err != nil {
+	if split, err = labelledFor(split, set.Classes, manifest.Data.Classes, s.Model.NumClasses, o.Log); err != nil {
 		return results, fmt.Errorf("--data %s does not suit %s: %w", o.Data, o.Run, err)
 	}
+	set.Classes = manifest.Data.Classes // as the labels are now
 	if resize := manifest.Recipe.Augment.TestResize(s.Model.ImageSize); o.Crops > 1 && resize == s.Model.ImageSize {
 		return results, fmt.Errorf("--crops %d: the run's images are resized to %d pixels, all that the model takes, so there is nothing to crop; eval_resize in the recipe's augment block says to what", o.Crops, resize)
 	}

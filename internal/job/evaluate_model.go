@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 
 	"prenas/internal/classify"
 	"prenas/internal/data"
@@ -35,11 +34,12 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	if err != nil {
 		return results, err
 	}
-	if err := sameClasses(set.Classes, info.Classes, info.Architecture.NumClasses); err != nil {
+	test, err := labelledFor(set.Test, set.Classes, info.Classes, info.Architecture.NumClasses, o.Log)
+	if err != nil {
 		return results, fmt.Errorf("--data %s does not suit %s: %w", o.Data, o.Run, err)
 	}
 	indices := func(yield func(int) bool) {
-		for i := range set.Test.Len() {
+		for i := range test.Len() {
 			if !yield(i) {
 				return
 			}
@@ -47,7 +47,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	}
 	var score evaluate.Score
 	var skipped data.Skipped
-	load := func(i int, use func(data.Image) error) error { return data.Whole(set.Test, i, use) }
+	load := func(i int, use func(data.Image) error) error { return data.Whole(test, i, use) }
 	for outcome, err := range classify.Stream(ctx, m, indices, o.Workers, load) {
 		if err == nil {
 			err = outcome.Err
@@ -59,9 +59,9 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 		if err != nil {
 			return results, fmt.Errorf("--data %s, after %d images: %w", o.Data, score.Images, err)
 		}
-		addScore(&score, outcome.Logits, set.Test.Label(outcome.Item))
+		addScore(&score, outcome.Logits, test.Label(outcome.Item))
 		if o.Progress != nil {
-			o.Progress(score.Images, set.Test.Len())
+			o.Progress(score.Images, test.Len())
 		}
 	}
 	tellSkipped(&skipped, o.Log)
@@ -74,21 +74,6 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	results = evaluate.Results{Split: "test", Images: score.Images, Crops: o.Crops, Step: info.Training.Steps, Precision: m.Precision()}
 	results.Archs = []evaluate.Result{evaluate.NewResult(info.SpaceModel(), "", info.SpaceArch(), score)}
 	return results, nil
-}
-
-// sameClasses reports where the classes of images are not those of a model of count
-// classes: labels would then mean something else. A class whose name is its number has no name.
-func sameClasses(images, model []string, count int) error {
-	if len(images) > count {
-		return fmt.Errorf("the images have %d classes, the model has %d", len(images), count)
-	}
-	for i := range min(len(images), len(model)) {
-		number := strconv.Itoa(i)
-		if images[i] != model[i] && images[i] != number && model[i] != number {
-			return fmt.Errorf("class %d is %q of the images and %q of the model", i, images[i], model[i])
-		}
-	}
-	return nil
 }
 
 // addScore counts one image by its logits, which are finite: places as package evaluate has

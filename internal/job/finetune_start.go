@@ -2,6 +2,7 @@ package job
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -26,7 +27,14 @@ type trained struct {
 // openTrained opens an architecture of a run, or the file of an exported model.
 func openTrained(from, arch string, log func(string)) (trained, error) {
 	if IsModel(from) {
-		return trainedModel(from, arch)
+		t, err := trainedModel(from, arch)
+		switch {
+		case errors.Is(err, export.ErrNoDescription):
+			return importedModel(from, arch, err)
+		case errors.Is(err, tensorfile.ErrForeign):
+			err = fmt.Errorf("%w; prenas import brings it in", err)
+		}
+		return t, err
 	}
 	manifest, err := train.ReadManifest(fsys.OS, from)
 	if err != nil {
@@ -73,6 +81,33 @@ func trainedModel(path, arch string) (trained, error) {
 		return trained{}, fmt.Errorf("%s: %w", path, err)
 	}
 	train.AddRunningStats(t.weights, t.space.Model, t.arch, own)
+	return t, nil
+}
+
+// importedModel takes weights that Import wrote, of the whole model or of an architecture of
+// the space beside them; why is what it is otherwise.
+func importedModel(path, arch string, why error) (trained, error) {
+	file := spacePath(path)
+	s, err := space.Load(file)
+	if errors.Is(err, space.ErrUnknownSpace) {
+		return trained{}, fmt.Errorf("%w; weights of others come in by prenas import, which writes %s too", why, file)
+	}
+	if err != nil {
+		return trained{}, err
+	}
+	weights, err := readWeights(path, s)
+	if err != nil {
+		return trained{}, err
+	}
+	t := trained{space: headOf(s, weights), arch: s.Largest(), weights: weights}
+	if arch != "" {
+		if t.arch, err = space.ParseArch(arch); err == nil {
+			err = s.Check(t.arch)
+		}
+		if err != nil {
+			return trained{}, fmt.Errorf("%w %s: %w; %s has %s and what prenas search finds in it", ErrArch, arch, err, file, s.Largest())
+		}
+	}
 	return t, nil
 }
 
@@ -174,20 +209,53 @@ func (t trained) suit(classes []string, imageSize int, seed uint64, log func(str
 		t.arch.Resolution = imageSize
 		train.AddRunningStats(t.weights, s.Model, t.arch, stats)
 	}
-	switch had := t.look.Classes; {
-	case len(classes) != from.NumClasses:
-		log(fmt.Sprintf("%d classes instead of %d: the head is drawn anew", len(classes), from.NumClasses))
-	case len(had) > 0 && !slices.Equal(classes, had):
-		log(fmt.Sprintf("other classes (%s and so on instead of %s): the head is drawn anew", classes[0], had[0]))
-	default:
-		return t, nil
-	}
-	net := supernet.New(&s)
-	drawn := net.Init(seed)
-	for _, p := range net.Params() {
-		if p.InHead() {
-			t.weights[p.Name] = drawn[p.Name]
+	return t, t.suitHead(from.NumClasses, classes, seed, log)
+}
+
+// suitHead gives the head an output for each class: that of the class of this name where
+// the weights know all of them, else a new one, drawn from the seed. It tells which.
+func (t *trained) suitHead(had int, names classes, seed uint64, log func(string)) error {
+	net, known := supernet.New(t.space), t.look.Classes
+	rows := byName(names, known)
+	switch {
+	case len(known) == 0 && len(names) == had:
+		log(fmt.Sprintf("the weights name no classes: their %d outputs are taken to be those of the images, from %s to %s", had, nameOf(names, 0), nameOf(names, had-1)))
+		return nil
+	case slices.Contains(rows, unknown):
+		drawn := net.Init(seed)
+		for _, p := range net.Params() {
+			if p.InHead() {
+				t.weights[p.Name] = drawn[p.Name]
+			}
 		}
+		what := fmt.Sprintf("%d classes instead of %d", len(names), had)
+		if len(names) == had {
+			what = fmt.Sprintf("other classes (%s and so on instead of %s)", nameOf(names, 0), nameOf(known, 0))
+		}
+		log(what + ": the head is drawn anew")
+		return nil
+	case len(names) == had && (matched{output: rows}).same():
+		return nil
 	}
-	return t, nil
+	for _, p := range net.Params() {
+		if !p.InHead() {
+			continue
+		}
+		all, err := t.weights[p.Name].Float32s()
+		if err != nil {
+			return fmt.Errorf("tensor %q: %w", p.Name, err)
+		}
+		width := len(all) / had
+		var own []float32
+		for _, row := range rows {
+			own = append(own, all[row*width:][:width]...)
+		}
+		t.weights[p.Name] = tensorfile.FromFloat32(p.Shape, own)
+	}
+	if len(names) == had {
+		log("the images' classes are those of the head in another order: its outputs are put into it, by name")
+	} else {
+		log(fmt.Sprintf("the head keeps its outputs of the images' %d classes, by name; it had %d", len(names), had))
+	}
+	return nil
 }

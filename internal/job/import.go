@@ -70,7 +70,7 @@ func Import(o ImportOptions) (Imported, error) {
 	if err != nil {
 		return r, err
 	}
-	r = Imported{Form: o.Form, Entry: c.Entry, Skipped: c.Skipped, Weights: o.Out, Space: strings.TrimSuffix(o.Out, ".safetensors") + ".space.yaml"}
+	r = Imported{Form: o.Form, Entry: c.Entry, Skipped: c.Skipped, Weights: o.Out, Space: spacePath(o.Out)}
 	weights, err := r.rename(c.Tensors)
 	if err != nil {
 		return r, fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
@@ -92,6 +92,11 @@ func Import(o ImportOptions) (Imported, error) {
 		return r, err
 	}
 	return r, set.Commit()
+}
+
+// spacePath is the file of the space beside imported weights.
+func spacePath(weights string) string {
+	return strings.TrimSuffix(weights, ".safetensors") + ".space.yaml"
 }
 
 // rename brings names, types and the rows of qkv into the supernet's form.

@@ -38,6 +38,8 @@ type Scoring struct {
 	Workers      int    // goroutines that read real images; 0: one per core
 	Seed         uint64 // of weights, and of noise where there are no images
 	Log          func(string)
+
+	images *data.Dataset // Data, opened by Search
 }
 
 // scored is the supernet that scores are of: the plain one, as in the original.
@@ -48,7 +50,8 @@ func scored(s *space.Space) *supernet.Net {
 }
 
 // weights of the supernet. For a space file that does not say what the model
-// is, weights from a file say it.
+// is, weights from a file say it; but the images say how many classes there are, and a
+// head of another number is drawn anew, as in training.
 func (o Scoring) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
 	if o.Weights == "" {
 		return scored(s).Init(o.Seed), nil
@@ -57,10 +60,30 @@ func (o Scoring) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
 	if err == nil && !s.Model.IsPlain() {
 		err = fmt.Errorf("--weights %s: its choices have norms, factors or kernels of their own (SWITCH_LN, SCALE_ATTN, SCALE_MLP, SCALE_EMBED, KERNEL_TRANSFORM), which scores know nothing of", o.Weights)
 	}
-	return weights, err
+	if err != nil {
+		return nil, err
+	}
+	var names classes
+	if o.images != nil {
+		names, s.Model.NumClasses = o.images.Classes, len(o.images.Classes)
+	}
+	withHead(s, weights, "--weights "+o.Weights, names, o.Seed, o.Log)
+	return weights, nil
 }
 
-// readWeights reads a supernet's weights.
+// headOf is the space with as many outputs as the head of some weights has.
+func headOf(s *space.Space, weights map[string]tensorfile.Tensor) *space.Space {
+	own := *s
+	for _, p := range supernet.New(s).Params() {
+		if t := weights[p.Name]; p.InHead() && len(t.Shape) == len(p.Shape) && t.Shape[0] > 0 {
+			own.Model.NumClasses = t.Shape[0]
+		}
+	}
+	return &own
+}
+
+// readWeights reads a supernet's weights. Their head may have another number of outputs
+// than the space: see withHead.
 func readWeights(path string, s *space.Space) (map[string]tensorfile.Tensor, error) {
 	file, err := tensorfile.Read(path)
 	if err != nil {
@@ -72,7 +95,7 @@ func readWeights(path string, s *space.Space) (map[string]tensorfile.Tensor, err
 		}
 	}
 	if err == nil {
-		err = supernet.New(s).Check(file.Tensors)
+		err = supernet.New(headOf(s, file.Tensors)).Check(file.Tensors)
 	}
 	if err == nil {
 		err = checkFinite(file.Tensors)
@@ -100,8 +123,8 @@ func checkFinite(weights map[string]tensorfile.Tensor) error {
 	return nil
 }
 
-// images names the source of images.
-func (o Scoring) images() string {
+// shown names the source of images.
+func (o Scoring) shown() string {
 	if o.Data != "" {
 		return fmt.Sprintf("%d batches of %s", o.Batches, o.Data)
 	}
@@ -130,20 +153,21 @@ func (o Scoring) batch(ctx context.Context, s *space.Space) (proxy.Batch, error)
 // realImages are the first batches of a shuffled epoch of the training images,
 // not augmented. The loss is the same as on noise: no labels.
 func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.Batch, error) {
-	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed})
-	if err != nil {
-		return proxy.Batch{}, err
-	}
+	set := o.images
 	source, err := train.NewImages(set, s.Model, train.Recipe{SkipBadImages: o.SkipBad}, o.Seed, o.Workers)
 	if err != nil {
 		return proxy.Batch{}, fmt.Errorf("--data %s: %w", o.Data, err)
 	}
-	if have := set.Train.Len() / proxy.NoiseBatch; o.Batches > have {
-		return proxy.Batch{}, fmt.Errorf("--batches is %d, but %s has %d training images, %d batches of %d", o.Batches, o.Data, set.Train.Len(), have, proxy.NoiseBatch)
+	size := min(proxy.NoiseBatch, set.Train.Len()) // of fewer images, one batch of all of them
+	if have := set.Train.Len() / max(size, 1); o.Batches > have {
+		return proxy.Batch{}, fmt.Errorf("--batches is %d, but %s has %d training images, %d batches of %d", o.Batches, o.Data, set.Train.Len(), have, size)
+	}
+	if size < proxy.NoiseBatch {
+		o.Log(fmt.Sprintf("scoring on all %d training images of %s: a batch has %d", size, o.Data, proxy.NoiseBatch))
 	}
 	var values []float32
 	done := 0
-	for b, err := range source.Train(ctx, 0, 0, proxy.NoiseBatch) {
+	for b, err := range source.Train(ctx, 0, 0, size) {
 		if err != nil {
 			return proxy.Batch{}, fmt.Errorf("--data %s: %w", o.Data, err)
 		}
@@ -154,7 +178,7 @@ func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.Batch, e
 	}
 	tellSkipped(source.Skipped(), o.Log)
 	m := s.Model
-	shape := []int{o.Batches * proxy.NoiseBatch, m.Channels, m.ImageSize, m.ImageSize}
+	shape := []int{o.Batches * size, m.Channels, m.ImageSize, m.ImageSize}
 	return proxy.Batch{Images: tensorfile.FromFloat32(shape, values), Batches: o.Batches}, nil
 }
 

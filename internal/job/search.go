@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/machine"
@@ -90,6 +91,16 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 	}
 	if o.Log == nil {
 		o.Log = func(string) {}
+	}
+	if o.Scoring.Data != "" {
+		var err error
+		if o.Scoring.images, err = data.Open(ctx, o.Scoring.Data, data.Options{Log: o.Log}); err != nil {
+			return result, timing, err
+		}
+		o.Space, _ = ofImages(o.Space, nil, o.Scoring.images.Classes, o.Log)
+	}
+	if err := checkChannels(o.Space.Model, o.Scoring.Inputs); err != nil {
+		return result, timing, err
 	}
 	s := o.Space
 	need := 2*supernet.New(s).Bytes() + supernet.ImageBytes(s.Model, max(o.Scoring.Batches, 1)*proxy.NoiseBatch)
@@ -194,7 +205,7 @@ func choose(s *space.Space, sums *search.Sums, o search.Options, pareto bool) (s
 
 func (o SearchOptions) meta(report *search.Report, options search.Options) Meta {
 	m := Meta{
-		Space: o.Space, Seed: o.Scoring.Seed, Search: o.Description, Weights: o.Scoring.Weights, Inputs: o.Scoring.images(),
+		Space: o.Space, Seed: o.Scoring.Seed, Search: o.Description, Weights: o.Scoring.Weights, Inputs: o.Scoring.shown(),
 		Cost: options.Cost.Name, Versions: engine.Versions(),
 	}
 	if report != nil {

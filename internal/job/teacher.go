@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"prenas/internal/classify"
 	"prenas/internal/engine"
@@ -23,6 +24,7 @@ type teacher struct {
 	// A value x of the run's images is scale·x + shift, by channel, to the teacher,
 	// which may have been trained on images that were normalised otherwise.
 	scale, shift []float32
+	outputs      []int // its output for each of the run's; nil: the same
 }
 
 // teacherFile is the file of a run's teacher: what its recipe names, or the copy of it that
@@ -54,24 +56,30 @@ func openTeacher(ctx context.Context, e *engine.Engine, path string, r train.Rec
 		return nil, fmt.Errorf("%w: %w", ErrTeacher, err)
 	}
 	t := &teacher{Model: model, digest: digest}
-	if err := t.suits(m, look); err != nil {
+	if err := t.suits(m, look, log); err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %s %w", ErrTeacher, path, err), model.Close())
 	}
 	return t, nil
 }
 
 // suits checks the teacher against what the run's model takes and says.
-func (t *teacher) suits(m space.Model, look train.Look) error {
+func (t *teacher) suits(m space.Model, look train.Look, log func(string)) error {
 	info := t.Info()
 	a := info.Architecture
-	switch {
-	case a.ImageSize != m.ImageSize || a.Channels != m.Channels:
+	if a.ImageSize != m.ImageSize || a.Channels != m.Channels {
 		return fmt.Errorf("takes images of %d×%d and %d channels, the space's model %d×%d and %d", a.ImageSize, a.ImageSize, a.Channels, m.ImageSize, m.ImageSize, m.Channels)
-	case a.NumClasses != m.NumClasses:
-		return fmt.Errorf("has %d classes, the space's model %d", a.NumClasses, m.NumClasses)
 	}
-	if err := sameClasses(look.Classes, info.Classes, a.NumClasses); err != nil {
-		return fmt.Errorf("does not suit the images: %w", err)
+	found, err := match(look.Classes, info.Classes, a.NumClasses, slices.Repeat([]int{1}, len(look.Classes)))
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot teach classes that it does not know: %w", err)
+	case m.NumClasses > len(look.Classes) && (a.NumClasses != m.NumClasses || !found.same()): // of an earlier version
+		return fmt.Errorf("has %d classes, the run's model %d, more than its images", a.NumClasses, m.NumClasses)
+	case a.NumClasses != m.NumClasses || !found.same():
+		t.outputs = found.output
+	}
+	if found.assumed != "" {
+		log("distill.teacher: " + found.assumed)
 	}
 	p := info.Preprocess
 	for c := range m.Channels {
@@ -100,7 +108,18 @@ func (t *teacher) Logits(images [][]float32) ([][]float32, error) {
 			seen[i][k] = t.scale[c]*v + t.shift[c]
 		}
 	}
-	return t.Model.Logits(seen)
+	logits, err := t.Model.Logits(seen)
+	if err != nil || t.outputs == nil {
+		return logits, err
+	}
+	for i, all := range logits {
+		own := make([]float32, len(t.outputs))
+		for k, output := range t.outputs {
+			own[k] = all[output]
+		}
+		logits[i] = own
+	}
+	return logits, nil
 }
 
 // Digest implements train.Teacher.

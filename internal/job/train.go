@@ -134,6 +134,12 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 	if err != nil {
 		return run, nil, err
 	}
+	if !o.Resume {
+		o.Space, candidates = ofImages(o.Space, candidates, set.Classes, o.Log)
+	}
+	if weights != nil {
+		withHead(o.Space, weights, "--weights "+o.Weights, set.Classes, o.Seed, o.Log)
+	}
 	normaliseAs(set, o.Look)
 	images, err = train.NewImages(set, o.Space.Model, o.Recipe, o.Seed, o.Workers)
 	if err != nil {

@@ -324,13 +324,19 @@ func converted[To, From ~float64](values []From) []To {
 }
 
 // Check reports the first candidate that is not of the space, or whose number
-// of parameters is not what the space's model has.
+// of parameters is not what the space's model has with any number of classes, the same
+// for all.
 func (c Candidates) Check(s *Space) error {
+	classes := 0
 	for _, bin := range c {
 		for i, cand := range bin.Candidates {
 			err := s.Check(cand.Arch)
-			if want := s.Model.Params(cand.Arch); err == nil && want != cand.Params {
-				err = fmt.Errorf("num_params is %v million, in space %q it has %v", float64(cand.Params)/1e6, s.Name, float64(want)/1e6)
+			if err == nil {
+				n, fits := countedWith(s.Model, cand)
+				if !fits || classes > 0 && n != classes {
+					err = fmt.Errorf("num_params is %v million, in space %q it has %v", float64(cand.Params)/1e6, s.Name, float64(s.Model.Params(cand.Arch))/1e6)
+				}
+				classes = n
 			}
 			if err != nil {
 				return fmt.Errorf("interval %s, candidate %d: %w", bin.Key, i, err)
@@ -420,4 +426,35 @@ func pythonFloat(v float64) string {
 		text += ".0"
 	}
 	return text
+}
+
+// Recounted are the candidates with the parameters that they have in a model, and the
+// number of classes of the head that theirs were counted with, if that is another one; 0:
+// they were counted right.
+func (c Candidates) Recounted(m Model) (recounted Candidates, classes int) {
+	for _, bin := range c {
+		bin.Candidates = slices.Clone(bin.Candidates)
+		for i := range bin.Candidates {
+			cand := &bin.Candidates[i]
+			if params := m.Params(cand.Arch); params != cand.Params {
+				classes, _ = countedWith(m, *cand)
+				cand.Params = params
+			}
+		}
+		recounted = append(recounted, bin)
+	}
+	return recounted, classes
+}
+
+// countedWith is the number of classes with which a candidate would have its parameters in
+// a model; it is false where there is none.
+func countedWith(m Model, c Candidate) (int, bool) {
+	m.NumClasses = 1
+	one := m.Params(c.Arch)
+	m.NumClasses = 2
+	each := m.Params(c.Arch) - one
+	if above := c.Params - one; above >= 0 && above%each == 0 && above/each < maxClasses {
+		return int(above/each) + 1, true
+	}
+	return 0, false
 }

@@ -102,7 +102,7 @@ func (m Model) validateConv() error {
 		value, most int
 	}
 	bounds := []bound{
-		{"IMAGE_SIZE", m.ImageSize, maxPixels}, {"CHANNELS", m.Channels, maxLayers}, {"NUM_CLASSES", m.NumClasses, 1 << 24},
+		{"IMAGE_SIZE", m.ImageSize, maxPixels}, {"CHANNELS", m.Channels, maxLayers}, {"NUM_CLASSES", m.NumClasses, maxClasses},
 		{"STEM", c.Stem, maxDim}, {"STEM_STRIDE", c.StemStride, maxStride}, {"FEATURES", c.Features, maxDim}, {"MIX", c.Mix, maxDim},
 		{"WIDTH: the number of units", len(c.Units), maxUnits},
 	}

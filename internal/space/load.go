@@ -39,11 +39,7 @@ func Load(nameOrFile string) (*Space, error) {
 			if err != nil {
 				return nil, err
 			}
-			s, err := Parse(name, name, text)
-			if err == nil {
-				s.ClassesGiven = false // of the images that it was made for; it serves others
-			}
-			return s, err
+			return Parse(name, name, text)
 		}
 	}
 	f, err := os.Open(nameOrFile)

@@ -168,7 +168,7 @@ func (r Reduced) WriteYAML(fs fsys.FS, path string, s *Space) error {
 			"MLP_RATIO", byDim(r.EmbedDim, r.MLPRatio, func(l []float64) *yaml.Node { return flow(l, numeral) })),
 	)
 	if s.ModelGiven {
-		doc.Content = append(doc.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "MODEL"}, modelNode(s))
+		doc.Content = append(doc.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "MODEL"}, modelNode(s.Model))
 	}
 	if i := s.Interval; i != (Interval{}) {
 		doc.Content = append(doc.Content, mapping("INTERVAL", mapping("MIN", numeral(i.Min), "MAX", numeral(i.Max), "STEP", numeral(i.Step))).Content...)
@@ -184,14 +184,12 @@ func (r Reduced) WriteYAML(fs fsys.FS, path string, s *Space) error {
 }
 
 // modelNode is a transformer's MODEL block.
-func modelNode(s *Space) *yaml.Node {
-	m := s.Model
+func modelNode(m Model) *yaml.Node {
 	value := func(v any) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(v)} }
-	keys := []any{"IMAGE_SIZE", value(m.ImageSize), "PATCH_SIZE", value(m.PatchSize), "CHANNELS", value(m.Channels)}
-	if s.ClassesGiven {
-		keys = append(keys, "NUM_CLASSES", value(m.NumClasses))
+	keys := []any{
+		"IMAGE_SIZE", value(m.ImageSize), "PATCH_SIZE", value(m.PatchSize), "CHANNELS", value(m.Channels),
+		"NUM_CLASSES", value(m.NumClasses), "HEAD_DIM", value(m.HeadDim), "RELATIVE_POSITION", value(m.RelativePosition),
 	}
-	keys = append(keys, "HEAD_DIM", value(m.HeadDim), "RELATIVE_POSITION", value(m.RelativePosition))
 	if m.RelativePosition {
 		keys = append(keys, "MAX_RELATIVE_POSITION", value(m.MaxRelativePosition))
 	}

@@ -109,11 +109,8 @@ type Space struct {
 
 	// ModelGiven tells that the space file says what the model is; without it,
 	// Model is the default, and weights that are given may say otherwise.
-	ModelGiven bool `json:"model_given"`
-	// ClassesGiven tells that the space file of a user says NUM_CLASSES; without it the
-	// images do.
-	ClassesGiven bool     `json:"classes_given,omitempty"`
-	Interval     Interval `json:"interval"`
+	ModelGiven bool     `json:"model_given"`
+	Interval   Interval `json:"interval"`
 }
 
 // Largest is the architecture of the largest choice of every list. It may be
@@ -223,10 +220,11 @@ func (s *Space) Size() *big.Int {
 // Bounds of sizes: far above any vision transformer, low enough that no
 // product of a few of them overflows an int64.
 const (
-	maxDim    = 1 << 16
-	maxLayers = 1 << 10
-	maxRatio  = 64
-	maxPixels = 1 << 13
+	maxDim     = 1 << 16
+	maxLayers  = 1 << 10
+	maxRatio   = 64
+	maxPixels  = 1 << 13
+	maxClasses = 1 << 24
 )
 
 // Validate reports the first reason why no supernet can be built from the
@@ -304,7 +302,7 @@ func (m Model) Validate() error {
 		value, most int
 	}{
 		{"IMAGE_SIZE", m.ImageSize, maxPixels}, {"PATCH_SIZE", m.PatchSize, maxPixels}, {"CHANNELS", m.Channels, maxLayers},
-		{"NUM_CLASSES", m.NumClasses, 1 << 24}, {"HEAD_DIM", m.HeadDim, maxDim},
+		{"NUM_CLASSES", m.NumClasses, maxClasses}, {"HEAD_DIM", m.HeadDim, maxDim},
 	} {
 		if v.value < 1 || v.value > v.most {
 			return impossible("MODEL.%s is %d; it must be from 1 to %d", v.key, v.value, v.most)

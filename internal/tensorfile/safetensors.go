@@ -110,7 +110,7 @@ func (f *File) check(data, header []byte) error {
 	sum := f.Metadata[checksumKey]
 	at := bytes.Index(header, []byte(sum))
 	if len(sum) != len(noChecksum) || at < 0 {
-		return fmt.Errorf("%w: it has no checksum: it was damaged, or prenas did not write it", ErrFormat)
+		return ErrForeign
 	}
 	copy(data[8+at:], noChecksum)
 	if actual := sha256.Sum256(data); hex.EncodeToString(actual[:]) != sum {

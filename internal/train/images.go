@@ -23,7 +23,10 @@ type Images struct {
 // the step (0: one per core); their number changes nothing else.
 func NewImages(set *data.Dataset, m space.Model, r Recipe, seed uint64, workers int) (*Images, error) {
 	if len(set.Classes) > m.NumClasses {
-		return nil, fmt.Errorf("the images have %d classes, the model %d: set NUM_CLASSES in the space's MODEL block", len(set.Classes), m.NumClasses)
+		return nil, fmt.Errorf("the images have %d classes, the model %d", len(set.Classes), m.NumClasses)
+	}
+	if m.Channels != 1 && m.Channels != 3 {
+		return nil, fmt.Errorf("the model takes %d channels, images have 1 (grey) or 3 (red, green, blue): set CHANNELS in the space's MODEL block", m.Channels)
 	}
 	o := data.LoaderOptions{
 		Channels: m.Channels, Size: m.ImageSize, Seed: seed, Workers: workers,
