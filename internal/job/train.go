@@ -102,6 +102,9 @@ func (o *TrainOptions) readCandidates() (space.Candidates, error) {
 		}
 		o.Space = meta.Space
 	}
+	if err := checkChannels(o.Space.Model, ""); err != nil {
+		return nil, err
+	}
 	if err := candidates.Check(o.Space); err != nil {
 		return nil, fmt.Errorf("--candidates %s: %w", o.Candidates, err)
 	}
