@@ -96,6 +96,10 @@ func printInfo(w io.Writer, info data.Info) error {
 	if s.Damaged > 0 {
 		fmt.Fprintf(w, "%d of the %d that were read are damaged: prenas data check %s lists them\n", s.Damaged, s.Images, info.Source)
 	}
+	v := info.Values
+	fmt.Fprintf(w, "values of 0 to 255: lowest of an image %d to %d, median %d; highest %d to %d, median %d\n",
+		v.Lowest.Min, v.Lowest.Max, v.Lowest.Median, v.Highest.Min, v.Highest.Max, v.Highest.Median)
+	printOneColour(w, v.OneColour)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "train\t%stest\t  class\n", column)
 	for _, class := range info.Classes {
@@ -105,6 +109,13 @@ func printInfo(w io.Writer, info data.Info) error {
 		fmt.Fprintf(t, "%d\t%s%d\t  %s\n", class.Train, column, class.Test, printable.Name(class.Name))
 	}
 	return t.Flush()
+}
+
+// printOneColour says how many images have nothing to see in them.
+func printOneColour(w io.Writer, o data.OneColourInfo) {
+	if o.Images > 0 {
+		fmt.Fprintf(w, "%d %s\n", o.Images, printable.Name(o.String()))
+	}
 }
 
 func dataCheckCommand(g *global) *cobra.Command {
@@ -119,19 +130,20 @@ func dataCheckCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			images, damaged, err := data.Check(c.Context(), set, workers, out.counting("check"))
+			found, err := data.Check(c.Context(), set, workers, out.counting("check"))
 			if err != nil {
 				return err
 			}
-			err = g.printResult(map[string]any{"images": images, "damaged": append([]data.SkippedImage{}, damaged...)}, func(w io.Writer) error {
-				for _, d := range damaged {
+			err = g.printResult(found, func(w io.Writer) error {
+				for _, d := range found.Damaged {
 					fmt.Fprintf(w, "%s: %s\n", printable.Name(d.Image), printable.Name(d.Why))
 				}
-				_, err := fmt.Fprintf(w, "%d images, %d damaged\n", images, len(damaged))
+				printOneColour(w, found.OneColour)
+				_, err := fmt.Fprintf(w, "%d images, %d damaged\n", found.Images, len(found.Damaged))
 				return err
 			})
-			if err == nil && len(damaged) > 0 {
-				err = fmt.Errorf("%s has %s; train with --on-bad-image skip to leave out what cannot be read", args[0], counted(len(damaged), "damaged image", "damaged images"))
+			if err == nil && len(found.Damaged) > 0 {
+				err = fmt.Errorf("%s has %s; train with --on-bad-image skip to leave out what cannot be read", args[0], counted(len(found.Damaged), "damaged image", "damaged images"))
 			}
 			return err
 		},

@@ -31,8 +31,11 @@ func newBudget(bytes int64) *budget { return &budget{bytes, semaphore.NewWeighte
 // as RGB beside that.
 func bytesOf(format string) int64 {
 	const rgb = 3
-	if format == "jpeg" { // three planes, and room for a fourth
+	switch format {
+	case "jpeg": // three planes, and room for a fourth
 		return 4 + rgb
+	case "tiff": // a strip may be all of it, of 16 bits of eight channels, of which four are kept
+		return 16 + 4 + 2*rgb
 	}
 	return 8 + rgb // 16 bits of four channels
 }

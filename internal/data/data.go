@@ -63,7 +63,8 @@ func (d *Dataset) noteOrder() {
 type Options struct {
 	Seed     uint64
 	HeldOut  float64                 // part of train to hold out for choosing, where the source has no such split; 0 for none
-	Log      func(string)            // steps of fetching; nil for none
+	Look     bool                    // look at some training images, to say if there is nothing to see in them
+	Log      func(string)            // steps of fetching, and what a user should know; nil for none
 	Progress func(done, total int64) // bytes of a download; nil for none
 }
 
@@ -178,6 +179,9 @@ func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
 		o.log("data: left out: %s", text)
 	}
 	o.tellUntrained(d)
+	if o.Look {
+		o.tellOneColour(ctx, d)
+	}
 	return d, nil
 }
 

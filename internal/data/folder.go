@@ -130,6 +130,9 @@ func (f folder) digest(h hash.Hash) {
 func (f folder) Len() int        { return len(f.files) }
 func (f folder) Label(i int) int { return f.files[i].label }
 
+// Name is the path of image i.
+func (f folder) Name(i int) string { return f.files[i].path }
+
 func (f folder) Image(i int) (Image, error) {
 	if err := f.files[i].missing(); err != nil {
 		return Image{}, err

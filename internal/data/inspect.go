@@ -3,6 +3,7 @@ package data
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -16,6 +17,9 @@ type Info struct {
 	Test     int         `json:"test"`
 	Classes  []ClassInfo `json:"classes"`
 	Sizes    SizeInfo    `json:"sizes"`
+	Values   ValueInfo   `json:"values"`
+	LeftOut  LeftOut     `json:"left_out"`
+	Notes    []string    `json:"notes,omitempty"` // how the source was understood, where that may surprise
 }
 
 // ClassInfo counts the images of a class.
@@ -32,6 +36,41 @@ type SizeInfo struct {
 	Damaged int    `json:"damaged"` // of them, left out of the rest
 	Width   Spread `json:"width"`
 	Height  Spread `json:"height"`
+}
+
+// ValueInfo is about the values, 0 to 255, of the same images.
+type ValueInfo struct {
+	Lowest    Spread        `json:"lowest"`  // of an image
+	Highest   Spread        `json:"highest"` // of an image
+	OneColour OneColourInfo `json:"one_colour"`
+}
+
+// OneColourInfo counts images in which no channel's values are further apart than a few
+// levels: there is nothing to see in them.
+type OneColourInfo struct {
+	Images int    `json:"images"`
+	Black  int    `json:"black"`           // of them, those near 0
+	White  int    `json:"white"`           // and near 255
+	First  string `json:"first,omitempty"` // the name of the first one
+}
+
+// oneColour is how far apart the values of a channel may be, and from 0 and 255, to be taken for
+// one colour.
+const oneColour = 8
+
+func (o *OneColourInfo) add(seen seen, name string) {
+	if !seen.flat {
+		return
+	}
+	if o.Images++; o.Images == 1 {
+		o.First = name
+	}
+	if seen.highest <= oneColour {
+		o.Black++
+	}
+	if seen.lowest >= 255-oneColour {
+		o.White++
+	}
 }
 
 // Spread of a number.
@@ -67,42 +106,123 @@ func Describe(ctx context.Context, source string, set *Dataset, sample int, prog
 	}
 	all := whole(set)
 	n := min(sample, all.Len())
-	var widths, heights []int
-	for i, read := range ordered(ctx, n, 0, func(i int) reading { return read(all, i*all.Len()/n, sizeOf) }) {
+	var widths, heights, lowest, highest []int
+	for i, one := range ordered(ctx, n, 0, func(i int) seen { return see(all, i*all.Len()/n) }) {
 		var damaged *DamagedImage
 		switch {
-		case read.err == nil:
-			widths, heights = append(widths, read.image.Width), append(heights, read.image.Height)
-		case errors.As(read.err, &damaged):
+		case one.err == nil:
+			widths, heights = append(widths, one.width), append(heights, one.height)
+			lowest, highest = append(lowest, one.lowest), append(highest, one.highest)
+			info.Values.OneColour.add(one, nameOf(all, i*all.Len()/n))
+		case errors.As(one.err, &damaged):
 			info.Sizes.Damaged++
 		default:
-			return info, read.err
+			return info, one.err
 		}
 		if progress != nil {
 			progress(i+1, n)
 		}
 	}
 	info.Sizes.Images, info.Sizes.Width, info.Sizes.Height = n, spreadOf(widths), spreadOf(heights)
+	info.Values.Lowest, info.Values.Highest = spreadOf(lowest), spreadOf(highest)
+	info.LeftOut, info.Notes = set.LeftOut, set.Notes
 	return info, ctx.Err()
 }
 
-// Check reads every image of a data set that is not cut by holding out and lists the
-// damaged ones, by name.
-func Check(ctx context.Context, set *Dataset, workers int, progress func(done, total int)) (images int, damaged []SkippedImage, err error) {
+// Checked is what reading every image of a data set found.
+type Checked struct {
+	Images    int            `json:"images"`
+	Damaged   []SkippedImage `json:"damaged"` // by name
+	OneColour OneColourInfo  `json:"one_colour"`
+	LeftOut   LeftOut        `json:"left_out"`
+}
+
+// Check reads every image of a data set that is not cut by holding out.
+func Check(ctx context.Context, set *Dataset, workers int, progress func(done, total int)) (Checked, error) {
 	all := whole(set)
 	var found Skipped
-	for i, why := range ordered(ctx, all.Len(), workers, func(i int) error { return read(all, i, sizeOf).err }) {
+	c := Checked{Images: all.Len(), LeftOut: set.LeftOut}
+	for i, one := range ordered(ctx, all.Len(), workers, func(i int) seen { return see(all, i) }) {
 		var bad *DamagedImage
-		if errors.As(why, &bad) {
+		switch {
+		case one.err == nil:
+			c.OneColour.add(one, nameOf(all, i))
+		case errors.As(one.err, &bad):
 			found.Add(bad)
-		} else if why != nil {
-			return i, nil, why
+		default:
+			return c, one.err
 		}
 		if progress != nil {
 			progress(i+1, all.Len())
 		}
 	}
-	return all.Len(), found.List(), ctx.Err()
+	c.Damaged = append([]SkippedImage{}, found.List()...)
+	return c, ctx.Err()
+}
+
+// seen is what is kept of an image that was looked at.
+type seen struct {
+	width, height   int
+	lowest, highest int
+	flat            bool // of nearly one colour
+	err             error
+}
+
+// see looks at image i.
+func see(s Split, i int) (one seen) {
+	one.err = Whole(s, i, func(img Image) error {
+		one = seen{width: img.Width, height: img.Height, lowest: 255, flat: true}
+		for c := range img.Channels {
+			low, high := uint8(255), uint8(0)
+			for k := c; k < len(img.Pixels); k += img.Channels {
+				low, high = min(low, img.Pixels[k]), max(high, img.Pixels[k])
+			}
+			one.lowest, one.highest = min(one.lowest, int(low)), max(one.highest, int(high))
+			one.flat = one.flat && high-low <= oneColour
+		}
+		return nil
+	})
+	return one
+}
+
+// named is a split that knows where its images are.
+type named interface{ Name(i int) string }
+
+// nameOf says where image i is, as far as its split knows.
+func nameOf(s Split, i int) string {
+	switch s := s.(type) {
+	case chain:
+		split, k := s.at(i)
+		return nameOf(split, k)
+	case subset:
+		return nameOf(s.Split, s.index[i])
+	case named:
+		return s.Name(i)
+	}
+	return fmt.Sprintf("image %d", i)
+}
+
+// tellOneColour says if there is nothing to see in most of some training images, spread evenly.
+func (o Options) tellOneColour(ctx context.Context, d *Dataset) {
+	const some = 32
+	n := min(some, d.Train.Len())
+	if o.Log == nil || n == 0 {
+		return
+	}
+	var flat OneColourInfo
+	for i, one := range ordered(ctx, n, 0, func(i int) seen { return see(d.Train, i*d.Train.Len()/n) }) {
+		if one.err == nil { // else it is told when it is its turn
+			flat.add(one, nameOf(d.Train, i*d.Train.Len()/n))
+		}
+	}
+	if 2*flat.Images > n {
+		o.log("data: %d of %d training images that were looked at %s", flat.Images, n, flat)
+	}
+}
+
+// String is what the images are, as a sentence goes on.
+func (o OneColourInfo) String() string {
+	return fmt.Sprintf("are of nearly one colour (%d black, %d white), the first %s; grey of 16 bits with small values and pictures that are in the transparency alone become black", o.Black, o.White, o.First)
 }
 
 // chain is splits one after the other.
@@ -152,6 +272,3 @@ func read(s Split, i int, keep func(Image) Image) (r reading) {
 	})
 	return r
 }
-
-// sizeOf an image, without its pixels.
-func sizeOf(img Image) Image { return Image{Height: img.Height, Width: img.Width} }

@@ -62,7 +62,7 @@ func findLayout(t tree, root string, known []string) (l layout, err error) {
 		l.dirs[trainSplit], l.has[trainSplit] = at, true
 		return l, nil
 	case len(classes) > 0 && !slices.ContainsFunc(holding, func(c candidate) bool { return c.split == trainSplit }):
-		return l, fmt.Errorf("%w: %s looks like the %s split, and stands beside %s, which does not: put the classes to train on into %s",
+		return l, fmt.Errorf("%w: %s looks like the %s split, and %s beside it like classes: put what is to be trained on into %s",
 			ErrLayout, show(splits[0].name), splitNames[splits[0].split], show(classes[:min(3, len(classes))]...), show("train"))
 	}
 	if len(classes) > 0 {

@@ -185,7 +185,7 @@ func TestDamagedShards(t *testing.T) {
 		}
 		d, err := Open(context.Background(), "pack:"+dir, Options{})
 		if err == nil {
-			_, damaged, failed := Check(context.Background(), d, 1, nil)
+			checked, failed := Check(context.Background(), d, 1, nil)
 			for _, p := range []Split{d.Train, d.HeldOut, d.Test} {
 				for _, s := range p.(*packed).shards {
 					if err := s.close(); err != nil {
@@ -193,7 +193,7 @@ func TestDamagedShards(t *testing.T) {
 					}
 				}
 			}
-			return failed != nil || len(damaged) > 0
+			return failed != nil || len(checked.Damaged) > 0
 		}
 		return errors.Is(err, ErrFormat)
 	}

@@ -209,8 +209,8 @@ func TestHostileParquet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, damaged, err := Check(context.Background(), d, 1, nil); err != nil || len(damaged) != 1 || damaged[0].Image != path+", row00000002.jpg" {
-		t.Errorf("damaged %v, %v", damaged, err)
+	if checked, err := Check(context.Background(), d, 1, nil); err != nil || len(checked.Damaged) != 1 || checked.Damaged[0].Image != path+", row00000002.jpg" {
+		t.Errorf("damaged %v, %v", checked, err)
 	}
 }
 

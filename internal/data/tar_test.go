@@ -127,9 +127,9 @@ func TestTarOfFolders(t *testing.T) {
 	if !slices.Equal(d.Classes, []string{"cat", "dog"}) || d.Train.Len() != 3 || d.Train.Label(0) != 1 || d.Train.Label(1) != 0 {
 		t.Errorf("%d images, classes %q", d.Train.Len(), d.Classes)
 	}
-	_, damaged, err := Check(context.Background(), d, 0, nil)
-	if err != nil || len(damaged) != 1 || damaged[0].Image != file+", dog/3.JPG" {
-		t.Errorf("damaged %v, %v", damaged, err)
+	checked, err := Check(context.Background(), d, 0, nil)
+	if err != nil || len(checked.Damaged) != 1 || checked.Damaged[0].Image != file+", dog/3.JPG" {
+		t.Errorf("damaged %v, %v", checked, err)
 	}
 }
 

@@ -252,7 +252,7 @@ func (c *checking) pack(ctx context.Context, dir string) error {
 		c.found(filepath.Join(dir, data.PackFile), err)
 		return nil
 	}
-	_, damaged, err := data.Check(ctx, set, 0, nil)
+	checked, err := data.Check(ctx, set, 0, nil)
 	if err != nil {
 		return err
 	}
@@ -263,7 +263,7 @@ func (c *checking) pack(ctx context.Context, dir string) error {
 	for _, shard := range shards {
 		c.note(shard, Sound, "")
 	}
-	for _, d := range damaged {
+	for _, d := range checked.Damaged {
 		shard, image, _ := strings.Cut(d.Image, ", ")
 		c.note(shard, Damaged, image+": "+d.Why)
 	}

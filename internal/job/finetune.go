@@ -44,7 +44,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 	if err != nil {
 		return none, err
 	}
-	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed, HeldOut: o.Recipe.Holdout, Log: o.Log, Progress: o.Fetch})
+	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed, HeldOut: o.Recipe.Holdout, Look: true, Log: o.Log, Progress: o.Fetch})
 	if err != nil {
 		return none, err
 	}

@@ -133,7 +133,7 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 			return run, nil, err
 		}
 	}
-	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed, HeldOut: o.Recipe.Holdout, Log: o.Log, Progress: o.Fetch})
+	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed, HeldOut: o.Recipe.Holdout, Look: true, Log: o.Log, Progress: o.Fetch})
 	if err != nil {
 		return run, nil, err
 	}
