@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,11 +32,14 @@ func newConsole(g *global) *console {
 	return c
 }
 
+// warning begins a line that --quiet does not keep back.
+const warning = "warning: "
+
 // line prints a line, above a bar that may be running.
 func (c *console) line(text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.quiet {
+	if c.quiet && !strings.HasPrefix(text, warning) {
 		return
 	}
 	if c.bar != nil {

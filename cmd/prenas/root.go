@@ -67,7 +67,7 @@ are needed, and 70 for a fault of prenas itself.`,
 	f.IntVar(&g.devices, "devices", 1, "devices that share each batch of training and of eval RUN, the first ones there are; a CPU is divided into as many")
 	f.Uint64Var(&g.seed, "seed", 0, "seed of everything random")
 	f.BoolVar(&g.json, "json", false, "print one JSON value instead of text")
-	f.BoolVar(&g.quiet, "quiet", false, "print results and errors only")
+	f.BoolVar(&g.quiet, "quiet", false, "print results, warnings and errors only")
 	for _, add := range []func(*global) *cobra.Command{
 		quickstartCommand, importCommand, searchCommand, explainCommand, auditCommand, trainCommand, finetuneCommand, evalCommand, reportCommand, watchCommand, exportCommand, predictCommand, serveCommand,
 		checkCommand, dataCommand, spacesCommand, doctorCommand,

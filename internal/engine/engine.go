@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/gomlx/go-xla/pkg/pjrt"
@@ -34,7 +35,8 @@ type Options struct {
 	// that wraps context.Canceled. The compiler goes on until the process ends, which is
 	// what the caller must let it do soon. Nil: never.
 	Stop <-chan struct{}
-	// Log gets a line for each step of finding the plug-in; nil for none.
+	// Log gets a line for each step of finding the plug-in, and one that begins with "warning: "
+	// for what is slower than it could be; nil for none.
 	Log func(string)
 }
 
@@ -44,6 +46,10 @@ type Engine struct {
 	plugin  string // path of the plug-in; empty for pure Go
 	devices int
 	copies  copies // on the other devices
+
+	sum       sync.Once
+	pluginSum string // SHA-256 of plugin
+	sumFailed error
 
 	stop      <-chan struct{} // Options.Stop
 	compiling atomic.Int32    // compilations at work, waited for or not

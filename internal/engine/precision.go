@@ -3,8 +3,10 @@ package engine
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 )
@@ -42,7 +44,9 @@ func (p Precision) Operands() dtypes.DType {
 const bfloat16Gain = 1.2
 
 // Resolve is p, or, where that is auto, what is faster on this machine: log then gets a
-// line that says so. An empty precision is float32.
+// line that says so, and why. Auto is the same at each start on a machine: it goes by what
+// was measured there once, or, where that cannot be kept, by the processor. An empty
+// precision is float32.
 func (e *Engine) Resolve(ctx context.Context, p Precision, log func(string)) (Precision, error) {
 	switch p {
 	case "":
@@ -51,34 +55,57 @@ func (e *Engine) Resolve(ctx context.Context, p Precision, log func(string)) (Pr
 	default:
 		return p, nil
 	}
-	gain, err := e.gainOfBFloat16(ctx)
+	if e.plugin == "" {
+		log("precision float32: bf16 gains nothing in pure Go")
+		return Float32, nil
+	}
+	measured, err := e.profile(ctx, log)
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
 	if err != nil {
-		return "", fmt.Errorf("precision auto: %w", err)
+		chosen := Float32
+		if hasBFloat16(instructions()) {
+			chosen = BFloat16
+		}
+		log(fmt.Sprintf("warning: precision %s, by the processor alone (%s): what bf16 gains here cannot be kept: %v", chosen, instructions(), err))
+		return chosen, nil
 	}
-	chosen := Float32
-	if gain >= bfloat16Gain {
-		chosen = BFloat16
+	chosen, why := Float32, ", too little for its rounding"
+	if measured.Gain >= bfloat16Gain {
+		chosen, why = BFloat16, ""
 	}
-	log(fmt.Sprintf("precision %s: products in bf16 run at %.1f times the speed of float32 here", chosen, gain))
+	log(fmt.Sprintf("precision %s: products in bf16 ran at %.2g times the speed of float32%s, when this machine was measured (%s, in %s)",
+		chosen, measured.Gain, why, measured.Time.Format(time.DateOnly), measured.path))
 	return chosen, nil
 }
 
+// hasBFloat16 tells whether a processor multiplies in bf16 by itself.
+func hasBFloat16(instructions string) bool {
+	return strings.Contains(instructions, " bf16") || strings.Contains(instructions, " amx")
+}
+
 // gainOfBFloat16 measures how many times faster a trainingProduct becomes when its operands
-// are cast to bfloat16. It takes about half a second. The pure-Go backend gains nothing, and is
-// not measured.
+// are cast to bfloat16: the best of several times of each, in turn, so that what else the machine
+// does is in neither. It takes seconds.
 func (e *Engine) gainOfBFloat16(ctx context.Context) (float64, error) {
-	if e.plugin == "" {
-		return 1, nil
-	}
+	const turns = 3
 	p, plain, err := e.grown(ctx, trainingProduct(dtypes.Float32), false)
 	if err != nil {
 		return 0, err
 	}
-	rounding := trainingProduct(dtypes.BFloat16)
+	rounding, cast := trainingProduct(dtypes.BFloat16), math.Inf(1)
 	rounding.rows = p.rows
-	cast, err := e.timeProduct(ctx, rounding)
-	if err != nil {
-		return 0, err
+	for range turns {
+		again, err := e.timeProduct(ctx, p)
+		if err != nil {
+			return 0, err
+		}
+		rounded, err := e.timeProduct(ctx, rounding)
+		if err != nil {
+			return 0, err
+		}
+		plain, cast = min(plain, again), min(cast, rounded)
 	}
 	return plain / cast, nil
 }

@@ -163,7 +163,7 @@ func (o AuditOptions) inherited(ctx context.Context) (*audit.Benchmark, error) {
 		}
 		h.Seeds = append(h.Seeds, m.Seed)
 		weights[m.Seed], _, err = train.Weights(fsys.OS, run, m.Space, func(path string, why error) {
-			o.Log(fmt.Sprintf("skipped %s: %v", path, why))
+			o.Log(fmt.Sprintf("warning: skipped %s: %v", path, why))
 		})
 		if err != nil {
 			return nil, fmt.Errorf("--inherit: %w", err)

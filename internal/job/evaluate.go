@@ -99,7 +99,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		return results, err
 	}
 	weights, step, err := train.Weights(fsys.OS, o.Run, s, func(path string, why error) {
-		o.Log(fmt.Sprintf("skipped %s: %v", path, why))
+		o.Log(fmt.Sprintf("warning: skipped %s: %v", path, why))
 	})
 	if err != nil {
 		return results, err

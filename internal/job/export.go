@@ -87,7 +87,7 @@ func Export(o ExportOptions) ([]Exported, error) {
 	}
 	defer release()
 	weights, step, err := train.Weights(fsys.OS, o.Run, manifest.Space, func(path string, why error) {
-		o.Log(fmt.Sprintf("skipped %s: %v", path, why))
+		o.Log(fmt.Sprintf("warning: skipped %s: %v", path, why))
 	})
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func openTrained(from, arch string, log func(string)) (trained, error) {
 		return trained{}, err
 	}
 	weights, step, err := train.Weights(fsys.OS, from, manifest.Space, func(path string, why error) {
-		log(fmt.Sprintf("skipped %s: %v", path, why))
+		log(fmt.Sprintf("warning: skipped %s: %v", path, why))
 	})
 	if err != nil {
 		return trained{}, err

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"runtime"
 
+	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/sealed"
 	"prenas/internal/space"
@@ -34,6 +35,44 @@ type Manifest struct {
 	Teacher    string       `json:"teacher,omitempty"` // digest of the file that the recipe names
 	Devices    int          `json:"devices,omitempty"` // that the run began on; 0 in old runs: one
 	Versions   Versions     `json:"versions"`
+
+	Engine *engine.Fingerprint `json:"engine,omitempty"` // that the run began on; old runs have its name alone, among the versions
+	Moved  []Move              `json:"moved,omitempty"`  // to other engines, since
+}
+
+// Move is where a run went on on another engine, or on other devices.
+type Move struct {
+	Step    int                `json:"step"` // updates done before it
+	Engine  engine.Fingerprint `json:"engine"`
+	Devices int                `json:"devices"`
+}
+
+// on is where a run was worked on last.
+func (m Manifest) on() Move {
+	if len(m.Moved) > 0 {
+		return m.Moved[len(m.Moved)-1]
+	}
+	where := Move{Devices: max(m.Devices, 1), Engine: engine.Fingerprint{Engine: m.Versions.Engine}}
+	if m.Engine != nil {
+		where.Engine = *m.Engine
+	}
+	return where
+}
+
+// moves tells whether now is elsewhere than where the run was before. Of a run whose manifest
+// has an engine's name alone, only the name counts.
+func (m Move) moves(now Move) bool {
+	if m.Engine.Instructions == "" {
+		now.Engine = engine.Fingerprint{Engine: now.Engine.Engine}
+	}
+	return m.Engine != now.Engine || m.Devices != now.Devices
+}
+
+func (m Move) String() string {
+	if m.Devices == 1 {
+		return m.Engine.String()
+	}
+	return fmt.Sprintf("%d devices of %s", m.Devices, m.Engine)
 }
 
 // DataSummary names the images of a run.
@@ -68,8 +107,8 @@ type Versions struct {
 	Engine string `json:"engine"`
 }
 
-func versions(engine string) Versions {
-	return Versions{Prenas: version.String(), Go: runtime.Version(), Engine: engine}
+func versions(name string) Versions {
+	return Versions{Prenas: version.String(), Go: runtime.Version(), Engine: name}
 }
 
 // ReadManifest reads the manifest of a run directory.

@@ -15,6 +15,10 @@ func (t *trainer) open() error {
 	if err != nil {
 		return fmt.Errorf("candidates: %w", err)
 	}
+	on, err := t.Engine.Fingerprint()
+	if err != nil {
+		return err
+	}
 	trainImages, heldOut := t.Source.Counts()
 	now := Manifest{
 		Format: manifestFormat, Command: t.Command, Seed: t.Seed, Recipe: t.Recipe, Space: t.Space, Candidates: digest(candidates),
@@ -22,6 +26,7 @@ func (t *trainer) open() error {
 		From:     t.From,
 		Devices:  t.Engine.Devices(),
 		Versions: versions(t.Engine.Name()),
+		Engine:   &on,
 	}
 	if t.Teacher != nil {
 		now.Teacher = t.Teacher.Digest()
@@ -117,9 +122,6 @@ func (t *trainer) reopen(now Manifest) (hostState, error) {
 		return nil, fmt.Errorf("resume %s: %w", t.Out, err)
 	}
 	t.began = had.Start
-	if before := max(had.Devices, 1); before != now.Devices {
-		t.Log(fmt.Sprintf("the run began on %d devices and goes on on %d: sums are rounded otherwise, so it does not end byte for byte as it would have", before, now.Devices))
-	}
 	if t.Weights != nil {
 		if given, err := t.startState(); err != nil {
 			return nil, err
@@ -137,7 +139,14 @@ func (t *trainer) reopen(now Manifest) (hostState, error) {
 			return nil, fmt.Errorf("resume %s: %w", t.Out, err)
 		}
 	}
-	if had.Recipe.Digest() != now.Recipe.Digest() { // what it continues
+	before, here := had.on(), now.on()
+	moved := before.moves(here)
+	if moved {
+		t.warn(fmt.Sprintf("the run was on %s and goes on on %s: sums are rounded otherwise, so it does not end byte for byte as it would have", before, here))
+		here.Step = t.progress.Step
+		had.Moved = append(had.Moved, here)
+	}
+	if moved || had.Recipe.Digest() != now.Recipe.Digest() { // what it continues
 		had.Recipe = now.Recipe
 		if err := had.write(t.FS, t.Out); err != nil {
 			return nil, fmt.Errorf("resume %s: %w", t.Out, err)
@@ -180,7 +189,7 @@ func (t *trainer) restore(newest int) (hostState, error) {
 		return t.startAgain()
 	}
 	host, progress, err := newestCheckpoint(t.FS, t.Out, newest, t.net, t.archs, func(path string, why error) {
-		t.Log(fmt.Sprintf("skipped %s: %v", path, why))
+		t.warn(fmt.Sprintf("skipped %s: %v", path, why))
 	})
 	if t.Recipe.RollBack && errors.Is(err, ErrNoCheckpoint) && (newest < math.MaxInt || errors.Is(err, errWeights)) {
 		t.Log("no checkpoint can be gone on from: starting the run again")
@@ -217,7 +226,7 @@ func (t *trainer) openMetrics() error {
 		return err
 	}
 	if missing > 0 {
-		t.Log(fmt.Sprintf("%s is damaged: %d of the %d bytes that it had at step %d are lost, and stay so; the weights are whole, and the run goes on",
+		t.warn(fmt.Sprintf("%s is damaged: %d of the %d bytes that it had at step %d are lost, and stay so; the weights are whole, and the run goes on",
 			t.metrics.path, missing, t.progress.MetricsBytes, t.progress.Step))
 	}
 	return nil

@@ -104,12 +104,47 @@ func TestRunsGoOnOnOtherDevices(t *testing.T) {
 	}
 	told := false
 	o.Engine, o.Resume, o.Progress = enginetest.Test(t), true, nil
-	o.Log = func(line string) { told = told || strings.Contains(line, "began on 2 devices and goes on on 1") }
+	o.Log = func(line string) { told = told || strings.Contains(line, "the run was on 2 devices of xla") }
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
 	if !told {
 		t.Error("nothing was said of the other number of devices")
+	}
+}
+
+// A run that goes on on another engine says so once and keeps it.
+func TestRunsGoOnOnAnotherEngine(t *testing.T) {
+	o := littleOptions(t)
+	o.Engine, o.Recipe.Epochs, o.Candidates = enginetest.Test(t), 1, o.Candidates[:1]
+	if o.Engine.Plugin() == "" {
+		t.Skip("there is no other engine")
+	}
+	var told []string
+	o.Log = func(line string) {
+		if strings.HasPrefix(line, "warning: ") {
+			told = append(told, line)
+		}
+	}
+	for _, e := range []*engine.Engine{o.Engine, pureGo(t), pureGo(t)} {
+		o.Engine = e
+		o = stoppedAfter(t, o, 3, &programs{})
+	}
+	m, err := ReadManifest(fsys.OS, o.Out)
+	if err != nil || m.Engine.Engine != "xla" || m.Engine.Plugin == "" || m.Engine.Instructions == "" || len(m.Moved) != 1 || m.Moved[0].Step != 3 || m.Moved[0].Engine.Engine != "go" {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if len(told) != 1 || !strings.Contains(told[0], "the run was on xla (plug-in ") || !strings.Contains(told[0], "goes on on go (") {
+		t.Errorf("told %q", told)
+	}
+	// The manifest of an older version has the engine's name alone.
+	m.Engine, m.Moved = nil, nil
+	if err := m.write(fsys.OS, o.Out); err != nil {
+		t.Fatal(err)
+	}
+	stoppedAfter(t, o, 1, &programs{})
+	if len(told) != 2 || !strings.Contains(told[1], "the run was on xla and goes on on go (") {
+		t.Errorf("told %q", told)
 	}
 }
 

@@ -35,7 +35,7 @@ func (t *trainer) openBoard() {
 	t.closeBoard()
 	board, notes, err := openBoard(t.FS, t.Out)
 	for _, note := range notes {
-		t.Log(note)
+		t.warn(note)
 	}
 	if err != nil {
 		t.without(err)
@@ -61,4 +61,7 @@ func (t *trainer) closeBoard() {
 	}
 }
 
-func (t *trainer) without(err error) { t.Log(fmt.Sprintf("going on without it: %v", err)) }
+func (t *trainer) without(err error) { t.warn(fmt.Sprintf("going on without it: %v", err)) }
+
+// warn logs a line that is told even to who wants to hear little.
+func (t *trainer) warn(text string) { t.Log("warning: " + text) }

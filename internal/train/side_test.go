@@ -99,7 +99,7 @@ func TestSideFilesStopNothing(t *testing.T) {
 	}
 	told := 0
 	o.Log = func(line string) {
-		if strings.HasPrefix(line, "going on without it") {
+		if strings.HasPrefix(line, "warning: going on without it") {
 			told++
 		}
 	}
