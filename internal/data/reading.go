@@ -124,9 +124,3 @@ func withoutPath(err error) error {
 	}
 	return err
 }
-
-// ofSystem tells whether an error is the system's, not of what was read.
-func ofSystem(err error) bool {
-	var number syscall.Errno
-	return errors.As(err, &number)
-}

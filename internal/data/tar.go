@@ -16,6 +16,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"prenas/internal/fsys"
 	"prenas/internal/picture"
 	"prenas/internal/plaintext"
 )
@@ -105,7 +106,7 @@ func scanTar(file io.ReadSeeker) (*membersFile, error) {
 		if err == io.EOF {
 			break
 		}
-		if ofSystem(err) {
+		if fsys.OfSystem(err) {
 			return nil, withoutPath(err)
 		}
 		if err != nil {
@@ -145,7 +146,7 @@ func scanTar(file io.ReadSeeker) (*membersFile, error) {
 		var head []byte
 		if !isImage && !isLabel {
 			head = make([]byte, min(h.Size, picture.HeadLen))
-			if _, err := io.ReadFull(r, head); ofSystem(err) {
+			if _, err := io.ReadFull(r, head); fsys.OfSystem(err) {
 				return nil, withoutPath(err)
 			} else if err != nil {
 				return nil, fmt.Errorf("%w: %s: %w", ErrFormat, name, err)

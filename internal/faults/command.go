@@ -25,6 +25,8 @@ type Command struct {
 	// Looks are commands that a user may give between a fault and the next attempt. They
 	// may say that there is nothing to see, and must not crash or hang.
 	Looks []string
+	// Check is the command that finds nothing damaged after each attempt that ended well.
+	Check string
 	// Unlike are files that no two runs write alike, for they hold times: paths, or *.ext.
 	Unlike []string
 	// Slow commands are tried at one operation of each place alone.
@@ -39,25 +41,25 @@ const (
 
 // Commands are all commands of prenas that write something, and some that only read.
 var Commands = []Command{
-	{Name: "search", Line: search + " --reduced reduced.yaml", Looks: []string{"explain --candidates candidates.json"}},
-	{Name: "shortlist", Line: search + " --data folder:many --proxy token_entropy --shortlist 2", Looks: []string{"explain --candidates candidates.json"}},
-	{Name: "train", Needs: []string{search}, Line: train, Again: "train --resume --out run",
+	{Name: "search", Check: "check candidates.json", Line: search + " --reduced reduced.yaml", Looks: []string{"explain --candidates candidates.json"}},
+	{Name: "shortlist", Check: "check candidates.json", Line: search + " --data folder:many --proxy token_entropy --shortlist 2", Looks: []string{"explain --candidates candidates.json"}},
+	{Name: "train", Check: "check run", Needs: []string{search}, Line: train, Again: "train --resume --out run",
 		Looks: []string{"watch run --once", "report run", "eval run", "export run --arch all --out seen"}, Unlike: []string{"run/timing.jsonl", "run/tb/*"}},
-	{Name: "finetune", Needs: []string{search, train}, Line: "finetune run --arch 0.0012 --data folder:others --recipe recipe.yaml --image-size 12 --out tuned",
+	{Name: "finetune", Check: "check tuned", Needs: []string{search, train}, Line: "finetune run --arch 0.0012 --data folder:others --recipe recipe.yaml --image-size 12 --out tuned",
 		Again: "train --resume --out tuned", Looks: []string{"watch tuned --once"}, Unlike: []string{"tuned/timing.jsonl", "tuned/tb/*"}},
-	{Name: "quickstart", Line: "quickstart --small --data folder:many --out quick", Looks: []string{"report quick"}, Unlike: []string{"quick/timing.jsonl", "quick/tb/*", "quick/report.html"}, Slow: true},
-	{Name: "audit", Line: "audit --space wider.yaml --data folder:pictures --recipe recipe.yaml --archs 3 --seeds 2 --resamples 20 --out benchmark.jsonl",
+	{Name: "quickstart", Check: "check quick", Line: "quickstart --small --data folder:many --out quick", Looks: []string{"report quick"}, Unlike: []string{"quick/timing.jsonl", "quick/tb/*", "quick/report.html"}, Slow: true},
+	{Name: "audit", Check: "check benchmark.jsonl", Line: "audit --space wider.yaml --data folder:pictures --recipe recipe.yaml --archs 3 --seeds 2 --resamples 20 --out benchmark.jsonl",
 		Looks: []string{"audit --benchmark benchmark.jsonl --resamples 20"}, Unlike: []string{"benchmark.jsonl"}},
-	{Name: "eval", Needs: []string{search, train}, Line: "eval run", Looks: []string{"report run", export}},
-	{Name: "recalibrate", Needs: []string{strings.ReplaceAll(search, "space.yaml", "conv.yaml"), train}, Line: "eval run --recalibrate 2", Looks: []string{export}},
-	{Name: "report", Needs: []string{search, train, "eval run"}, Line: "report run", Unlike: []string{"run/report.html"}},
-	{Name: "export", Needs: []string{search, train, "eval run"}, Line: export, Looks: []string{"predict models/e8-h2-r2.safetensors pictures/test"}},
-	{Name: "onnx", Needs: []string{search, train, "eval run"}, Line: "export run --format onnx --arch 0.0012 --out model.onnx"},
-	{Name: "import", Needs: []string{search, train, export}, Line: "import models/e8-h2-r2.safetensors --head-dim 4 --out imported.safetensors", Looks: []string{"spaces describe imported.space.yaml"}},
-	{Name: "pack", Line: "data pack folder:pictures --size 6 --out packed", Looks: []string{"data info pack:packed"}},
+	{Name: "eval", Check: "check run", Needs: []string{search, train}, Line: "eval run", Looks: []string{"report run", export}},
+	{Name: "recalibrate", Check: "check run", Needs: []string{strings.ReplaceAll(search, "space.yaml", "conv.yaml"), train}, Line: "eval run --recalibrate 2", Looks: []string{export}},
+	{Name: "report", Check: "check run", Needs: []string{search, train, "eval run"}, Line: "report run", Unlike: []string{"run/report.html"}},
+	{Name: "export", Check: "check models", Needs: []string{search, train, "eval run"}, Line: export, Looks: []string{"predict models/e8-h2-r2.safetensors pictures/test"}},
+	{Name: "onnx", Check: "check model.onnx", Needs: []string{search, train, "eval run"}, Line: "export run --format onnx --arch 0.0012 --out model.onnx"},
+	{Name: "import", Check: "check imported.safetensors", Needs: []string{search, train, export}, Line: "import models/e8-h2-r2.safetensors --head-dim 4 --out imported.safetensors", Looks: []string{"spaces describe imported.space.yaml"}},
+	{Name: "pack", Check: "check packed", Line: "data pack folder:pictures --size 6 --out packed", Looks: []string{"data info pack:packed"}},
 	{Name: "info", Line: "data info folder:pictures --sheet sheet.png"},
 	{Name: "check", Line: "data check folder:pictures"},
-	{Name: "latency", Line: "spaces latency space.yaml --batch 2", Unlike: []string{"cache/prenas/latency/*"}},
+	{Name: "latency", Check: "check cache", Line: "spaces latency space.yaml --batch 2", Unlike: []string{"cache/prenas/latency/*"}},
 	{Name: "predict", Needs: []string{search, train, export}, Line: "predict models/e8-h2-r2.safetensors pictures/test"},
 	{Name: "explain", Needs: []string{search}, Line: "explain --candidates candidates.json"},
 }

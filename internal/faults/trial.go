@@ -176,8 +176,12 @@ func (s *stage) try(ctx context.Context, t Trial, dir string) (*Result, error) {
 			return nil, err
 		}
 	}
-	if len(s.Looks) > 0 {
-		if err := s.look(ctx, dir, s.Looks[t.At%len(s.Looks)], r); err != nil {
+	looks := slices.Clone(s.Looks)
+	if s.Check != "" {
+		looks = append(looks, s.Check)
+	}
+	if len(looks) > 0 {
+		if err := s.look(ctx, dir, looks[t.At%len(looks)], r); err != nil {
 			return nil, err
 		}
 	}
@@ -192,6 +196,13 @@ func (s *stage) try(ctx context.Context, t Trial, dir string) (*Result, error) {
 		}
 		for _, wrong := range s.unlike(got) {
 			r.wrong("after the %s (%s): %s", which, line, wrong)
+		}
+		if s.Check != "" {
+			if ended, stderr, err := s.run(ctx, dir, s.Check); err != nil {
+				return nil, err
+			} else if ended.Code != 0 {
+				r.wrong("after the %s (%s): %s says %s", which, line, s.Check, lastLine(stderr))
+			}
 		}
 		if len(r.Wrong) > 0 {
 			break
@@ -298,6 +309,13 @@ func (s *stage) disturbed(ctx context.Context, dir string, fault Fault, r *Resul
 		r.wrong("%s leaves %s", what, wrong)
 	}
 	if ended.Code == 0 {
+		if errno := fault.Kind.errno(); errno != 0 && strings.Contains(stderr, errno.Error()) {
+			for name, text := range s.clean { // of what no two runs write alike a run can go without, if it says so
+				if got[name] == nil && s.differs(name) {
+					got[name] = text
+				}
+			}
+		}
 		lost := s.unlike(got)
 		if len(r.Struck) == len(struck) { // the first attempt; later ones have less to tell
 			lost = append(lost, s.lostOutput(got)...)

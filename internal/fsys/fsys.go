@@ -131,6 +131,13 @@ func removeStale(dir string, held bool, goes func(name string) bool) error {
 	return nil
 }
 
+// OfSystem tells whether an error is the system's, as of a disk that fails or of too many open
+// files, and not of what was read: a file that the system keeps back may be sound.
+func OfSystem(err error) bool {
+	var number syscall.Errno
+	return errors.As(err, &number)
+}
+
 type osFS struct{}
 
 // CreateTemp implements FS. It removes what killed processes left of earlier ones.

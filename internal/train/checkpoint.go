@@ -212,6 +212,10 @@ func readCheckpoint(f fsys.FS, path string, net *supernet.Net, archs ...space.Ar
 	return h, progress, nil
 }
 
+// keptBack tells whether a file that could not be read may be sound. One that is gone, as the
+// checkpoints of a run that goes on go, is not.
+func keptBack(err error) bool { return fsys.OfSystem(err) && !errors.Is(err, fs.ErrNotExist) }
+
 // checkpointSteps lists the steps of a run's checkpoint files, newest first. A folder
 // that does not exist holds none.
 func checkpointSteps(f fsys.FS, run string) ([]int, error) {
@@ -241,7 +245,8 @@ func atMost(newest int, steps []int) []int {
 }
 
 // newestCheckpoint loads the newest checkpoint of at most newest updates that is whole. It
-// tells skip about each newer one that is not, and why.
+// tells skip about each newer one that is not, and why. One that the system keeps back may be
+// whole, and is an error.
 func newestCheckpoint(f fsys.FS, run string, newest int, net *supernet.Net, archs []space.Arch, skip func(path string, why error)) (hostState, Progress, error) {
 	steps, err := checkpointSteps(f, run)
 	if err != nil {
@@ -253,6 +258,9 @@ func newestCheckpoint(f fsys.FS, run string, newest int, net *supernet.Net, arch
 		h, progress, err := readCheckpoint(f, path, net, archs...)
 		if err == nil {
 			return h, progress, nil
+		}
+		if keptBack(err) {
+			return nil, Progress{}, err
 		}
 		skip(path, err)
 		none = fmt.Errorf("%w: %w", none, err)

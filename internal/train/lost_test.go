@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -146,10 +147,37 @@ func TestAnyFailingFileOperationLosesNothing(t *testing.T) {
 	}
 }
 
+// A checkpoint that the system keeps back for a moment may be sound: the weights of a run are
+// never quietly those of an older one.
+func TestWeightsThatTheSystemKeepsBack(t *testing.T) {
+	o := safeOptions(t)
+	o.Candidates = o.Candidates[:1]
+	o.Recipe.Keep, o.Recipe.EvalEvery = 3, 1
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	weights := func(f fsys.FS) (int, error) {
+		_, step, err := Weights(f, o.Out, o.Space, func(path string, why error) { t.Errorf("%s is passed over: %v", path, why) })
+		return step, err
+	}
+	clean := &faultfs.FS{FS: fsys.OS, At: -1}
+	want, err := weights(clean)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at, operation := range clean.Log {
+		step, err := weights(&faultfs.FS{FS: fsys.OS, At: at})
+		if !errors.Is(err, syscall.EIO) && (operation != "close" || err != nil || step != want) {
+			t.Errorf("%s (operation %d) fails: weights of step %d, want %d, %v", operation, at, step, want, err)
+		}
+	}
+}
+
 // What a cut between a save and the removal of older checkpoints left goes when the run is
 // taken up again, even if it has ended and saves no more.
 func TestSuperfluousCheckpointsGoWithTheNextStart(t *testing.T) {
 	o := safeOptions(t)
+	o.Candidates = o.Candidates[:1]
 	programs := &programs{}
 	defer programs.close()
 	if _, err := run(context.Background(), o, programs); err != nil {

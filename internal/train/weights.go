@@ -30,6 +30,8 @@ func Weights(f fsys.FS, run string, s *space.Space, skip func(path string, why e
 		path := CheckpointFile(run, best)
 		if atBest, p, err := readCheckpoint(f, path, net); err == nil {
 			h, progress = atBest, p
+		} else if keptBack(err) {
+			return nil, 0, err
 		} else {
 			skip(path, err)
 		}
@@ -47,7 +49,9 @@ func Weights(f fsys.FS, run string, s *space.Space, skip func(path string, why e
 			weights[name] = t
 		}
 	}
-	if anew, c, err := ReadStatistics(f, run); err != nil {
+	if anew, c, err := ReadStatistics(f, run); keptBack(err) {
+		return nil, 0, err
+	} else if err != nil {
 		skip(filepath.Join(run, StatisticsFile), err)
 	} else if c.Step == progress.Step {
 		maps.Copy(weights, anew)
