@@ -6,6 +6,7 @@ require (
 	github.com/KimMachineGun/automemlimit v0.7.4
 	github.com/agnivade/levenshtein v1.2.1
 	github.com/bep/imagemeta v1.0.1
+	github.com/edsrzf/mmap-go v1.2.0
 	github.com/gomlx/go-xla v0.1.4
 	github.com/gomlx/gomlx v0.26.0
 	github.com/google/go-cmp v0.7.0

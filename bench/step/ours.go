@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
@@ -74,9 +73,7 @@ func peakBytes(device string) (float64, error) {
 		mebibytes, err := strconv.ParseFloat(strings.TrimSpace(first), 64)
 		return mebibytes * (1 << 20), err
 	}
-	var usage syscall.Rusage
-	err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
-	return float64(usage.Maxrss) * 1024, err
+	return float64(train.PeakBytes()), nil
 }
 
 // measureEvaluation times batches of noise, upload to scores, after two that are not

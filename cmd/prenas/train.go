@@ -151,7 +151,11 @@ func (g *global) printPlan(ctx context.Context, o job.TrainOptions) error {
 		if err := t.Flush(); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(w, "about %s on this machine, evaluation and checkpoints not counted; %.1f GB of memory\n", p.Time(), float64(p.PeakBytes)/1e9)
+		memory := ""
+		if p.PeakBytes > 0 {
+			memory = fmt.Sprintf("; %.1f GB of memory", float64(p.PeakBytes)/1e9)
+		}
+		_, err := fmt.Fprintf(w, "about %s on this machine, evaluation and checkpoints not counted%s\n", p.Time(), memory)
 		return err
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 
-	"golang.org/x/sys/unix"
+	"github.com/edsrzf/mmap-go"
 
 	"prenas/internal/fsys"
 	"prenas/internal/sealed"
@@ -77,7 +77,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // shard is an open one.
 type shard struct {
 	path    string
-	whole   []byte // the file, mapped
+	whole   mmap.MMap // the file
 	pixels  []byte
 	offsets []int  // of each image
 	sum     uint32 // of the index
@@ -103,7 +103,7 @@ func openShard(path string) (*shard, error) {
 		return nil, damaged("%d bytes are no shard", size)
 	}
 	s := &shard{path: path}
-	if s.whole, err = unix.Mmap(int(file.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED); err != nil {
+	if s.whole, err = mmap.Map(file, mmap.RDONLY, 0); err != nil {
 		return nil, fmt.Errorf("%s: map into memory: %w", path, err)
 	}
 	pixels, err := s.readIndex()
@@ -115,7 +115,7 @@ func openShard(path string) (*shard, error) {
 }
 
 // close gives back the memory; images of the shard must not be used any more.
-func (s *shard) close() error { return unix.Munmap(s.whole) }
+func (s *shard) close() error { return s.whole.Unmap() }
 
 // readIndex reads the index at the end and returns how many bytes are pixels.
 func (s *shard) readIndex() (pixels int, err error) {

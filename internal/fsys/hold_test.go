@@ -246,7 +246,7 @@ func TestALockIsNoLinkAndNoPipe(t *testing.T) {
 	lock := filepath.Join(dir, folderLock)
 	for _, plant := range []func() error{
 		func() error { return os.Symlink(victim, lock) },
-		func() error { return syscall.Mkfifo(lock, 0o644) },
+		func() error { return makePipe(lock) },
 		func() error { return os.Mkdir(lock, 0o755) },
 	} {
 		if err := plant(); err != nil {

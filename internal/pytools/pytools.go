@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"prenas/internal/fsys"
 )
 
 // patience with pip: an index that sends nothing must not end the whole test run.
@@ -41,14 +41,13 @@ func Python(tb testing.TB, requirements string) string {
 		tb.Fatal(err)
 	}
 	// Tests of several packages run at once.
-	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o644)
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	defer cancel()
+	unlock, err := fsys.Lock(ctx, dir+".lock")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		tb.Fatalf("lock %s: %v", lock.Name(), err)
-	}
+	defer unlock()
 	python, ready := filepath.Join(dir, "bin", "python3"), filepath.Join(dir, "ready")
 	if _, err := os.Stat(ready); err == nil {
 		return python
@@ -56,8 +55,6 @@ func Python(tb testing.TB, requirements string) string {
 	if err := os.RemoveAll(dir); err != nil {
 		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(tb.Context(), patience)
-	defer cancel()
 	if text, err := exec.CommandContext(ctx, "python3", "-m", "venv", dir).CombinedOutput(); err != nil {
 		skip(tb, "python3 with venv cannot be had: %v: %s", err, lastLine(text))
 	}

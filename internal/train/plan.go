@@ -3,7 +3,6 @@ package train
 import (
 	"context"
 	"fmt"
-	"syscall"
 	"time"
 
 	"prenas/internal/engine"
@@ -22,7 +21,7 @@ type Plan struct {
 	Archs     []PlannedArch    `json:"architectures"`
 	Compile   float64          `json:"compile_seconds"` // of all programs of updates
 	Seconds   float64          `json:"seconds"`         // of all updates, if images are ready in time
-	PeakBytes int64            `json:"peak_bytes"`      // most memory that the process has had while measuring
+	PeakBytes int64            `json:"peak_bytes"`      // most memory that the process has had while measuring; 0: this system does not tell
 }
 
 // PlannedArch is an architecture of a Plan.
@@ -71,11 +70,7 @@ func MakePlan(ctx context.Context, o Options) (Plan, error) {
 		p.Compile += speed.Compile.Seconds()
 		p.Seconds += float64(t.steps) * a.Turns * float64(p.Images) / a.Rate
 	}
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return p, err
-	}
-	p.PeakBytes = usage.Maxrss * 1024 // Linux counts in KiB
+	p.PeakBytes = PeakBytes()
 	return p, nil
 }
 
