@@ -2,39 +2,46 @@ package engine
 
 import (
 	"fmt"
-	"reflect"
+	"maps"
+	"slices"
 	"strings"
 
-	"github.com/gomlx/go-xla/pkg/stablehlo"
 	"github.com/gomlx/gomlx/backends"
-	"github.com/gomlx/gomlx/backends/xla"
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 )
 
-// withKernels is XLA on one CPU device whose plug-in knows the functions of package
-// kernels. (With several devices XLA divides a program between them, and cannot divide a call.)
-type withKernels struct{ *xla.Backend }
+// kernelBackend is a backend whose programs call the functions of package kernels.
+type kernelBackend interface {
+	backends.Backend
+	// statement adds one to the program of the operands' graph; attributes are text of StableHLO.
+	statement(operation string, operands []*graph.Node, results []shapes.Shape, attributes map[string]string) []*graph.Node
+	// alias lets an output be written where x is, an input.
+	alias(x *graph.Node, output int)
+}
 
-// withCUDA is XLA on GPUs.
-type withCUDA struct{ *xla.Backend }
+// cudaBackend is a backend of GPUs.
+type cudaBackend interface {
+	backends.Backend
+	onCUDA()
+}
 
 // onCUDA tells whether x's graph is for GPUs.
 func onCUDA(x *graph.Node) bool {
-	_, on := x.Graph().Backend().(withCUDA)
+	_, on := x.Graph().Backend().(cudaBackend)
 	return on
 }
 
 // Kernels tells whether programs call the functions of package kernels.
 func (e *Engine) Kernels() bool {
-	_, has := e.backend.(withKernels)
+	_, has := e.backend.(kernelBackend)
 	return has
 }
 
 // hasKernels tells whether call may be used with x.
 func hasKernels(x *graph.Node) bool {
-	_, has := x.Graph().Backend().(withKernels)
+	_, has := x.Graph().Backend().(kernelBackend)
 	return has && x.DType() == dtypes.Float32
 }
 
@@ -45,76 +52,48 @@ func call(function string, result shapes.Shape, attributes map[string]int, opera
 }
 
 // calls is call for a function of several results.
-func calls(function string, shapes []shapes.Shape, attributes map[string]int, operands ...*graph.Node) []*graph.Node {
-	results, _ := callStatement(function, shapes, attributes, operands)
-	return results
+func calls(function string, results []shapes.Shape, attributes map[string]int, operands ...*graph.Node) []*graph.Node {
+	return callStatement(function, results, attributes, operands, nil)
 }
 
 // callsInPlace is calls for a function whose results are written where operands are, those from the first on. XLA copies
 // an operand before where it must not change: an input of a program that does not update it, or a value that is read after.
 func callsInPlace(function string, first, count int, attributes map[string]int, operands ...*graph.Node) []*graph.Node {
-	var shapes []shapes.Shape
+	var results []shapes.Shape
 	var aliases []string
 	for i, x := range operands[first : first+count] {
-		shapes = append(shapes, x.Shape())
+		results = append(results, x.Shape())
 		aliases = append(aliases, fmt.Sprintf("#stablehlo.output_operand_alias<output_tuple_indices = [%d], operand_index = %d, operand_tuple_indices = []>", i, first+i))
 	}
-	results, statement := callStatement(function, shapes, attributes, operands)
-	statement.Attributes["output_operand_aliases"] = literal("[" + strings.Join(aliases, ", ") + "]")
-	return results
+	return callStatement(function, results, attributes, operands, aliases)
 }
 
-// callStatement makes a call and the statement of it.
-//
-// GoMLX has no calls. So operations are made whose results have the right shapes, and the statements that
-// they wrote into the program become the call.
-func callStatement(function string, shapes []shapes.Shape, attributes map[string]int, operands []*graph.Node) ([]*graph.Node, *stablehlo.Statement) {
-	results := make([]*graph.Node, len(shapes))
-	for i, shape := range shapes {
-		results[i] = graph.Iota(operands[0].Graph(), shape, 0)
-	}
-	builder := (*privateField[backends.Builder](operands[0].Graph(), "builder")).(*xla.Builder)
-	program := *privateField[*stablehlo.Function](builder, "fn")
-	made := len(program.Statements) - len(shapes)
-	statement := program.Statements[made]
-	for _, other := range program.Statements[made+1:] {
-		statement.Outputs = append(statement.Outputs, other.Outputs...)
-	}
-	program.Statements = program.Statements[:made+1]
-	setOpType(statement, "stablehlo.custom_call")
+// callStatement makes a call.
+func callStatement(function string, results []shapes.Shape, attributes map[string]int, operands []*graph.Node, aliases []string) []*graph.Node {
 	settings := make([]string, 0, len(attributes))
-	for name, value := range attributes {
-		settings = append(settings, fmt.Sprintf("%s = %d : i64", name, value))
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		settings = append(settings, fmt.Sprintf("%s = %d : i64", name, attributes[name]))
 	}
 	var layouts, resultLayouts []string
 	for _, operand := range operands {
-		statement.Inputs = append(statement.Inputs, valueOf(operand))
 		layouts = append(layouts, rowsFirst(operand.Rank()))
 	}
-	for _, shape := range shapes {
+	for _, shape := range results {
 		resultLayouts = append(resultLayouts, rowsFirst(shape.Rank()))
 	}
-	statement.Attributes = map[string]any{
-		"call_target_name": function,
-		"api_version":      int32(4), // calls with typed attributes
-		"backend_config":   literal("{" + strings.Join(settings, ", ") + "}"),
-		"operand_layouts":  literal("[" + strings.Join(layouts, ", ") + "]"),
-		"result_layouts":   literal("[" + strings.Join(resultLayouts, ", ") + "]"),
+	list := func(of []string) string { return "[" + strings.Join(of, ", ") + "]" }
+	text := map[string]string{
+		"call_target_name": fmt.Sprintf("%q", function),
+		"api_version":      "4 : i32", // calls with typed attributes
+		"backend_config":   "{" + strings.Join(settings, ", ") + "}",
+		"operand_layouts":  list(layouts),
+		"result_layouts":   list(resultLayouts),
 	}
-	return results, statement
+	if aliases != nil {
+		text["output_operand_aliases"] = list(aliases)
+	}
+	return operands[0].Graph().Backend().(kernelBackend).statement("stablehlo.custom_call", operands, results, text)
 }
-
-// valueOf is what a node is in XLA's program.
-func valueOf(x *graph.Node) *stablehlo.Value {
-	op := (*privateField[[]backends.Op](x, "outputOps"))[0]
-	return *privateField[*stablehlo.Value](op.(*xla.Node), "value")
-}
-
-// literal is an attribute as StableHLO's text has it.
-type literal string
-
-// ToStableHLO implements what package stablehlo asks of an attribute.
-func (l literal) ToStableHLO() string { return string(l) }
 
 // rowsFirst is the layout in which the values of the last axis lie side by side, as
 // StableHLO has it: the axes from the nearest to the farthest.
@@ -124,17 +103,4 @@ func rowsFirst(rank int) string {
 		axes[i] = fmt.Sprint(rank - 1 - i)
 	}
 	return fmt.Sprintf("dense<[%s]> : tensor<%dxindex>", strings.Join(axes, ", "), rank)
-}
-
-// setOpType makes a statement one of the operation of this name. The type of OpType is in an
-// internal package of go-xla, so it is found by the names of its values.
-func setOpType(statement *stablehlo.Statement, name string) {
-	field := reflect.ValueOf(statement).Elem().FieldByName("OpType")
-	for i := int64(0); i < 1000; i++ {
-		field.SetInt(i)
-		if field.Interface().(interface{ ToStableHLO() string }).ToStableHLO() == name {
-			return
-		}
-	}
-	panic("engine: this version of go-xla has no operation " + name)
 }

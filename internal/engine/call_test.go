@@ -19,7 +19,7 @@ func engineWithKernels(tb testing.TB) *Engine {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(e.Close)
-	if _, has := e.backend.(withKernels); !has {
+	if !e.Kernels() {
 		tb.Skip("no kernels: they need Linux, cgo and XLA's plug-in")
 	}
 	return e

@@ -9,13 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/gomlx/go-xla/pkg/pjrt"
 	"github.com/gomlx/gomlx/backends"
 	"github.com/gomlx/gomlx/backends/simplego"
-	"github.com/gomlx/gomlx/backends/xla"
-
-	"prenas/internal/foreign"
-	"prenas/internal/kernels"
 )
 
 // PluginEnv names a plug-in file by its absolute path; it is what Options with
@@ -70,8 +65,6 @@ func open(ctx context.Context, o Options) (*Engine, error) {
 	if log == nil {
 		log = func(string) {}
 	}
-	// Downloads are ours: pinned, verified and announced.
-	xla.EnableAutoInstall(false)
 	kind, path, _ := strings.Cut(o.Backend, ":")
 	if path == "" {
 		path = os.Getenv(PluginEnv)
@@ -80,11 +73,11 @@ func open(ctx context.Context, o Options) (*Engine, error) {
 	case "go":
 		return openGo()
 	case "cuda":
-		return openPlugin(ctx, cudaPlugin, path, o.Devices, log)
+		return openXLA(ctx, kind, path, o.Devices, log)
 	case "xla":
-		return openPlugin(ctx, cpuPlugin, path, o.Devices, log)
+		return openXLA(ctx, "cpu", path, o.Devices, log)
 	case "auto", "":
-		e, err := openPlugin(ctx, cpuPlugin, path, o.Devices, log)
+		e, err := openXLA(ctx, "cpu", path, o.Devices, log)
 		if err == nil || path != "" || ctx.Err() != nil {
 			return e, err
 		}
@@ -103,93 +96,6 @@ func openGo() (*Engine, error) {
 		return nil, fmt.Errorf("open the pure-Go backend: %w", err)
 	}
 	return &Engine{backend: b, devices: 1}, nil
-}
-
-func openPlugin(ctx context.Context, kind plugin, path string, devices int, log func(string)) (*Engine, error) {
-	path, err := kind.find(ctx, path, log)
-	if err != nil {
-		return nil, err
-	}
-	if err := loadable(kind, path); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoPlugin, err)
-	}
-	devices = max(devices, 1)
-	options := pjrt.NamedValuesMap{}
-	config := path
-	switch kind.name {
-	case cpuPlugin.name:
-		options["cpu_device_count"] = int64(devices)
-		// CPU memory can be shared with the host's tensors.
-		config += ",shared_buffers"
-	case cudaPlugin.name:
-		if err := keepCUDAFolder(); err != nil {
-			return nil, err
-		}
-		options["visible_devices"] = firstDevices(devices)
-		// Memory is taken as it is needed: XLA would begin with three quarters of all.
-		options["preallocate"] = false
-	}
-	var b *xla.Backend
-	err = catch(func() error {
-		var err error
-		b, err = xla.NewWithOptions(config, options)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s does not load: %w", ErrNoPlugin, path, err)
-	}
-	e := &Engine{backend: b, plugin: path, devices: b.NumDevices()}
-	if kind.name == cpuPlugin.name && e.devices == 1 {
-		if err := kernels.Register(path); err != nil {
-			log(fmt.Sprintf("warning: %v; going on with XLA's operations alone, which are slower", err))
-		} else {
-			e.backend = withKernels{b}
-		}
-	}
-	if kind.name == cudaPlugin.name {
-		e.backend = withCUDA{b}
-	}
-	return e, nil
-}
-
-// loadable checks that loading the plug-in at path, and what it does then, runs nothing of
-// the working folder.
-func loadable(kind plugin, path string) error {
-	if strings.Contains(path, ",") { // after which go-xla takes words for options
-		return fmt.Errorf("%s: the path of a plug-in may have no comma", path)
-	}
-	if kind.name == cudaPlugin.name {
-		for _, name := range cudaPrograms {
-			if _, err := os.Lstat(name); err == nil {
-				return fmt.Errorf("the working folder has %s, which XLA would use as a part of CUDA: %w; start prenas in another folder", name, foreign.ErrPlace)
-			}
-		}
-	}
-	return foreign.LibraryPath(path)
-}
-
-// cudaPrograms is what XLA looks for in the working folder too, which is the last place of
-// its CandidateCudaRoots, and in its folder cuda_sdk_lib, the default of
-// --xla_gpu_cuda_data_dir.
-var cudaPrograms = []string{"cuda_sdk_lib", "bin/ptxas", "bin/nvlink", "bin/fatbinary", "bin/nvdisasm", "bin/cuobjdump", "nvvm/libdevice"}
-
-func firstDevices(n int) []int64 {
-	numbers := make([]int64, n)
-	for i := range numbers {
-		numbers[i] = int64(i)
-	}
-	return numbers
-}
-
-// keepCUDAFolder switches off what go-xla 0.1.4 does after it has loaded a plug-in
-// for CUDA: it sets XLA's folder of CUDA to one of its author's home. XLA finds the
-// folder by itself, or in XLA_FLAGS=--xla_gpu_cuda_data_dir.
-func keepCUDAFolder() error {
-	const checks = "GOPJRT_CUDA_CHECKS"
-	if _, set := os.LookupEnv(checks); set {
-		return nil
-	}
-	return os.Setenv(checks, "no")
 }
 
 // Close frees the backend, unless a compilation that was stopped is still at work in it.

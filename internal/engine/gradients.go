@@ -1,19 +1,18 @@
 package engine
 
 import (
-	"fmt"
-	"reflect"
 	"slices"
-	"unsafe"
 
 	"github.com/gomlx/gomlx/backends"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
+
+	"prenas/internal/engine/private"
 )
 
 // GoMLX differentiates a graph by looking up, for each node, a rule that turns
 // the adjoint of the node's output (v) into the adjoints of its inputs. This
-// file replaces the rules that are wrong for our purpose and adds a way to
+// file has rules in place of those that are wrong for our purpose and adds a way to
 // give a composite a rule of its own:
 //
 //	node        built-in rule                       ours
@@ -22,15 +21,23 @@ import (
 //	            slower in a ViT train step
 //	Slice       Pad, which the pure-Go backend      Pad, or zeros concatenated where
 //	            does not have                       the backend has no Pad
-func init() {
-	graph.VJPRegistration[graph.NodeTypeDot] = dotRule
-	graph.VJPRegistration[graph.NodeTypeDotGeneral] = dotGeneralRule
-	graph.VJPRegistration[graph.NodeTypeSlice] = sliceRule(graph.VJPRegistration[graph.NodeTypeSlice])
+//
+// Gradient gives them to the nodes of its graph. GoMLX's own table of rules is of the whole
+// process, other users of GoMLX among them, and stays as it is.
+var rules = map[graph.NodeType]graph.VJP{
+	graph.NodeTypeDot:        dotRule,
+	graph.NodeTypeDotGeneral: dotGeneralRule,
+	graph.NodeTypeSlice:      sliceRule,
 }
 
 // Gradient adds to the graph the gradients of the scalar y with respect to xs,
 // each of the shape of its x; zeros where y does not depend on x.
 func Gradient(y *graph.Node, xs ...*graph.Node) []*graph.Node {
+	for _, node := range y.Graph().Nodes() {
+		if rule, has := rules[node.Type()]; has && !private.HasRule(node) {
+			private.SetRule(node, rule)
+		}
+	}
 	return graph.Gradient(y, xs...)
 }
 
@@ -44,10 +51,10 @@ func CustomGradient(y *graph.Node, inputs []*graph.Node, rule func(v *graph.Node
 	// The carrier gets the composite's inputs as further inputs, so that the
 	// reverse pass finds them behind it, and y's own adjoint is withheld, so
 	// that it does not look behind y.
-	*privateField[[]*graph.Node](carrier, "inputNodes") = append([]*graph.Node{y}, inputs...)
-	*privateField[graph.VJP](carrier, "customVJP") = func(_ *graph.Node, v []*graph.Node, _ shapes.Shape) []*graph.Node {
+	private.SetInputs(carrier, append([]*graph.Node{y}, inputs...))
+	private.SetRule(carrier, func(_ *graph.Node, v []*graph.Node, _ shapes.Shape) []*graph.Node {
 		return append([]*graph.Node{nil}, rule(v[0])...)
-	}
+	})
 	return carrier
 }
 
@@ -73,31 +80,6 @@ func Split(x *graph.Node, n int, others []*graph.Node, f func(parts []*graph.Nod
 	})
 }
 
-// privateField points at an unexported field of what holder points at. GoMLX has no
-// public way to give a node of several inputs a rule of its own, nor to call a function; the fields
-// are checked by TestPrivateFields, and the module's version is pinned.
-func privateField[T any](holder any, name string) *T {
-	field := reflect.ValueOf(holder).Elem().FieldByName(name)
-	if !field.IsValid() || field.Type() != reflect.TypeFor[T]() {
-		panic(fmt.Sprintf("engine: this version of GoMLX keeps the field %s of %T otherwise: custom gradients and calls need an update", name, holder))
-	}
-	return (*T)(unsafe.Pointer(field.UnsafeAddr()))
-}
-
-// operandInts reads a list of integers, such as the axes of a product, from
-// the unexported description of how a node was made.
-func operandInts(node *graph.Node, name string) []int {
-	field := reflect.ValueOf(node).Elem().FieldByName("inputs").Elem().Elem().FieldByName(name)
-	if !field.IsValid() || field.Kind() != reflect.Slice {
-		panic("engine: this version of GoMLX does not keep " + name + " of a " + node.Type().String() + " node: its gradient rule needs an update")
-	}
-	ints := make([]int, field.Len())
-	for i := range ints {
-		ints[i] = int(field.Index(i).Int())
-	}
-	return ints
-}
-
 // dotRule: the product contracts the last axis of the left with the first of
 // the right operand, of ranks one and two.
 func dotRule(node *graph.Node, v []*graph.Node, _ shapes.Shape) []*graph.Node {
@@ -107,8 +89,8 @@ func dotRule(node *graph.Node, v []*graph.Node, _ shapes.Shape) []*graph.Node {
 
 func dotGeneralRule(node *graph.Node, v []*graph.Node, _ shapes.Shape) []*graph.Node {
 	return productRule(
-		node.Inputs()[0], operandInts(node, "lhsContractingAxes"), operandInts(node, "lhsBatchAxes"),
-		node.Inputs()[1], operandInts(node, "rhsContractingAxes"), operandInts(node, "rhsBatchAxes"), v[0])
+		node.Inputs()[0], private.Ints(node, "lhsContractingAxes"), private.Ints(node, "lhsBatchAxes"),
+		node.Inputs()[1], private.Ints(node, "rhsContractingAxes"), private.Ints(node, "rhsBatchAxes"), v[0])
 }
 
 // productRule gives the adjoints of y = lhs · rhs, where y's axes are the batch
@@ -212,26 +194,20 @@ func axisRange(from, count int) []int {
 	return axes
 }
 
-// sliceRule keeps the built-in rule where the backend can pad or the slice has
+// sliceRule is the built-in rule where the backend can pad or the slice has
 // strides, and concatenates zeros where it cannot.
-func sliceRule(builtIn graph.VJP) graph.VJP {
-	return func(node *graph.Node, v []*graph.Node, out shapes.Shape) []*graph.Node {
-		if node.Graph().Backend().Capabilities().Operations[backends.OpTypePad] {
-			return builtIn(node, v, out)
-		}
-		for _, stride := range operandInts(node, "strides") {
-			if stride > 1 {
-				return builtIn(node, v, out)
-			}
-		}
-		full := node.Inputs()[0].Shape()
-		starts, limits := operandInts(node, "starts"), operandInts(node, "limits")
-		x := v[0]
-		for axis := range full.Dimensions {
-			x = padWithZeros(x, axis, starts[axis], full.Dimensions[axis]-limits[axis])
-		}
-		return []*graph.Node{x}
+func sliceRule(node *graph.Node, v []*graph.Node, out shapes.Shape) []*graph.Node {
+	strided := slices.ContainsFunc(private.Ints(node, "strides"), func(stride int) bool { return stride > 1 })
+	if strided || node.Graph().Backend().Capabilities().Operations[backends.OpTypePad] {
+		return graph.VJPRegistration[graph.NodeTypeSlice](node, v, out)
 	}
+	full := node.Inputs()[0].Shape()
+	starts, limits := private.Ints(node, "starts"), private.Ints(node, "limits")
+	x := v[0]
+	for axis := range full.Dimensions {
+		x = padWithZeros(x, axis, starts[axis], full.Dimensions[axis]-limits[axis])
+	}
+	return []*graph.Node{x}
 }
 
 func padWithZeros(x *graph.Node, axis, before, after int) *graph.Node {

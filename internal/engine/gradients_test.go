@@ -3,6 +3,9 @@ package engine
 import (
 	"fmt"
 	"math"
+	"reflect"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/gomlx/backends"
@@ -226,15 +229,32 @@ func TestCustomGradientReplaces(t *testing.T) {
 	}
 }
 
-func TestPrivateFields(t *testing.T) {
-	g := graph.NewGraph(goBackend(t), "fields")
-	x := graph.Parameter(g, "x", shapes.Make(dtypes.Float64, 2, 3))
-	y := graph.DotGeneral(x, []int{1}, []int{0}, x, []int{1}, []int{0})
-	if got := operandInts(y, "lhsContractingAxes"); len(got) != 1 || got[0] != 1 {
-		t.Fatalf("lhsContractingAxes = %v", got)
+// GoMLX's table of rules is every user's of the process: it has GoMLX's own.
+func TestRulesAreOfOurGraphsOnly(t *testing.T) {
+	for kind := range rules {
+		rule := runtime.FuncForPC(reflect.ValueOf(graph.VJPRegistration[kind]).Pointer()).Name()
+		if !strings.HasPrefix(rule, "github.com/gomlx/gomlx/pkg/core/graph.") {
+			t.Errorf("the rule of %s is %s for the whole process", kind, rule)
+		}
 	}
-	if got := *privateField[[]*graph.Node](y, "inputNodes"); len(got) != 2 || got[0] != x {
-		t.Fatalf("inputNodes = %v", got)
+	g := graph.NewGraph(goBackend(t), "rules")
+	x := graph.Parameter(g, "x", shapes.Make(dtypes.Float64, 2, 3))
+	y := graph.ReduceAllSum(graph.DotGeneral(x, []int{1}, nil, x, []int{1}, nil))
+	count := func(kind graph.NodeType) (n int) {
+		for _, node := range g.Nodes() {
+			if node.Type() == kind {
+				n++
+			}
+		}
+		return n
+	}
+	graph.Gradient(y, x)
+	if n := count(graph.NodeTypeDotGeneral); n != 1 {
+		t.Errorf("graph.Gradient makes %d products: it has our rule", n-1)
+	}
+	Gradient(y, x)
+	if n := count(graph.NodeTypeDotGeneral); n != 3 {
+		t.Errorf("Gradient makes %d products, want 2: it does not have our rule", n-1)
 	}
 }
 

@@ -1,3 +1,5 @@
+//go:build cgo
+
 package engine
 
 import (
@@ -28,6 +30,9 @@ type plugin struct {
 	modules []string // folders of Python packages that may have installed it
 	library string   // its file in them
 }
+
+// plugins by the kind of device that they are for.
+var plugins = map[string]plugin{"cpu": cpuPlugin, "cuda": cudaPlugin}
 
 var cpuPlugin = plugin{
 	name:     "cpu",

@@ -36,13 +36,14 @@ func (e *Engine) Compile(name string, inputs []shapes.Shape, build func(in []*gr
 // place of the inputs of the same number, which have their shapes. On one device of a CPU RunDonating writes
 // them where these inputs are, so that a state is in memory once.
 func (e *Engine) CompileUpdate(name string, inputs []shapes.Shape, split []int, updated int, build func(in []*graph.Node) []*graph.Node) (*Program, error) {
-	if _, has := e.backend.(withKernels); !has {
+	backend, has := e.backend.(kernelBackend)
+	if !has {
 		return e.CompileParallel(name, inputs, split, build)
 	}
 	p := &Program{name: name, inputs: inputs, updated: updated}
 	return p, p.compile(e, func(in []*graph.Node) []*graph.Node {
 		for i, x := range in[:updated] {
-			valueOf(x).Attributes = map[string]any{"tf.aliasing_output": int32(i)}
+			backend.alias(x, i)
 		}
 		return build(in)
 	})

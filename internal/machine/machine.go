@@ -6,11 +6,9 @@ package machine
 import (
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
-	"golang.org/x/sys/unix"
 )
 
 // ErrMemory: more memory is needed than there is.
@@ -18,19 +16,11 @@ var ErrMemory = errors.New("not enough memory")
 
 // Memory is how many bytes this process can have at most.
 var Memory = sync.OnceValue(func() int64 {
-	least := int64(math.MaxInt64)
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) == nil {
-		least = int64(uint64(info.Totalram+info.Totalswap) * uint64(info.Unit))
-	}
+	least := total()
 	if group, err := memlimit.FromCgroup(); err == nil && group < uint64(least) {
 		least = int64(group)
 	}
-	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_AS, &limit) == nil && limit.Cur < uint64(least) {
-		least = int64(limit.Cur)
-	}
-	return least
+	return min(least, limit())
 })
 
 // Need returns ErrMemory, with what it is for and what to do, where so many bytes are more than

@@ -41,7 +41,7 @@ var rooms = []struct {
 	{"engine", []string{"engine/private", "foreign", "fsys", "kernels", "rng", "tensorfile", "version"}},
 	{"fixture", []string{"space", "tensorfile"}},
 	{"faults", []string{"rng", "tensorfile"}},
-	{"pytools", nil},
+	{"pytools", []string{"fsys"}},
 	{"engine/enginetest", []string{"engine"}},
 	{"supernet", []string{"engine", "rng", "space", "tensorfile"}},
 	{"proxy", []string{"engine", "rng", "space", "supernet", "tensorfile"}},

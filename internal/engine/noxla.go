@@ -1,0 +1,16 @@
+//go:build !cgo
+
+package engine
+
+import (
+	"context"
+	"fmt"
+)
+
+// openXLA returns an error: XLA's plug-ins are libraries of C.
+func openXLA(_ context.Context, _, path string, _ int, _ func(string)) (*Engine, error) {
+	if path != "" {
+		path = " the plug-in " + path + " cannot be loaded:"
+	}
+	return nil, fmt.Errorf("%w:%s this program was built without cgo, which XLA needs; build it with CGO_ENABLED=1 and a C compiler, or take --backend go", ErrNoPlugin, path)
+}

@@ -1,0 +1,125 @@
+//go:build cgo
+
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/gomlx/go-xla/pkg/pjrt"
+	"github.com/gomlx/gomlx/backends/xla"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+
+	"prenas/internal/engine/private"
+	"prenas/internal/foreign"
+	"prenas/internal/kernels"
+)
+
+// withKernels is XLA on one CPU device whose plug-in knows the functions of package
+// kernels. (With several devices XLA divides a program between them, and cannot divide a call.)
+type withKernels struct{ *xla.Backend }
+
+func (withKernels) statement(operation string, operands []*graph.Node, results []shapes.Shape, attributes map[string]string) []*graph.Node {
+	return private.Statement(operation, operands, results, attributes)
+}
+
+func (withKernels) alias(x *graph.Node, output int) { private.Alias(x, output) }
+
+// withCUDA is XLA on GPUs.
+type withCUDA struct{ *xla.Backend }
+
+func (withCUDA) onCUDA() {}
+
+// openXLA opens XLA by a plug-in for a kind of device, "cpu" or "cuda".
+func openXLA(ctx context.Context, device, path string, devices int, log func(string)) (*Engine, error) {
+	// Downloads are ours: pinned, verified and announced.
+	xla.EnableAutoInstall(false)
+	kind := plugins[device]
+	path, err := kind.find(ctx, path, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := loadable(kind, path); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoPlugin, err)
+	}
+	devices = max(devices, 1)
+	options := pjrt.NamedValuesMap{}
+	config := path
+	switch device {
+	case "cpu":
+		options["cpu_device_count"] = int64(devices)
+		// CPU memory can be shared with the host's tensors.
+		config += ",shared_buffers"
+	case "cuda":
+		if err := keepCUDAFolder(); err != nil {
+			return nil, err
+		}
+		options["visible_devices"] = firstDevices(devices)
+		// Memory is taken as it is needed: XLA would begin with three quarters of all.
+		options["preallocate"] = false
+	}
+	var b *xla.Backend
+	err = catch(func() error {
+		var err error
+		b, err = xla.NewWithOptions(config, options)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s does not load: %w", ErrNoPlugin, path, err)
+	}
+	e := &Engine{backend: b, plugin: path, devices: b.NumDevices()}
+	if device == "cpu" && e.devices == 1 {
+		if err := kernels.Register(path); err != nil {
+			log(fmt.Sprintf("warning: %v; going on with XLA's operations alone, which are slower", err))
+		} else {
+			e.backend = withKernels{b}
+		}
+	}
+	if device == "cuda" {
+		e.backend = withCUDA{b}
+	}
+	return e, nil
+}
+
+func firstDevices(n int) []int64 {
+	numbers := make([]int64, n)
+	for i := range numbers {
+		numbers[i] = int64(i)
+	}
+	return numbers
+}
+
+// keepCUDAFolder switches off what go-xla 0.1.4 does after it has loaded a plug-in
+// for CUDA: it sets XLA's folder of CUDA to one of its author's home. XLA finds the
+// folder by itself, or in XLA_FLAGS=--xla_gpu_cuda_data_dir.
+func keepCUDAFolder() error {
+	const checks = "GOPJRT_CUDA_CHECKS"
+	if _, set := os.LookupEnv(checks); set {
+		return nil
+	}
+	return os.Setenv(checks, "no")
+}
+
+// loadable checks that loading the plug-in at path, and what it does then, runs nothing of
+// the working folder.
+func loadable(kind plugin, path string) error {
+	if strings.Contains(path, ",") { // after which go-xla takes words for options
+		return fmt.Errorf("%s: the path of a plug-in may have no comma", path)
+	}
+	if kind.name == "cuda" {
+		for _, name := range cudaPrograms {
+			if _, err := os.Lstat(name); err == nil {
+				return fmt.Errorf("the working folder has %s, which XLA would use as a part of CUDA: %w; start prenas in another folder", name, foreign.ErrPlace)
+			}
+		}
+	}
+	return foreign.LibraryPath(path)
+}
+
+// cudaPrograms is what XLA looks for in the working folder too, which is the last place of
+// its CandidateCudaRoots, and in its folder cuda_sdk_lib, the default of
+// --xla_gpu_cuda_data_dir.
+var cudaPrograms = []string{"cuda_sdk_lib", "bin/ptxas", "bin/nvlink", "bin/fatbinary", "bin/nvdisasm", "bin/cuobjdump", "nvvm/libdevice"}

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package machine
+
+import "math"
+
+// limit: processes have none here.
+func limit() int64 { return math.MaxInt64 }
