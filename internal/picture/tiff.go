@@ -141,8 +141,8 @@ func (f *tiffFile) readTags(big bool) error {
 	}
 	for ; len(entries) > 0; entries = entries[entry:] {
 		tag, kind, n := int(f.order.Uint16(entries)), int(f.order.Uint16(entries[2:])), number(entries[4:])
-		if kind >= len(tiffTypes) || tiffTypes[kind] == 0 || n > uint64(len(f.text)) {
-			continue // of a tag that we do not know
+		if kind >= len(tiffTypes) || tiffTypes[kind] == 0 || n > 4*maxParts {
+			continue // of a tag that is not known or not used
 		}
 		values := entries[4+word:][:word]
 		if size := int(n) * tiffTypes[kind]; size > word {

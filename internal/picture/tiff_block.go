@@ -32,6 +32,9 @@ var compressionNames = map[int]string{
 	34887: "LERC", 34925: "LZMA", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL", 34892: "lossy JPEG of DNG",
 }
 
+// maxParts bounds the strips or tiles of a page.
+const maxParts = 1 << 20
+
 // tiffBlock is a strip or a tile of a page, or of one of its planes.
 type tiffBlock struct {
 	x, y, width, height int // width and height as it is stored
@@ -48,15 +51,19 @@ func (f *tiffFile) blocks() ([]tiffBlock, error) {
 		width, height = f.tag(tagTileWidth, 0), f.tag(tagTileHeight, 0)
 		offsets, lengths = f.tags[tagTileOffsets], f.tags[tagTileBytes]
 	}
-	// A tile is no larger than the page, but for what fills it up.
-	if width < 1 || height < 1 || width > f.width+1024 || height > f.height+1024 {
+	if width < 1 || height < 1 {
 		return nil, fmt.Errorf("the TIFF image has parts of %d by %d pixels", width, height)
 	}
 	planes := 1
 	if f.planar {
 		planes = f.kept()
 	}
-	across, down := (f.width+width-1)/width, (f.height+height-1)/height
+	across, down := (f.width-1)/width+1, (f.height-1)/height+1
+	// Parts are about as large as the page together, but for what fills up the last ones of rows and
+	// columns: a small file must not ask for more work than that.
+	if float64(across)*float64(width)*float64(down)*float64(height) > 4*float64(f.width)*float64(f.height)+1<<22 || across > maxParts/down {
+		return nil, fmt.Errorf("the TIFF image has %d by %d parts of %d by %d pixels", across, down, width, height)
+	}
 	if n := across * down; len(offsets)/planes < n {
 		return nil, fmt.Errorf("the TIFF image has %d parts and needs %d", len(offsets), planes*n)
 	}
