@@ -48,7 +48,7 @@ func run(ctx context.Context) (failed int, err error) {
 	for _, command := range faults.Commands {
 		names = append(names, command.Name)
 	}
-	commands := flag.String("command", strings.Join(names, ","), "commands to disturb")
+	commands := flag.String("command", "", "commands to disturb, of "+strings.Join(names, ",")+" (default: all; of a sample, those that are not slow)")
 	kinds := flag.String("kind", strings.Join(faults.AllKinds, ","), "kinds of faults; kind+kind are two, in two attempts that follow each other")
 	c := faults.Campaign{Progress: progress()}
 	flag.IntVar(&c.Every, "every", 1, "try each so many-th operation")
@@ -60,7 +60,10 @@ func run(ctx context.Context) (failed int, err error) {
 	flag.StringVar(&c.Keep, "keep", "", "folder that keeps what failed trials left")
 	flag.StringVar(&c.Program, "program", "", "prenas to disturb (default: built from ./cmd/prenas)")
 	flag.Parse()
-	c.Commands, c.Kinds = strings.Split(*commands, ","), strings.Split(*kinds, ",")
+	c.Kinds = strings.Split(*kinds, ",")
+	if *commands != "" {
+		c.Commands = strings.Split(*commands, ",")
+	}
 	if c.Program == "" {
 		dir, err := os.MkdirTemp("", "prenas-faults-program-")
 		if err != nil {

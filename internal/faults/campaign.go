@@ -25,7 +25,7 @@ import (
 // Campaign is many trials of one program.
 type Campaign struct {
 	Program  string   // prenas, absolute
-	Commands []string // names (default: all)
+	Commands []string // names (default: all; of a sample, those that are not slow)
 	Kinds    []string // kind, or kind+kind (default: AllKinds)
 	Every    int      // tries each so many-th operation (default 1)
 	Sample   int      // so many trials, drawn from Seed, in place of all
@@ -82,7 +82,7 @@ func (c Campaign) stages(ctx context.Context, dir string) (map[string]*stage, er
 	stages := map[string]*stage{}
 	for i := range Commands {
 		command := &Commands[i]
-		if len(c.Commands) > 0 && !slices.Contains(c.Commands, command.Name) {
+		if len(c.Commands) > 0 && !slices.Contains(c.Commands, command.Name) || len(c.Commands) == 0 && c.Sample > 0 && command.Slow {
 			continue
 		}
 		folder := filepath.Join(dir, command.Name)
