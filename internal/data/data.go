@@ -34,6 +34,8 @@ type Dataset struct {
 	Channels             int
 	Mean, Std            []float32 // per channel, for pixels in [0, 1]
 
+	Contents *Contents // of the images; nil where they are not files, and their bytes are under Digest
+
 	Notes   []string // how the source was understood, where that may surprise
 	LeftOut LeftOut
 	left    leftOut
@@ -168,7 +170,12 @@ func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
 	if d.Mean == nil {
 		d.Mean, d.Std = Statistics(d.Channels)
 	}
-	if d.HeldOut == nil {
+	heldOut := d.HeldOut != nil
+	if !heldOut {
+		d.HeldOut = none{}
+	}
+	d.noteContents()
+	if !heldOut {
 		d.Train, d.HeldOut = holdOut(d.Train, o)
 	}
 	d.LeftOut = d.left.list()

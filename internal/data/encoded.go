@@ -43,7 +43,7 @@ func explain(name string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, machine.ErrMemory):
+	case errors.Is(err, machine.ErrMemory), errors.Is(err, ErrChanged):
 		return fmt.Errorf("%s: %w", name, err)
 	case errors.Is(err, ErrFormat):
 		return &DamagedImage{name, err}

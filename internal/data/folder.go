@@ -13,8 +13,6 @@ import (
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
-
-	"prenas/internal/augment"
 )
 
 // openFolder opens a folder of images. Classes are the names of the folders in that of the
@@ -38,7 +36,7 @@ func openFolder(_ context.Context, dir string, _ Options) (*Dataset, error) {
 		}
 		f.digest(digest)
 		f.tell(d)
-		splits[split] = f
+		splits[split] = decoded{f}
 	}
 	d.setSplits(splits)
 	d.Classes = classes.names
@@ -107,7 +105,7 @@ type folderFile struct {
 // missing is the error of a file that was a link to nothing from the start.
 func (f folderFile) missing() error {
 	if f.nowhere {
-		return &DamagedImage{f.path, fmt.Errorf("%w: a link to nothing", ErrFormat)}
+		return fmt.Errorf("%w: a link to nothing", ErrFormat)
 	}
 	return nil
 }
@@ -133,22 +131,12 @@ func (f folder) Label(i int) int { return f.files[i].label }
 // Name is the path of image i.
 func (f folder) Name(i int) string { return f.files[i].path }
 
-func (f folder) Image(i int) (Image, error) {
+// Encoded are the bytes of image i.
+func (f folder) Encoded(i int) ([]byte, error) {
 	if err := f.files[i].missing(); err != nil {
-		return Image{}, err
+		return nil, err
 	}
-	return readImage(f.files[i].path)
-}
-
-func (f folder) part(i int, choose func(height, width int) augment.Cut, use func(augment.Piece)) error {
-	if err := f.files[i].missing(); err != nil {
-		return err
-	}
-	text, err := readLimited(f.files[i].path)
-	if err == nil {
-		err = decodePart(text, choose, use)
-	}
-	return explain(f.files[i].path, err)
+	return readLimited(f.files[i].path)
 }
 
 // tell adds what was left out, and what may surprise, to a data set.
@@ -283,14 +271,4 @@ func (f *folder) add(dir, class string, label int) error {
 		return fmt.Errorf("%w: %s has the folders of splits in it, as %s: put the classes into the splits, not the splits into the classes", ErrLayout, filepath.Join(dir, class), filepath.Base(splits[trainSplit]))
 	}
 	return err
-}
-
-// readImage reads an image file as RGB. Where it is damaged the error is a DamagedImage.
-func readImage(path string) (Image, error) {
-	text, err := readLimited(path)
-	var img Image
-	if err == nil {
-		img, err = decode(text)
-	}
-	return img, explain(path, err)
 }

@@ -55,7 +55,7 @@ func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
 		}
 		train.digest(digest)
 		train.tell(d)
-		d.Train = train
+		d.Train = decoded{train}
 	} else {
 		o.log("data: there is no %s: there are no training images", in)
 	}
@@ -66,7 +66,7 @@ func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
 		}
 		test.digest(digest)
 		test.tell(d)
-		d.Test = test
+		d.Test = decoded{test}
 	} else {
 		o.log("data: there is no %s: there are no test images", val)
 	}

@@ -46,6 +46,9 @@ func (l *Loader) Stream(ctx context.Context, epoch, step int) (next func() (*Bat
 		defer close(promises)
 		defer close(jobs)
 		for order := l.order(epoch); ; step++ {
+			if step >= l.Steps() && l.o.OneEpoch {
+				return
+			}
 			if step >= l.Steps() {
 				epoch, step = epoch+1, 0
 				order = l.order(epoch)

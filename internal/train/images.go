@@ -57,6 +57,9 @@ func (s *Images) Counts() (train, heldOut int) { return s.set.Train.Len(), s.set
 // Digest implements Source.
 func (s *Images) Digest() string { return s.set.Digest }
 
+// Contents are the digests of the images that were read; nil where they are not files.
+func (s *Images) Contents() *data.Contents { return s.set.Contents }
+
 // Train implements Source.
 func (s *Images) Train(ctx context.Context, epoch, from, size int) iter.Seq2[evaluate.Batch, error] {
 	o := s.options
@@ -98,6 +101,7 @@ func (s *Images) Plain(ctx context.Context, split data.Split, size, crops int) i
 // batches streams one epoch of a split, beginning with batch from.
 func batches(ctx context.Context, split data.Split, o data.LoaderOptions, epoch, from int) iter.Seq2[evaluate.Batch, error] {
 	return func(yield func(evaluate.Batch, error) bool) {
+		o.OneEpoch = true
 		loader, err := data.NewLoader(split, o)
 		if err != nil {
 			yield(evaluate.Batch{}, err)

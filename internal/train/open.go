@@ -129,6 +129,9 @@ func (t *trainer) reopen(now Manifest) (hostState, error) {
 			return nil, t.otherStart("the weights that are given now are others")
 		}
 	}
+	if err := t.rememberContents(); err != nil {
+		return nil, err
+	}
 	host, err := t.restore(math.MaxInt)
 	if err != nil {
 		return nil, err
@@ -243,6 +246,9 @@ func (t *trainer) save() error {
 		return err
 	}
 	if err := t.metrics.sync(); err != nil {
+		return err
+	}
+	if err := t.saveContents(); err != nil {
 		return err
 	}
 	p.MetricsBytes = t.metrics.size
