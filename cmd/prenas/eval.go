@@ -15,6 +15,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/job"
+	"prenas/internal/printable"
 )
 
 func evalCommand(g *global) *cobra.Command {
@@ -67,15 +68,13 @@ func (c *console) evaluating(done, total int) { c.progress("evaluate", int64(don
 
 func printResults(w io.Writer, r evaluate.Results) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "parameters M\tMACs M\ttop-1 %\ttop-5 %\timages/s\t  architecture")
+	fmt.Fprintln(t, "parameters M\tMACs M\ttop-1 %\t95 % interval\ttop-5 %\timages/s\t  architecture")
 	for _, a := range r.Archs {
-		fmt.Fprintf(t, "%.3f\t%.1f\t%.2f\t%.2f\t%.0f\t  %s\n", millions(a.Params), millions(a.MACs), 100*a.Top1, 100*a.Top5, a.Rate, a.Arch)
+		fmt.Fprintf(t, "%.3f\t%.1f\t%.2f\t%s\t%.2f\t%.0f\t  %s\n", millions(a.Params), millions(a.MACs), 100*a.Top1, evaluate.Range(a.Top1, r.Images), 100*a.Top5, a.Rate, a.Arch)
 	}
-	if r.Split != job.Splits[0] {
-		fmt.Fprintf(t, "\non %d images of the split %s\n", r.Images, r.Split)
+	if err := t.Flush(); err != nil {
+		return err
 	}
-	if r.Precision == engine.BFloat16 {
-		fmt.Fprintf(t, "\nproducts in %s\n", r.Precision)
-	}
-	return t.Flush()
+	_, err := fmt.Fprintf(w, "\non %s\n", printable.Name(r.Of()))
+	return err
 }

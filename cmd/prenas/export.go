@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"prenas/internal/evaluate"
 	"prenas/internal/export"
 	"prenas/internal/job"
 )
@@ -49,7 +50,7 @@ func exportCommand(g *global) *cobra.Command {
 
 func printExported(w io.Writer, list []job.Exported) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "interval below\tparameters M\tMACs M\ttop-1 %\tfile")
+	fmt.Fprintln(t, "interval below\tparameters M\tMACs M\ttop-1 %\t95 % interval\tfile")
 	for _, e := range list {
 		fmt.Fprintf(t, "%s\t%.3f\t%.1f\t%s\t%s\n", e.Interval, millions(e.Parameters), millions(e.MACs), top1(e.Accuracy), e.File)
 	}
@@ -58,7 +59,7 @@ func printExported(w io.Writer, list []job.Exported) error {
 
 func top1(a *export.Accuracy) string {
 	if a == nil {
-		return "-"
+		return "-\t-"
 	}
-	return fmt.Sprintf("%.2f", 100*a.Top1)
+	return fmt.Sprintf("%.2f\t%s", 100*a.Top1, evaluate.Range(a.Top1, a.Images))
 }

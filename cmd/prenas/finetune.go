@@ -59,7 +59,7 @@ func finetuneCommand(g *global) *cobra.Command {
 				return err
 			}
 			return g.printResult(r, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "trained %d updates; best top-1 on the held-out part %.2f %%\n%s\n", r.Step, 100*r.BestTop1, o.Out)
+				_, err := fmt.Fprintf(w, "trained %d updates; %s\n%s\n", r.Step, best("top-1", r), o.Out)
 				return err
 			})
 		},

@@ -13,6 +13,7 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/engine"
+	"prenas/internal/evaluate"
 	"prenas/internal/job"
 	"prenas/internal/train"
 )
@@ -100,7 +101,7 @@ func trainCommand(g *global) *cobra.Command {
 				return err
 			}
 			return g.printResult(r, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "trained %d updates; best mean top-1 on the held-out part %.2f %%\n%s\n", r.Step, 100*r.BestTop1, o.Out)
+				_, err := fmt.Fprintf(w, "trained %d updates; %s\n%s\n", r.Step, best("mean top-1", r), o.Out)
 				return err
 			})
 		},
@@ -129,6 +130,14 @@ func trainCommand(g *global) *cobra.Command {
 		return missing(c, "candidates", "data", "out")
 	}
 	return c
+}
+
+// best says what a run reached on the images that it held out.
+func best(what string, r train.Result) string {
+	if r.BestTop1 == nil {
+		return "no image was held out, so nothing was measured"
+	}
+	return fmt.Sprintf("best %s on the %d held-out images %.2f %%, 95 %% interval %s", what, r.HeldOut, 100**r.BestTop1, evaluate.Range(*r.BestTop1, r.HeldOut))
 }
 
 // printPlan prints what a run would take.

@@ -146,6 +146,42 @@ func expandHome(paths string) string {
 	return strings.Join(list, ",")
 }
 
+// Absolute is a source with its path from the root, so that it names the same images in
+// any folder. What has no path stays, and what is no source.
+func Absolute(src string) string {
+	s, path, err := parseSource(src)
+	if err != nil || s.path == "" || s.kind == "synthetic" {
+		return src
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return src
+	}
+	paths := []string{path}
+	if s.kind == "tar" || s.kind == "parquet" {
+		if strings.ContainsAny(here, "{}*?[],") { // which would be part of the pattern
+			return src
+		}
+		paths = splitPatterns(path)
+	}
+	for i, path := range paths {
+		if !filepath.IsAbs(path) && !strings.HasPrefix(path, "http://") && !strings.HasPrefix(path, "https://") {
+			paths[i] = filepath.Join(here, path)
+		}
+	}
+	return s.kind + ":" + strings.Join(paths, ",")
+}
+
+// Missing tells whether there is nothing where a source's path points.
+func Missing(src string) bool {
+	s, path, err := parseSource(src)
+	if err != nil || s.path == "" || s.kind == "synthetic" || strings.ContainsAny(path, "{*?[,") || strings.Contains(path, "://") {
+		return false
+	}
+	_, err = os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // Open opens a source and, where it has none, cuts off a held-out split.
 func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
 	source, path, err := parseSource(src)

@@ -13,10 +13,18 @@ import (
 // Results is results.json: what the architectures of a run reached on a split.
 type Results struct {
 	Space  string `json:"space"`
+	Data   Images `json:"data,omitzero"` // none in files of earlier versions
 	Split  string `json:"split"`
-	Images int    `json:"images"`
-	Crops  int    `json:"crops"` // of an image; its logits are their mean
-	Step   int    `json:"step"`  // updates behind the weights
+	Images int    `json:"images"`            // that were measured
+	Bad    int    `json:"skipped,omitempty"` // damaged ones that were left out
+	// Of each image the shorter side was resized to Resize pixels, and Crops of ImageSize x
+	// ImageSize were cut out, whose logits' mean is what was said of it. An architecture of
+	// a lower resolution sees as much in fewer pixels. Zero in files of earlier versions.
+	Crops     int `json:"crops"`
+	ImageSize int `json:"image_size,omitempty"`
+	Resize    int `json:"resize,omitempty"`
+	Step      int `json:"step"`            // updates behind the weights
+	Steps     int `json:"steps,omitempty"` // of the whole run, where it had not ended
 	// Weights is the digest of the weights that were measured, statistics of batch norms
 	// among them (tensorfile.Digest); none in files of earlier versions.
 	Weights string `json:"weights,omitempty"`
@@ -29,6 +37,13 @@ type Results struct {
 	Archs        []Result `json:"architectures"`
 }
 
+// Images names the images behind figures.
+type Images struct {
+	Source string `json:"source"`          // SRC, its path from the root
+	Named  string `json:"named,omitempty"` // SRC as it was given
+	Digest string `json:"digest"`
+}
+
 // Result is one architecture's row. All but the last field are the same in every
 // repetition.
 type Result struct {
@@ -37,9 +52,12 @@ type Result struct {
 	Params int64   `json:"params"`
 	MACs   int64   `json:"macs"` // multiply-accumulates of one image
 	Top1   float64 `json:"top1"` // fraction of the images
-	Top5   float64 `json:"top5"`
-	Loss   float64 `json:"loss"`
-	Rate   float64 `json:"images_per_second"`
+	// Top1Interval is the 95 % Interval of Top1.
+	Top1Interval [2]float64 `json:"top1_interval"`
+
+	Top5 float64 `json:"top5"`
+	Loss float64 `json:"loss"`
+	Rate float64 `json:"images_per_second"`
 }
 
 // NewResult is the row of one architecture.
@@ -48,6 +66,7 @@ func NewResult(m space.Model, bin string, arch space.Arch, s Score) Result {
 		Bin: bin, Arch: arch.String(), Params: m.Params(arch), MACs: m.MACs(arch),
 		Top1: float64(s.Top1) / float64(s.Images), Top5: float64(s.Top5) / float64(s.Images), Loss: s.Loss,
 	}
+	r.Top1Interval[0], r.Top1Interval[1] = Interval(r.Top1, s.Images)
 	if s.Seconds > 0 {
 		r.Rate = float64(s.Images) / s.Seconds
 	}
@@ -78,7 +97,49 @@ func ParseResults(path string, text []byte) (Results, error) {
 	if err := sealed.Parse(path, text, &r); err != nil {
 		return Results{}, err
 	}
+	for i := range r.Archs { // those of earlier versions have none
+		a := &r.Archs[i]
+		a.Top1Interval[0], a.Top1Interval[1] = Interval(a.Top1, r.Images)
+	}
 	return r, r.check()
+}
+
+// Of says what the figures are of, for people.
+func (r Results) Of() string {
+	of := fmt.Sprintf("%d images of the split %s", r.Images, r.Split)
+	if r.Data.Source != "" {
+		of += fmt.Sprintf(" of %s, digest %.12s", r.Data.Source, r.Data.Digest)
+	}
+	if r.Bad > 0 {
+		of += fmt.Sprintf(", %d damaged left out", r.Bad)
+	}
+	if r.ImageSize > 0 {
+		of += fmt.Sprintf("; %s of %d pixels after resizing to %d", crops(r.Crops), r.ImageSize, r.Resize)
+	} else if r.Crops > 1 {
+		of += "; " + crops(r.Crops)
+	}
+	if r.Precision != "" {
+		of += fmt.Sprintf("; products in %s", r.Precision)
+	}
+	of += fmt.Sprintf("; weights after %d updates", r.Step)
+	if r.Steps > 0 {
+		of += fmt.Sprintf(" of %d: the run has not ended", r.Steps)
+	}
+	return of
+}
+
+func crops(n int) string {
+	if n < 2 {
+		return "the middle"
+	}
+	return fmt.Sprintf("%d crops", n)
+}
+
+// SameAs tells whether the figures are of the same images in the same form, so that they
+// can be compared, as far as both say.
+func (r Results) SameAs(o Results) bool {
+	return (r.Data.Digest == o.Data.Digest || r.Data.Digest == "" || o.Data.Digest == "") &&
+		r.Split == o.Split && max(r.Crops, 1) == max(o.Crops, 1) && r.Precision == o.Precision
 }
 
 // check refuses what no evaluation can have found.

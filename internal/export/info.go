@@ -60,17 +60,25 @@ type Data struct {
 
 // Training says where the weights come from.
 type Training struct {
-	Steps  int    `json:"steps"` // updates behind the weights
+	Steps  int    `json:"steps"`        // updates behind the weights
+	Of     int    `json:"of,omitempty"` // of the whole run, where it had not ended
 	Seed   uint64 `json:"seed"`
 	Recipe string `json:"recipe"` // digest
 }
 
 // Accuracy was measured on images that had no part in the training.
 type Accuracy struct {
+	Source string  `json:"source,omitempty"` // of the images
+	Digest string  `json:"digest,omitempty"`
 	Split  string  `json:"split"`
 	Images int     `json:"images"`
-	Top1   float64 `json:"top1"` // fraction of the images
-	Top5   float64 `json:"top5"`
+	Bad    int     `json:"skipped,omitempty"` // damaged ones that were left out
+	Crops  int     `json:"crops,omitempty"`   // of an image; 0: not said, one
+	Top1   float64 `json:"top1"`              // fraction of the images
+	// Top1Interval is its 95 % interval; not said in files of earlier versions.
+	Top1Interval *[2]float64 `json:"top1_interval,omitempty"`
+
+	Top5 float64 `json:"top5"`
 	// Precision of products, where it was not float32.
 	Precision engine.Precision `json:"precision,omitempty"`
 }

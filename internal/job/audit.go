@@ -115,7 +115,7 @@ func (o AuditOptions) trained(ctx context.Context) (*audit.Benchmark, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Space, _ = ofImages(o.Space, nil, set.Classes, o.Log)
+	o.Space, _ = ofImages(o.Space, nil, len(set.Classes), o.Log)
 	h := audit.Header{
 		Space: o.Space, Interval: within, Data: summary, Recipe: o.Recipe, Images: summary.Train, Draw: o.Seed, Versions: engine.Versions(),
 	}

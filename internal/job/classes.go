@@ -183,10 +183,11 @@ func count(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// ofImages is the space with an output for each class of the images, whatever its file
-// says, and the candidates with the parameters that they then have. It tells what changed.
-func ofImages(s *space.Space, candidates space.Candidates, names classes, log func(string)) (*space.Space, space.Candidates) {
-	if n := len(names); n != s.Model.NumClasses {
+// ofImages is the space with an output for each of n classes of the images, whatever its
+// file says, and the candidates with the parameters that they then have. It tells what
+// changed.
+func ofImages(s *space.Space, candidates space.Candidates, n int, log func(string)) (*space.Space, space.Candidates) {
+	if n != s.Model.NumClasses {
 		log(fmt.Sprintf("outputs: %d, one for each class of the images; NUM_CLASSES of the space %s is %d", n, s.Name, s.Model.NumClasses))
 		changed := *s
 		changed.Model.NumClasses = n

@@ -92,7 +92,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	}
 	named := o.Data != ""
 	if !named {
-		o.Data = manifest.Data.Source
+		o.Data = manifest.Data.Place()
 	}
 	s := manifest.Space
 	if err := machine.Need(2*supernet.New(s).Bytes()+supernet.ImageBytes(s.Model, o.Batch), fmt.Sprintf("evaluating %s in batches of %d", o.Run, o.Batch), "take a smaller --batch"); err != nil {
@@ -107,6 +107,9 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	set, split, err := openSplit(ctx, o, manifest)
 	if !named && o.Split != HeldOut && errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w; %s was trained on them: name with --data where they are now", err, o.Run)
+	}
+	if err == nil && !named {
+		err = sameImages(set, o.Data, manifest.Data.Digest, o.Run)
 	}
 	if err != nil {
 		return results, err
@@ -172,7 +175,17 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if err = errors.Join(err, noteSkipped(o.Run, images.Skipped(), o.Log)); err != nil {
 		return results, err
 	}
-	results = evaluate.Results{Space: s.Name, Split: o.Split, Images: scores[0].Images, Crops: o.Crops, Step: step, Precision: o.Precision}
+	results = evaluate.Results{
+		Space: s.Name, Data: evaluate.Images{Source: data.Absolute(o.Data), Named: o.Data, Digest: set.Digest},
+		Split: o.Split, Images: scores[0].Images, Bad: len(images.Skipped().List()), Crops: o.Crops,
+		ImageSize: s.Model.ImageSize, Resize: manifest.Recipe.Augment.TestResize(s.Model.ImageSize), Step: step, Precision: o.Precision,
+	}
+	if !named {
+		results.Data.Named = manifest.Data.GivenName()
+	}
+	if results.Steps, err = unfinished(manifest, o.Run, o.Log); err != nil {
+		return results, err
+	}
 	results.Weights = tensorfile.Digest(weights)
 	// The statistics and what was measured with them are of one writing.
 	files := fsys.NewSet(fsys.OS)
@@ -189,10 +202,46 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	for i := range archs {
 		results.Archs = append(results.Archs, evaluate.NewResult(s.Model, keys[i], archs[i], scores[i]))
 	}
-	if err := results.Write(files, filepath.Join(o.Run, ResultsFile)); err != nil {
+	path := filepath.Join(o.Run, ResultsFile)
+	if before, err := evaluate.ReadResults(fsys.OS, path); err == nil && !before.SameAs(results) {
+		o.Log(fmt.Sprintf("%s was of other images or another way to see them, and is replaced: top-1 from %s on %s", path, spread(before), before.Of()))
+	}
+	if err := results.Write(files, path); err != nil {
 		return results, err
 	}
 	return results, files.Commit()
+}
+
+// spread is the least and the best accuracy of some results.
+func spread(r evaluate.Results) string {
+	least, best := 1.0, 0.0
+	for _, a := range r.Archs {
+		least, best = min(least, a.Top1), max(best, a.Top1)
+	}
+	return fmt.Sprintf("%.2f to %.2f %%", 100*least, 100*best)
+}
+
+// ErrOtherImages: images are not those that something was trained on.
+var ErrOtherImages = errors.New("other images")
+
+// sameImages refuses images by a name that was not given now if they are others than those of
+// a run or a model, to which the name belongs.
+func sameImages(set *data.Dataset, source, digest, of string) error {
+	if set.Digest == digest {
+		return nil
+	}
+	return fmt.Errorf("%w in %s than those that %s was trained on (digest %.12s, now %.12s): name with --data what to measure on", ErrOtherImages, source, of, digest, set.Digest)
+}
+
+// unfinished is how many updates a run was to have, if it has not had them, and tells so;
+// else 0.
+func unfinished(m train.Manifest, run string, log func(string)) (steps int, err error) {
+	done, err := train.Done(fsys.OS, run)
+	if steps = m.Steps(); err != nil || done >= steps {
+		return 0, err
+	}
+	log(fmt.Sprintf("%s has not ended: its newest checkpoint has %d of %d updates; prenas train --out %s --resume goes on", run, done, steps, run))
+	return steps, nil
 }
 
 // openSplit opens the images that a run is measured on.
@@ -204,15 +253,12 @@ func openSplit(ctx context.Context, o EvaluateOptions, m train.Manifest) (*data.
 		}
 		return set, set.Test, nil
 	}
-	if o.Data != m.Data.Source {
-		return nil, nil, fmt.Errorf("--split %s is of the images that %s was trained on, %s: leave out --data", o.Split, o.Run, m.Data.Source)
-	}
 	set, err := data.Open(ctx, o.Data, data.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Log: o.Log})
 	switch {
 	case err != nil:
 		return nil, nil, err
 	case set.Digest != m.Data.Digest:
-		return nil, nil, fmt.Errorf("--split %s: the images of %s are not those that %s was trained on", o.Split, o.Data, o.Run)
+		return nil, nil, fmt.Errorf("--split %s: %w in %s than those that %s was trained on", o.Split, ErrOtherImages, o.Data, o.Run)
 	case set.HeldOut.Len() == 0:
 		return nil, nil, fmt.Errorf("--split %s: %s held out no image; see holdout in its recipe", o.Split, o.Run)
 	}
@@ -228,7 +274,10 @@ func recalibrate(ctx context.Context, o EvaluateOptions, m train.Manifest, net *
 	if n := o.Engine.Devices(); m.Recipe.Batch%n != 0 {
 		return nil, fmt.Errorf("--recalibrate: its batches are those of the training, of %d images, which --devices %d cannot share evenly", m.Recipe.Batch, n)
 	}
-	set, err := data.Open(ctx, m.Data.Source, data.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Log: o.Log})
+	set, err := data.Open(ctx, m.Data.Place(), data.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Log: o.Log})
+	if err == nil && set.Digest != m.Data.Digest {
+		err = fmt.Errorf("%w in %s", ErrOtherImages, m.Data.Place())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--recalibrate: the run's training images: %w", err)
 	}

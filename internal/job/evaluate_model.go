@@ -27,10 +27,14 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	if p := info.Preprocess; o.Crops > 1 && p.Resize == p.Size {
 		return results, fmt.Errorf("--crops %d: the model's images are resized to %d pixels, all that it takes, so there is nothing to crop", o.Crops, p.Resize)
 	}
-	if o.Data == "" {
+	named := o.Data != ""
+	if !named {
 		o.Data = info.Data.Source
 	}
 	set, err := openTest(ctx, o)
+	if err == nil && !named {
+		err = sameImages(set, o.Data, info.Data.Digest, o.Run)
+	}
 	if err != nil {
 		return results, err
 	}
@@ -71,7 +75,11 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	score.Loss /= float64(score.Images)
 	computing, _ := m.Spent()
 	score.Seconds = computing.Seconds()
-	results = evaluate.Results{Split: "test", Images: score.Images, Crops: o.Crops, Step: info.Training.Steps, Precision: m.Precision()}
+	results = evaluate.Results{
+		Data:  evaluate.Images{Source: data.Absolute(o.Data), Named: o.Data, Digest: set.Digest},
+		Split: "test", Images: score.Images, Bad: len(skipped.List()), Crops: o.Crops, ImageSize: info.Preprocess.Size, Resize: info.Preprocess.Resize,
+		Step: info.Training.Steps, Steps: info.Training.Of, Precision: m.Precision(),
+	}
 	results.Archs = []evaluate.Result{evaluate.NewResult(info.SpaceModel(), "", info.SpaceArch(), score)}
 	return results, nil
 }

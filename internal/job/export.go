@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -92,6 +93,10 @@ func Export(o ExportOptions) ([]Exported, error) {
 	if err != nil {
 		return nil, err
 	}
+	of, err := unfinished(manifest, o.Run, o.Log)
+	if err != nil {
+		return nil, err
+	}
 	accuracy, err := measured(o, step, weights)
 	if err != nil {
 		return nil, err
@@ -117,8 +122,8 @@ func Export(o ExportOptions) ([]Exported, error) {
 		model, err := export.Take(alone, m, c.arch, export.Info{
 			Preprocess: export.Preprocess{Size: side, Resize: resize, Interpolation: export.Bicubic, Mean: manifest.Data.Mean, Std: manifest.Data.Std},
 			Classes:    manifest.Data.Classes,
-			Data:       export.Data{Source: manifest.Data.Source, Digest: manifest.Data.Digest},
-			Training:   export.Training{Steps: step, Seed: manifest.Seed, Recipe: manifest.Recipe.Digest()},
+			Data:       export.Data{Source: manifest.Data.GivenName(), Digest: manifest.Data.Digest},
+			Training:   export.Training{Steps: step, Of: of, Seed: manifest.Seed, Recipe: manifest.Recipe.Digest()},
 			Accuracy:   accuracy[c.arch.String()],
 			Licence:    o.Licence,
 		})
@@ -235,7 +240,10 @@ func measured(o ExportOptions, step int, weights map[string]tensorfile.Tensor) (
 	}
 	accuracy := map[string]*export.Accuracy{}
 	for _, a := range results.Archs {
-		found := export.Accuracy{Split: results.Split, Images: results.Images, Top1: a.Top1, Top5: a.Top5}
+		found := export.Accuracy{
+			Source: cmp.Or(results.Data.Named, results.Data.Source), Digest: results.Data.Digest,
+			Split: results.Split, Images: results.Images, Bad: results.Bad, Crops: results.Crops, Top1: a.Top1, Top1Interval: &a.Top1Interval, Top5: a.Top5,
+		}
 		if results.Precision != engine.Float32 {
 			found.Precision = results.Precision
 		}

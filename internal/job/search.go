@@ -97,7 +97,7 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 		if o.Scoring.images, err = data.Open(ctx, o.Scoring.Data, data.Options{Log: o.Log}); err != nil {
 			return result, timing, err
 		}
-		o.Space, _ = ofImages(o.Space, nil, o.Scoring.images.Classes, o.Log)
+		o.Space, _ = ofImages(o.Space, nil, len(o.Scoring.images.Classes), o.Log)
 	}
 	if err := checkChannels(o.Space.Model, o.Scoring.Inputs); err != nil {
 		return result, timing, err

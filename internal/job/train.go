@@ -41,7 +41,7 @@ func Resumed(dir string) (TrainOptions, error) {
 		return TrainOptions{}, fmt.Errorf("--resume: %w", err)
 	}
 	return TrainOptions{
-		Candidates: filepath.Join(dir, "candidates.json"), Space: m.Space, Data: m.Data.Source, Recipe: m.Recipe, Seed: m.Seed,
+		Candidates: filepath.Join(dir, "candidates.json"), Space: m.Space, Data: m.Data.Place(), Recipe: m.Recipe, Seed: m.Seed,
 		Out: dir, Resume: true, Look: m.Data.Look,
 	}, nil
 }
@@ -137,9 +137,13 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 	if err != nil {
 		return run, nil, err
 	}
-	if !o.Resume {
-		o.Space, candidates = ofImages(o.Space, candidates, set.Classes, o.Log)
+	outputs, told := len(set.Classes), o.Log
+	if o.Resume {
+		if m, err := train.ReadManifest(fsys.OS, o.Out); err == nil { // as it began, which was told
+			outputs, told = m.Space.Model.NumClasses, func(string) {}
+		}
 	}
+	o.Space, candidates = ofImages(o.Space, candidates, outputs, told)
 	if weights != nil {
 		withHead(o.Space, weights, "--weights "+o.Weights, set.Classes, o.Seed, o.Log)
 	}

@@ -54,7 +54,7 @@ var rooms = []struct {
 	{"onnx/schema", nil},
 	{"onnx", []string{"export", "fsys", "onnx/schema", "space", "version"}},
 	{"serve", []string{"classify", "crash", "data", "engine", "export", "printable"}},
-	{"watch", []string{"fsys", "train"}},
+	{"watch", []string{"evaluate", "fsys", "train"}},
 	{"report", []string{"evaluate", "fsys", "sealed", "space", "train"}},
 	{"audit", []string{"engine", "evaluate", "fsys", "rng", "sealed", "search", "space", "supernet", "tensorfile", "train"}},
 	{"job", []string{"audit", "classify", "crash", "data", "engine", "evaluate", "export", "fsys", "latency", "machine", "onnx", "printable", "proxy", "sealed", "search", "space", "supernet", "tensorfile", "train"}},

@@ -7,27 +7,29 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"prenas/internal/evaluate"
 )
 
 // page is what page.html shows.
 type page struct {
-	Space, Split string
-	Precision    string // of products; empty in older files: float32
-	Images, Step int
-	Rows         []row
-	Accuracy     chart
-	Loss         *chart // nil: no metrics line yet
-	Notes        []string
-	Legend       string // of the pictures
-	Pictures     []picture
-	Settings     []setting
+	Space    string
+	Of       string // what the figures are of
+	Step     int
+	Rows     []row
+	Accuracy chart
+	Loss     *chart // nil: no metrics line yet
+	Notes    []string
+	Legend   string // of the pictures
+	Pictures []picture
+	Settings []setting
 }
 
 // row is an architecture's line of the headline table.
 type row struct {
-	Class, Label                            string
-	Bin, Arch                               string
-	Params, MACs, Top1, Top5, Rate, ScoreOf string
+	Class, Label                                    string
+	Bin, Arch                                       string
+	Params, MACs, Top1, Within, Top5, Rate, ScoreOf string
 }
 
 // setting is a value of the manifest, named by its path.
@@ -49,14 +51,14 @@ func label(i int) string {
 
 func newPage(r *run) page {
 	p := page{
-		Space: r.results.Space, Split: r.results.Split, Precision: string(r.results.Precision), Images: r.results.Images, Step: r.results.Step,
+		Space: r.results.Space, Step: r.results.Step, Of: r.results.Of(),
 		Accuracy: accuracyChart(r), Loss: lossChart(r), Notes: r.notes, Legend: legend(r.archs), Pictures: pictures(r.archs), Settings: settings(r.manifest),
 	}
 	for i, a := range r.results.Archs {
 		p.Rows = append(p.Rows, row{
 			Class: class(i), Label: label(i), Bin: shortNumber(a.Bin), Arch: a.Arch,
 			Params: millions(a.Params), MACs: millions(a.MACs),
-			Top1: percent(a.Top1), Top5: percent(a.Top5), Rate: strconv.FormatFloat(a.Rate, 'f', 0, 64),
+			Top1: percent(a.Top1), Within: evaluate.Range(a.Top1, r.results.Images), Top5: percent(a.Top5), Rate: strconv.FormatFloat(a.Rate, 'f', 0, 64),
 			ScoreOf: strconv.FormatFloat(r.scores[i], 'g', 6, 64),
 		})
 	}
@@ -82,7 +84,7 @@ func accuracyChart(r *run) chart {
 	for i, p := range points {
 		c.Series = append(c.Series, series{
 			Class: class(i), Label: label(i),
-			Marks:  []mark{{round(x.at(p.X)), round(y.at(p.Y)), fmt.Sprintf("%s: %.3f million parameters, %.2f %%", r.results.Archs[i].Arch, p.X, p.Y)}},
+			Marks:  []mark{{round(x.at(p.X)), round(y.at(p.Y)), fmt.Sprintf("%s: %.3f million parameters, %.2f %%, 95 %% interval %s", r.results.Archs[i].Arch, p.X, p.Y, evaluate.Range(p.Y/100, r.results.Images))}},
 			LabelX: round(x.at(p.X)) + 8, LabelY: round(y.at(p.Y)) - 8,
 		})
 	}

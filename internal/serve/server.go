@@ -312,17 +312,18 @@ func (s *Server) isReady(w http.ResponseWriter, _ *http.Request) error {
 
 // described is a model in the answer of GET /models.
 type described struct {
-	Name       string   `json:"name"`
-	Arch       string   `json:"arch"`
-	Parameters int64    `json:"parameters"`
-	MACs       int64    `json:"macs"`
-	Top1       *float64 `json:"top1"` // null: not measured
-	Images     int      `json:"measured_images,omitempty"`
-	Split      string   `json:"measured_split,omitempty"`
-	Latency    float64  `json:"latency_ms"` // expected of one image without load, decoding not included
-	Waiting    int64    `json:"waiting_images"`
-	Size       int      `json:"image_size"`
-	Classes    []string `json:"classes"`
+	Name       string      `json:"name"`
+	Arch       string      `json:"arch"`
+	Parameters int64       `json:"parameters"`
+	MACs       int64       `json:"macs"`
+	Top1       *float64    `json:"top1"`                    // null: not measured
+	Within     *[2]float64 `json:"top1_interval,omitempty"` // 95 %
+	Images     int         `json:"measured_images,omitempty"`
+	Split      string      `json:"measured_split,omitempty"`
+	Latency    float64     `json:"latency_ms"` // expected of one image without load, decoding not included
+	Waiting    int64       `json:"waiting_images"`
+	Size       int         `json:"image_size"`
+	Classes    []string    `json:"classes"`
 }
 
 // models lists the models, the most accurate first.
@@ -337,7 +338,7 @@ func (s *Server) models(w http.ResponseWriter, _ *http.Request) error {
 		i := m.Info()
 		d := described{Name: m.name, Arch: i.Arch, Parameters: i.Parameters, MACs: i.MACs, Latency: milliseconds(m.expect(1, 0)), Waiting: m.waiting.Load(), Size: i.Architecture.ImageSize}
 		if i.Accuracy != nil {
-			d.Top1, d.Images, d.Split = &i.Accuracy.Top1, i.Accuracy.Images, i.Accuracy.Split
+			d.Top1, d.Within, d.Images, d.Split = &i.Accuracy.Top1, i.Accuracy.Top1Interval, i.Accuracy.Images, i.Accuracy.Split
 		}
 		for label := range i.Architecture.NumClasses {
 			d.Classes = append(d.Classes, i.ClassName(label))

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"reflect"
 	"runtime"
 
+	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/sealed"
@@ -77,7 +79,8 @@ func (m Move) String() string {
 
 // DataSummary names the images of a run.
 type DataSummary struct {
-	Source  string `json:"source,omitempty"`
+	Source  string `json:"source,omitempty"` // its path from the root; in old runs as it was given
+	Named   string `json:"named,omitempty"`  // as it was given
 	Digest  string `json:"digest"`
 	Train   int    `json:"train"`
 	HeldOut int    `json:"held_out"`
@@ -140,6 +143,33 @@ func ReadManifest(f fsys.FS, run string) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
+}
+
+// Place is where the images are: where they were, or, when the run came to another place
+// together with them, where their name leads to from here.
+func (d DataSummary) Place() string {
+	if d.Named != "" && data.Missing(d.Source) && !data.Missing(d.Named) {
+		return d.Named
+	}
+	return d.Source
+}
+
+// GivenName is the source as it was given.
+func (d DataSummary) GivenName() string { return cmp.Or(d.Named, d.Source) }
+
+// Steps are the updates of the whole run.
+func (m Manifest) Steps() int {
+	return m.Data.Train / max(m.Recipe.Batch*m.Recipe.Accumulate, 1) * m.Recipe.Epochs
+}
+
+// Done is how many updates the newest checkpoint of a run has behind it; Steps when the
+// run has ended.
+func Done(f fsys.FS, run string) (int, error) {
+	steps, err := checkpointSteps(f, run)
+	if err != nil || len(steps) == 0 {
+		return 0, err
+	}
+	return steps[0], nil
 }
 
 func (m Manifest) write(f fsys.FS, run string) error {

@@ -41,11 +41,13 @@ type ArchInterval struct {
 
 // EvalLine is an evaluation on the held-out part.
 type EvalLine struct {
-	Kind  string     `json:"kind"` // "eval"
-	Step  int        `json:"step"`
-	Epoch float64    `json:"epoch"`
-	Top1  float64    `json:"top1"` // mean over the architectures, a fraction
-	Archs []ArchEval `json:"archs"`
+	Kind  string  `json:"kind"` // "eval"
+	Step  int     `json:"step"`
+	Epoch float64 `json:"epoch"`
+	// Images is how many were measured; 0 in lines of earlier versions: all that are held out.
+	Images int        `json:"images,omitempty"`
+	Top1   float64    `json:"top1"` // mean over the architectures, a fraction
+	Archs  []ArchEval `json:"archs"`
 }
 
 // ArchEval is one architecture's part of an EvalLine.

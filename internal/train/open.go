@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"math"
 	"path/filepath"
+
+	"prenas/internal/data"
 )
 
 // open makes the run directory, or finds where an earlier process left it.
@@ -22,7 +24,7 @@ func (t *trainer) open() error {
 	trainImages, heldOut := t.Source.Counts()
 	now := Manifest{
 		Format: manifestFormat, Command: t.Command, Seed: t.Seed, Recipe: t.Recipe, Space: t.Space, Candidates: digest(candidates),
-		Data:     DataSummary{Source: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut, Look: t.Look},
+		Data:     DataSummary{Source: data.Absolute(t.SourceName), Named: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut, Look: t.Look},
 		From:     t.From,
 		Devices:  t.Engine.Devices(),
 		Versions: versions(t.Engine.Name()),

@@ -52,9 +52,10 @@ type Status struct {
 // Result of a run.
 type Result struct {
 	Step     int       `json:"step"`
-	BestStep int       `json:"best_step"` // updates behind the best checkpoint
-	BestTop1 float64   `json:"best_top1"` // its mean accuracy on the held-out part
-	Last     *EvalLine `json:"last_eval"` // null where nothing was held out, or there was nothing left to do
+	BestStep int       `json:"best_step"`       // updates behind the best checkpoint; 0 where nothing was held out
+	BestTop1 *float64  `json:"best_top1"`       // its mean accuracy on the held-out part; null where nothing was held out
+	HeldOut  int       `json:"held_out_images"` // in that part
+	Last     *EvalLine `json:"last_eval"`       // null where nothing was held out, or there was nothing left to do
 }
 
 // Run trains the supernet on the candidates' architectures and keeps everything in a
@@ -94,7 +95,11 @@ func run(ctx context.Context, o Options, programs *programs) (Result, error) {
 		return Result{}, err
 	}
 	p := t.progress
-	return Result{Step: p.Step, BestStep: p.BestStep, BestTop1: p.BestTop1, Last: t.lastEval}, nil
+	r := Result{Step: p.Step, BestStep: p.BestStep, Last: t.lastEval}
+	if _, r.HeldOut = o.Source.Counts(); p.BestStep > 0 {
+		r.BestTop1 = &p.BestTop1
+	}
+	return r, nil
 }
 
 // trainer is a run in progress.
@@ -340,6 +345,7 @@ func (t *trainer) evaluate(ctx context.Context) error {
 	line := EvalLine{Kind: "eval", Step: p.Step, Epoch: float64(p.Step) / float64(t.perEpoch)}
 	for i, s := range scores {
 		n := float64(s.Images)
+		line.Images = s.Images
 		line.Archs = append(line.Archs, ArchEval{Arch: t.names[i], Top1: float64(s.Top1) / n, Top5: float64(s.Top5) / n, Loss: s.Loss})
 		line.Top1 += float64(s.Top1) / n / float64(len(scores))
 	}
@@ -349,9 +355,9 @@ func (t *trainer) evaluate(ctx context.Context) error {
 	t.lastEval = &line
 	var words []string
 	for _, a := range line.Archs {
-		words = append(words, fmt.Sprintf("%.2f %%", 100*a.Top1))
+		words = append(words, fmt.Sprintf("%.2f %% (%s)", 100*a.Top1, evaluate.Range(a.Top1, line.Images)))
 	}
-	t.Log(fmt.Sprintf("epoch %.3g: held-out top-1 %s", line.Epoch, strings.Join(words, ", ")))
+	t.Log(fmt.Sprintf("epoch %.3g: top-1 on %d held-out images, with its 95 %% interval: %s", line.Epoch, line.Images, strings.Join(words, ", ")))
 	if err := t.metrics.write(line); err != nil {
 		return err
 	}

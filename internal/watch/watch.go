@@ -15,6 +15,7 @@ import (
 
 	"github.com/guptarohit/asciigraph"
 
+	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/train"
 )
@@ -32,6 +33,7 @@ type Status struct {
 	Notes  []string          `json:"notes,omitempty"` // what is left out of the above, and why the run stopped, if it diverged
 
 	recipe  train.Recipe
+	heldOut int // images
 	metrics train.Metrics
 }
 
@@ -46,7 +48,7 @@ func Read(run string) (Status, error) {
 		return Status{}, err
 	}
 	r := manifest.Recipe
-	s := Status{Run: run, Steps: manifest.Data.Train / max(r.Batch*r.Accumulate, 1) * r.Epochs, Epochs: r.Epochs, Notes: m.Notes, recipe: r, metrics: m}
+	s := Status{Run: run, Steps: manifest.Steps(), Epochs: r.Epochs, Notes: m.Notes, recipe: r, heldOut: manifest.Data.HeldOut, metrics: m}
 	if len(m.Train) > 0 {
 		s.Train = &m.Train[len(m.Train)-1]
 		s.Step, s.Ended = s.Train.Step, s.Train.Step >= s.Steps
@@ -146,7 +148,7 @@ func curve(b *strings.Builder, title string, values []float64, width int) {
 // table has the last loss, accuracy and speed of each architecture.
 func (s Status) table(b *strings.Builder) {
 	type row struct {
-		loss, top1, rate string
+		loss, top1, within, rate string
 	}
 	rows := map[string]row{}
 	for _, a := range s.Train.Archs {
@@ -162,13 +164,13 @@ func (s Status) table(b *strings.Builder) {
 	if s.Eval != nil {
 		for _, a := range s.Eval.Archs {
 			r := rows[a.Arch]
-			r.top1 = fmt.Sprintf("%.2f", 100*a.Top1)
+			r.top1, r.within = fmt.Sprintf("%.2f", 100*a.Top1), evaluate.Range(a.Top1, cmp.Or(s.Eval.Images, s.heldOut))
 			rows[a.Arch] = r
 		}
 	}
-	fmt.Fprintf(b, "%8s  %8s  %8s  architecture\n", "loss", "top-1 %", "images/s")
+	fmt.Fprintf(b, "%8s  %8s  %16s  %8s  architecture\n", "loss", "top-1 %", "95 % interval", "images/s")
 	for _, name := range slices.SortedFunc(maps.Keys(rows), cmp.Compare[string]) {
 		r := rows[name]
-		fmt.Fprintf(b, "%8s  %8s  %8s  %s\n", r.loss, r.top1, r.rate, name)
+		fmt.Fprintf(b, "%8s  %8s  %16s  %8s  %s\n", r.loss, r.top1, r.within, r.rate, name)
 	}
 }
