@@ -18,7 +18,7 @@ import (
 // Parquet in Hugging Face's image layout: a row is an image and its label.
 //
 //	image  struct of bytes, an image file, and path; or bytes themselves
-//	label  integer from 0 on
+//	label  integer from 0 on, or the name of a class
 //
 // The columns and the names of the classes are those that the file's metadata
 // declares under "huggingface", else columns of usual names. A row cannot be read
@@ -87,8 +87,9 @@ func rowsToTar(ctx context.Context, from io.ReaderAt, size int64, to io.Writer) 
 		if err != nil {
 			return fmt.Errorf("%w: row %d of column %s: %w", ErrFormat, row, layout.label.Name(), err)
 		}
-		if label.IsNull() || label.Int64() < 0 || label.Int64() >= maxClasses {
-			return fmt.Errorf("%w: row %d has the label %v, not one from 0 to %d; leave files without labels out by a pattern, as parquet:DIR/{train,validation}-*.parquet", ErrFormat, row, label, maxClasses-1)
+		said, err := labelOf(label)
+		if err != nil {
+			return fmt.Errorf("%w: row %d: %w; leave files without labels out by a pattern, as parquet:DIR/{train,validation}-*.parquet", ErrFormat, row, err)
 		}
 		// An image that is missing is a damaged one: an empty file.
 		text := image.ByteArray()
@@ -96,11 +97,24 @@ func rowsToTar(ctx context.Context, from io.ReaderAt, size int64, to io.Writer) 
 		if err := writeMember(w, name+endingOf(text), text); err != nil {
 			return err
 		}
-		if err := writeMember(w, name+".cls", fmt.Append(nil, label.Int64())); err != nil {
+		if err := writeMember(w, name+".cls", []byte(said)); err != nil {
 			return err
 		}
 	}
 	return w.Close()
+}
+
+// labelOf is the label of a row as it stands in a .cls: a number, or the name of a class.
+func labelOf(v parquet.Value) (string, error) {
+	said := v.String()
+	if v.IsNull() || v.Kind() != parquet.ByteArray && (v.Int64() < 0 || v.Int64() >= maxClasses) {
+		return "", fmt.Errorf("it has the label %s, not one from 0 to %d", said, maxClasses-1)
+	}
+	if v.Kind() == parquet.ByteArray {
+		said = string(v.ByteArray())
+	}
+	_, err := parseLabel(strings.TrimSpace(said))
+	return said, err
 }
 
 // checkFooter checks the length of the footer against that of the file before the library

@@ -49,8 +49,8 @@ func layoutOf(file *parquet.File) (l parquetLayout, err error) {
 		return l, err
 	}
 	l.label = file.Root().Column(name)
-	if !l.label.Leaf() || l.label.MaxRepetitionLevel() > 0 || (l.label.Type().Kind() != parquet.Int64 && l.label.Type().Kind() != parquet.Int32) {
-		return l, fmt.Errorf("%w: column %s does not hold one integer a row, but %s", ErrFormat, name, l.label.Type())
+	if !l.label.Leaf() || l.label.MaxRepetitionLevel() > 0 || !slices.Contains([]parquet.Kind{parquet.Int64, parquet.Int32, parquet.ByteArray}, l.label.Type().Kind()) {
+		return l, fmt.Errorf("%w: column %s does not hold one integer or name a row, but %s", ErrFormat, name, l.label.Type())
 	}
 	l.classes = slices.Clone(features[name].Names)
 	for i, class := range l.classes { // a name is a line

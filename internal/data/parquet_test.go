@@ -187,7 +187,7 @@ func TestHostileParquet(t *testing.T) {
 		"cut.parquet":       whole[:len(whole)-9],
 		"text.parquet":      []byte("PAR1 but no more"),
 		"empty.parquet":     nil,
-		"string.parquet":    parquetOf(t, "", named{Label: "cat"}),
+		"string.parquet":    parquetOf(t, "", named{Label: "two\nlines"}),
 		"many.parquet":      parquetOf(t, "", many{}),
 		"photo.parquet":     parquetOf(t, "", other{}),
 		"unlabeled.parquet": parquetOf(t, "", hfRow{Label: &minus}),
@@ -211,6 +211,28 @@ func TestHostileParquet(t *testing.T) {
 	}
 	if checked, err := Check(context.Background(), d, 1, nil); err != nil || len(checked.Damaged) != 1 || checked.Damaged[0].Image != path+", row00000002.jpg" {
 		t.Errorf("damaged %v, %v", checked, err)
+	}
+}
+
+// A label may be the name of a class.
+func TestParquetLabelsThatAreNames(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	type row struct {
+		Image hfImage `parquet:"image"`
+		Label string  `parquet:"label"`
+	}
+	dir := t.TempDir()
+	image := pngOf(t, 4, 4, 1)
+	rows := []row{{hfImage{Bytes: image}, "dog"}, {hfImage{Bytes: image}, "cat"}, {hfImage{Bytes: image}, "dog"}}
+	writeFiles(t, dir, map[string][]byte{"Train-0.parquet": parquetOf(t, "", rows...), "Testing-0.parquet": parquetOf(t, "", rows[:1]...)})
+	d := open0(t, "parquet:"+dir)
+	if got := fmt.Sprint(d.Classes, d.Train.Label(0), d.Train.Label(1), d.Train.Len(), d.Test.Len()); got != "[cat dog] 1 0 3 1" {
+		t.Error(got)
+	}
+	rows[1].Label = " "
+	writeFiles(t, dir, map[string][]byte{"Train-1.parquet": parquetOf(t, "", rows...)})
+	if _, err := Open(context.Background(), "parquet:"+dir, Options{}); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "row 1") {
+		t.Errorf("an empty label: %v", err)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"prenas/internal/classify"
 	"prenas/internal/data"
 	"prenas/internal/engine"
+	"prenas/internal/plaintext"
 	"prenas/internal/printable"
 )
 
@@ -110,7 +111,7 @@ func (o PredictOptions) files() iter.Seq[imageFile] {
 	return func(yield func(imageFile) bool) {
 		for _, arg := range o.Images {
 			if arg == "-" {
-				lines := bufio.NewScanner(o.Stdin)
+				lines := bufio.NewScanner(plaintext.Reader(o.Stdin))
 				for lines.Scan() {
 					if line := lines.Text(); line != "" && !yield(imageFile{path: line}) {
 						return

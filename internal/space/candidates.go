@@ -17,6 +17,7 @@ import (
 
 	"prenas/internal/fsys"
 	"prenas/internal/nearest"
+	"prenas/internal/plaintext"
 )
 
 // Candidate is an architecture that a search chose.
@@ -121,6 +122,10 @@ func (n fileNumber) MarshalJSON() ([]byte, error) { return []byte(pythonFloat(fl
 func ParseCandidates(text []byte) (Candidates, error) {
 	bad := func(format string, args ...any) (Candidates, error) {
 		return nil, fmt.Errorf("%w: "+format, append([]any{ErrCandidates}, args...)...)
+	}
+	text, err := plaintext.UTF8(text)
+	if err != nil {
+		return bad("%v", err)
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {

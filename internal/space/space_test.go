@@ -260,6 +260,27 @@ func FuzzParseCandidates(f *testing.F) {
 	})
 }
 
+// An editor may have put a byte order mark before a candidates file, or made it UTF-16.
+func TestCandidatesInOtherCodings(t *testing.T) {
+	plain, err := os.ReadFile(filepath.Join(published, "tiny.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := ParseCandidates(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wide := []byte("\xff\xfe")
+	for _, b := range plain { // ASCII
+		wide = append(wide, b, 0)
+	}
+	for coding, text := range map[string][]byte{"UTF-8 with a mark": append([]byte("\xef\xbb\xbf"), plain...), "UTF-16": wide} {
+		if got, err := ParseCandidates(text); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v", coding, err)
+		}
+	}
+}
+
 func TestReducedSpaceFile(t *testing.T) {
 	c, err := ReadCandidates(filepath.Join(published, "tiny.json"))
 	if err != nil {
