@@ -30,8 +30,8 @@ import (
 
 	"prenas/bench/peer"
 	"prenas/internal/engine"
-	"prenas/internal/space"
 	_ "prenas/pkg/prenas/pool" // as the program prenas has it
+	"prenas/pkg/space"
 )
 
 // side is one of those that take turns.

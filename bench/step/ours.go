@@ -14,9 +14,9 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/train"
+	"prenas/pkg/space"
 )
 
 // measureHere is the process that measures our side: it writes a measurement as JSON.

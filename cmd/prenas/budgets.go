@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"prenas/internal/job"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // budgetFlags are the flags of what an architecture may cost: for each cost a

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"prenas/internal/job"
-	"prenas/internal/search"
-	"prenas/internal/space"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
 )
 
 func explainCommand(g *global) *cobra.Command {

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"prenas/internal/fixture"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // The command, given a fixture's space, weights and images, writes the candidates file

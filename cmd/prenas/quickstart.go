@@ -17,9 +17,9 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/job"
 	"prenas/internal/report"
-	"prenas/internal/search"
-	"prenas/internal/space"
 	"prenas/internal/train"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
 )
 
 // quickstarts is, by family, what a quickstart searches and trains by; the recipe has a

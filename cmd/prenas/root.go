@@ -16,7 +16,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/nearest"
 	"prenas/internal/printable"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // usageError marks an error that better flags or arguments would avoid.

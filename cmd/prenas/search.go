@@ -13,8 +13,8 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/job"
 	"prenas/internal/proxy"
-	"prenas/internal/search"
-	"prenas/internal/space"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
 )
 
 // searchFlags are the flags of search before they are checked.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // spaceSummary is what the spaces commands print of a space.

@@ -32,9 +32,9 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/job"
-	"prenas/internal/search"
-	"prenas/internal/space"
 	"prenas/internal/train"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
 )
 
 func main() {

@@ -25,9 +25,9 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/job"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // torchEnv names a Python interpreter that has torch, safetensors and pillow. They are

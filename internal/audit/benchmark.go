@@ -12,8 +12,8 @@ import (
 
 	"prenas/internal/fsys"
 	"prenas/internal/sealed"
-	"prenas/internal/space"
 	"prenas/internal/train"
+	"prenas/pkg/space"
 )
 
 // Errors of this package.

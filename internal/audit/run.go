@@ -13,11 +13,11 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
-	"prenas/internal/search"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/internal/train"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
 )
 
 // Plan draws the architectures of an audit, n of them; none has a result yet.

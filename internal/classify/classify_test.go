@@ -16,9 +16,9 @@ import (
 	"prenas/internal/export"
 	"prenas/internal/fixture"
 	"prenas/internal/fsys"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 var model = space.Model{ImageSize: 8, PatchSize: 4, Channels: 1, NumClasses: 3, HeadDim: 8, GlobalPool: true, QKVBias: true}

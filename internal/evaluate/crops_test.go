@@ -12,8 +12,8 @@ import (
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/evaluate"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/space"
 )
 
 // Logits of crops are averaged: equal crops say what one says, their order does not

@@ -10,8 +10,8 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/engine"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/space"
 )
 
 // Logits that are not finite are an error and no hit, of few classes neither: five places

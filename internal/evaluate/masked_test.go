@@ -9,8 +9,8 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/space"
 )
 
 // Models with weights and architectures of their own score in one masked program

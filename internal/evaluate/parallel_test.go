@@ -8,7 +8,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/fixture"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // Devices that share each batch count what one device does, normalise by the whole batch

@@ -13,9 +13,9 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fixture"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // toys are a little space of each family.

@@ -7,7 +7,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/sealed"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // Results is results.json: what the architectures of a run reached on a split.

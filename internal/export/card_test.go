@@ -10,7 +10,7 @@ import (
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/extension"
 
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // What a card shows of names that are Markdown, HTML or control characters is the names.

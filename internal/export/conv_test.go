@@ -14,9 +14,9 @@ import (
 	"prenas/internal/fixture"
 	"prenas/internal/fsys"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // convSpace is a small space with more keys of its MODEL block.

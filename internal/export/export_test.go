@@ -22,9 +22,9 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/rng"
 	"prenas/internal/sealed"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // about is what a caller knows of a model.

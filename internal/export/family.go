@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // Kinds of models.

@@ -8,8 +8,8 @@ import (
 	"slices"
 
 	"prenas/internal/engine"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/space"
 )
 
 // Info is what a model's file says of it, as JSON; docs/export.md has every key.

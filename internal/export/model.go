@@ -5,9 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // Model is one architecture by itself.

@@ -12,9 +12,9 @@ import (
 	"prenas/internal/crash"
 	"prenas/internal/engine"
 	"prenas/internal/proxy"
-	"prenas/internal/search"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
 )
 
 // auditProxies scores the architectures of a benchmark with every proxy, at

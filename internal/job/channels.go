@@ -3,7 +3,7 @@ package job
 import (
 	"fmt"
 
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // checkChannels refuses a model that no images are for, but for those of an inputs file.

@@ -11,9 +11,9 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/printable"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // ErrClasses: the classes of some images are not those of a model.

@@ -7,7 +7,7 @@ import (
 	"math"
 	"slices"
 
-	"prenas/internal/search"
+	"prenas/pkg/search"
 )
 
 // Range is what an architecture may cost; NaN for an end that is open.

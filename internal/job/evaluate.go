@@ -16,10 +16,10 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/machine"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/internal/train"
+	"prenas/pkg/space"
 )
 
 // ResultsFile of a run directory.

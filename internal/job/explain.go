@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"prenas/internal/search"
-	"prenas/internal/space"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
 )
 
 // ExplainOptions of Explain.

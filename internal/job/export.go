@@ -16,10 +16,10 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/export"
 	"prenas/internal/fsys"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/internal/train"
+	"prenas/pkg/space"
 )
 
 // AllArchs, for ExportOptions.Arch, means every architecture of the run.

@@ -8,8 +8,8 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/engine"
-	"prenas/internal/space"
 	"prenas/internal/train"
+	"prenas/pkg/space"
 )
 
 // FinetuneOptions of Finetune.

@@ -9,10 +9,10 @@ import (
 
 	"prenas/internal/export"
 	"prenas/internal/fsys"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/internal/train"
+	"prenas/pkg/space"
 )
 
 // trained is an architecture with weights, to go on from.

@@ -9,9 +9,9 @@ import (
 
 	"prenas/internal/export"
 	"prenas/internal/fsys"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // uneven has other heads and ratios in each layer, and more features in heads than dims.

@@ -11,9 +11,9 @@ import (
 
 	"prenas/internal/export"
 	"prenas/internal/fsys"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // Forms of weights that Import knows.

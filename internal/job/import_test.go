@@ -10,9 +10,9 @@ import (
 
 	"prenas/internal/export"
 	"prenas/internal/fsys"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // vitSpace has the model of a plain ViT: the class token, no relative positions.

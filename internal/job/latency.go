@@ -6,8 +6,8 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/latency"
-	"prenas/internal/search"
-	"prenas/internal/space"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
 )
 
 // LatencyOptions of Latency.

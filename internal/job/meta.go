@@ -12,8 +12,8 @@ import (
 
 	"prenas/internal/fsys"
 	"prenas/internal/sealed"
-	"prenas/internal/search"
-	"prenas/internal/space"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
 )
 
 // Meta is candidates.meta.json: what is ours beside a candidates file.

@@ -14,9 +14,9 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/proxy"
 	"prenas/internal/report"
-	"prenas/internal/space"
 	"prenas/internal/train"
 	"prenas/internal/watch"
+	"prenas/pkg/space"
 )
 
 // No file of ours, whatever it holds, makes what reads it panic, whether it has a digest or

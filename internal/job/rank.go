@@ -12,9 +12,9 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/proxy"
 	"prenas/internal/sealed"
-	"prenas/internal/search"
-	"prenas/internal/space"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
 )
 
 // Ranking says how a proxy that does not add up ordered the shortlists of a search.

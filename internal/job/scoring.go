@@ -20,11 +20,11 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/proxy"
 	"prenas/internal/sealed"
-	"prenas/internal/search"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/internal/train"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
 )
 
 // Scoring says what weights and images scores are computed from.

@@ -14,9 +14,9 @@ import (
 	"prenas/internal/machine"
 	"prenas/internal/proxy"
 	"prenas/internal/sealed"
-	"prenas/internal/search"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
 )
 
 // DefaultProxy is the score of an architecture where none is named.

@@ -17,10 +17,10 @@ import (
 
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/fsys"
-	"prenas/internal/search"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
 )
 
 func littleSpace(t *testing.T) *space.Space {

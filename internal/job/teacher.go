@@ -10,8 +10,8 @@ import (
 	"prenas/internal/classify"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
-	"prenas/internal/space"
 	"prenas/internal/train"
+	"prenas/pkg/space"
 )
 
 // ErrTeacher: a teacher that does not suit the run.

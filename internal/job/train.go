@@ -10,9 +10,9 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
-	"prenas/internal/space"
 	"prenas/internal/tensorfile"
 	"prenas/internal/train"
+	"prenas/pkg/space"
 )
 
 // TrainOptions of Train.

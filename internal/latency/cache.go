@@ -18,7 +18,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/sealed"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // Cached is the profile of a space on this machine: the one in the folder, or a

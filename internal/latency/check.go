@@ -8,7 +8,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/rng"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // Row is one architecture's predicted and measured latency, in milliseconds.

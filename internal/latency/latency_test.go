@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"prenas/internal/engine/enginetest"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 func littleSpace(t testing.TB) *space.Space {

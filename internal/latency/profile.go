@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"prenas/internal/engine"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // ErrLatency is a measurement that cannot be made or used.

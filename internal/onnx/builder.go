@@ -2,7 +2,7 @@ package onnx
 
 import (
 	"prenas/internal/export"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // builder is what the graphs of both families are built with.

@@ -5,7 +5,7 @@ import (
 	"math"
 
 	"prenas/internal/export"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // conv builds the graph of a convolutional network. Activations are [batch, features,

@@ -23,9 +23,9 @@ import (
 	"prenas/internal/onnx"
 	"prenas/internal/pytools"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // one is a model without weights.

@@ -6,7 +6,7 @@ import (
 	"regexp"
 	"testing"
 
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // The space that README.md shows must be one that search accepts.

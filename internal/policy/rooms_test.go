@@ -81,7 +81,7 @@ func TestTableOfRoomsHasNoCircle(t *testing.T) {
 
 func TestImportsPointOneWay(t *testing.T) {
 	for _, file := range goFiles(t) {
-		room, inside := strings.CutPrefix(path.Dir(file.path), "internal/")
+		room, inside := roomOf(path.Dir(file.path))
 		if !inside {
 			continue // commands may import every room
 		}
@@ -93,12 +93,12 @@ func TestImportsPointOneWay(t *testing.T) {
 		isTest := strings.HasSuffix(file.path, "_test.go")
 		for _, imported := range importsOf(file) {
 			name, ours := strings.CutPrefix(imported, module+"/")
-			switch target, internal := strings.CutPrefix(name, "internal/"); {
+			switch target, isRoom := roomOf(name); {
 			case !ours:
 				if slices.Contains(withoutEngine, room) && !isTest && strings.Contains(imported, "gomlx") {
 					t.Errorf("%s imports %s: %s must work without XLA", file.path, imported, room)
 				}
-			case !internal:
+			case !isRoom:
 				t.Errorf("%s imports %s: rooms do not know the commands", file.path, imported)
 			case target == room: // an external test of the room
 			case isTest && (slices.Contains(fixtures, target) || stands(target) < stands(room)):
@@ -132,6 +132,17 @@ func TestPoolIsOptIn(t *testing.T) {
 			}
 		}
 	}
+}
+
+// public are the rooms that others may import: they are in pkg/, all others in internal/.
+var public = []string{"space", "search"}
+
+// roomOf is the room in a folder of the repository.
+func roomOf(folder string) (room string, is bool) {
+	if room, is = strings.CutPrefix(folder, "pkg/"); is {
+		return room, slices.Contains(public, room)
+	}
+	return strings.CutPrefix(folder, "internal/")
 }
 
 func stands(room string) int {

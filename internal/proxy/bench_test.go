@@ -11,8 +11,8 @@ import (
 
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/proxy"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/space"
 )
 
 // BenchmarkProxies says what each proxy costs for one architecture alone, its

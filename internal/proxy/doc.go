@@ -5,7 +5,7 @@
 // how much the output would change if the weight were gone. The pass needs
 // neither labels nor data: the loss is the plain sum of the logits and the
 // batch is noise. What is summed up from these gradients, and how it chooses
-// architectures, is internal/search.
+// architectures, is pkg/search.
 //
 // A Scorer measures single architectures with other proxies, each on the
 // architecture's own passes: Names lists them. They do not add up over

@@ -6,7 +6,7 @@ import (
 
 	"gonum.org/v1/gonum/mat"
 
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // Proxies of the gradient g of the weights w, the loss being the plain sum of the

@@ -14,8 +14,8 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/space"
 )
 
 // Proxies of an architecture are made from two programs, each compiled when the

@@ -14,9 +14,9 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // Errors of this package.

@@ -10,9 +10,9 @@ import (
 	"strings"
 
 	"prenas/internal/engine"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // ErrName: there is no proxy of that name, or not for this kind of network.

@@ -15,9 +15,9 @@ import (
 	"prenas/internal/proxy"
 	"prenas/internal/pytools"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // startOf is noise, in two chunks, and the fixture's weights.

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // picture is an architecture drawn layer by layer, of either family:

@@ -11,8 +11,8 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/sealed"
-	"prenas/internal/space"
 	"prenas/internal/train"
+	"prenas/pkg/space"
 )
 
 // run is what the files of a run directory say.

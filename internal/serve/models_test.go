@@ -15,8 +15,8 @@ import (
 	"prenas/internal/export"
 	"prenas/internal/fsys"
 	"prenas/internal/pytools"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/space"
 )
 
 // realModels serves two small models of prenas export on Go's backend; the wider is the more

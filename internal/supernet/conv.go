@@ -9,7 +9,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/engine"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // BatchNormEps is torch's default, which once-for-all and timm keep.

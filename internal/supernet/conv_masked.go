@@ -6,7 +6,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // The masked graph of a convolutional network is the graph of the whole supernet with

@@ -5,7 +5,7 @@ import (
 
 	"prenas/internal/fixture"
 	"prenas/internal/rng"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // The masked program of a convolutional space computes what the architectures' own do, of

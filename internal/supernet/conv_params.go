@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"prenas/internal/rng"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // convParams are the weights of a convolutional network, by timm's names for

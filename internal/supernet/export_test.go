@@ -4,7 +4,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // FoldedAttention is the attention of a block between its projections, for the

@@ -11,9 +11,9 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/fixture"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // forward runs an architecture on the images with the shared weights, in float32.

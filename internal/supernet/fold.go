@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"slices"
 
-	"prenas/internal/space"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // Fold returns the weights with which a supernet of the plain model (space.Model.Plain)

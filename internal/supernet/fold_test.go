@@ -6,9 +6,9 @@ import (
 
 	"prenas/internal/fixture"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // transformed is a space with learned matrices between three kernels, and its weights,

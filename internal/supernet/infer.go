@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"math"
 
-	"prenas/internal/space"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // InferModel reads off the weights of a supernet what its model is, for space

@@ -5,7 +5,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
 	"prenas/internal/engine"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // Masked says what a masked forward pass runs.

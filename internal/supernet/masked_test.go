@@ -14,9 +14,9 @@ import (
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/fixture"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // outcome is what a program computes of one architecture: the logits, and the

@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // Errors of this package.

@@ -8,7 +8,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/engine"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // relative adds 2-D relative positions to attention (Wu et al., Rethinking and

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"math"
 
-	"prenas/internal/space"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // Resize brings the positions of weights of a model with m to images of another

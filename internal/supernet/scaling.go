@@ -6,7 +6,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // A space's MODEL block can give each choice a learned factor for every feature

@@ -11,9 +11,9 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/fixture"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // learned is a space whose choices learn all that they can; 8·2.5 and 10·2 are hidden

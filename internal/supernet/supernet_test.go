@@ -15,9 +15,9 @@ import (
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/fixture"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 func TestFixtureModelIsInferred(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
 	"prenas/internal/engine"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // LayerNormEps is the original's.

@@ -6,8 +6,8 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/space"
 )
 
 // Alone trains architectures each from scratch, with weights of its own, several in one

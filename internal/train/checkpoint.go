@@ -18,9 +18,9 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // A checkpoint is one safetensors file, RUN/checkpoints/step-N.safetensors:

@@ -15,7 +15,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // Distill lets a teacher say what the images are, beside their labels: a model from a

@@ -14,9 +14,9 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/fixture"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // The original's AdamW steps on a sequence of architectures: losses and all weights

@@ -9,7 +9,7 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/evaluate"
 	"prenas/internal/rng"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // Images is a Source over an open data set, as a recipe and a model take it.

@@ -9,8 +9,8 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/space"
 )
 
 // inputs makes the batch of one architecture's step: images, labels, and, as far as the

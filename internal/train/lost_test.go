@@ -17,9 +17,9 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/fsys/faultfs"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // safeOptions are of a run that saves often.

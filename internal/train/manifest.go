@@ -13,8 +13,8 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/sealed"
-	"prenas/internal/space"
 	"prenas/internal/version"
+	"prenas/pkg/space"
 )
 
 const (

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"prenas/internal/fsys"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // What a damaged manifest says is refused before anything counts on it.

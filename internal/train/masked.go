@@ -12,8 +12,8 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/space"
 )
 
 // MaskedStep is the compiled train step of whatever architecture of the supernet it is

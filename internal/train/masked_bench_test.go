@@ -7,8 +7,8 @@ import (
 
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/evaluate"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/space"
 )
 
 // What a step costs by the number of models in it, and beside the static step of the

@@ -9,8 +9,8 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fixture"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/space"
 )
 
 const maskedLR = 0.01

@@ -13,9 +13,9 @@ import (
 
 	"prenas/internal/fixture"
 	"prenas/internal/fsys"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // toyConvSpace is that of internal/supernet/testdata/conv/make.py.

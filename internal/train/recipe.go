@@ -16,7 +16,7 @@ import (
 
 	"prenas/internal/augment"
 	"prenas/internal/engine"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // Recipe says how to train: everything that changes the resulting weights, except

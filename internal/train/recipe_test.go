@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 func TestRecipesSayHowTheyAreUsed(t *testing.T) {

@@ -11,10 +11,10 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/machine"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorboard"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // Options of a run.

@@ -15,9 +15,9 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/fsys/faultfs"
 	"prenas/internal/rng"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // toySpace is small enough to compile and train in a test.

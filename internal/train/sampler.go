@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"prenas/internal/rng"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // Samplers of a recipe. Each is a pure function of the step, so resuming needs no state.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 func toyArchs() []space.Arch {

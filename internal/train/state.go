@@ -7,7 +7,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/evaluate"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // Prefixes of the names that tensors have in a checkpoint; weights have none.

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 
 	"prenas/internal/fsys"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // StatisticsFile of a run directory has running statistics that were estimated after

@@ -13,8 +13,8 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/space"
 )
 
 // summed does updates of several parts: several batches, several architectures, or both.

@@ -11,8 +11,8 @@ import (
 
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
+	"prenas/pkg/space"
 )
 
 // littleOptions are of two architectures that compile fast.

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 
 	"prenas/internal/fsys"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // ErrCandidates: the candidates file of a run is not that of what it trained.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"prenas/internal/evaluate"
-	"prenas/internal/space"
+	"prenas/pkg/space"
 )
 
 // updater does the updates of a run, with compiled programs that hold none of its state.

@@ -9,9 +9,9 @@ import (
 	"strings"
 
 	"prenas/internal/fsys"
-	"prenas/internal/space"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // Weights loads the shared weights of a run: those of the checkpoint that did best on

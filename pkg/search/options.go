@@ -1,0 +1,131 @@
+package search
+
+import (
+	"fmt"
+	"slices"
+
+	"prenas/pkg/space"
+)
+
+// Method is a way of searching.
+type Method string
+
+const (
+	// Preferred is PreNAS's: of all architectures with the same counts of
+	// choices only the one that block scores prefer is looked at, and all of
+	// these are.
+	Preferred Method = "preferred"
+	// Exact finds the best architecture of the whole space.
+	Exact Method = "exact"
+	// Evolution breeds the best of a population.
+	Evolution Method = "evolution"
+	// Random takes the best of some architectures drawn at random.
+	Random Method = "random"
+)
+
+// Methods are the known methods.
+func Methods() []Method { return []Method{Preferred, Exact, Evolution, Random} }
+
+// ParseMethod reads the name of a method.
+func ParseMethod(name string) (Method, error) {
+	if m := Method(name); slices.Contains(Methods(), m) {
+		return m, nil
+	}
+	return "", fmt.Errorf("%w %q; known are preferred, exact, evolution and random", ErrMethod, name)
+}
+
+// ParseSplits reads the --splits flag: "original" or "all".
+func ParseSplits(name string) (all bool, err error) {
+	switch name {
+	case "original", "all":
+		return name == "all", nil
+	}
+	return false, fmt.Errorf("%w of splitting %q; known are original and all", ErrMethod, name)
+}
+
+// Options say how to search. The zero value of a field is its default.
+type Options struct {
+	Score ScoreMethod // default taylor6
+	Heads BlockMethod // default balance_taylor6_max_dim
+	MLP   BlockMethod // default balance_taylor6_max_dim
+
+	Method    Method         // default Preferred
+	AllSplits bool           // for Preferred: every split, not only the original's
+	Interval  space.Interval // default the space's own
+	Cost      Cost           // what Interval is about; default parameters, in millions
+	Limits    []Limit        // all hold, for every interval
+	Top       int            // architectures per interval; default 1
+
+	Seed        uint64 // of Evolution and Random
+	Population  int    // of Evolution and Random: architectures drawn at first; default 50
+	Generations int    // of Evolution; default 20
+}
+
+func (o Options) withDefaults(s *space.Space) Options {
+	block := BlockMethod{base: "taylor6", balance: true, maxDim: true}
+	if o.Score.base == "" {
+		o.Score.base = "taylor6"
+	}
+	if o.Heads.base == "" {
+		o.Heads = block
+	}
+	if o.MLP.base == "" {
+		o.MLP = block
+	}
+	if o.Method == "" {
+		o.Method = Preferred
+	}
+	if o.Interval == (space.Interval{}) {
+		o.Interval = s.Interval
+	}
+	if o.Cost.Table == nil {
+		o.Cost = ParamsCost(s)
+	}
+	if o.Top == 0 {
+		o.Top = 1
+	}
+	if o.Population == 0 {
+		o.Population = 50
+	}
+	if o.Generations == 0 {
+		o.Generations = 20
+	}
+	return o
+}
+
+// blockMethods are the block scores that the search asks for.
+func (o Options) blockMethods() []BlockMethod {
+	if o.Method == Preferred {
+		return []BlockMethod{o.Heads, o.MLP}
+	}
+	return nil
+}
+
+func (o Options) needsWeights() bool {
+	return o.Score.needsWeights() || slices.ContainsFunc(o.blockMethods(), BlockMethod.needsWeights)
+}
+
+func (o Options) needsGradients() bool {
+	return o.Score.NeedsGradients() || slices.ContainsFunc(o.blockMethods(), BlockMethod.NeedsGradients)
+}
+
+func (o Options) rare() bool {
+	return o.Score.rare() || slices.ContainsFunc(o.blockMethods(), BlockMethod.rare)
+}
+
+// Needs says what sums a search asks for.
+type Needs struct {
+	Weights, Gradients bool // gradients take far longer to make than the search
+	Rare               bool // sums with their sign and of squares too
+}
+
+// Needs of a search with these options.
+func (o Options) Needs(s *space.Space) Needs {
+	o = o.withDefaults(s)
+	return Needs{o.needsWeights(), o.needsGradients(), o.rare()}
+}
+
+// Serves tells whether the sums have what a search needs.
+func (u *Sums) Serves(n Needs) bool {
+	return (u.gradients || !n.Gradients) && (u.rare || !n.Rare)
+}
