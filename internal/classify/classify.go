@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -22,6 +23,8 @@ import (
 
 // Options of Open.
 type Options struct {
+	// In has the model's file, which must be safetensors; nil: the machine's file system.
+	In fs.FS
 	// Engine that runs safetensors models; nil: Open opens one with Backend, and
 	// Close closes it.
 	Engine *engine.Engine
@@ -91,7 +94,11 @@ func Open(ctx context.Context, path string, o Options) (*Model, error) {
 	switch filepath.Ext(path) {
 	case ".safetensors":
 		var model *export.Model
-		if model, err = export.Read(fsys.OS, path); err != nil {
+		from := fsys.OS
+		if o.In != nil {
+			from = reading{in: o.In}
+		}
+		if model, err = export.Read(from, path); err != nil {
 			return nil, err
 		}
 		m.info = model.Info
@@ -100,6 +107,10 @@ func Open(ctx context.Context, path string, o Options) (*Model, error) {
 			m.run, m.precision = n, n.precision
 		}
 	case ".onnx":
+		if o.In != nil {
+			err = fmt.Errorf("%w: onnxruntime reads files of the machine only; take the model as safetensors", ErrKind)
+			break
+		}
 		if o.Precision == engine.BFloat16 {
 			err = fmt.Errorf("precision %s: an ONNX file says itself in what types it is computed; leave it out, or take the model as safetensors", o.Precision)
 			break
