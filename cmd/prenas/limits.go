@@ -21,24 +21,31 @@ var limits = map[string]bound{
 	"archs":         {2, 1 << 20},
 	"batch":         {1, 1 << 16},
 	"batches":       {1, 1 << 16},
+	"body":          {1, 1 << 16}, // megabytes
 	"check":         {0, 1 << 10},
 	"crops":         {1, 10},
 	"devices":       {1, 1 << 10},
 	"epochs":        {1, 1 << 20},
 	"every":         {0.001, 86400}, // seconds
+	"grace":         {0, 86400},     // seconds, as all times
 	"head-dim":      {1, 1 << 12},
 	"image-size":    {1, 1 << 13},
 	"images":        {1, 1 << 40},
 	"interval":      {0, 1e12},
 	"latency-batch": {1, 1 << 16},
 	"layer-decay":   {0, 1},
+	"pixels":        {1, 1 << 14}, // millions
+	"queue":         {1, 1 << 20},
 	"recalibrate":   {0, 1 << 20},
+	"reload":        {0, 86400},
+	"requests":      {1, 1 << 20},
 	"resamples":     {1, 1 << 20},
 	"sample":        {1, 1 << 40},
 	"seed":          {0, math.MaxUint64},
 	"seeds":         {1, 1 << 16},
 	"shortlist":     {2, 1 << 20},
 	"size":          {0, 1 << 14},
+	"timeout":       {0, 86400},
 	"top":           {1, 1 << 20},
 	"workers":       {0, 1 << 12},
 }
