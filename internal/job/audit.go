@@ -162,8 +162,8 @@ func (o AuditOptions) inherited(ctx context.Context) (*audit.Benchmark, error) {
 			return nil, fmt.Errorf("--inherit %s: its seed %d is that of an earlier one", run, m.Seed)
 		}
 		h.Seeds = append(h.Seeds, m.Seed)
-		weights[m.Seed], _, err = train.Weights(fsys.OS, run, m.Space, func(path string, why error) {
-			o.Log(fmt.Sprintf("warning: skipped %s: %v", path, why))
+		weights[m.Seed], _, err = train.Weights(fsys.OS, run, m.Space, func(_ string, why error) {
+			o.Log(fmt.Sprintf("warning: skipped %v", why))
 		})
 		if err != nil {
 			return nil, fmt.Errorf("--inherit: %w", err)

@@ -98,8 +98,8 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if err := machine.Need(2*supernet.New(s).Bytes()+supernet.ImageBytes(s.Model, o.Batch), fmt.Sprintf("evaluating %s in batches of %d", o.Run, o.Batch), "take a smaller --batch"); err != nil {
 		return results, err
 	}
-	weights, step, err := train.Weights(fsys.OS, o.Run, s, func(path string, why error) {
-		o.Log(fmt.Sprintf("warning: skipped %s: %v", path, why))
+	weights, step, err := train.Weights(fsys.OS, o.Run, s, func(_ string, why error) {
+		o.Log(fmt.Sprintf("warning: skipped %v", why))
 	})
 	if err != nil {
 		return results, err
@@ -172,7 +172,11 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		}
 	}
 	scores, err := ev.Run(ctx, given, images.Plain(ctx, split, batch, o.Crops), progress)
-	if err = errors.Join(err, noteSkipped(o.Run, images.Skipped(), o.Log)); err != nil {
+	noteSkipped(o.Run, images.Skipped(), o.Log)
+	if errors.Is(err, evaluate.ErrNonFinite) {
+		err = fmt.Errorf("%s, step %d: %w", o.Run, step, err)
+	}
+	if err != nil {
 		return results, err
 	}
 	results = evaluate.Results{

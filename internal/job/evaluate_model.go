@@ -60,6 +60,9 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 			skipped.Add(bad)
 			continue
 		}
+		if errors.Is(err, classify.ErrNonFinite) {
+			return results, fmt.Errorf("%s: after %d images: %w", o.Run, score.Images, err)
+		}
 		if err != nil {
 			return results, fmt.Errorf("--data %s, after %d images: %w", o.Data, score.Images, err)
 		}

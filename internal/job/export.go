@@ -87,8 +87,8 @@ func Export(o ExportOptions) ([]Exported, error) {
 		return nil, err
 	}
 	defer release()
-	weights, step, err := train.Weights(fsys.OS, o.Run, manifest.Space, func(path string, why error) {
-		o.Log(fmt.Sprintf("warning: skipped %s: %v", path, why))
+	weights, step, err := train.Weights(fsys.OS, o.Run, manifest.Space, func(_ string, why error) {
+		o.Log(fmt.Sprintf("warning: skipped %v", why))
 	})
 	if err != nil {
 		return nil, err

@@ -72,7 +72,8 @@ func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 		Weights: start.weights, From: start.from, Teacher: teacher, TeacherFile: taughtBy,
 		Source: images, SourceName: o.Data, Look: images.Look(), Out: o.Out, Command: o.Command, Log: o.Log, Progress: o.Progress,
 	})
-	return result, errors.Join(err, closeTeacher(teacher), noteSkipped(o.Out, images.Skipped(), o.Log))
+	noteSkipped(o.Out, images.Skipped(), o.Log)
+	return result, errors.Join(err, closeTeacher(teacher))
 }
 
 // normaliseAs has images normalised as those that weights were trained with, where that

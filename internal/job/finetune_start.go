@@ -47,8 +47,8 @@ func openTrained(from, arch string, log func(string)) (trained, error) {
 	if err != nil {
 		return trained{}, err
 	}
-	weights, step, err := train.Weights(fsys.OS, from, manifest.Space, func(path string, why error) {
-		log(fmt.Sprintf("warning: skipped %s: %v", path, why))
+	weights, step, err := train.Weights(fsys.OS, from, manifest.Space, func(_ string, why error) {
+		log(fmt.Sprintf("warning: skipped %v", why))
 	})
 	if err != nil {
 		return trained{}, err

@@ -1,13 +1,12 @@
 package job
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"prenas/internal/data"
@@ -19,26 +18,34 @@ import (
 const SkippedFile = "bad-images.jsonl"
 
 // noteSkipped adds what was left out to the list of a run directory and tells how much
-// it was. It writes nothing where all images were sound.
-func noteSkipped(run string, skipped *data.Skipped, log func(string)) error {
+// it was. It writes nothing where all images were sound. Where the list cannot be written what
+// was left out is told one by one: what a run has come to does not depend on its list.
+func noteSkipped(run string, skipped *data.Skipped, log func(string)) {
 	n := len(skipped.List())
 	if n == 0 {
-		return nil
+		return
 	}
 	path := filepath.Join(run, SkippedFile)
-	if err := addListed(path, skipped); err != nil {
-		return err
-	}
 	log(fmt.Sprintf("%s left out: see %s", damaged(n), path))
-	return fsys.WriteAtomic(fsys.OS, path, func(w io.Writer) error {
-		lines := json.NewEncoder(w)
-		for _, image := range skipped.List() {
-			if err := lines.Encode(image); err != nil {
-				return err
+	lost, err := addListed(path, skipped)
+	if lost > 0 {
+		log(fmt.Sprintf("warning: %s: lines that were damaged are lost (%d)", path, lost))
+	}
+	if err == nil {
+		err = fsys.WriteAtomic(fsys.OS, path, func(w io.Writer) error {
+			lines := json.NewEncoder(w)
+			for _, image := range skipped.List() {
+				if err := lines.Encode(image); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	})
+			return nil
+		})
+	}
+	if err != nil {
+		log(fmt.Sprintf("warning: what was left out is not listed: %v", err))
+		tellSkipped(skipped, log)
+	}
 }
 
 // tellSkipped names what was left out where there is no run directory to list it in.
@@ -59,24 +66,20 @@ func damaged(n int) string {
 	return fmt.Sprintf("%d damaged images were", n)
 }
 
-// addListed adds the images of a list on disk, if there is one.
-func addListed(path string, to *data.Skipped) error {
-	file, err := os.Open(path)
+// addListed adds the images of a list on disk, if there is one, and returns how many lines of
+// it cannot be read.
+func addListed(path string, to *data.Skipped) (lost int, err error) {
+	text, err := fsys.ReadFile(fsys.OS, path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return 0, nil
 	}
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	for lines := json.NewDecoder(bufio.NewReader(file)); ; {
+	for line := range bytes.Lines(text) {
 		var image data.SkippedImage
-		switch err := lines.Decode(&image); {
-		case err == io.EOF:
-			return nil
-		case err != nil:
-			return fmt.Errorf("%s: %w", path, err)
+		if err := json.Unmarshal(line, &image); err != nil {
+			lost++
+			continue
 		}
 		to.Add(&data.DamagedImage{Name: image.Image, Err: errors.New(image.Why)})
 	}
+	return lost, err
 }

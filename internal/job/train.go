@@ -69,7 +69,8 @@ func Train(ctx context.Context, o TrainOptions) (train.Result, error) {
 		return train.Result{}, err
 	}
 	r, err := train.Run(ctx, run)
-	return r, errors.Join(err, closeTeacher(run.Teacher), noteSkipped(o.Out, images.Skipped(), o.Log))
+	noteSkipped(o.Out, images.Skipped(), o.Log)
+	return r, errors.Join(err, closeTeacher(run.Teacher))
 }
 
 // PlanTraining says what Train would do, and how long it would take, and does nothing.

@@ -193,8 +193,8 @@ func (t *trainer) restore(newest int) (hostState, error) {
 		}
 		return t.startAgain()
 	}
-	host, progress, err := newestCheckpoint(t.FS, t.Out, newest, t.net, t.archs, func(path string, why error) {
-		t.warn(fmt.Sprintf("skipped %s: %v", path, why))
+	host, progress, err := newestCheckpoint(t.FS, t.Out, newest, t.net, t.archs, func(_ string, why error) {
+		t.warn(fmt.Sprintf("skipped %v", why))
 	})
 	if t.Recipe.RollBack && errors.Is(err, ErrNoCheckpoint) && (newest < math.MaxInt || errors.Is(err, errWeights)) {
 		t.Log("no checkpoint can be gone on from: starting the run again")
