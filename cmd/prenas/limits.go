@@ -45,6 +45,7 @@ var limits = map[string]bound{
 	"seeds":         {1, 1 << 16},
 	"shortlist":     {2, 1 << 20},
 	"size":          {0, 1 << 14},
+	"threads":       {0, 1 << 10},
 	"timeout":       {0, 86400},
 	"top":           {1, 1 << 20},
 	"workers":       {0, 1 << 12},

@@ -30,6 +30,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 type global struct {
 	backend string
 	devices int
+	threads int
 	seed    uint64
 	json    bool
 	quiet   bool
@@ -51,7 +52,12 @@ are needed, and 70 for a fault of prenas itself.`,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 	}
-	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return checkLimits(c) }
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if err := checkLimits(c); err != nil || g.threads == 0 {
+			return err
+		}
+		return engine.SetThreads(g.threads)
+	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		var value *pflag.InvalidValueError
 		var number *strconv.NumError
@@ -65,6 +71,7 @@ are needed, and 70 for a fault of prenas itself.`,
 	f := root.PersistentFlags()
 	f.StringVar(&g.backend, "backend", "auto", "auto, xla, cuda, either with :/path/to/plugin.so, or go (slow, needs no plug-in)")
 	f.IntVar(&g.devices, "devices", 1, "devices that share each batch of training and of eval RUN, the first ones there are; a CPU is divided into as many")
+	f.IntVar(&g.threads, "threads", 0, "threads of a CPU that share the work of training and predicting; 0: as many as this process may run at once, by its affinity and its cgroup's quota")
 	f.Uint64Var(&g.seed, "seed", 0, "seed of everything random")
 	f.BoolVar(&g.json, "json", false, "print one JSON value instead of text")
 	f.BoolVar(&g.quiet, "quiet", false, "print results, warnings and errors only")

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/cpu"
 
 	"prenas/internal/fsys"
+	"prenas/internal/kernels"
 )
 
 // Fingerprint is what the last bits of a program's results depend on, beside the program.
@@ -65,7 +66,9 @@ func instructions() string {
 		name += " bf16"
 	}
 	if x.HasAMXTile && x.HasAMXBF16 {
-		name += " amx"
+		if name += " amx"; kernels.AMX() != "" {
+			name += " refused"
+		}
 	}
 	return name
 }

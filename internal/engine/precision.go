@@ -80,9 +80,10 @@ func (e *Engine) Resolve(ctx context.Context, p Precision, log func(string)) (Pr
 	return chosen, nil
 }
 
-// hasBFloat16 tells whether a processor multiplies in bf16 by itself.
+// hasBFloat16 tells whether a processor multiplies faster in bf16: by AMX, or by vectors on one that has no AMX. (On those that have it
+// vectors of bf16 are no faster than those of float32.)
 func hasBFloat16(instructions string) bool {
-	return strings.Contains(instructions, " bf16") || strings.Contains(instructions, " amx")
+	return !strings.HasSuffix(instructions, " refused") && (strings.Contains(instructions, " bf16") || strings.Contains(instructions, " amx"))
 }
 
 // gainOfBFloat16 measures how many times faster a trainingProduct becomes when its operands

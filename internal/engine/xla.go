@@ -61,6 +61,13 @@ func openXLA(ctx context.Context, device, path string, devices int, log func(str
 		// Memory is taken as it is needed: XLA would begin with three quarters of all.
 		options["preallocate"] = false
 	}
+	if device == "cpu" {
+		restore, err := tellThreads()
+		if err != nil {
+			return nil, err
+		}
+		defer restore()
+	}
 	var b *xla.Backend
 	err = catch(func() error {
 		var err error

@@ -29,6 +29,7 @@
 // Heads are divided into groups by shape alone, and each group sums the tables' adjoints in its order: the
 // number of threads does not change a bit.
 
+#include "amx.h"
 #include "call.h"
 #include "numbers.h"
 #include "packing.h"
@@ -50,6 +51,7 @@
 enum {
 	GROUPS = 64,    // of heads of images
 	QUERIES = 84,   // at a time, at most; even
+	QUERIES_AMX = 64, // the same on tiles of AMX, of 16 rows
 	PANELS = 64,    // of a product's columns at most
 	NEAR = 32,      // places that fit two registers
 };
@@ -82,6 +84,7 @@ typedef struct {
 	int64_t queries;                     // at a time
 	float scale;
 	bool bf16;
+	bool amx;                            // products on tiles of AMX, of bf16 only
 	int64_t value;                       // bytes of one
 	panels over_keys, over_size;
 	prenas_tiles two, three;
@@ -100,8 +103,128 @@ typedef struct {
 // Steps of four bytes in so many values.
 static inline int64_t steps_of(const attention *a, int64_t values) { return a->bf16 ? (values + 1) / 2 : values; }
 
+// Bytes of an operand that is packed for a product over a depth: of so many columns, in whole vectors, or rows of tiles.
+static int64_t packed_bytes(const attention *a, int64_t depth, int64_t width) {
+	return a->amx ? 64 * rounded_up(width, 16) * divided_up(depth, 32) : 4 * steps_of(a, depth) * width;
+}
+
+#ifdef PRENAS_AMX
+
+// The first so many of 32 lanes.
+static inline __mmask32 halves(int64_t count) { return count >= 32 ? 0xffffffff : count > 0 ? (1u << count) - 1 : 0; }
+
+// Packs rows of values for a product over them, row_bytes apart, as the left operand.
+TARGET static void amx_left(char *to, const char *rows, int64_t row_bytes, int64_t count, int64_t size) {
+	int64_t steps = divided_up(size, AMX_DEPTH);
+	for (int64_t i = 0; i < rounded_up(count, AMX_ROWS); i++) {
+		char *row = to + i / AMX_ROWS * steps * AMX_TILE + i % AMX_ROWS * 64;
+		for (int64_t s = 0; s < steps; s++) {
+			_mm512_store_si512(row + s * AMX_TILE, i < count ? _mm512_maskz_loadu_epi16(halves(size - AMX_DEPTH * s), rows + i * row_bytes + 64 * s) : _mm512_setzero_si512());
+		}
+	}
+}
+
+// The same of scores of some queries, for a product over keys.
+TARGET_BF16 static void amx_scores(const attention *a, char *to, const float *s, int64_t count) {
+	int64_t width = rounded_up(a->keys, 16), steps = divided_up(a->keys, AMX_DEPTH);
+	for (int64_t i = 0; i < rounded_up(count, AMX_ROWS); i++) {
+		char *row = to + i / AMX_ROWS * steps * AMX_TILE + i % AMX_ROWS * 64;
+		const float *from = s + i * a->row;
+		for (int64_t k = 0; k < steps; k++) {
+			__m512 low = i < count ? _mm512_load_ps(from + 32 * k) : _mm512_setzero_ps();
+			__m512 high = i < count && 32 * k + 16 < width ? _mm512_load_ps(from + 32 * k + 16) : _mm512_setzero_ps();
+			_mm512_store_si512(row + k * AMX_TILE, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+		}
+	}
+}
+
+// Scores of some queries as the left operand of a product over queries: rows of tiles are keys.
+TARGET_BF16 static void amx_columns(const attention *a, char *to, const float *s, int64_t count) {
+	__m512i sides = _mm512_setr_epi32(0x100000, 0x110001, 0x120002, 0x130003, 0x140004, 0x150005, 0x160006, 0x170007, 0x180008, 0x190009,
+		0x1a000a, 0x1b000b, 0x1c000c, 0x1d000d, 0x1e000e, 0x1f000f);
+	int64_t steps = divided_up(count, AMX_DEPTH);
+	for (int64_t j = 0; j < a->keys; j += AMX_ROWS) {
+		for (int64_t k = 0; k < steps; k++, to += AMX_TILE) {
+			__m512i x[16];
+			for (int i = 0; i < 16; i++) {
+				int64_t query = AMX_DEPTH * k + 2 * i;
+				__m512 even = query < count ? _mm512_load_ps(s + query * a->row + j) : _mm512_setzero_ps();
+				__m512 odd = query + 1 < count ? _mm512_load_ps(s + (query + 1) * a->row + j) : _mm512_setzero_ps();
+				x[i] = _mm512_permutexvar_epi16(sides, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
+			}
+			transpose(x);
+			for (int i = 0; i < 16; i++) {
+				_mm512_store_si512(to + 64 * i, x[i]);
+			}
+		}
+	}
+}
+
+// Packs rows of d values for a product over d as the right operand.
+TARGET static void amx_over_size(const attention *a, char *to, const char *const *rows) {
+	int64_t steps = divided_up(a->size, AMX_DEPTH);
+	for (int64_t first = 0; first < a->keys; first += 16) {
+		for (int64_t s = 0; s < steps; s++, to += AMX_TILE) {
+			__m512i x[16];
+			for (int i = 0; i < 16; i++) {
+				x[i] = first + i < a->keys ? _mm512_maskz_loadu_epi16(halves(a->size - AMX_DEPTH * s), rows[first + i] + 64 * s) : _mm512_setzero_si512();
+			}
+			transpose(x);
+			for (int i = 0; i < 16; i++) {
+				_mm512_store_si512(to + 64 * i, x[i]);
+			}
+		}
+	}
+}
+
+// Packs count rows of d values for a product over the rows as the right operand.
+TARGET static void amx_over_rows(const attention *a, char *to, const char *const *rows, int64_t count) {
+	int64_t steps = divided_up(count, AMX_DEPTH);
+	for (int64_t j = 0; j < a->size; j += 16) {
+		__mmask16 there = lanes(a->size - j);
+		for (int64_t r = 0; r < steps * AMX_DEPTH; r += 2, to += 64) {
+			__m512i low = _mm512_setzero_si512(), high = low;
+			if (r < count) {
+				low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, (const uint16_t *)rows[r] + j));
+			}
+			if (r + 1 < count) {
+				high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, (const uint16_t *)rows[r + 1] + j)), 16);
+			}
+			_mm512_store_si512(to, _mm512_or_si512(low, high));
+		}
+	}
+}
+
+// c = left · right, or added to it: so many rows and columns, in whole tiles.
+static void amx_times(const char *left, int64_t rows, const char *right, int64_t columns, int64_t depth, float *c, int64_t c_row, bool add) {
+	int64_t steps = divided_up(depth, AMX_DEPTH), next = steps * AMX_TILE;
+	for (int64_t j = 0; j < columns; j += AMX_BLOCK) {
+		for (int64_t i = 0; i < rows; i += AMX_BLOCK) {
+			const char *x = left + i / AMX_ROWS * next, *y = right + j / 16 * next;
+			float *to = c + i * c_row + j;
+			if (rows - i > 16 && columns - j > 16) {
+				prenas_amx_block(2, 2, x, next, AMX_TILE, y, next, AMX_TILE, steps, to, c_row, add);
+			} else if (rows - i > 16) {
+				prenas_amx_block(2, 1, x, next, AMX_TILE, y, next, AMX_TILE, steps, to, c_row, add);
+			} else if (columns - j > 16) {
+				prenas_amx_block(1, 2, x, next, AMX_TILE, y, next, AMX_TILE, steps, to, c_row, add);
+			} else {
+				prenas_amx_block(1, 1, x, next, AMX_TILE, y, next, AMX_TILE, steps, to, c_row, add);
+			}
+		}
+	}
+}
+
+#endif
+
 // Packs rows of d values for a product over d: to[step][row], panel by panel.
 TARGET static void pack_over_size(const attention *a, uint32_t *to, const char *const *rows) {
+#ifdef PRENAS_AMX
+	if (a->amx) {
+		amx_over_size(a, (char *)to, rows);
+		return;
+	}
+#endif
 	int64_t steps = steps_of(a, a->size), first = 0;
 	for (int q = 0; q < a->over_keys.count; q++) {
 		int64_t width = 16 * a->over_keys.vectors[q];
@@ -123,6 +246,12 @@ TARGET static void pack_over_size(const attention *a, uint32_t *to, const char *
 
 // Packs count rows of d values for a product over the rows: to[step][value], panel by panel.
 TARGET static void pack_over_rows(const attention *a, uint32_t *to, const char *const *rows, int64_t count) {
+#ifdef PRENAS_AMX
+	if (a->amx) {
+		amx_over_rows(a, (char *)to, rows, count);
+		return;
+	}
+#endif
 	int64_t first = 0;
 	for (int q = 0; q < a->over_size.count; q++) {
 		int64_t width = 16 * a->over_size.vectors[q];
@@ -381,32 +510,34 @@ typedef struct {
 	uint16_t *p;                               // s or f in bf16, [queries, row]
 	uint32_t *columns;                         // the same packed over the queries, [steps, row]
 	uint32_t *some;                            // rows of q or e packed over the queries
+	char *left;                                // of AMX: the left operand of a product
 	float *of_keys, *of_values;                // adjoints of [k; T] and [v; U], [keys, d's width]
 } scratch;
 
 static bool scratch_make(scratch *m, const attention *a, bool backward) {
-	int64_t steps = steps_of(a, a->size), key_steps = steps_of(a, a->keys), query_steps = steps_of(a, a->queries);
+	int64_t keys = rounded_up(a->keys, 16), left = at_least(packed_bytes(a, a->size, a->queries), packed_bytes(a, a->keys, a->queries));
 	struct {
 		void *field;
 		int64_t bytes;
 	} parts[] = {
 		{&m->rows, 8 * a->keys},
-		{&m->keys, 4 * steps * a->over_keys.width},
-		{&m->values_by_row, 4 * key_steps * a->over_size.width},
+		{&m->keys, packed_bytes(a, a->size, a->over_keys.width)},
+		{&m->values_by_row, packed_bytes(a, a->keys, a->over_size.width)},
 		{&m->s, 4 * a->queries * a->row},
 		{&m->result, 4 * a->queries * a->over_size.width},
 		{&m->by_place, 4 * 2 * a->spread},
-		{&m->p, 2 * a->queries * a->row},
+		{&m->p, a->amx ? 0 : 2 * a->queries * a->row},
+		{&m->left, a->amx ? at_least(left, backward ? packed_bytes(a, a->queries, a->over_keys.width) : 0) : 0},
 		// Backward only.
-		{&m->values, 4 * steps * a->over_keys.width},
-		{&m->keys_by_row, 4 * key_steps * a->over_size.width},
+		{&m->values, packed_bytes(a, a->size, a->over_keys.width)},
+		{&m->keys_by_row, packed_bytes(a, a->keys, a->over_size.width)},
 		{&m->f, 4 * a->queries * a->row},
-		{&m->columns, 4 * query_steps * a->row},
-		{&m->some, 4 * query_steps * a->over_size.width},
-		{&m->of_keys, 4 * a->keys * a->over_size.width},
-		{&m->of_values, 4 * a->keys * a->over_size.width},
+		{&m->columns, a->amx ? 0 : 4 * steps_of(a, a->queries) * a->row},
+		{&m->some, packed_bytes(a, a->queries, a->over_size.width)},
+		{&m->of_keys, 4 * keys * a->over_size.width},
+		{&m->of_values, 4 * keys * a->over_size.width},
 	};
-	int count = backward ? sizeof parts / sizeof *parts : 7;
+	int count = backward ? sizeof parts / sizeof *parts : 8;
 	int64_t bytes = 0;
 	for (int i = 0; i < count; i++) {
 		bytes += rounded_up(parts[i].bytes, 64);
@@ -445,10 +576,33 @@ TARGET_BF16 static const void *over_queries(const attention *a, scratch *m, cons
 	return a->bf16 ? (const void *)m->columns : s;
 }
 
+// c = rows of q or e, row_bytes apart, · packed: a product over d.
+static void times_over_size(const attention *a, scratch *m, const char *rows, int64_t row_bytes, int64_t count, const uint32_t *packed, float *c) {
+#ifdef PRENAS_AMX
+	if (a->amx) {
+		amx_left(m->left, rows, row_bytes, count, a->size);
+		amx_times(m->left, count, (const char *)packed, a->keys, a->size, c, a->row, false);
+		return;
+	}
+#endif
+	times(a, &a->over_keys, rows, row_bytes / 4, 1, count, packed, steps_of(a, a->size), c, a->row, false);
+}
+
+// The result of some queries: rows of scores · packed, a product over keys.
+static void times_over_keys(const attention *a, scratch *m, const float *s, int64_t count, const uint32_t *packed) {
+#ifdef PRENAS_AMX
+	if (a->amx) {
+		amx_scores(a, m->left, s, count);
+		amx_times(m->left, count, (const char *)packed, a->size, a->keys, m->result, a->over_size.width, false);
+		return;
+	}
+#endif
+	times(a, &a->over_size, over_keys(a, m, s, count), a->row * a->value / 4, 1, count, packed, steps_of(a, a->keys), m->result, a->over_size.width, false);
+}
+
 // p of some queries from the first on, as exponentials in s; their sums.
 static void scores(const attention *a, scratch *m, int64_t image, int64_t head, int64_t first, int64_t count, float *sums) {
-	times(a, &a->over_keys, qkv_row(a, a->qkv, image, first, 0, head), 3 * a->heads * a->size * a->value / 4, 1, count, m->keys,
-		steps_of(a, a->size), m->s, a->row, false);
+	times_over_size(a, m, qkv_row(a, a->qkv, image, first, 0, head), 3 * a->heads * a->size * a->value, count, m->keys, m->s);
 	// Step by step: what one row waits for, the next has the time of.
 	for (int64_t i = 0; i < count; i++) {
 		sums[i] = largest(a, m->s + i * a->row, first + i, m->by_place);
@@ -470,8 +624,7 @@ static void forward_head(attention *a, scratch *m, int64_t image, int64_t head) 
 		int64_t count = at_most(a->queries, a->tokens - first);
 		float sums[QUERIES];
 		scores(a, m, image, head, first, count, sums);
-		times(a, &a->over_size, over_keys(a, m, m->s, count), a->row * a->value / 4, 1, count, m->values_by_row, steps_of(a, a->keys),
-			m->result, a->over_size.width, false);
+		times_over_keys(a, m, m->s, count, m->values_by_row);
 		for (int64_t i = 0; i < count; i++) {
 			cast(a, (char *)o_row(a, a->o, image, first + i, head), m->result + i * a->over_size.width, a->size, 1 / sums[i]);
 		}
@@ -514,11 +667,18 @@ TARGET static void adjoint_of_scores(const attention *a, const float *p, float *
 
 // of += xᵀ · rows, x rows of scores and rows those of q or e that the same queries have.
 static void add_over_queries(const attention *a, scratch *m, const float *x, int64_t count, const char *rows, int64_t bytes, float *of, bool add) {
-	const char *each[QUERIES];
+	const char *each[QUERIES] = {NULL};
 	for (int64_t i = 0; i < count; i++) {
 		each[i] = rows + i * bytes;
 	}
 	pack_over_rows(a, m->some, each, count);
+#ifdef PRENAS_AMX
+	if (a->amx) {
+		amx_columns(a, m->left, x, count);
+		amx_times(m->left, a->keys, (const char *)m->some, a->size, count, of, a->over_size.width, add);
+		return;
+	}
+#endif
 	times(a, &a->over_size, over_queries(a, m, x, count), 1, a->row, a->keys, m->some, steps_of(a, count), of, a->over_size.width, add);
 }
 
@@ -534,7 +694,7 @@ static void backward_head(attention *a, scratch *m, int64_t image, int64_t head,
 		const char *e = o_row(a, a->e, image, first, head);
 		float sums[QUERIES];
 		scores(a, m, image, head, first, count, sums);
-		times(a, &a->over_keys, e, e_bytes / 4, 1, count, m->values, steps_of(a, a->size), m->f, a->row, false);
+		times_over_size(a, m, e, e_bytes, count, m->values, m->f);
 		for (int64_t i = 0; i < count; i++) {
 			sums[i] = divide(a, m->s + i * a->row, m->f + i * a->row, sums[i], first + i, m->by_place);
 		}
@@ -546,8 +706,7 @@ static void backward_head(attention *a, scratch *m, int64_t image, int64_t head,
 		}
 		add_over_queries(a, m, m->s, count, e, e_bytes, m->of_values, first > 0);
 		add_over_queries(a, m, m->f, count, qkv_row(a, a->qkv, image, first, 0, head), row_bytes, m->of_keys, first > 0);
-		times(a, &a->over_size, over_keys(a, m, m->f, count), a->row * a->value / 4, 1, count, m->keys_by_row, steps_of(a, a->keys),
-			m->result, a->over_size.width, false);
+		times_over_keys(a, m, m->f, count, m->keys_by_row);
 		for (int64_t i = 0; i < count; i++) {
 			cast(a, (char *)qkv_row(a, a->adjoint, image, first + i, 0, head), m->result + i * a->over_size.width, a->size, 1);
 		}
@@ -580,6 +739,11 @@ static void attend_group(void *work, int64_t group) {
 	if (of_tables) {
 		memset(of_tables, 0, 4 * a->rows * a->size * sizeof(float));
 	}
+#ifdef PRENAS_AMX
+	if (a->amx) {
+		prenas_amx_begin();
+	}
+#endif
 	for (int64_t i = all * group / a->groups; i < all * (group + 1) / a->groups; i++) {
 		if (a->adjoint) {
 			backward_head(a, &m, i / a->heads, i % a->heads, of_tables);
@@ -587,6 +751,11 @@ static void attend_group(void *work, int64_t group) {
 			forward_head(a, &m, i / a->heads, i % a->heads);
 		}
 	}
+#ifdef PRENAS_AMX
+	if (a->amx) {
+		prenas_amx_end();
+	}
+#endif
 	free(m.all);
 }
 
@@ -607,7 +776,8 @@ static bool read_attention(attention *a, ffi_frame *frame, bool backward) {
 	a->rows = tables ? 2 * a->limit + 2 : 0;
 	a->of_tables = tables ? 2 * a->rows - 1 : 0;
 	a->keys = a->tokens + a->of_tables;
-	a->queries = rounded_up(divided_up(a->tokens, divided_up(a->tokens, QUERIES)), 2);
+	a->amx = a->bf16 && prenas_amx();
+	a->queries = a->amx ? at_most(QUERIES_AMX, rounded_up(a->tokens, 16)) : rounded_up(divided_up(a->tokens, divided_up(a->tokens, QUERIES)), 2);
 	a->padded = rounded_up(a->tokens, 16);
 	a->spread = at_least(NEAR, rounded_up(a->side + 1, 16));
 	a->scale = 1 / sqrtf(a->size);

@@ -38,7 +38,7 @@ enum {
 	PART_BYTES = 1 << 20,    // of a, packed, of a part
 	PART_ROWS = 256,         // of it at most
 	PARTS = 8,               // at least, if c is large enough
-	BLOCK_STEPS = 12,        // of aᵀ · b
+	BLOCK_STEPS = 8,         // of aᵀ · b
 	SHARED_BYTES = 4 << 20,  // of what is packed of the left side
 	PAST_CACHES = 2 << 20,   // bytes of a c that is written past them
 };

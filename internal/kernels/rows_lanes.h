@@ -109,7 +109,7 @@ INLINE V NAME(exponential)(V x) {
 // within 4e-9 of Φ(-a), and within 5e-5 of it relatively.
 INLINE V NAME(tail)(V a, V *e) {
 	*e = NAME(exponential)(a * a * -0.5f);
-	V t = 1 / (1 + 0.25f * a);
+	V t = NAME(reciprocal)(1 + 0.25f * a);
 	V p = -0.091811746f * t + 0.342427153f;
 	p = p * t - 0.268207279f;
 	p = p * t + 0.281991398f;
