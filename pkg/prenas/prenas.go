@@ -156,7 +156,8 @@ func (m *Model) Classes() []string {
 }
 
 // Classify returns the k most probable classes, best first; all where k is 0 or there are not
-// more. The image may have any size and color model.
+// more. The image may have any size and color model. golang.org/x/image/webp hands on the luma and
+// chroma of lossy WebP, of limited range, as if of full range: such an image has too little contrast.
 func (m *Model) Classify(ctx context.Context, img image.Image, k int) ([]Class, error) {
 	all, err := m.ClassifyAll(ctx, []image.Image{img}, k)
 	if err != nil {
