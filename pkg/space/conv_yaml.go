@@ -3,7 +3,7 @@ package space
 import (
 	"slices"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // Families of a space file's FAMILY key; without one it is a vision transformer.
