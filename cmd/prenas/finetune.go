@@ -19,6 +19,7 @@ func finetuneCommand(g *global) *cobra.Command {
 	var recipe string
 	var layerDecay float64
 	var freeze bool
+	var batch int
 	var bad onBadImage
 	c := &cobra.Command{
 		Use: "finetune RUN|MODEL --data SRC --out RUN", Short: "Go on training one architecture on other images", Args: cobra.ExactArgs(1),
@@ -32,6 +33,11 @@ func finetuneCommand(g *global) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if o.Recipe, err = train.LoadRecipe(recipe); err != nil {
 				return fmt.Errorf("--recipe: %w", err)
+			}
+			if c.Flags().Changed("batch") {
+				if o.Recipe, err = o.Recipe.WithBatch(batch); err != nil {
+					return usageError{fmt.Errorf("--batch: %w", err)}
+				}
 			}
 			if c.Flags().Changed("on-bad-image") {
 				o.Recipe.SkipBadImages = bad.skip
@@ -71,6 +77,7 @@ func finetuneCommand(g *global) *cobra.Command {
 	f.Float64Var(&layerDecay, "layer-decay", 0, "what each layer further from the head leaves of the learning rate, as 0.75 (default: the recipe's)")
 	f.BoolVar(&freeze, "freeze", false, "train the head alone")
 	f.StringVar(&recipe, "recipe", "finetune", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
+	f.IntVar(&batch, "batch", 0, "images of one program run (default: the recipe's)")
 	bad.add(f, " (default: the recipe's)")
 	f.StringVar(&o.Out, "out", "", "run directory to write")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")

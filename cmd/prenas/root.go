@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -53,6 +55,9 @@ are needed, and 70 for a fault of prenas itself.`,
 		Args:          cobra.NoArgs,
 	}
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if err := expandHomes(c.Flags()); err != nil {
+			return err
+		}
 		if err := checkLimits(c); err != nil || g.threads == 0 {
 			return err
 		}
@@ -85,6 +90,41 @@ are needed, and 70 for a fault of prenas itself.`,
 		markUsageErrors(c)
 	}
 	return root
+}
+
+// expandHomes puts the home folder in place of ~ where the value of a flag begins with it:
+// shells do not in --weights=~/w.safetensors, nor behind a colon, as in --backend xla:~/p.so.
+// A SRC keeps it as it was given; package data knows it.
+func expandHomes(flags *pflag.FlagSet) (failed error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return nil // then ~ is a name like others
+	}
+	expand := func(path string) string {
+		kind, rest, found := strings.Cut(path, ":")
+		switch {
+		case path == "~", strings.HasPrefix(path, "~/"):
+			return filepath.Join(home, path[1:])
+		case found && strings.HasPrefix(rest, "~/"):
+			return kind + ":" + filepath.Join(home, rest[1:])
+		}
+		return path
+	}
+	flags.Visit(func(f *pflag.Flag) {
+		if f.Name == "data" {
+			return
+		}
+		if list, is := f.Value.(pflag.SliceValue); is {
+			paths := list.GetSlice()
+			for i := range paths {
+				paths[i] = expand(paths[i])
+			}
+			failed = errors.Join(failed, list.Replace(paths))
+		} else if f.Value.Type() == "string" {
+			failed = errors.Join(failed, f.Value.Set(expand(f.Value.String())))
+		}
+	})
+	return failed
 }
 
 // numbers are flags' types as a person would tell them.

@@ -24,6 +24,7 @@ func trainCommand(g *global) *cobra.Command {
 	var precision engine.Precision
 	var bad onBadImage
 	var dryRun, rollBack bool
+	var batch int
 	c := &cobra.Command{
 		Use: "train --candidates FILE --data SRC --out RUN", Short: "Train one supernet on the preferred architectures", Args: cobra.NoArgs,
 		Long: "Train one weight-sharing supernet on the architectures of a candidates file.\n\n" +
@@ -78,6 +79,11 @@ func trainCommand(g *global) *cobra.Command {
 					return usageError{fmt.Errorf("--sampler: %w", err)}
 				}
 			}
+			if changed("batch") {
+				if o.Recipe, err = o.Recipe.WithBatch(batch); err != nil {
+					return usageError{fmt.Errorf("--batch: %w", err)}
+				}
+			}
 			if changed("on-bad-image") {
 				o.Recipe.SkipBadImages = bad.skip
 			}
@@ -114,6 +120,7 @@ func trainCommand(g *global) *cobra.Command {
 	f.StringVar(&recipe, "recipe", "", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file (default: by the space, see above)")
 	addPrecision(f, &precision, " (default: the recipe's)")
 	f.StringVar(&sampler, "sampler", "", "what each update trains: "+strings.Join(train.SamplerNames(), ", ")+" (default: the recipe's)")
+	f.IntVar(&batch, "batch", 0, "images of one program run (default: the recipe's)")
 	bad.add(f, " (default: the recipe's)")
 	f.BoolVar(&rollBack, "roll-back", false, "where training diverges, go back to a checkpoint with half the learning rate (default: the recipe's)")
 	f.StringVar(&given.Out, "out", "", "run directory to write")

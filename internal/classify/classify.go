@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"prenas/internal/export"
 	"prenas/internal/fsys"
 	"prenas/internal/machine"
+	"prenas/internal/mistaken"
 	"prenas/internal/supernet"
 )
 
@@ -79,6 +81,21 @@ type Model struct {
 	begin     time.Duration // in getting ready, which a batch size does once
 }
 
+// mistakenFor is an error that says what a file is that stands in a model's place, if it is one.
+func mistakenFor(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil // whoever reads it says why not
+	}
+	defer f.Close()
+	head := make([]byte, mistaken.HeadLen)
+	n, _ := io.ReadFull(f, head)
+	if name, _ := mistaken.For(head[:n]); name != "" {
+		return mistaken.Instead(head[:n], ErrKind)
+	}
+	return nil
+}
+
 // Open opens a model file, by the ending of its name: .safetensors or .onnx.
 func Open(ctx context.Context, path string, o Options) (*Model, error) {
 	if o.Batch < 1 {
@@ -115,7 +132,9 @@ func Open(ctx context.Context, path string, o Options) (*Model, error) {
 			err = fmt.Errorf("precision %s: an ONNX file says itself in what types it is computed; leave it out, or take the model as safetensors", o.Precision)
 			break
 		}
-		m.run, m.info, err = openONNX(ctx, path, o)
+		if err = mistakenFor(path); err == nil { // before a runtime is looked for
+			m.run, m.info, err = openONNX(ctx, path, o)
+		}
 	default:
 		err = fmt.Errorf("%w: its name ends neither in .safetensors nor in .onnx", ErrKind)
 		if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {

@@ -111,6 +111,9 @@ func (o AuditOptions) trained(ctx context.Context) (*audit.Benchmark, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkChannels(o.Space.Model, ""); err != nil {
+		return nil, err
+	}
 	set, summary, err := o.images(ctx, o.Recipe, o.Seed)
 	if err != nil {
 		return nil, err
@@ -162,6 +165,9 @@ func (o AuditOptions) inherited(ctx context.Context) (*audit.Benchmark, error) {
 			return nil, fmt.Errorf("--inherit %s: its seed %d is that of an earlier one", run, m.Seed)
 		}
 		h.Seeds = append(h.Seeds, m.Seed)
+		if _, err := unfinished(m, run, o.Log); err != nil {
+			return nil, fmt.Errorf("--inherit: %w", err)
+		}
 		weights[m.Seed], _, err = train.Weights(fsys.OS, run, m.Space, func(_ string, why error) {
 			o.Log(fmt.Sprintf("warning: skipped %v", why))
 		})

@@ -141,7 +141,7 @@ func labelledFor(split data.Split, images, model classes, outputs int, log func(
 		return nil, fmt.Errorf("%w: leave out what it does not know, or name other images", err)
 	}
 	if m.assumed != "" {
-		log(m.assumed)
+		log("warning: " + m.assumed)
 	}
 	shown := map[int]bool{}
 	for label, output := range m.output {
@@ -211,12 +211,12 @@ func withHead(s *space.Space, weights map[string]tensorfile.Tensor, from string,
 			continue
 		}
 		if drawn == nil {
-			log(fmt.Sprintf("%s: %d outputs instead of %d: a new head is drawn", from, s.Model.NumClasses, weights[p.Name].Shape[0]))
+			log(fmt.Sprintf("warning: %s: %d outputs instead of %d: a new head is drawn", from, s.Model.NumClasses, weights[p.Name].Shape[0]))
 			drawn = net.Init(seed)
 		}
 		weights[p.Name] = drawn[p.Name]
 	}
 	if drawn == nil && len(names) > 0 {
-		log(fmt.Sprintf("%s: it names no classes: its %d outputs are taken to be those of the images, from %s to %s", from, s.Model.NumClasses, nameOf(names, 0), nameOf(names, len(names)-1)))
+		log(fmt.Sprintf("warning: %s: it names no classes: its %d outputs are taken to be those of the images, from %s to %s", from, s.Model.NumClasses, nameOf(names, 0), nameOf(names, len(names)-1)))
 	}
 }

@@ -208,7 +208,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	}
 	path := filepath.Join(o.Run, ResultsFile)
 	if before, err := evaluate.ReadResults(fsys.OS, path); err == nil && !before.SameAs(results) {
-		o.Log(fmt.Sprintf("%s was of other images or another way to see them, and is replaced: top-1 from %s on %s", path, spread(before), before.Of()))
+		o.Log(fmt.Sprintf("warning: %s was of other images or another way to see them, and is replaced: top-1 from %s on %s", path, spread(before), before.Of()))
 	}
 	if err := results.Write(files, path); err != nil {
 		return results, err
@@ -244,7 +244,7 @@ func unfinished(m train.Manifest, run string, log func(string)) (steps int, err 
 	if steps = m.Steps(); err != nil || done >= steps {
 		return 0, err
 	}
-	log(fmt.Sprintf("%s has not ended: its newest checkpoint has %d of %d updates; prenas train --out %s --resume goes on", run, done, steps, run))
+	log(fmt.Sprintf("warning: %s has not ended: its newest checkpoint has %d of %d updates; prenas train --out %s --resume goes on", run, done, steps, run))
 	return steps, nil
 }
 

@@ -47,6 +47,9 @@ func openTrained(from, arch string, log func(string)) (trained, error) {
 	if err != nil {
 		return trained{}, err
 	}
+	if _, err := unfinished(manifest, from, log); err != nil {
+		return trained{}, err
+	}
 	weights, step, err := train.Weights(fsys.OS, from, manifest.Space, func(_ string, why error) {
 		log(fmt.Sprintf("warning: skipped %v", why))
 	})
@@ -100,6 +103,9 @@ func importedModel(path, arch string, why error) (trained, error) {
 		return trained{}, err
 	}
 	t := trained{space: headOf(s, weights), arch: s.Largest(), weights: weights}
+	if t.from, err = fromFile(path, arch); err != nil {
+		return trained{}, err
+	}
 	if arch != "" {
 		if t.arch, err = space.ParseArch(arch); err == nil {
 			err = s.Check(t.arch)
@@ -219,7 +225,7 @@ func (t *trained) suitHead(had int, names classes, seed uint64, log func(string)
 	rows := byName(names, known)
 	switch {
 	case len(known) == 0 && len(names) == had:
-		log(fmt.Sprintf("the weights name no classes: their %d outputs are taken to be those of the images, from %s to %s", had, nameOf(names, 0), nameOf(names, had-1)))
+		log(fmt.Sprintf("warning: the weights name no classes: their %d outputs are taken to be those of the images, from %s to %s", had, nameOf(names, 0), nameOf(names, had-1)))
 		return nil
 	case slices.Contains(rows, unknown):
 		drawn := net.Init(seed)

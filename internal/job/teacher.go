@@ -79,7 +79,7 @@ func (t *teacher) suits(m space.Model, look train.Look, log func(string)) error 
 		t.outputs = found.output
 	}
 	if found.assumed != "" {
-		log("distill.teacher: " + found.assumed)
+		log("warning: distill.teacher: " + found.assumed)
 	}
 	p := info.Preprocess
 	for c := range m.Channels {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"prenas/internal/data"
@@ -88,6 +89,11 @@ func PlanTraining(ctx context.Context, o TrainOptions) (train.Plan, error) {
 func (o *TrainOptions) readCandidates() (space.Candidates, error) {
 	candidates, err := space.ReadCandidates(o.Candidates)
 	if err != nil {
+		if info, statErr := os.Stat(o.Candidates); errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w; prenas search --out %s writes it", err, o.Candidates)
+		} else if statErr == nil && info.IsDir() {
+			err = fmt.Errorf("%s is a folder: name the file that prenas search wrote; a run has its own, candidates.json", o.Candidates)
+		}
 		return nil, fmt.Errorf("--candidates: %w", err)
 	}
 	if o.Space == nil {
@@ -120,6 +126,13 @@ func fromFile(path, arch string) (*train.From, error) {
 
 // open reads all that a run needs.
 func (o TrainOptions) open(ctx context.Context) (run train.Options, images *train.Images, err error) {
+	if o.Resume {
+		if m, err := train.ReadManifest(fsys.OS, o.Out); err == nil && m.Seed == o.Seed {
+			if err := m.SameRecipe(o.Recipe); err != nil {
+				return run, nil, fmt.Errorf("resume %s: %w", o.Out, err)
+			}
+		}
+	}
 	candidates, err := o.readCandidates()
 	if err != nil {
 		return run, nil, err

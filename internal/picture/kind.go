@@ -9,6 +9,8 @@ import (
 	"image/png"
 	"strings"
 	"unicode/utf8"
+
+	"prenas/internal/mistaken"
 )
 
 // HeadLen is how many of a file's first bytes Identify wants, fewer of a shorter file.
@@ -82,7 +84,6 @@ var signatures = []signature{
 	{"RIFF????AVI ", Kind{Name: "a video"}},
 	{"RIFF????WAVE", Kind{Name: "a sound"}},
 	{"\x00\x05\x16\x07", Kind{Name: "a Finder's note (AppleDouble)", advice: "it belongs to another file; delete it"}},
-	{"version https://git-lfs.github.com/spec/", Kind{Name: "a Git LFS pointer", advice: "fetch the file itself: git lfs pull"}},
 }
 
 const (
@@ -121,10 +122,8 @@ func (s signature) begin(head []byte) bool {
 // textKind tells what a text is, as what servers send in place of an image.
 func textKind(head []byte) Kind {
 	text := bytes.ToLower(bytes.TrimSpace(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf"))))
-	for _, page := range []string{"<!doctype html", "<html", "<head", "<body"} {
-		if bytes.HasPrefix(text, []byte(page)) {
-			return Kind{Name: "an HTML page", advice: "a server sent it in place of the file: fetch it again"}
-		}
+	if name, advice := mistaken.For(head); name != "" {
+		return Kind{Name: name, advice: advice}
 	}
 	switch {
 	case bytes.HasPrefix(text, []byte("<svg")), bytes.HasPrefix(text, []byte("<?xml")) && bytes.Contains(text, []byte("<svg")):

@@ -19,6 +19,7 @@ import (
 	"sync"
 
 	"prenas/internal/fsys"
+	"prenas/internal/mistaken"
 )
 
 // ErrDamaged: a file whose bytes do not agree with its digest.
@@ -154,7 +155,7 @@ func Parse(path string, text []byte, into any) error {
 		if !has {
 			Told(path)
 		}
-		err = json.Unmarshal(content, into)
+		err = mistaken.Instead(text, json.Unmarshal(content, into))
 	}
 	return err
 }

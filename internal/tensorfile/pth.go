@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"prenas/internal/fsys"
+	"prenas/internal/mistaken"
 )
 
 // Checkpoint is what a file of weights of any kind holds.
@@ -37,7 +38,7 @@ func ReadAny(path string) (*Checkpoint, error) {
 	}
 	c, err := parseAny(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, mistaken.Instead(data, err))
 	}
 	return c, nil
 }

@@ -3,6 +3,7 @@ package tensorfile
 import (
 	"archive/zip"
 	"bytes"
+	"errors"
 	"hash/crc32"
 	"io"
 	"slices"
@@ -55,6 +56,9 @@ func parseZip(data []byte) (*Checkpoint, error) {
 
 func openArchive(data []byte) (*archive, error) {
 	r, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if errors.Is(err, zip.ErrFormat) { // the list of entries is at the end
+		return nil, malformed("it was cut off, or is damaged: the list of its entries is missing: fetch it again")
+	}
 	if err != nil {
 		return nil, malformed("zip: %v", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"prenas/internal/fsys"
+	"prenas/internal/mistaken"
 )
 
 // A safetensors file is eight bytes (the header's length, little-endian), the
@@ -50,7 +51,7 @@ func Read(path string) (*File, error) {
 	}
 	f, err := parseChecked(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, mistaken.Instead(data, err))
 	}
 	return f, nil
 }
@@ -67,7 +68,7 @@ func ReadVerified(fs fsys.FS, path string) (*File, error) {
 		err = f.check(data, header)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, mistaken.Instead(data, err))
 	}
 	return f, nil
 }
@@ -202,6 +203,9 @@ func parse(data []byte) (*File, []byte, error) {
 		return nil, nil, fmt.Errorf("%w: %d bytes are too few", ErrFormat, len(data))
 	}
 	length := binary.LittleEndian.Uint64(data)
+	if length <= maxHeader && length > uint64(len(data)-8) && bytes.HasPrefix(data[8:], []byte("{")) {
+		return nil, nil, fmt.Errorf("%w: it was cut off: its header has %d bytes, the file %d: fetch it again", ErrFormat, length, len(data))
+	}
 	if length > maxHeader || length > uint64(len(data)-8) {
 		return nil, nil, fmt.Errorf("%w: a header of %d bytes in a file of %d", ErrFormat, length, len(data))
 	}
@@ -232,7 +236,7 @@ func parse(data []byte) (*File, []byte, error) {
 			return nil, nil, fmt.Errorf("%w: tensor %q lies at %v, where %d is next (overlap or hole)", ErrFormat, name, e.Offsets, at)
 		}
 		if e.Offsets[1] > int64(len(body)) {
-			return nil, nil, fmt.Errorf("%w: it was cut off: tensor %q ends at %d of %d bytes", ErrFormat, name, e.Offsets[1], len(body))
+			return nil, nil, fmt.Errorf("%w: it was cut off: tensor %q ends at %d of %d bytes: fetch it again", ErrFormat, name, e.Offsets[1], len(body))
 		}
 		t := Tensor{e.DType, e.Shape, body[at:e.Offsets[1]:e.Offsets[1]]}
 		if err := t.check(); err != nil {

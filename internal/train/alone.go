@@ -70,7 +70,7 @@ func (a *Alone) Train(ctx context.Context, archs []space.Arch, source Source, se
 	}
 	perEpoch := images / a.recipe.Batch
 	if perEpoch == 0 {
-		return nil, fmt.Errorf("there are %d images to train on, fewer than one update takes (batch: %d)", images, a.recipe.Batch)
+		return nil, fmt.Errorf("there are %d images to train on, fewer than one update takes (batch: %d): take a recipe with a smaller batch", images, a.recipe.Batch)
 	}
 	done, total := 0, perEpoch*a.recipe.Epochs
 	for epoch := range a.recipe.Epochs {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
+	"strings"
 
 	"prenas/internal/data"
 	"prenas/internal/engine"
@@ -176,23 +178,39 @@ func (m Manifest) write(f fsys.FS, run string) error {
 	return sealed.Write(f, filepath.Join(run, manifestFile), m)
 }
 
+// SameRecipe refuses another recipe than the run's, and names the keys that differ. The
+// error wraps ErrOtherRun.
+func (m Manifest) SameRecipe(r Recipe) error {
+	if r.Precision == engine.AutoPrecision { // which was resolved when the run began
+		r.Precision = m.Recipe.Precision
+	}
+	if r.continues(m.Recipe.Digest()) {
+		return nil
+	}
+	return fmt.Errorf("%w: its recipe was another: %s; it goes on by its own, without --recipe, --batch, --sampler and --precision; with another one begin a new run, from its weights if you like: --weights %s",
+		ErrOtherRun, strings.Join(m.Recipe.changes(r), ", "), filepath.Join("RUN", checkpointsDir, "step-N.safetensors"))
+}
+
 // sameRun refuses to go on with a run under other conditions: the result would be
 // neither run's.
 func (m Manifest) sameRun(now Manifest) error {
-	recipe := m.Recipe.Digest()
-	if now.Recipe.continues(recipe) {
-		recipe = now.Recipe.Digest()
+	if m.Seed == now.Seed {
+		if err := m.SameRecipe(now.Recipe); err != nil {
+			return err
+		}
 	}
 	for _, c := range []struct{ what, had, has string }{
 		{"seed", fmt.Sprint(m.Seed), fmt.Sprint(now.Seed)},
-		{"recipe", recipe, now.Recipe.Digest()},
-		{"candidates", m.Candidates, now.Candidates},
-		{"data", m.Data.Digest, now.Data.Digest},
-		{"teacher", m.Teacher, now.Teacher},
+		{"candidates", short(m.Candidates), short(now.Candidates)},
+		{"data", fmt.Sprintf("%s of %s", short(m.Data.Digest), m.Data.Source), fmt.Sprintf("%s of %s", short(now.Data.Digest), now.Data.Source)},
+		{"teacher", short(m.Teacher), short(now.Teacher)},
 	} {
-		if c.had != c.has {
-			return fmt.Errorf("%w: its %s was %s, now it is %s", ErrOtherRun, c.what, short(c.had), short(c.has))
+		if c.had != c.has && (c.what != "data" || m.Data.Digest != now.Data.Digest) {
+			return fmt.Errorf("%w: its %s was %s, now it is %s", ErrOtherRun, c.what, c.had, c.has)
 		}
+	}
+	if len(m.Data.Classes) > 0 && !slices.Equal(m.Data.Classes, now.Data.Classes) {
+		return fmt.Errorf("%w: the classes of its images have other names now, or another order", ErrOtherRun)
 	}
 	return nil
 }

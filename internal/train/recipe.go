@@ -5,8 +5,10 @@ import (
 	"embed"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"reflect"
 	"slices"
@@ -16,6 +18,7 @@ import (
 
 	"prenas/internal/augment"
 	"prenas/internal/engine"
+	"prenas/internal/mistaken"
 	"prenas/pkg/space"
 )
 
@@ -243,7 +246,7 @@ func readRecipe(path string) ([]byte, error) {
 func ParseRecipe(file string, text []byte) (Recipe, error) {
 	r := DefaultRecipe()
 	if err := decodeStrict(file, text, &r); err != nil {
-		return Recipe{}, err
+		return Recipe{}, mistaken.Instead(text, err)
 	}
 	if err := r.check(); err != nil {
 		return Recipe{}, fmt.Errorf("%w: %s: %w", ErrRecipe, file, err)
@@ -316,6 +319,59 @@ func (r Recipe) continues(digest string) bool {
 		}
 	}
 	return false
+}
+
+// changes are the keys whose values differ in another recipe, with both values.
+func (r Recipe) changes(other Recipe) []string {
+	var list []string
+	var compare func(key string, a, b reflect.Value)
+	compare = func(key string, a, b reflect.Value) {
+		if off, is := a.Interface().(interface{ IsZero() bool }); is && off.IsZero() && b.Interface().(interface{ IsZero() bool }).IsZero() {
+			return // what it says beside is of no matter, and is not kept
+		}
+		if a.Kind() != reflect.Struct {
+			if !reflect.DeepEqual(a.Interface(), b.Interface()) {
+				list = append(list, fmt.Sprintf("%s was %v, now %v", key, a.Interface(), b.Interface()))
+			}
+			return
+		}
+		for i := range a.NumField() {
+			name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("yaml"), ",")
+			if key != "" {
+				name = key + "." + name
+			}
+			compare(name, a.Field(i), b.Field(i))
+		}
+	}
+	compare("", reflect.ValueOf(r), reflect.ValueOf(other))
+	return list
+}
+
+// WithBatch is the recipe with another number of images in a batch.
+func (r Recipe) WithBatch(n int) (Recipe, error) {
+	r.Batch = n
+	if err := checkKey(r, "Batch"); err != nil {
+		return r, err
+	}
+	if err := r.check(); err != nil {
+		return r, fmt.Errorf("%w: %w", ErrRecipe, err)
+	}
+	return r, nil
+}
+
+// enough refuses fewer images than one update takes.
+func (r Recipe) enough(images int) error {
+	switch fits := images / r.Accumulate; {
+	case images >= r.Batch*r.Accumulate:
+		return nil
+	case images == 0:
+		return errors.New("there is no image to train on")
+	case fits == 0:
+		return fmt.Errorf("there are %d images to train on, fewer than accumulate, %d: take a recipe with a smaller one", images, r.Accumulate)
+	default:
+		fits = 1 << (bits.Len(uint(fits)) - 1) // 27 images: 16
+		return fmt.Errorf("there are %d images to train on, fewer than one update takes (batch: %d, accumulate: %d): give --batch %d, or a recipe with a smaller batch", images, r.Batch, r.Accumulate, fits)
+	}
 }
 
 // Digest names the recipe: the SHA-256 of its values, in hex.

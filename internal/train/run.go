@@ -163,11 +163,10 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 		return nil, errors.New("the candidates file has no architecture to train")
 	}
 	images, _ := o.Source.Counts()
-	t.perEpoch = images / (o.Recipe.Batch * o.Recipe.Accumulate)
-	if t.perEpoch == 0 {
-		return nil, fmt.Errorf("there are %d images to train on, fewer than one update takes (batch: %d, accumulate: %d): take a recipe with a smaller batch",
-			images, o.Recipe.Batch, o.Recipe.Accumulate)
+	if err := o.Recipe.enough(images); err != nil {
+		return nil, err
 	}
+	t.perEpoch = images / (o.Recipe.Batch * o.Recipe.Accumulate)
 	if n := o.Engine.Devices(); o.Recipe.Batch%n != 0 {
 		return nil, fmt.Errorf("%w: batch is %d, and --devices %d must share it evenly: set batch to a multiple of %d, or --devices to a divisor of %d",
 			ErrRecipe, o.Recipe.Batch, n, n, o.Recipe.Batch)

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"prenas/internal/fsys"
+	"prenas/internal/mistaken"
 	"prenas/internal/nearest"
 	"prenas/internal/plaintext"
 )
@@ -86,7 +87,7 @@ func ReadCandidates(path string) (Candidates, error) {
 	}
 	c, err := ParseCandidates(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, mistaken.Instead(text, err))
 	}
 	return c, nil
 }

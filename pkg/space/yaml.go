@@ -9,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"prenas/internal/mistaken"
 	"prenas/internal/nearest"
 )
 
@@ -37,7 +38,7 @@ import (
 func Parse(name, file string, text []byte) (*Space, error) {
 	s := &Space{Name: name, Model: DefaultModel()}
 	if err := s.parse(text); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %w", file, mistaken.Instead(text, err))
 	}
 	if err := s.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
