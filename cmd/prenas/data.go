@@ -162,6 +162,9 @@ func dataPackCommand(g *global) *cobra.Command {
 			"packing that was stopped are kept when the command is given again.",
 		Example: "  prenas data pack folder:images --size 256 --out packed\n  prenas train --data pack:packed --candidates c.json --out run",
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := noOverwriteOfData(dir, args[0]); err != nil {
+				return err
+			}
 			out := newConsole(g)
 			set, err := openWhole(c.Context(), out, args[0])
 			if err != nil {

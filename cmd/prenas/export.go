@@ -27,6 +27,9 @@ func exportCommand(g *global) *cobra.Command {
 			if o.Format, err = job.ParseFormat(format, quantize); err != nil {
 				return usageError{err}
 			}
+			if err := noOverwriteOfRun(o.Out, args[0]); err != nil {
+				return err
+			}
 			o.Run, o.Log = args[0], newConsole(g).line
 			list, err := job.Export(o)
 			if errors.Is(err, job.ErrArch) || errors.Is(err, job.ErrOut) {

@@ -31,6 +31,9 @@ func finetuneCommand(g *global) *cobra.Command {
 		Example: "  prenas finetune run --arch 0.58 --data folder:flowers --out flowers\n" +
 			"  prenas finetune model.safetensors --data folder:flowers --freeze --out flowers",
 		RunE: func(c *cobra.Command, args []string) (err error) {
+			if err = noOverwriteOfData(o.Out, o.Data); err != nil {
+				return err
+			}
 			if o.Recipe, err = train.LoadRecipe(recipe); err != nil {
 				return fmt.Errorf("--recipe: %w", err)
 			}

@@ -27,6 +27,9 @@ func importCommand(g *global) *cobra.Command {
 			if !strings.HasSuffix(o.Out, ".safetensors") {
 				return usagef("--out %s: the name ends in .safetensors", o.Out)
 			}
+			if err := noOverwrite(written("--out", o.Out, job.SpacePath(o.Out)), named{"FILE", o.File}); err != nil {
+				return err
+			}
 			r, err := job.Import(o)
 			if errors.Is(err, job.ErrForm) {
 				return usageError{err}

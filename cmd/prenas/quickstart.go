@@ -45,6 +45,9 @@ func quickstartCommand(g *global) *cobra.Command {
 			if dir == "" {
 				dir = filepath.Join("runs", first.recipe)
 			}
+			if err := noOverwriteOfData(dir, src); err != nil {
+				return err
+			}
 			release, err := train.Hold(dir)
 			if err != nil {
 				return err

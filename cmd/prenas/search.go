@@ -43,6 +43,10 @@ func searchCommand(g *global) *cobra.Command {
 			if err := f.options(c, &o); err != nil {
 				return err
 			}
+			outputs := append(written("--out", job.CandidateFiles(o.Out)...), named{"--reduced", o.Reduced})
+			if err := noOverwrite(outputs, named{"--space", f.space}, named{"--weights", o.Scoring.Weights}, named{"--inputs", o.Scoring.Inputs}); err != nil {
+				return err
+			}
 			out := newConsole(g)
 			o.Scoring.Seed, o.Scoring.SkipBad, o.Scoring.Log = g.seed, f.bad.skip, out.line
 			var err error

@@ -59,6 +59,11 @@ func trainCommand(g *global) *cobra.Command {
 					return err
 				}
 			}
+			if !given.Resume {
+				if err := noOverwriteOfData(o.Out, o.Data); err != nil {
+					return err
+				}
+			}
 			out := newConsole(g)
 			o.Log = out.line
 			switch {

@@ -6,14 +6,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 
 	ort "github.com/yalue/onnxruntime_go"
 
 	"prenas/internal/export"
+	"prenas/internal/fsys"
 )
+
+// maxONNX is the most bytes that a file of protocol buffers may have.
+const maxONNX = 2 << 30
 
 // environment of onnxruntime; a process has one.
 var environment struct {
@@ -48,8 +51,16 @@ type onnx struct {
 }
 
 func openONNX(ctx context.Context, path string, o Options) (_ *onnx, info export.Info, err error) {
-	if _, err := os.Stat(path); err != nil {
+	file, err := fsys.OpenRegular(path)
+	if err != nil {
 		return nil, info, err
+	}
+	size, err := file.Stat()
+	if err := errors.Join(err, file.Close()); err != nil {
+		return nil, info, err
+	}
+	if size.Size() > maxONNX {
+		return nil, info, fmt.Errorf("%w: %d bytes, and an ONNX file has at most %d", ErrKind, size.Size(), maxONNX)
 	}
 	if _, err := export.CheckONNX(path); err != nil {
 		return nil, info, errors.Unwrap(err) // the caller names the file

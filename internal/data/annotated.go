@@ -6,10 +6,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
-	"os"
 	"path/filepath"
 	"strings"
 
+	"prenas/internal/fsys"
 	"prenas/internal/plaintext"
 )
 
@@ -52,7 +52,7 @@ func (a *annotated) dataset(classes []string) (*Dataset, error) {
 // eachLine calls do with the words of each line of a file that has any and is no comment
 // (#). Its errors name the file and the line.
 func eachLine(path string, do func(words []string) error) error {
-	file, err := os.Open(path)
+	file, err := fsys.OpenRegular(path)
 	if err != nil {
 		return err
 	}

@@ -7,10 +7,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
+	"prenas/internal/fsys"
 	"prenas/internal/plaintext"
 )
 
@@ -27,13 +27,16 @@ func openCIFAR100(_ context.Context, dir string, _ Options) (*Dataset, error) {
 	return openCIFAR(dir, 2, []string{"train.bin"}, "test.bin", "fine_label_names.txt")
 }
 
+// maxCIFAR is the most bytes of a file; the largest published one has 153 MB.
+const maxCIFAR = 1 << 28
+
 func openCIFAR(dir string, labelBytes int, train []string, test, names string) (*Dataset, error) {
 	digest := sha256.New()
 	read := func(files ...string) (inMemory, error) {
 		m := inMemory{height: cifarSide, width: cifarSide, channels: 3}
 		for _, name := range files {
 			path := filepath.Join(dir, name)
-			text, err := os.ReadFile(path)
+			text, err := readAtMost(path, maxCIFAR)
 			if err != nil {
 				return m, fmt.Errorf("cifar source: %w", err)
 			}
@@ -86,7 +89,7 @@ func parseCIFAR(text []byte, labelBytes int, m *inMemory) error {
 
 // readNames are the lines of a file that are not empty.
 func readNames(path string) ([]string, error) {
-	f, err := os.Open(path)
+	f, err := fsys.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}

@@ -140,7 +140,7 @@ func fashionFromDebian(ctx context.Context, dir string, o Options) error {
 		return err
 	}
 	for name := range fashionSums {
-		from, err := os.Open(filepath.Join(temp, "usr", "share", "datasets", "fashion-mnist", name))
+		from, err := fsys.OpenRegular(filepath.Join(temp, "usr", "share", "datasets", "fashion-mnist", name))
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"prenas/internal/fsys"
 )
 
 // maxIDX bounds an unpacked IDX file; Fashion-MNIST's largest has 47 MB.
@@ -58,11 +60,11 @@ func openIDX(_ context.Context, dir string, _ Options) (*Dataset, error) {
 
 // readIDXFile reads path or path.gz.
 func readIDXFile(path string) ([]byte, error) {
-	text, err := os.ReadFile(path)
+	text, err := readAtMost(path, maxIDX)
 	if !errors.Is(err, os.ErrNotExist) {
 		return text, err
 	}
-	packed, err := os.Open(path + ".gz")
+	packed, err := fsys.OpenRegular(path + ".gz")
 	if err != nil {
 		return nil, fmt.Errorf("idx source: %w (nor without .gz)", err)
 	}

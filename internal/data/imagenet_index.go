@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
+	"prenas/internal/fsys"
 	"prenas/internal/matfile"
 	"prenas/internal/plaintext"
 )
@@ -52,7 +52,7 @@ func (c classIndex) names(ids []string) (names []string) {
 //	LOC_synset_mapping.txt, synset_words.txt  n01440764 tench, Tinca tinca
 func readClassIndex(dir string) (classIndex, error) {
 	path := filepath.Join(dir, "imagenet_class_index.json")
-	text, err := os.ReadFile(path)
+	text, err := fsys.ReadText(fsys.OS, path)
 	if err == nil {
 		index, err := parseClassIndex(text)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"prenas/internal/fsys"
 	"prenas/internal/plaintext"
 )
 
@@ -90,7 +91,7 @@ func onlyFile(pattern, usual string) (string, error) {
 }
 
 func readINat(path string) (f inatFile, err error) {
-	file, err := os.Open(path)
+	file, err := fsys.OpenRegular(path)
 	if err != nil {
 		return f, err
 	}

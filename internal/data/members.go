@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"prenas/internal/fsys"
 )
 
 // noLabelYet is the label of a member that has its class by name.
@@ -74,7 +76,7 @@ func (m *members) Encoded(i int) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrFormat, one.size, maxBytes)
 	}
 	return patiently(func() ([]byte, error) {
-		from, err := os.Open(file.path)
+		from, err := fsys.OpenRegular(file.path)
 		if err != nil {
 			return nil, err
 		}

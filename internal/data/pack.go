@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 
@@ -86,7 +85,7 @@ type shard struct {
 
 // openShard maps a shard and checks its index against its length.
 func openShard(path string) (*shard, error) {
-	file, err := os.Open(path)
+	file, err := fsys.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +195,7 @@ func (p *packed) Image(i int) (Image, error) {
 func ReadPackManifest(dir string) (PackManifest, error) {
 	var m PackManifest
 	path := filepath.Join(dir, PackFile)
-	text, err := fsys.ReadFile(fsys.OS, path)
+	text, err := fsys.ReadText(fsys.OS, path)
 	if err != nil {
 		return m, fmt.Errorf("pack source: %w (prenas data pack writes it last: was packing stopped?)", err)
 	}

@@ -37,7 +37,14 @@ func parquetToTar(ctx context.Context, _ string, from io.Reader, to io.Writer) (
 		if file, err = os.CreateTemp("", "prenas-*.parquet"); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
+		name := file.Name()
+		named := os.Remove(name) // it is read without its name, so that a kill leaves nothing
+		defer func() {
+			err = errors.Join(err, file.Close())
+			if named != nil { // this system keeps the names of open files
+				err = errors.Join(err, os.Remove(name))
+			}
+		}()
 		if _, err := io.Copy(file, from); err != nil {
 			return fmt.Errorf("%w: %w", ErrFetch, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"prenas/internal/fsys"
 	"prenas/internal/picture"
 )
 
@@ -81,10 +82,10 @@ func isImageFile(path string) (is bool, head []byte, err error) {
 		return true, nil, nil
 	}
 	head, err = patiently(func() ([]byte, error) {
-		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-			return nil, err
+		file, err := fsys.OpenRegular(path)
+		if errors.Is(err, fsys.ErrNotRegular) {
+			return nil, nil
 		}
-		file, err := os.Open(path)
 		if err != nil {
 			return nil, err
 		}
@@ -109,11 +110,31 @@ func readLimited(path string) ([]byte, error) {
 			return nil, fmt.Errorf("%w: it is a folder, or a link to one", ErrFormat)
 		case !info.Mode().IsRegular():
 			return nil, fmt.Errorf("%w: neither a file nor a link to one", ErrFormat)
-		case info.Size() > maxBytes:
-			return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrFormat, info.Size(), maxBytes)
 		}
-		return os.ReadFile(path)
+		return readAtMost(path, maxBytes)
 	})
+}
+
+// readAtMost reads a file whole that is no larger than some bytes.
+func readAtMost(path string, most int64) ([]byte, error) {
+	file, err := fsys.OpenRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > most {
+		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrFormat, info.Size(), most)
+	}
+	text := make([]byte, info.Size())
+	n, err := io.ReadFull(file, text)
+	if err == io.ErrUnexpectedEOF { // it became shorter meanwhile
+		err = nil
+	}
+	return text[:n], err
 }
 
 // withoutPath drops the path that the caller names.

@@ -92,7 +92,7 @@ func (c *shardCache) plain(ctx context.Context, s shardFile) (path string, forge
 }
 
 func (c *shardCache) convertFile(ctx context.Context, from, to string) error {
-	file, err := os.Open(from)
+	file, err := fsys.OpenRegular(from)
 	if err != nil {
 		return err
 	}

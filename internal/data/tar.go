@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -72,7 +71,7 @@ func openAsTars(ctx context.Context, pattern string, endings []string, o Options
 }
 
 func scanTarFile(path string) (*membersFile, error) {
-	file, err := os.Open(path)
+	file, err := fsys.OpenRegular(path)
 	if err != nil {
 		return nil, withoutPath(err)
 	}

@@ -80,7 +80,7 @@ func (r Results) Write(f fsys.FS, path string) error {
 
 // ReadResults reads a file that Write wrote.
 func ReadResults(f fsys.FS, path string) (Results, error) {
-	text, err := fsys.ReadFile(f, path)
+	text, err := fsys.ReadText(f, path)
 	if err != nil {
 		return Results{}, err
 	}

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -111,7 +110,7 @@ func SealONNX(text []byte) error {
 // CheckONNX returns ErrDamaged for an ONNX file whose bytes are not those that its digest is of, and
 // tells whether it has one.
 func CheckONNX(path string) (has bool, err error) {
-	file, err := os.Open(path)
+	file, err := fsys.OpenRegular(path)
 	if err != nil {
 		return false, err
 	}

@@ -7,7 +7,6 @@
 package fsys
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -70,28 +69,6 @@ func WriteAtomic(f FS, path string, write func(io.Writer) error) error {
 		return fmt.Errorf("write %s: sync its folder: %w", path, err)
 	}
 	return nil
-}
-
-// ReadFile reads a file whole. What is no regular file is refused: a pipe may never
-// begin, a device never end.
-func ReadFile(f FS, path string) ([]byte, error) {
-	info, err := f.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	file, err := f.Open(path) // where there is nothing, this says so best
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	var text bytes.Buffer
-	if info != nil {
-		text.Grow(int(info.Size()) + bytes.MinRead) // with room to find the end
-	}
-	if _, err := text.ReadFrom(file); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return text.Bytes(), nil
 }
 
 // tempMark stands in the names of temporary files between the name that they are to have
@@ -170,7 +147,13 @@ func (osFS) OpenAppend(path string) (File, error) {
 	}
 	return osFile{f}, nil
 }
-func (osFS) Open(path string) (File, error)            { return os.Open(path) }
+func (osFS) Open(path string) (File, error) {
+	f, err := OpenRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
 func (osFS) Rename(from, to string) error              { return os.Rename(from, to) }
 func (osFS) Remove(path string) error                  { return os.Remove(path) }
 func (osFS) MkdirAll(dir string) error                 { return os.MkdirAll(dir, 0o755) }

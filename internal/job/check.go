@@ -164,7 +164,7 @@ func (c *checking) file(path string) {
 
 // json checks a file of JSON, and the files that were written with it.
 func (c *checking) json(path string) (has bool, err error) {
-	text, err := fsys.ReadFile(fsys.OS, path)
+	text, err := fsys.ReadText(fsys.OS, path)
 	if err != nil {
 		return false, err
 	}
@@ -197,7 +197,7 @@ func (c *checking) json(path string) (has bool, err error) {
 
 // lines checks a file of JSON lines.
 func lines(path string) (has bool, err error) {
-	text, err := fsys.ReadFile(fsys.OS, path)
+	text, err := fsys.ReadText(fsys.OS, path)
 	if err != nil {
 		return false, err
 	}

@@ -90,7 +90,7 @@ func trainedModel(path, arch string) (trained, error) {
 // importedModel takes weights that Import wrote, of the whole model or of an architecture of
 // the space beside them; why is what it is otherwise.
 func importedModel(path, arch string, why error) (trained, error) {
-	file := spacePath(path)
+	file := SpacePath(path)
 	s, err := space.Load(file)
 	if errors.Is(err, space.ErrUnknownSpace) {
 		return trained{}, fmt.Errorf("%w; weights of others come in by prenas import, which writes %s too", why, file)

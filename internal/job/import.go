@@ -70,7 +70,7 @@ func Import(o ImportOptions) (Imported, error) {
 	if err != nil {
 		return r, err
 	}
-	r = Imported{Form: o.Form, Entry: c.Entry, Skipped: c.Skipped, Weights: o.Out, Space: spacePath(o.Out)}
+	r = Imported{Form: o.Form, Entry: c.Entry, Skipped: c.Skipped, Weights: o.Out, Space: SpacePath(o.Out)}
 	weights, err := r.rename(c.Tensors)
 	if err != nil {
 		return r, fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
@@ -94,8 +94,8 @@ func Import(o ImportOptions) (Imported, error) {
 	return r, set.Commit()
 }
 
-// spacePath is the file of the space beside imported weights.
-func spacePath(weights string) string {
+// SpacePath is the file of the space beside imported weights.
+func SpacePath(weights string) string {
 	return strings.TrimSuffix(weights, ".safetensors") + ".space.yaml"
 }
 

@@ -43,6 +43,11 @@ func metaPath(candidates string) string {
 	return strings.TrimSuffix(candidates, ".json") + ".meta.json"
 }
 
+// CandidateFiles are the files that a search writes, the candidates file first.
+func CandidateFiles(candidates string) []string {
+	return []string{candidates, metaPath(candidates), sumsPath(candidates), partsPath(candidates)}
+}
+
 // ReadMeta reads the sibling of a candidates file; it wraps fs.ErrNotExist
 // where there is none, as beside the original's files.
 func ReadMeta(candidates string) (Meta, error) {

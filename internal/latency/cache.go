@@ -66,7 +66,7 @@ func key(e *engine.Engine, s *space.Space, batch int) string {
 
 // read reads a stored profile; what is no profile wraps ErrLatency.
 func read(path string) (*Profile, error) {
-	text, err := os.ReadFile(path)
+	text, err := fsys.ReadText(fsys.OS, path)
 	if err != nil {
 		return nil, err
 	}

@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 	"unicode/utf16"
+
+	"prenas/internal/fsys"
 )
 
 // ErrFormat: a file that is no MAT file of version 5, is damaged, or holds what this
@@ -64,7 +65,7 @@ const (
 
 // Read reads the variables of a file, by name. Errors name the file.
 func Read(path string) (map[string]Array, error) {
-	file, err := os.Open(path)
+	file, err := fsys.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}

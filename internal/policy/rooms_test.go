@@ -35,7 +35,7 @@ var rooms = []struct {
 	{"tensorfile", []string{"fsys", "mistaken"}},
 	{"space", []string{"fsys", "mistaken", "nearest", "plaintext"}},
 	{"augment", nil},
-	{"matfile", nil},
+	{"matfile", []string{"fsys"}},
 	{"picture", []string{"mistaken"}},
 	{"data", []string{"augment", "crash", "foreign", "fsys", "machine", "matfile", "picture", "plaintext", "rng", "sealed"}},
 	{"engine/private", nil},

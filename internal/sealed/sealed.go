@@ -138,7 +138,7 @@ func CheckLines(text []byte) (lines []byte, has bool, err error) {
 // Read reads a file that Write wrote, or one without a digest, into a value. Errors name the
 // file.
 func Read(f fsys.FS, path string, into any) error {
-	text, err := fsys.ReadFile(f, path)
+	text, err := fsys.ReadText(f, path)
 	if err != nil {
 		return err
 	}

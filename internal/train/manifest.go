@@ -122,7 +122,7 @@ func ReadManifest(f fsys.FS, run string) (Manifest, error) {
 	_, err := f.Stat(run)
 	var text []byte
 	if err == nil {
-		text, err = fsys.ReadFile(f, path)
+		text, err = fsys.ReadText(f, path)
 	}
 	if err != nil {
 		return Manifest{}, fmt.Errorf("%s is not a run directory: %w", run, err)

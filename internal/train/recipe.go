@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"prenas/internal/augment"
 	"prenas/internal/engine"
+	"prenas/internal/fsys"
 	"prenas/internal/mistaken"
 	"prenas/pkg/space"
 )
@@ -230,7 +230,7 @@ func LoadRecipe(nameOrFile string) (Recipe, error) {
 const maxRecipe = 1 << 20 // bytes; the longest built-in one has 1 kB
 
 func readRecipe(path string) ([]byte, error) {
-	file, err := os.Open(path)
+	file, err := fsys.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}

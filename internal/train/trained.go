@@ -16,7 +16,7 @@ var ErrCandidates = errors.New("it is not what the run was trained on: it was da
 // one that its manifest names.
 func (m Manifest) Trained(f fsys.FS, run string) (space.Candidates, error) {
 	path := filepath.Join(run, candidatesFile)
-	text, err := fsys.ReadFile(f, path)
+	text, err := fsys.ReadText(f, path)
 	if err != nil {
 		return nil, fmt.Errorf("candidates file: %w", err)
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"maps"
 	"math"
-	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -73,7 +72,7 @@ func BinKey(upper float64) string { return pythonFloat(upper) }
 // order of its keys. It refuses what contradicts itself; Check compares with a
 // space. Errors wrap ErrCandidates and name the file.
 func ReadCandidates(path string) (Candidates, error) {
-	f, err := os.Open(path)
+	f, err := fsys.OpenRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("candidates file: %w", err)
 	}

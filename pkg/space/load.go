@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"prenas/internal/fsys"
 	"prenas/internal/nearest"
 )
 
@@ -42,7 +43,7 @@ func Load(nameOrFile string) (*Space, error) {
 			return Parse(name, name, text)
 		}
 	}
-	f, err := os.Open(nameOrFile)
+	f, err := fsys.OpenRegular(nameOrFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		meant := ""
 		if name, edits := nearest.Name(nameOrFile, Names()); edits <= 2 {
@@ -50,13 +51,17 @@ func Load(nameOrFile string) (*Space, error) {
 		}
 		return nil, fmt.Errorf("%w %q: there is no such file, and the built-in spaces are %s%s", ErrUnknownSpace, nameOrFile, strings.Join(Names(), ", "), meant)
 	}
+	if errors.Is(err, fsys.ErrNotRegular) {
+		why := "it is no file"
+		if info, err := os.Stat(nameOrFile); err == nil && info.IsDir() {
+			why = "it is a folder"
+		}
+		return nil, fmt.Errorf("%w %q: %s; a space is a YAML file, or one of %s", ErrUnknownSpace, nameOrFile, why, strings.Join(Names(), ", "))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("space file: %w", err)
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, fmt.Errorf("%w %q: it is a folder; a space is a YAML file, or one of %s", ErrUnknownSpace, nameOrFile, strings.Join(Names(), ", "))
-	}
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("space file %s: %w", nameOrFile, err)

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"path/filepath"
+
+	"prenas/internal/data"
+	"prenas/internal/fsys"
+	"prenas/internal/train"
+)
+
+// named is a file that a flag or an argument names.
+type named struct{ by, path string }
+
+// noOverwrite refuses outputs in the place of an input, and two outputs in one place.
+func noOverwrite(outputs []named, inputs ...named) error {
+	for i, out := range outputs {
+		for _, other := range append(outputs[:i:i], inputs...) {
+			if out.path != "" && other.path != "" && fsys.Same(out.path, other.path) {
+				return usagef("%s would write %s, which is what %s names: name another file", out.by, out.path, other.by)
+			}
+		}
+	}
+	return nil
+}
+
+// noOverwriteOfData refuses a folder to write into where images are read from.
+func noOverwriteOfData(out, src string) error {
+	if out != "" && data.Holds(src, out) {
+		return usagef("--out %s is among the images of %s: name a folder elsewhere", out, src)
+	}
+	return nil
+}
+
+// noOverwriteOfRun refuses a file to write that is one of a run's.
+func noOverwriteOfRun(out, run string) error {
+	if fsys.Within(out, filepath.Join(run, "checkpoints")) || fsys.Same(out, filepath.Join(run, train.StatisticsFile)) {
+		return usagef("--out %s is a place of the run's own files: name another", out)
+	}
+	return nil
+}
+
+// written names the files that a flag has written.
+func written(by string, paths ...string) (all []named) {
+	for _, path := range paths {
+		all = append(all, named{by, path})
+	}
+	return all
+}
