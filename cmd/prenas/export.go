@@ -23,7 +23,7 @@ func exportCommand(g *global) *cobra.Command {
 		Example: "  prenas export run --arch e128-h6x3_4-r3_4x3 --out model.safetensors\n" +
 			"  prenas export run --arch 0.58 --format onnx --out model.onnx\n" +
 			"  prenas export run --arch all --out models",
-		RunE: func(_ *cobra.Command, args []string) (err error) {
+		RunE: func(c *cobra.Command, args []string) (err error) {
 			if o.Format, err = job.ParseFormat(format, quantize); err != nil {
 				return usageError{err}
 			}
@@ -31,7 +31,7 @@ func exportCommand(g *global) *cobra.Command {
 				return err
 			}
 			o.Run, o.Log = args[0], newConsole(g).line
-			list, err := job.Export(o)
+			list, err := job.Export(c.Context(), o)
 			if errors.Is(err, job.ErrArch) || errors.Is(err, job.ErrOut) {
 				return usageError{err}
 			}

@@ -191,7 +191,7 @@ func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
 	d, err := source.open(ctx, path, o)
 	if errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(path, "{*?[,") { // not of patterns
 		if _, missing := os.Stat(path); missing != nil {
-			return nil, fmt.Errorf("%w in %s: %w", ErrEmpty, src, fs.ErrNotExist)
+			return nil, fmt.Errorf("%s: %s %w", src, path, ErrMissing)
 		}
 	}
 	if err != nil {

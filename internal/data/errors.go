@@ -1,6 +1,9 @@
 package data
 
-import "errors"
+import (
+	"errors"
+	"io/fs"
+)
 
 // Errors of this package; each names the source or the file.
 var (
@@ -10,6 +13,8 @@ var (
 	ErrPattern = errors.New("malformed pattern")
 	// ErrEmpty: a source without images.
 	ErrEmpty = errors.New("no images")
+	// ErrMissing: there is nothing where a source's path points. It is an fs.ErrNotExist.
+	ErrMissing error = missing{}
 	// ErrFormat: a file that is not of its kind, or damaged.
 	ErrFormat = errors.New("malformed data file")
 	// ErrLayout: folders that look like splits or classes and cannot be both.
@@ -17,3 +22,8 @@ var (
 	// ErrFetch: a data set that could not be had.
 	ErrFetch = errors.New("cannot fetch data set")
 )
+
+type missing struct{}
+
+func (missing) Error() string        { return "does not exist" }
+func (missing) Is(target error) bool { return target == fs.ErrNotExist }

@@ -2,6 +2,7 @@ package job
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -55,8 +56,8 @@ type Exported struct {
 }
 
 // Export takes architectures out of a run as models by themselves, each with its
-// description and its card beside it.
-func Export(o ExportOptions) ([]Exported, error) {
+// description and its card beside it. When ctx is cancelled it ends before the next one.
+func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 	manifest, err := train.ReadManifest(fsys.OS, o.Run)
 	if err != nil {
 		return nil, err
@@ -108,6 +109,9 @@ func Export(o ExportOptions) ([]Exported, error) {
 	net, m := supernet.New(manifest.Space), manifest.Space.Model.Plain()
 	var list []Exported
 	for _, c := range chosen {
+		if ctx.Err() != nil {
+			return list, ctx.Err()
+		}
 		path := o.Out
 		if o.Arch == AllArchs {
 			path = filepath.Join(o.Out, c.arch.String()+o.Format.ending)

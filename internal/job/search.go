@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"prenas/internal/crash"
 	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
@@ -140,11 +141,12 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 			return result, timing, err
 		}
 		began := time.Now()
-		candidates, report, err := choose(s, sums, options, o.Pareto)
+		best, err := untilStopped(ctx, func() (chosen, error) { return choose(s, sums, options, o.Pareto) })
 		timing.Search += time.Since(began).Seconds()
 		if err != nil {
 			return result, timing, err
 		}
+		candidates, report := best.candidates, best.report
 		var ranking *Ranking
 		if o.RankBy != "" {
 			began := time.Now()
@@ -189,18 +191,46 @@ func (r *SearchResult) write(o SearchOptions) error {
 	return set.Commit()
 }
 
+// untilStopped is what f returns, or ctx's error as soon as ctx is cancelled. What f does then goes
+// on unseen until the process ends, so f must neither read nor write files.
+func untilStopped[T any](ctx context.Context, f func() (T, error)) (result T, err error) {
+	type outcome struct {
+		result T
+		err    error
+	}
+	done := make(chan outcome, 1)
+	crash.Go(func() {
+		result, err := f()
+		done <- outcome{result, err}
+	})
+	select {
+	case o := <-done:
+		return o.result, o.err
+	case <-ctx.Done():
+		return result, ctx.Err()
+	}
+}
+
+// chosen is what a search found.
+type chosen struct {
+	candidates space.Candidates
+	report     *search.Report
+}
+
 // choose searches on sums. A front is one interval, best first.
-func choose(s *space.Space, sums *search.Sums, o search.Options, pareto bool) (space.Candidates, *search.Report, error) {
+func choose(s *space.Space, sums *search.Sums, o search.Options, pareto bool) (c chosen, err error) {
 	if !pareto {
-		return search.RunSums(s, sums, o)
+		c.candidates, c.report, err = search.RunSums(s, sums, o)
+		return c, err
 	}
 	front, err := search.Pareto(s, sums, o)
 	if err != nil {
-		return nil, nil, err
+		return c, err
 	}
 	most := o.Cost.Of(s, front[len(front)-1].Arch) // the cheapest come first
 	slices.Reverse(front)
-	return space.Candidates{{Key: space.BinKey(math.Nextafter(most, math.Inf(1))), Candidates: front}}, nil, nil
+	c.candidates = space.Candidates{{Key: space.BinKey(math.Nextafter(most, math.Inf(1))), Candidates: front}}
+	return c, nil
 }
 
 func (o SearchOptions) meta(report *search.Report, options search.Options) Meta {

@@ -40,6 +40,8 @@ func TestRecipesThatContradictThemselves(t *testing.T) {
 		"distill: {teacher: t.onnx, kind: hard, temperature: 2}": "kind soft",
 		"optimizer: {name: adam}":                                "adamw, lamb, sgd",
 		"\nepochs: many":                                         `r.yaml:2: epochs wants a whole number, not "many"`,
+		"epochs: 1.9":                                            `epochs wants a whole number, not "1.9"`,
+		"epochs: -.inf":                                          `epochs wants a whole number, not "-.inf"`,
 		"epochs: [1, 2]":                                         "epochs wants a whole number, not a list of 2",
 		"optimizer: {lr: fast}":                                  `r.yaml:1: optimizer.lr wants a number, not "fast"`,
 		"optimizer: 3":                                           "optimizer must be a block of keys",

@@ -66,7 +66,7 @@ func checkKeys(node *yaml.Node, t reflect.Type, path string) error {
 		return nil
 	}
 	if t.Kind() != reflect.Struct {
-		if err := node.Decode(reflect.New(t).Interface()); err != nil {
+		if err := node.Decode(reflect.New(t).Interface()); err != nil || t.Kind() == reflect.Int && !isWhole(node) {
 			return fmt.Errorf("%d: %s wants %s, not %s", node.Line, path, wanted(t), given(node))
 		}
 		return nil
@@ -86,6 +86,13 @@ func checkKeys(node *yaml.Node, t reflect.Type, path string) error {
 		}
 	}
 	return nil
+}
+
+// isWhole tells whether a number is whole, as 2, 2.0 and 2e3 are. yaml.v3 cuts 1.9 to 1
+// where an integer is wanted.
+func isWhole(n *yaml.Node) bool {
+	var x float64
+	return n.Decode(&x) == nil && x == math.Trunc(x) && !math.IsInf(x, 0)
 }
 
 // checkValues checks the tags of the values the document set; defaults are ours

@@ -19,10 +19,6 @@ func TestReducedSpace(t *testing.T) {
 			return
 		}
 		seed := rapid.Uint64().Draw(t, "seed")
-		sums, err := NewSums(s, supernetTensors(s, seed), supernetTensors(s, seed+1), false)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var all []pick
 		g := newGrid(s)
 		everyPick(g, func(p pick) { all = append(all, p) })
@@ -36,7 +32,8 @@ func TestReducedSpace(t *testing.T) {
 		if err := s.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		if sums, err = NewSums(s, supernetTensors(&whole, seed), supernetTensors(&whole, seed+1), false); err != nil {
+		sums, err := NewSums(s, supernetTensors(&whole, seed), supernetTensors(&whole, seed+1), false)
+		if err != nil {
 			t.Fatal(err)
 		}
 		scores, err := NewScores(s, sums, ScoreMethod{base: "taylor6"})
