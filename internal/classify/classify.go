@@ -83,7 +83,7 @@ type Model struct {
 
 // mistakenFor is an error that says what a file is that stands in a model's place, if it is one.
 func mistakenFor(path string) error {
-	f, err := os.Open(path)
+	f, err := fsys.OpenRegular(path)
 	if err != nil {
 		return nil // whoever reads it says why not
 	}
