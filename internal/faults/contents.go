@@ -30,13 +30,26 @@ func read(dir string) (contents, error) {
 		}
 		text, err := os.ReadFile(path)
 		name, _ := filepath.Rel(dir, path) // it is below dir
-		if name == outputFile {
-			text = bytes.ReplaceAll(text, []byte(dir), []byte("DIR"))
-		}
-		c[name] = text
+		c[name] = withoutFolder(name, text, dir)
 		return err
 	})
 	return c, err
+}
+
+// digest is a SHA-256 in hexadecimal.
+var digest = regexp.MustCompile(`[0-9a-f]{64}`)
+
+// withoutFolder is text without the folder that it was written in, which a manifest and results
+// name, and in such a file without digests, which are of that too.
+func withoutFolder(name string, text []byte, dir string) []byte {
+	if ending := path.Ext(name); name != outputFile && ending != ".json" && ending != ".jsonl" && ending != ".md" && ending != ".html" {
+		return text
+	}
+	plain := bytes.ReplaceAll(text, []byte(dir), []byte("DIR"))
+	if name != outputFile && len(plain) != len(text) {
+		plain = digest.ReplaceAll(plain, []byte("DIGEST"))
+	}
+	return plain
 }
 
 // ours are the files that a command is responsible for.

@@ -66,6 +66,7 @@ type Family struct {
 	mu      sync.RWMutex
 	current *family
 	failed  map[string]stamp // files that could not be opened, as they were
+	files   []stamp          // that were there when the folder was last read
 }
 
 // openFamily opens all models of a folder, or the one of a file.
@@ -138,6 +139,7 @@ func names(files []stamp) map[string]string {
 // read makes the files the family. What did not change stays open; a file that cannot be
 // opened is logged, and what was served by its name before goes on.
 func (f *Family) read(ctx context.Context, files []stamp) error {
+	f.files = files
 	before, next := f.current, &family{}
 	kept := map[*model]bool{}
 	named := names(files)
@@ -247,11 +249,7 @@ func (f *Family) acquire() (_ *family, release func()) {
 // watch reads the folder anew when it has changed and is at rest: when two looks at it, every
 // apart, agree. It ends with ctx.
 func (f *Family) watch(ctx context.Context, every time.Duration) {
-	last, err := f.list()
-	if err != nil {
-		last = nil
-	}
-	changed := false
+	last, changed := f.files, false // as it was read: what changed meanwhile is a change
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
