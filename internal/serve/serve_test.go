@@ -200,6 +200,31 @@ func two() map[string]*fake {
 	return map[string]*fake{"small": newFake(0.7, time.Millisecond), "large": newFake(0.9, 20*time.Millisecond)}
 }
 
+// slow are two whose times no busy machine confuses.
+func slow() map[string]*fake {
+	return map[string]*fake{"small": newFake(0.7, time.Millisecond), "large": newFake(0.9, 200*time.Millisecond)}
+}
+
+// until waits for what happens soon.
+func until(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for began := time.Now(); !f(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > 20*time.Second {
+			t.Fatalf("%s did not happen", what)
+		}
+	}
+}
+
+// waiting waits until so many images wait for a model, those in work included, and so many of
+// them in its queue.
+func waiting(t *testing.T, s *Server, name string, all, queued int) {
+	t.Helper()
+	current, release := s.family.acquire()
+	defer release()
+	m := current.model(name)
+	until(t, fmt.Sprintf("%d images of model %s", all, name), func() bool { return int(m.waiting.Load()) == all && len(m.queue) == queued })
+}
+
 func TestClassify(t *testing.T) {
 	_, web, _ := start(t, Options{}, two())
 	status, text, _ := post(t, web.URL+"/classify", "image/png", picture(200, 4, 4))
@@ -224,8 +249,8 @@ func TestClassify(t *testing.T) {
 
 // The most accurate model that answers in time does.
 func TestWithin(t *testing.T) {
-	_, web, _ := start(t, Options{}, two())
-	for within, want := range map[string]string{"1s": "large", "15ms": "small"} {
+	_, web, _ := start(t, Options{Batch: 1}, slow())
+	for within, want := range map[string]string{"10s": "large", "150ms": "small"} {
 		status, text, _ := post(t, web.URL+"/classify?within="+within, "image/png", picture(1, 4, 4))
 		if status != 200 || parse(t, text).Model != want {
 			t.Errorf("within %s: %d %s, want model %s", within, status, text, want)
@@ -235,32 +260,29 @@ func TestWithin(t *testing.T) {
 	if status != http.StatusUnprocessableEntity || !strings.Contains(text, "without any load") {
 		t.Errorf("%d %s", status, text)
 	}
-	if status, text, _ := post(t, web.URL+"/classify?model=large&within=5ms", "image/png", picture(1, 4, 4)); status != http.StatusUnprocessableEntity {
+	if status, text, _ := post(t, web.URL+"/classify?model=large&within=50ms", "image/png", picture(1, 4, 4)); status != http.StatusUnprocessableEntity {
 		t.Errorf("a named model: %d %s", status, text)
 	}
 }
 
 // What waits before a request counts: under load a faster model answers, or nobody can.
 func TestWithinUnderLoad(t *testing.T) {
-	fakes := two()
-	_, web, _ := start(t, Options{Batch: 1}, fakes)
-	var wait sync.WaitGroup
-	for range 5 {
-		wait.Go(func() { post(t, web.URL+"/classify?model=large", "image/png", picture(1, 4, 4)) })
-	}
-	time.Sleep(10 * time.Millisecond) // they are in the queue: about 100 ms of work
-	status, text, header := post(t, web.URL+"/classify?within=30ms", "image/png", picture(1, 4, 4))
+	s, web, _ := start(t, Options{Batch: 1}, slow())
+	current, release := s.family.acquire()
+	current.model("large").waiting.Add(5) // a second of work
+	release()
+	status, text, header := post(t, web.URL+"/classify?within=500ms", "image/png", picture(1, 4, 4))
 	if status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
 		t.Errorf("%d %s", status, text)
 	}
-	wait.Wait()
+	current.model("large").waiting.Add(-5)
 }
 
 // Requests that wait for a model are computed together, and each gets its own answer.
 func TestBatches(t *testing.T) {
 	fakes := map[string]*fake{"one": newFake(0.5, 0)}
 	fakes["one"].hold = make(chan struct{})
-	_, web, _ := start(t, Options{Batch: 4}, fakes)
+	s, web, _ := start(t, Options{Batch: 4}, fakes)
 	var wait sync.WaitGroup
 	for i := range 9 {
 		wait.Go(func() {
@@ -270,10 +292,10 @@ func TestBatches(t *testing.T) {
 			}
 		})
 		if i == 0 {
-			time.Sleep(50 * time.Millisecond) // the first is in work, the others wait
+			waiting(t, s, "one", 1, 0) // the first is in work, the others wait
 		}
 	}
-	time.Sleep(200 * time.Millisecond)
+	waiting(t, s, "one", 9, 8)
 	close(fakes["one"].hold)
 	wait.Wait()
 	var sizes []int
@@ -289,7 +311,7 @@ func TestBatches(t *testing.T) {
 func TestOneBadInputFailsAlone(t *testing.T) {
 	fakes := map[string]*fake{"one": newFake(0.5, 0)}
 	fakes["one"].hold = make(chan struct{})
-	_, web, _ := start(t, Options{Batch: 4}, fakes)
+	s, web, _ := start(t, Options{Batch: 4}, fakes)
 	var wait sync.WaitGroup
 	for i, level := range []uint8{1, 2, 13, 4} {
 		wait.Go(func() {
@@ -299,10 +321,10 @@ func TestOneBadInputFailsAlone(t *testing.T) {
 			}
 		})
 		if i == 0 {
-			time.Sleep(50 * time.Millisecond)
+			waiting(t, s, "one", 1, 0)
 		}
 	}
-	time.Sleep(100 * time.Millisecond)
+	waiting(t, s, "one", 4, 3)
 	close(fakes["one"].hold)
 	wait.Wait()
 }
@@ -312,11 +334,11 @@ func TestFullQueue(t *testing.T) {
 	fakes := two()
 	fakes["large"].hold = make(chan struct{}, 100)
 	fakes["large"].takes = 0
-	_, web, _ := start(t, Options{Batch: 1, Queue: 2, Images: 2}, fakes)
+	s, web, _ := start(t, Options{Batch: 1, Queue: 2, Images: 2}, fakes)
 	var wait sync.WaitGroup
-	for range 2 {
+	for i := range 2 {
 		wait.Go(func() { post(t, web.URL+"/classify?model=large", "image/png", picture(1, 4, 4)) })
-		time.Sleep(50 * time.Millisecond)
+		waiting(t, s, "large", i+1, i)
 	}
 	status, text, header := post(t, web.URL+"/classify?model=large", "image/png", picture(1, 4, 4))
 	if status != http.StatusTooManyRequests || header.Get("Retry-After") == "" {
@@ -513,28 +535,20 @@ func TestReload(t *testing.T) {
 			}
 		})
 	}
-	until := func(what string, f func() bool) {
-		t.Helper()
-		for began := time.Now(); !f(); time.Sleep(5 * time.Millisecond) {
-			if time.Since(began) > 20*time.Second {
-				t.Fatalf("%s did not happen", what)
-			}
-		}
-	}
 	have := func() string {
 		current, release := s.family.acquire()
 		defer release()
 		return strings.Join(current.names(), " ")
 	}
 	write(t, filepath.Join(dir, "new.safetensors"), "added")
-	until("a new model", func() bool { return have() == "new large small" })
+	until(t, "a new model", func() bool { return have() == "new large small" })
 	write(t, filepath.Join(dir, "small.safetensors"), "replaced")
-	until("a replaced model", func() bool { return fakes["small"].closed.Load() })
+	until(t, "a replaced model", func() bool { return fakes["small"].closed.Load() })
 	write(t, filepath.Join(dir, "large.safetensors"), "damaged")
 	if err := os.Remove(filepath.Join(dir, "new.safetensors")); err != nil {
 		t.Fatal(err)
 	}
-	until("a model that went", func() bool { return added.closed.Load() })
+	until(t, "a model that went", func() bool { return added.closed.Load() })
 	if have() != "large small" || fakes["large"].closed.Load() {
 		t.Errorf("a damaged file: %s are served", have())
 	}
@@ -561,7 +575,7 @@ func TestStop(t *testing.T) {
 		status, _, _ := post(t, address+"/classify", "image/png", picture(1, 2, 2))
 		answered <- status
 	}()
-	time.Sleep(50 * time.Millisecond)
+	waiting(t, s, "one", 1, 0)
 	cancel()
 	if status := <-answered; status != 200 {
 		t.Errorf("the request in flight: %d", status)
