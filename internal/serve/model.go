@@ -57,7 +57,7 @@ type answer struct {
 }
 
 func newModel(name string, file stamp, r runner, o Options, compute *sync.Mutex, m *metrics) *model {
-	v := &model{runner: r, name: name, file: file, batch: o.Batch, compute: compute, queue: make(chan *ask, o.Queue), metrics: m, done: make(chan struct{})}
+	v := &model{runner: r, name: name, file: file, batch: o.Batch, compute: compute, queue: make(chan *ask, o.Queue), batches: latency{sizes: batchSizes(o.Batch)}, metrics: m, done: make(chan struct{})}
 	crash.Go(v.work)
 	return v
 }
@@ -78,7 +78,7 @@ func (m *model) measure(ctx context.Context) error {
 		return err
 	}
 	m.prepare.add(1, time.Since(began))
-	for size := 1; size <= m.batch; size *= 2 {
+	for _, size := range batchSizes(m.batch) {
 		for turn := range 6 {
 			if ctx.Err() != nil {
 				return ctx.Err()

@@ -114,10 +114,6 @@ func (s *Server) modelMetadata(w http.ResponseWriter, r *http.Request) error {
 
 // infer answers a request of the protocol.
 func (s *Server) infer(w http.ResponseWriter, r *http.Request) error {
-	if !s.requests.TryAcquire(1) {
-		return busy("this server answers %d requests at once: try again later", s.o.Requests)
-	}
-	defer s.requests.Release(1)
 	m, release, err := s.named(r)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -635,7 +636,7 @@ func TestOptionsThatContradict(t *testing.T) {
 }
 
 func TestLatency(t *testing.T) {
-	var l latency
+	l := latency{sizes: batchSizes(8)}
 	if l.expect(1) != 0 {
 		t.Error("nothing was measured")
 	}
@@ -659,10 +660,33 @@ func TestLatency(t *testing.T) {
 		t.Errorf("old measurements still count: %v", got)
 	}
 	// Of a size below all that were measured, the next larger one stands for it.
-	var big latency
+	big := latency{sizes: batchSizes(8)}
 	big.add(8, 8*time.Millisecond)
 	if got := big.expect(2); got != 8*time.Millisecond {
 		t.Errorf("a batch of 2 where 8 was measured is %v, want 8ms", got)
+	}
+}
+
+// The largest batch is measured, whatever it is, since a busy server computes no other.
+func TestTheLargestBatchIsMeasured(t *testing.T) {
+	f := newFake(0.9, 0)
+	s, _, _ := start(t, Options{Batch: 6}, map[string]*fake{"only": f})
+	current, release := s.family.acquire()
+	defer release()
+	var sizes []int
+	for size := range current.models[0].batches.took {
+		sizes = append(sizes, size)
+	}
+	slices.Sort(sizes)
+	if want := []int{1, 2, 4, 6}; !slices.Equal(sizes, want) {
+		t.Errorf("batches of %v were measured, want %v", sizes, want)
+	}
+	// Five images run as six.
+	l := &latency{sizes: batchSizes(6)}
+	l.add(4, 4*time.Millisecond)
+	l.add(6, 5*time.Millisecond)
+	if got := l.expect(5); got != 5*time.Millisecond {
+		t.Errorf("a batch of 5 is expected to take %v, want 5ms", got)
 	}
 }
 

@@ -41,13 +41,9 @@ func Open(ctx context.Context, dir string, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	sizes := []int{1}
-	for size := 2; size < o.Batch; size *= 2 {
-		sizes = append(sizes, size)
-	}
 	open := func(ctx context.Context, path string) (runner, error) {
 		return classify.Open(ctx, path, classify.Options{
-			Backend: o.Backend, Precision: o.Precision, Stop: ctx.Done(), Batch: o.Batch, Sizes: sizes,
+			Backend: o.Backend, Precision: o.Precision, Stop: ctx.Done(), Batch: o.Batch, Sizes: batchSizes(o.Batch),
 			Log: func(text string) { o.Log.Info(text) },
 		})
 	}
@@ -126,7 +122,7 @@ func (s *Server) Handler() http.Handler {
 	open("GET /page.js", page("page.js", "text/javascript; charset=utf-8"))
 	open("GET /page.css", page("page.css", "text/css; charset=utf-8"))
 	route("GET /models", s.models)
-	route("POST /classify", s.classify)
+	route("POST /classify", s.limited(s.classify))
 	route("GET /metrics", func(w http.ResponseWriter, r *http.Request) error {
 		s.metrics.handler().ServeHTTP(w, r)
 		return nil
@@ -139,7 +135,7 @@ func (s *Server) Handler() http.Handler {
 	for _, version := range []string{"", "/versions/{version}"} {
 		route("GET /v2/models/{model}"+version, s.modelMetadata)
 		open("GET /v2/models/{model}"+version+"/ready", s.modelReady)
-		route("POST /v2/models/{model}"+version+"/infer", s.infer)
+		route("POST /v2/models/{model}"+version+"/infer", s.limited(s.infer))
 	}
 	return mux
 }
@@ -217,6 +213,17 @@ func (s *Server) wrap(pattern string, f func(w http.ResponseWriter, r *http.Requ
 		}
 		s.o.Log.Log(context.WithoutCancel(ctx), level, "request", fields...)
 	})
+}
+
+// limited refuses a request with a body where as many as allowed are being answered.
+func (s *Server) limited(f func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if !s.requests.TryAcquire(1) {
+			return busy("this server answers %d requests at once: try again later", s.o.Requests)
+		}
+		defer s.requests.Release(1)
+		return f(w, r)
+	}
 }
 
 // guarded runs a handler; a panic in it is an answer, not the end of the server.

@@ -53,10 +53,6 @@ func (s *Server) classify(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	wanted.since = began
-	if !s.requests.TryAcquire(1) {
-		return busy("this server answers %d requests at once: try again later", s.o.Requests)
-	}
-	defer s.requests.Release(1)
 	files, err := s.files(r)
 	if err != nil {
 		return err
