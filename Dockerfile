@@ -39,7 +39,8 @@ RUN apt-get update \
 COPY --from=build /out/ /usr/local/
 ENV PRENAS_PJRT_PLUGIN=/usr/local/lib/pjrt_c_api_cpu_plugin.so \
 	PRENAS_ONNXRUNTIME=/usr/local/lib/libonnxruntime.so \
-	XDG_CACHE_HOME=/var/cache/prenas
+	XDG_CACHE_HOME=/var/cache/prenas \
+	HOME=/var/cache/prenas
 WORKDIR /data
 # nobody, by number, so that an orchestrator sees that it is not root.
 USER 65534:65534

@@ -43,6 +43,7 @@ var rooms = []struct {
 	{"fixture", []string{"space", "tensorfile"}},
 	{"faults", []string{"rng", "tensorfile"}},
 	{"pytools", []string{"fsys"}},
+	{"browser", nil},
 	{"engine/enginetest", []string{"engine"}},
 	{"supernet", []string{"engine", "rng", "space", "tensorfile"}},
 	{"proxy", []string{"engine", "rng", "space", "supernet", "tensorfile"}},
@@ -62,7 +63,7 @@ var rooms = []struct {
 	{"policy", nil},
 }
 
-var fixtures = []string{"fixture", "faults", "pytools", "engine/enginetest", "fsys/faultfs", "memory/memorytest"}
+var fixtures = []string{"fixture", "faults", "pytools", "browser", "engine/enginetest", "fsys/faultfs", "memory/memorytest"}
 
 // withoutEngine are the rooms that must work where no XLA can be had: they may not reach
 // it through libraries either.
