@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -10,19 +11,23 @@ import (
 	"prenas/pkg/space"
 )
 
-// budgetFlags are the flags of what an architecture may cost: for each cost a
-// least and a most. Of the cost that --by names they are the ends of the
-// intervals, of the others they are limits; with --pareto all are limits.
+// budgetFlags are the flags of what an architecture may cost. For each cost there is a
+// list of budgets, a least and a most. Budgets of one cost cut intervals; one budget of
+// another is a limit. Without budgets, least and most of the cost that --by names are the
+// ends of intervals of equal steps, of the others they are limits; with --pareto all are
+// limits.
 type budgetFlags struct {
-	by     string
-	ranges map[string]*job.Range
-	step   float64
+	by      string
+	budgets map[string]*[]float64
+	ranges  map[string]*job.Range
+	step    float64
 }
 
 func (b *budgetFlags) add(f *pflag.FlagSet) {
-	b.ranges = map[string]*job.Range{}
+	b.budgets, b.ranges = map[string]*[]float64{}, map[string]*job.Range{}
 	names := ""
 	for _, c := range job.Costs() {
+		b.budgets[c.Name] = f.Float64Slice(c.Name, nil, "budgets, like 1,5,12, one architecture for each: "+c.Help)
 		r := &job.Range{}
 		b.ranges[c.Name] = r
 		limit(f, &r.Min, "min-"+c.Name, "least "+c.Help)
@@ -36,11 +41,75 @@ func (b *budgetFlags) add(f *pflag.FlagSet) {
 	limit(f, &b.step, "interval", "width of one interval, in the unit of --by (default, for params: the space's)")
 }
 
+// lists are the costs that have budgets, in the order of job.Costs.
+func (b *budgetFlags) lists() (names []string) {
+	for _, c := range job.Costs() {
+		if len(*b.budgets[c.Name]) > 0 {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// cut takes the budgets apart: those of one cost, which becomes --by, are returned; those
+// of the others, one each, become limits.
+func (b *budgetFlags) cut(c *cobra.Command, pareto bool) ([]float64, error) {
+	names := b.lists()
+	for _, name := range names {
+		list := *b.budgets[name]
+		slices.Sort(list)
+		*b.budgets[name] = slices.Compact(list)
+		if bad := slices.IndexFunc(list, func(v float64) bool { return !(v > 0) || v > 1e12 }); bad >= 0 {
+			return nil, usagef("--%s is %v, a budget must be a number above 0 and at most 1e12", name, list[bad])
+		}
+		if c.Flags().Changed("max-" + name) {
+			return nil, usagef("--%[1]s and --max-%[1]s both say what %[1]s may be at most; give one", name)
+		}
+	}
+	by := ""
+	for _, name := range names {
+		several := len(*b.budgets[name]) > 1
+		switch {
+		case several && pareto:
+			return nil, usagef("--pareto finds the best for every cost at once: give --%s one budget, its limit", name)
+		case several && c.Flags().Changed("by") && b.by != name:
+			return nil, usagef("--by %s, but --%s has several budgets; leave --by out", b.by, name)
+		case several && by != "":
+			return nil, usagef("--%s and --%s both have several budgets; give several of one cost, and of others one each, a limit", by, name)
+		case several:
+			by = name
+		}
+	}
+	if c.Flags().Changed("by") && by == "" && slices.Contains(names, b.by) {
+		by = b.by
+	}
+	if by == "" && !c.Flags().Changed("by") && !c.Flags().Changed("interval") && len(names) > 0 && !pareto {
+		by = names[0]
+	}
+	for _, name := range names {
+		if name != by {
+			b.ranges[name].Max = (*b.budgets[name])[0]
+		}
+	}
+	if by == "" {
+		return nil, nil
+	}
+	if c.Flags().Changed("interval") {
+		return nil, usagef("--interval cuts equal steps, and --%s names budgets; leave one of them out", by)
+	}
+	b.by = by
+	return *b.budgets[by], nil
+}
+
 func (b *budgetFlags) options(c *cobra.Command, o *job.SearchOptions) error {
-	cut, ok := b.ranges[b.by]
-	if !ok {
+	if b.ranges[b.by] == nil {
 		return usagef("--by %q: it takes one of the costs in %s --help", b.by, c.CommandPath())
 	}
+	budgets, err := b.cut(c, o.Pareto)
+	if err != nil {
+		return err
+	}
+	cut := b.ranges[b.by]
 	o.By, o.Within = b.by, map[string]job.Range{}
 	for name, r := range b.ranges {
 		if err := checkRange(c, name, *r); err != nil {
@@ -56,6 +125,13 @@ func (b *budgetFlags) options(c *cobra.Command, o *job.SearchOptions) error {
 		}
 		return nil
 	}
+	if budgets != nil {
+		o.Search.Budgets, o.Search.Interval.Min = budgets, either(cut.Min, 0)
+		if least := o.Search.Interval.Min; least >= budgets[0] {
+			return usagef("--min-%s %v is not below the budget %v", b.by, least, budgets[0])
+		}
+		return nil
+	}
 	own := space.Interval{}
 	if b.by == "params" {
 		own = o.Space.Interval
@@ -65,7 +141,7 @@ func (b *budgetFlags) options(c *cobra.Command, o *job.SearchOptions) error {
 	case c.Flags().Changed("interval") && (!(b.step > 0) || math.IsInf(b.step, 0)):
 		return usagef("--interval is %v, it must be a number above 0", b.step)
 	case own == space.Interval{} && (math.IsNaN(cut.Min) || math.IsNaN(cut.Max) || math.IsNaN(b.step)):
-		return usagef("space %s has no intervals of %[2]s of its own: give --min-%[2]s, --max-%[2]s and --interval", o.Space.Name, b.by)
+		return usagef("space %s has no intervals of %[2]s of its own: name budgets, like --%[2]s 3,10, or give --min-%[2]s, --max-%[2]s and --interval", o.Space.Name, b.by)
 	case i.Max <= i.Min:
 		return usagef("--min-%s %v, --max-%s %v and --interval %v leave no interval", b.by, i.Min, b.by, i.Max, i.Step)
 	}

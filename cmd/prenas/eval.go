@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -67,13 +66,31 @@ func evalCommand(g *global) *cobra.Command {
 func (c *console) evaluating(done, total int) { c.progress("evaluate", int64(done), int64(total), "") }
 
 func printResults(w io.Writer, r evaluate.Results) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "parameters M\tMACs M\ttop-1 %\t95 % interval\ttop-5 %\timages/s\t  architecture")
-	for _, a := range r.Archs {
-		fmt.Fprintf(t, "%.3f\t%.1f\t%.2f\t%s\t%.2f\t%.0f\t  %s\n", millions(a.Params), millions(a.MACs), 100*a.Top1, evaluate.Range(a.Top1, r.Images), 100*a.Top5, a.Rate, a.Arch)
+	var t table
+	var on []string
+	for _, a := range r.Asked {
+		if a.Cost != "params" && a.Cost != "macs" {
+			t.head, on = append(t.head, a.Title()), append(on, a.Cost+": "+a.On)
+		}
 	}
-	if err := t.Flush(); err != nil {
+	t.head = append(t.head, "parameters M", "MACs M", "top-1 %", "95 % interval", "top-5 %", "images/s", "architecture")
+	for _, a := range r.Archs {
+		var row []string
+		for _, asked := range r.Asked {
+			if asked.Cost != "params" && asked.Cost != "macs" {
+				row = append(row, fmt.Sprintf("%.4g", asked.Archs[a.Arch]))
+			}
+		}
+		t.add(append(row, fmt.Sprintf("%.3f", millions(a.Params)), fmt.Sprintf("%.1f", millions(a.MACs)), fmt.Sprintf("%.2f", 100*a.Top1),
+			evaluate.Range(a.Top1, r.Images), fmt.Sprintf("%.2f", 100*a.Top5), fmt.Sprintf("%.0f", a.Rate), a.Arch)...)
+	}
+	if err := t.print(w); err != nil {
 		return err
+	}
+	for _, text := range on {
+		if _, err := fmt.Fprintf(w, "\n%s\n", printable.Name(text)); err != nil {
+			return err
+		}
 	}
 	_, err := fmt.Fprintf(w, "\non %s\n", printable.Name(r.Of()))
 	return err

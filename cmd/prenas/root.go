@@ -128,7 +128,7 @@ func expandHomes(flags *pflag.FlagSet) (failed error) {
 }
 
 // numbers are flags' types as a person would tell them.
-var numbers = map[string]string{"int": "a whole number", "uint64": "a whole number that is not negative", "float64": "a number", "bool": "true or false"}
+var numbers = map[string]string{"int": "a whole number", "uint64": "a whole number that is not negative", "float64": "a number", "float64Slice": "numbers, with commas between them", "bool": "true or false"}
 
 func allCommands(c *cobra.Command) []*cobra.Command {
 	list := []*cobra.Command{c}

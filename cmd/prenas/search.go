@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -37,7 +38,8 @@ func searchCommand(g *global) *cobra.Command {
 		Example: "  prenas search --space tiny --out candidates.json\n" +
 			"  prenas search --space tiny --method exact --max-macs 1300 --out candidates.json\n" +
 			"  prenas search --space tiny --proxy token_entropy --shortlist 20 --out candidates.json\n" +
-			"  prenas search --space small --by macs --min-macs 3000 --max-macs 6000 --interval 500 --out candidates.json\n" +
+			"  prenas search --space small --latency 3,10 --out candidates.json\n" +
+			"  prenas search --space small --params 15,20,30 --max-macs 6000 --out candidates.json\n" +
 			"  prenas search --space space.yaml --weights w.safetensors --inputs x.safetensors --min-params 5 --max-params 12 --interval 1 --out c.json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.options(c, &o); err != nil {
@@ -203,29 +205,79 @@ func (c *console) searched(r job.SearchResult, t job.Timing) {
 	if r.Meta.Ranking != nil {
 		ranking = fmt.Sprintf(", shortlists %.1f s", t.Ranking)
 	}
-	c.line(fmt.Sprintf("weights and images %.2f s, gradients %.2f s, sums %.3f s, search %.3f s%s, %d architectures scored",
-		t.Weights, t.Gradients, t.Sums, t.Search, ranking, r.Meta.Enumerated))
+	scored := fmt.Sprintf("%d architectures scored", r.Meta.Enumerated)
+	if r.Meta.Compared != "" {
+		scored = fmt.Sprintf("the best of all %s architectures of the space", r.Meta.Compared)
+	}
+	c.line(fmt.Sprintf("weights and images %.2f s, gradients %.2f s, sums %.3f s, search %.3f s%s, %s",
+		t.Weights, t.Gradients, t.Sums, t.Search, ranking, scored))
 }
 
 // printCandidates prints what was found with what it costs. A front of
 // hundreds is in the file; a few of it show its form.
 func printCandidates(w io.Writer, r job.SearchResult) error {
 	const most = 20
-	model := r.Meta.Space.Model
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "%s below\tparameters M\tMACs M\tscore\tarchitecture\n", r.Meta.Cost)
+	model, front := r.Meta.Space.Model, r.Report == nil
+	var t table
+	if !front {
+		t.head = append(t.head, r.Meta.Cost+" "+bounded(r.Meta))
+	}
+	var asked []search.Asked // what has no column of its own
+	for _, a := range r.Meta.Asked {
+		if a.Cost != "params" && a.Cost != "macs" {
+			asked, t.head = append(asked, a), append(t.head, a.Title())
+		}
+	}
+	t.head = append(t.head, "parameters M", "MACs M", "score", "architecture")
 	for _, bin := range r.Candidates {
 		every := (len(bin.Candidates) + most - 1) / most
 		for i, c := range bin.Candidates {
-			if i%every == 0 || i == len(bin.Candidates)-1 {
-				fmt.Fprintf(t, "%s\t%.3f\t%.1f\t%.6g\t%s\n", bin.Key, millions(c.Params), millions(model.MACs(c.Arch)), c.Score, c.Arch)
+			if i%every != 0 && i < len(bin.Candidates)-1 {
+				continue
 			}
+			var row []string
+			if !front {
+				row = append(row, shownNumber(bin.Key))
+			}
+			for _, a := range asked {
+				row = append(row, fmt.Sprintf("%.4g", a.Archs[c.Arch.String()]))
+			}
+			t.add(append(row, fmt.Sprintf("%.3f", millions(c.Params)), fmt.Sprintf("%.1f", millions(model.MACs(c.Arch))), fmt.Sprintf("%.6g", c.Score), c.Arch.String())...)
 		}
 		if every > 1 {
-			fmt.Fprintf(t, "\t\t\t\t(one in %d of %d)\n", every, len(bin.Candidates))
+			row := slices.Repeat([]string{""}, len(t.head)-1)
+			t.add(append(row, fmt.Sprintf("(one in %d of %d)", every, len(bin.Candidates)))...)
 		}
 	}
-	return t.Flush()
+	if err := t.print(w); err != nil {
+		return err
+	}
+	for _, a := range asked {
+		if a.On != "" {
+			if _, err := fmt.Fprintf(w, "\n%s: %s\n", a.Cost, a.On); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// bounded says what the bound of an interval means: budgets are reached, the ends of equal
+// steps are not.
+func bounded(m job.Meta) string {
+	if m.Budgets != nil {
+		return "at most"
+	}
+	return "below"
+}
+
+// shownNumber is a number of a file as people write it.
+func shownNumber(text string) string {
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return text
+	}
+	return search.Number(v)
 }
 
 // printStability prints how often the most frequent choices won.

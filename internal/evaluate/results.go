@@ -7,6 +7,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/sealed"
+	"prenas/pkg/search"
 	"prenas/pkg/space"
 )
 
@@ -33,8 +34,11 @@ type Results struct {
 	Precision engine.Precision `json:"precision,omitempty"`
 	// Recalibrated is the number of batches that the statistics of batch norms were
 	// estimated on after training; 0: they are those of training.
-	Recalibrated int      `json:"recalibrated,omitempty"`
-	Archs        []Result `json:"architectures"`
+	Recalibrated int `json:"recalibrated,omitempty"`
+	// Asked is what the search was asked to stay within, of which Bin of an architecture is a
+	// bound of the first; none in files of earlier versions.
+	Asked []search.Asked `json:"asked,omitempty"`
+	Archs []Result       `json:"architectures"`
 }
 
 // Images names the images behind figures.

@@ -24,11 +24,20 @@ type Info struct {
 	Training     Training     `json:"training"`
 	Accuracy     *Accuracy    `json:"accuracy,omitempty"` // nil: not measured with these weights
 	Parameters   int64        `json:"parameters"`
-	MACs         int64        `json:"macs"` // multiply-accumulates of one image
+	MACs         int64        `json:"macs"`            // multiply-accumulates of one image
+	Costs        []Cost       `json:"costs,omitempty"` // what else it was asked to stay within
 	Licence      string       `json:"licence"`
 }
 
 const infoFormat = 1
+
+// Cost is what a model takes of something that its search was asked to stay within.
+type Cost struct {
+	Name  string  `json:"name"` // latency or memory
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+	On    string  `json:"on,omitempty"` // what it was measured on
+}
 
 // Architecture is all that a graph of the model needs: what models of every kind have,
 // and the keys of its own kind.

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -8,24 +9,23 @@ import (
 	"slices"
 
 	"prenas/pkg/search"
+	"prenas/pkg/space"
 )
 
 // Range is what an architecture may cost; NaN for an end that is open.
 type Range struct{ Min, Max float64 }
 
-// costs are the cost that intervals cut, and the limits on all costs.
-func (o SearchOptions) costs(ctx context.Context) (by search.Cost, limits []search.Limit, err error) {
-	name := o.By
-	if name == "" {
-		name = "params"
-	}
-	if by, err = o.cost(ctx, name); err != nil {
-		return by, nil, err
+// costs are the cost that intervals cut, and the limits on all costs. On says what costs
+// were measured on, by name.
+func (o SearchOptions) costs(ctx context.Context) (by search.Cost, limits []search.Limit, on map[string]string, err error) {
+	on = map[string]string{}
+	if by, err = o.cost(ctx, cmp.Or(o.By, "params"), on); err != nil {
+		return by, nil, nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Within)) {
-		c, err := o.cost(ctx, name)
+		c, err := o.cost(ctx, name, on)
 		if err != nil {
-			return by, nil, err
+			return by, nil, nil, err
 		}
 		r := o.Within[name]
 		if !math.IsNaN(r.Max) {
@@ -34,38 +34,73 @@ func (o SearchOptions) costs(ctx context.Context) (by search.Cost, limits []sear
 		if !math.IsNaN(r.Min) {
 			least, err := search.AtLeast(c, r.Min)
 			if err != nil {
-				return by, nil, fmt.Errorf("--min-%s: %w", name, err)
+				return by, nil, nil, fmt.Errorf("--min-%s: %w", name, err)
 			}
 			limits = append(limits, least)
 		}
 	}
-	return by, limits, nil
+	return by, limits, on, nil
+}
+
+// asked is what the candidates take of the costs that were asked for, the one that
+// intervals cut first.
+func (o SearchOptions) asked(by search.Cost, limits []search.Limit, on map[string]string, candidates space.Candidates) []search.Asked {
+	var list []search.Asked
+	add := func(c search.Cost, sign float64) {
+		if slices.ContainsFunc(list, func(a search.Asked) bool { return a.Cost == c.Name }) {
+			return
+		}
+		a := search.Asked{Cost: c.Name, Unit: unitOf(c.Name), On: on[c.Name], Archs: map[string]float64{}}
+		for _, bin := range candidates {
+			for _, found := range bin.Candidates {
+				a.Archs[found.Arch.String()] = sign * c.Of(o.Space, found.Arch)
+			}
+		}
+		list = append(list, a)
+	}
+	add(by, 1)
+	for _, l := range limits {
+		if l.Least() { // its cost is negated
+			add(l.Cost, -1)
+		} else {
+			add(l.Cost, 1)
+		}
+	}
+	return list
 }
 
 // Cost is something that a budget can limit.
 type Cost struct {
 	Name string
+	Unit string // of budgets, short
 	Help string // what it counts, and its unit
 }
 
 // Costs are all that a budget can limit.
 func Costs() []Cost {
 	return []Cost{
-		{Name: "params", Help: "parameters, millions"},
-		{Name: "macs", Help: "multiply-accumulates of one image, millions"},
-		{Name: "latency", Help: "measured milliseconds of a batch on this machine (see --latency-batch)"},
-		{Name: "memory", Help: "peak memory of activations of one image, MB (an estimate)"},
+		{Name: "params", Unit: "M", Help: "parameters, millions"},
+		{Name: "macs", Unit: "M", Help: "multiply-accumulates of one image, millions"},
+		{Name: "latency", Unit: "ms", Help: "measured milliseconds of a batch on this machine (see --latency-batch)"},
+		{Name: "memory", Unit: "MB", Help: "peak memory of activations of one image, MB (an estimate)"},
 	}
 }
 
-func (o SearchOptions) cost(ctx context.Context, name string) (search.Cost, error) {
+// unitOf a cost by its name.
+func unitOf(name string) string {
+	all := Costs()
+	return all[slices.IndexFunc(all, func(c Cost) bool { return c.Name == name })].Unit
+}
+
+// cost by its name; on gets what it was measured on.
+func (o SearchOptions) cost(ctx context.Context, name string, on map[string]string) (search.Cost, error) {
 	switch name {
 	case "params":
 		return search.ParamsCost(o.Space), nil
 	case "macs":
 		return search.MACsCost(o.Space), nil
 	case "latency":
-		return o.latencyCost(ctx)
+		return o.latencyCost(ctx, on)
 	case "memory":
 		return search.MemoryCost(o.Space), nil
 	}

@@ -190,7 +190,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if results.Steps, err = unfinished(manifest, o.Run, o.Log); err != nil {
 		return results, err
 	}
-	results.Weights = tensorfile.Digest(weights)
+	results.Weights, results.Asked = tensorfile.Digest(weights), manifest.Asked
 	// The statistics and what was measured with them are of one writing.
 	files := fsys.NewSet(fsys.OS)
 	defer files.Discard()

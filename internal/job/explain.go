@@ -81,8 +81,8 @@ func Explain(o ExplainOptions) ([]Explained, error) {
 	if o.Interval != "" {
 		var keys []string
 		at := slices.IndexFunc(candidates, func(b space.Bin) bool {
-			keys = append(keys, b.Key)
-			return b.Key == o.Interval
+			keys = append(keys, shownKey(b.Key))
+			return sameKey(o.Interval, b.Key)
 		})
 		if at < 0 {
 			return nil, fmt.Errorf("--interval %q: %s has %s", o.Interval, o.Candidates, strings.Join(keys, ", "))

@@ -20,6 +20,7 @@ import (
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/internal/train"
+	"prenas/pkg/search"
 	"prenas/pkg/space"
 )
 
@@ -129,6 +130,7 @@ func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 			Data:       export.Data{Source: manifest.Data.GivenName(), Digest: manifest.Data.Digest},
 			Training:   export.Training{Steps: step, Of: of, Seed: manifest.Seed, Recipe: manifest.Recipe.Digest()},
 			Accuracy:   accuracy[c.arch.String()],
+			Costs:      askedOf(manifest.Asked, c.arch),
 			Licence:    o.Licence,
 		})
 		if err != nil {
@@ -161,6 +163,16 @@ func (o ExportOptions) write(path string, model *export.Model, card export.Card)
 		return err
 	}
 	return set.Commit()
+}
+
+// askedOf is what an architecture takes of what was asked for and does not follow from it.
+func askedOf(asked []search.Asked, arch space.Arch) (list []export.Cost) {
+	for _, a := range asked {
+		if v, has := a.Archs[arch.String()]; has && a.Cost != "params" && a.Cost != "macs" {
+			list = append(list, export.Cost{Name: a.Cost, Value: v, Unit: a.Unit, On: a.On})
+		}
+	}
+	return list
 }
 
 // aloneWeights are a run's weights for one of its architectures: folded where choices
@@ -202,7 +214,7 @@ func chooseArchs(m train.Manifest, run, name string) ([]choice, error) {
 				return []choice{{bin.Key, c.Arch}}, nil
 			}
 			all = append(all, choice{bin.Key, c.Arch})
-			known = append(known, fmt.Sprintf("\n  %s  %s", bin.Key, c.Arch))
+			known = append(known, fmt.Sprintf("\n  %s  %s", shownKey(bin.Key), c.Arch))
 		}
 	}
 	if name == AllArchs || name == "" && len(all) == 1 {
@@ -221,6 +233,15 @@ func sameKey(text, key string) bool {
 	given, err := strconv.ParseFloat(text, 64)
 	bound, _ := strconv.ParseFloat(key, 64) // a candidates file has only numbers as keys
 	return err == nil && math.Abs(given-bound) <= 1e-9*bound
+}
+
+// shownKey is an interval's bound as people write it.
+func shownKey(key string) string {
+	bound, err := strconv.ParseFloat(key, 64)
+	if err != nil {
+		return key
+	}
+	return search.Number(bound)
 }
 
 // measured are the accuracies by architecture in the run's results, where they are those

@@ -46,13 +46,14 @@ func Latency(ctx context.Context, o LatencyOptions) (r LatencyResult, err error)
 }
 
 // latencyCost is the measured latency as a cost; budgets are in milliseconds,
-// the table in nanoseconds.
-func (o SearchOptions) latencyCost(ctx context.Context) (search.Cost, error) {
+// the table in nanoseconds. On gets what it was measured on.
+func (o SearchOptions) latencyCost(ctx context.Context, on map[string]string) (search.Cost, error) {
 	r, err := Latency(ctx, LatencyOptions{Engine: o.Engine, Space: o.Space, Batch: max(o.LatencyBatch, 1), Progress: o.Measuring})
 	if err != nil {
 		return search.Cost{}, err
 	}
 	o.Log(fmt.Sprintf("latency from %s: %s", r.File, r.Profile))
+	on["latency"] = fmt.Sprintf("sums of measured parts, %s", r.Profile)
 	const nano = 1e6
 	p := r.Profile
 	return search.Cost{Name: "latency", Unit: nano, Table: search.ViTParts{

@@ -18,15 +18,20 @@ import (
 
 // Meta is candidates.meta.json: what is ours beside a candidates file.
 type Meta struct {
-	Space          *space.Space          `json:"space"`
-	Seed           uint64                `json:"seed"`
-	Search         map[string]string     `json:"search"`
-	Weights        string                `json:"weights"`
-	Inputs         string                `json:"inputs"`
-	Enumerated     int64                 `json:"enumerated"`
+	Space      *space.Space      `json:"space"`
+	Seed       uint64            `json:"seed"`
+	Search     map[string]string `json:"search"`
+	Weights    string            `json:"weights"`
+	Inputs     string            `json:"inputs"`
+	Enumerated int64             `json:"enumerated"`
+	// Compared is how many architectures an exact search or a front chose among, all of the
+	// space, without scoring each; empty for other searches.
+	Compared       string                `json:"compared,omitempty"`
 	EmptyIntervals []string              `json:"empty_intervals"`
-	Cost           string                `json:"cost"`  // what intervals cut
-	Spans          [2]float64            `json:"spans"` // what the space's architectures cost
+	Cost           string                `json:"cost"`              // what intervals cut
+	Budgets        []float64             `json:"budgets,omitempty"` // where these were asked for instead of equal steps
+	Asked          []search.Asked        `json:"asked,omitempty"`   // none in files of earlier versions
+	Spans          [2]float64            `json:"spans"`             // what the space's architectures cost
 	Limits         []string              `json:"limits,omitempty"`
 	RunnersUp      map[string]string     `json:"runners_up,omitempty"` // by interval: the second best architecture
 	Ranking        *Ranking              `json:"ranking,omitempty"`    // of the shortlists; null where there was none

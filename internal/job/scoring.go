@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"maps"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -205,11 +207,18 @@ func (o Scoring) sums(ctx context.Context, so SearchOptions, options search.Opti
 	digest = scoringDigest(s, weights, batch)
 	timing.Weights += time.Since(began).Seconds()
 	store := sumsPath(so.Out)
-	if stored, err := readSums(store, s, digest); err == nil && stored.Serves(needs) {
-		so.Log(fmt.Sprintf("went on from the sums in %s", store))
-		return stored, digest, nil
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		so.Log(fmt.Sprintf("%v; summing anew", err))
+	for _, path := range sumsBeside(store) {
+		stored, err := readSums(path, s, digest)
+		switch {
+		case err == nil && stored.Serves(needs):
+			so.Log(fmt.Sprintf("went on from the sums in %s", path))
+			if path == store {
+				return stored, digest, nil
+			}
+			return stored, digest, writeSums(store, digest, stored) // explain wants them by the file's name
+		case err != nil && path == store && !errors.Is(err, fs.ErrNotExist):
+			so.Log(fmt.Sprintf("%v; summing anew", err))
+		}
 	}
 
 	if sums, err = gradientSums(ctx, so.Engine, s, scored(s), weights, batch, needs, timing, so.Progress); err != nil {
@@ -254,6 +263,27 @@ type storedSums map[string]json.RawMessage
 // sumsPath is the sibling of a candidates file that holds the sums.
 func sumsPath(candidates string) string {
 	return strings.TrimSuffix(candidates, ".json") + ".sums.json"
+}
+
+// sumsBeside are the files of sums in a file's folder, that file first: a search of the same
+// weights and images under another name has the same sums.
+func sumsBeside(store string) []string {
+	paths := []string{store}
+	others, err := filepath.Glob(filepath.Join(globbed(filepath.Dir(store)), "*.sums.json"))
+	if err != nil {
+		return paths
+	}
+	for _, other := range others {
+		if info, err := os.Stat(other); err == nil && info.Mode().IsRegular() && filepath.Clean(other) != filepath.Clean(store) {
+			paths = append(paths, other)
+		}
+	}
+	return paths
+}
+
+// globbed is a folder's name as filepath.Glob takes it for just that.
+func globbed(dir string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(dir)
 }
 
 func readStore(path string) (storedSums, error) {

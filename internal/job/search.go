@@ -121,7 +121,8 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 		if err != nil {
 			return result, timing, err
 		}
-		if options.Cost, options.Limits, err = o.costs(ctx); err != nil {
+		var on map[string]string
+		if options.Cost, options.Limits, on, err = o.costs(ctx); err != nil {
 			return result, timing, err
 		}
 		check := options.Check
@@ -160,6 +161,7 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 			result.Candidates, result.Report = candidates, report
 			result.Meta = o.meta(report, options)
 			result.Meta.Sums = digest
+			result.Meta.Asked = o.asked(options.Cost, options.Limits, on, candidates)
 			if ranking != nil {
 				result.Meta.Ranking, result.Meta.RunnersUp = ranking, ranking.runnersUp()
 			}
@@ -236,7 +238,10 @@ func choose(s *space.Space, sums *search.Sums, o search.Options, pareto bool) (c
 func (o SearchOptions) meta(report *search.Report, options search.Options) Meta {
 	m := Meta{
 		Space: o.Space, Seed: o.Scoring.Seed, Search: o.Description, Weights: o.Scoring.Weights, Inputs: o.Scoring.shown(),
-		Cost: options.Cost.Name, Versions: engine.Versions(),
+		Cost: options.Cost.Name, Budgets: options.Budgets, Versions: engine.Versions(),
+	}
+	if report == nil || options.Method == search.Exact {
+		m.Compared = o.Space.Size().String()
 	}
 	if report != nil {
 		m.Enumerated, m.EmptyIntervals, m.Spans = report.Enumerated, report.Empty(), [2]float64{report.Least, report.Most}

@@ -13,6 +13,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/tensorfile"
 	"prenas/internal/train"
+	"prenas/pkg/search"
 	"prenas/pkg/space"
 )
 
@@ -28,7 +29,8 @@ type TrainOptions struct {
 	Workers    int
 	Out        string
 	Resume     bool
-	Look       train.Look // how a resumed run's images are normalised
+	Asked      []search.Asked // what the candidates take of budgets, as their meta file says
+	Look       train.Look     // how a resumed run's images are normalised
 	Command    string
 	Log        func(string)
 	Fetch      func(done, total int64)
@@ -107,7 +109,7 @@ func (o *TrainOptions) readCandidates() (space.Candidates, error) {
 		if !meta.of(o.Candidates) {
 			o.Log(fmt.Sprintf("%s is not the file that %s is of: it was edited, or a search was cut between the two; its architectures are taken as they stand", o.Candidates, metaPath(o.Candidates)))
 		}
-		o.Space = meta.Space
+		o.Space, o.Asked = meta.Space, meta.Asked
 	}
 	if err := checkChannels(o.Space.Model, ""); err != nil {
 		return nil, err
@@ -178,6 +180,6 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 	return train.Options{
 		Engine: o.Engine, Space: o.Space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed,
 		Weights: weights, From: from, Teacher: teacher, TeacherFile: taughtBy,
-		Source: images, SourceName: o.Data, Look: images.Look(), Out: o.Out, Resume: o.Resume, Command: o.Command, Log: o.Log, Progress: o.Progress,
+		Source: images, SourceName: o.Data, Asked: o.Asked, Look: images.Look(), Out: o.Out, Resume: o.Resume, Command: o.Command, Log: o.Log, Progress: o.Progress,
 	}, images, nil
 }

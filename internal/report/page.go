@@ -9,12 +9,16 @@ import (
 	"strconv"
 
 	"prenas/internal/evaluate"
+	"prenas/pkg/search"
 )
 
 // page is what page.html shows.
 type page struct {
 	Space    string
-	Of       string // what the figures are of
+	Of       string   // what the figures are of
+	Budget   string   // what the intervals' bounds are of: "params M"
+	Asked    []string // titles of what was asked for beside parameters and MACs
+	On       []string // what that was measured on
 	Step     int
 	Rows     []row
 	Accuracy chart
@@ -30,6 +34,7 @@ type row struct {
 	Class, Label                                    string
 	Bin, Arch                                       string
 	Params, MACs, Top1, Within, Top5, Rate, ScoreOf string
+	Asked                                           []string // by page.Asked
 }
 
 // setting is a value of the manifest, named by its path.
@@ -54,15 +59,39 @@ func newPage(r *run) page {
 		Space: r.results.Space, Step: r.results.Step, Of: r.results.Of(),
 		Accuracy: accuracyChart(r), Loss: lossChart(r), Notes: r.notes, Legend: legend(r.archs), Pictures: pictures(r.archs), Settings: settings(r.manifest),
 	}
+	p.Budget = "params M"
+	for i, a := range r.results.Asked {
+		if i == 0 {
+			p.Budget = a.Title()
+		}
+		if a.Cost == "params" || a.Cost == "macs" {
+			continue
+		}
+		p.Asked = append(p.Asked, a.Title())
+		if a.On != "" {
+			p.On = append(p.On, a.Cost+": "+a.On)
+		}
+	}
 	for i, a := range r.results.Archs {
 		p.Rows = append(p.Rows, row{
 			Class: class(i), Label: label(i), Bin: shortNumber(a.Bin), Arch: a.Arch,
 			Params: millions(a.Params), MACs: millions(a.MACs),
 			Top1: percent(a.Top1), Within: evaluate.Range(a.Top1, r.results.Images), Top5: percent(a.Top5), Rate: strconv.FormatFloat(a.Rate, 'f', 0, 64),
 			ScoreOf: strconv.FormatFloat(r.scores[i], 'g', 6, 64),
+			Asked:   asked(r.results.Asked, a.Arch),
 		})
 	}
 	return p
+}
+
+// asked is what an architecture takes of what has a column of its own.
+func asked(list []search.Asked, arch string) (values []string) {
+	for _, a := range list {
+		if a.Cost != "params" && a.Cost != "macs" {
+			values = append(values, strconv.FormatFloat(a.Archs[arch], 'g', 4, 64))
+		}
+	}
+	return values
 }
 
 func millions(n int64) string { return strconv.FormatFloat(float64(n)/1e6, 'f', 3, 64) }

@@ -16,6 +16,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/sealed"
 	"prenas/internal/version"
+	"prenas/pkg/search"
 	"prenas/pkg/space"
 )
 
@@ -39,6 +40,8 @@ type Manifest struct {
 	Teacher    string       `json:"teacher,omitempty"` // digest of the file that the recipe names
 	Devices    int          `json:"devices,omitempty"` // that the run began on; 0 in old runs: one
 	Versions   Versions     `json:"versions"`
+	// Asked is what the search was asked to stay within; none in old runs.
+	Asked []search.Asked `json:"asked,omitempty"`
 
 	Engine *engine.Fingerprint `json:"engine,omitempty"` // that the run began on; old runs have its name alone, among the versions
 	Moved  []Move              `json:"moved,omitempty"`  // to other engines, since

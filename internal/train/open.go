@@ -26,6 +26,7 @@ func (t *trainer) open() error {
 		Format: manifestFormat, Command: t.Command, Seed: t.Seed, Recipe: t.Recipe, Space: t.Space, Candidates: digest(candidates),
 		Data:     DataSummary{Source: data.Absolute(t.SourceName), Named: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut, Look: t.Look},
 		From:     t.From,
+		Asked:    t.Asked,
 		Devices:  t.Engine.Devices(),
 		Versions: versions(t.Engine.Name()),
 		Engine:   &on,

@@ -14,6 +14,7 @@ import (
 	"prenas/internal/supernet"
 	"prenas/internal/tensorboard"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/search"
 	"prenas/pkg/space"
 )
 
@@ -25,10 +26,11 @@ type Options struct {
 	Recipe     Recipe
 	Seed       uint64
 	Source     Source
-	SourceName string // for the manifest
-	Look       Look   // of the source's images, for the manifest
-	Out        string // run directory
-	Resume     bool   // go on from the newest whole checkpoint of Out
+	SourceName string         // for the manifest
+	Asked      []search.Asked // for the manifest: what the candidates take of budgets
+	Look       Look           // of the source's images, for the manifest
+	Out        string         // run directory
+	Resume     bool           // go on from the newest whole checkpoint of Out
 
 	Teacher     Teacher                      // where the recipe names a file of one
 	TeacherFile string                       // it, which a new run keeps a copy of; empty: no copy

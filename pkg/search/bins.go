@@ -3,6 +3,9 @@ package search
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
+	"strings"
 
 	"prenas/pkg/space"
 )
@@ -46,12 +49,15 @@ func AtLeast(c Cost, v float64) (Limit, error) {
 	return Limit{Cost: c, AtMost: -v, least: true}, nil
 }
 
+// Least tells whether the limit is from below: its cost is then negated.
+func (l Limit) Least() bool { return l.least }
+
 // String is the limit in words, like "macs at most 300".
 func (l Limit) String() string {
 	if l.least {
-		return fmt.Sprintf("%s at least %v", l.Cost.Name, -l.AtMost)
+		return fmt.Sprintf("%s at least %s", l.Cost.Name, Number(-l.AtMost))
 	}
-	return fmt.Sprintf("%s at most %v", l.Cost.Name, l.AtMost)
+	return fmt.Sprintf("%s at most %s", l.Cost.Name, Number(l.AtMost))
 }
 
 // check refuses a limit that no architecture of the space meets.
@@ -115,9 +121,13 @@ func (c Cost) span(g grid) (least, most float64) {
 // bins cuts an interval as the original does. Bin i holds costs v with
 // floor((v-Min)/Step) = i; there is no bin for a last partial step, and nothing
 // at or above Max is in any.
+//
+// Of a list of budgets, bin i holds what costs at most the i-th and more than the one
+// before, from Min on.
 type bins struct {
 	space.Interval
 	count int
+	most  []float64 // the budgets, ascending; nil: equal steps
 }
 
 // maxBins bounds a report; a step so small is a mistake.
@@ -141,11 +151,34 @@ func newBins(i space.Interval) (bins, error) {
 	if steps > maxBins {
 		return bins{}, fmt.Errorf("%w: %v steps from %v to %v; use a larger step", ErrInterval, steps, i.Min, i.Max)
 	}
-	return bins{i, int(steps)}, nil
+	return bins{Interval: i, count: int(steps)}, nil
+}
+
+// newBudgets are the bins of a list of budgets, of which the first begins at least.
+func newBudgets(most []float64, least float64) (bins, error) {
+	before := least
+	for i, v := range most {
+		switch {
+		case math.IsNaN(v) || math.IsInf(v, 0) || !(v > 0):
+			return bins{}, fmt.Errorf("%w: a budget of %v; each is a number above 0", ErrInterval, v)
+		case i > 0 && v <= before:
+			return bins{}, fmt.Errorf("%w: the budget %v comes after %v; they ascend, each once", ErrInterval, v, before)
+		case v <= before:
+			return bins{}, fmt.Errorf("%w: the budget %v is not above the least, %v", ErrInterval, v, before)
+		}
+		before = v
+	}
+	return bins{Interval: space.Interval{Min: least, Max: before}, count: len(most), most: most}, nil
 }
 
 // of is the bin of a cost, -1 if it is in none.
 func (b bins) of(v float64) int {
+	if b.most != nil {
+		if i, _ := slices.BinarySearch(b.most, v); v >= b.Min && i < b.count {
+			return i
+		}
+		return -1
+	}
 	if v < b.Min || v >= b.Max {
 		return -1
 	}
@@ -157,8 +190,56 @@ func (b bins) of(v float64) int {
 }
 
 func (b bins) bounds(i int) (lower, upper float64) {
+	if b.most != nil {
+		lower = b.Min
+		if i > 0 {
+			lower = b.most[i-1]
+		}
+		return lower, b.most[i]
+	}
 	lower = b.Min + float64(i)*b.Step
 	return lower, lower + b.Step
+}
+
+// beyond tells whether a cost is above what any bin holds.
+func (b bins) beyond(v float64) bool {
+	_, end := b.bounds(b.count - 1)
+	return v > end || v == end && b.most == nil
+}
+
+// span is the bounds of a bin in mathematical notation: "[5, 6)", of budgets "(5, 6]".
+func (b bins) span(i int) string {
+	lower, upper := b.bounds(i)
+	switch {
+	case b.most == nil:
+		return fmt.Sprintf("[%s, %s)", Number(lower), Number(upper))
+	case i == 0:
+		return fmt.Sprintf("[%s, %s]", Number(lower), Number(upper))
+	}
+	return fmt.Sprintf("(%s, %s]", Number(lower), Number(upper))
+}
+
+// String is all bins in words.
+func (b bins) String() string {
+	if b.most == nil {
+		return fmt.Sprintf("in any interval from %s to %s by %s", Number(b.Min), Number(b.Max), Number(b.Step))
+	}
+	var list []string
+	for _, v := range b.most {
+		list = append(list, Number(v))
+	}
+	return "within any of the budgets " + strings.Join(list, ", ")
+}
+
+// Number writes a bound as people do, without the digits that sums of floats leave:
+// 0.9, not 0.8999999999999999.
+func Number(v float64) string {
+	text := strconv.FormatFloat(v, 'g', 12, 64)
+	short, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return text
+	}
+	return strconv.FormatFloat(short, 'f', -1, 64)
 }
 
 // peakIn writes "the peak is in bin i" as costs that add up. A part is worth 0

@@ -27,6 +27,9 @@ func (o Options) CheckPareto(s *space.Space) error {
 // there is an error.
 func newRun(s *space.Space, o Options) (*run, error) {
 	bins, err := newBins(o.Interval)
+	if o.Budgets != nil {
+		bins, err = newBudgets(o.Budgets, o.Interval.Min)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -43,14 +46,13 @@ func newRun(s *space.Space, o Options) (*run, error) {
 	for i := range r.bins.count {
 		lower, upper := r.bins.bounds(i)
 		r.report.Bins = append(r.report.Bins, BinReport{
-			Key: space.BinKey(upper), Lower: lower, Upper: upper, Best: math.NaN(), Second: math.NaN(),
+			Key: space.BinKey(upper), Lower: lower, Upper: upper, Span: bins.span(i), Best: math.NaN(), Second: math.NaN(),
 		})
 	}
 	if err := r.checkLimits(); err != nil {
 		return r, err
 	}
-	_, end := r.bins.bounds(r.bins.count - 1)
-	if r.report.Most < r.bins.Min || r.report.Least >= end {
+	if r.report.Most < r.bins.Min || r.bins.beyond(r.report.Least) {
 		return r, r.nothingFound()
 	}
 	switch o.Method {

@@ -28,7 +28,7 @@ var (
 	ErrBudget = errors.New("no architecture meets the limits")
 
 	// ErrEmpty is a search whose intervals are all empty.
-	ErrEmpty = errors.New("no architecture in any interval")
+	ErrEmpty = errors.New("no architecture")
 
 	// ErrTooLarge is a space or a problem too large for the method.
 	ErrTooLarge = errors.New("too large")

@@ -52,9 +52,12 @@ type Options struct {
 	Method    Method         // default Preferred
 	AllSplits bool           // for Preferred: every split, not only the original's
 	Interval  space.Interval // default the space's own
-	Cost      Cost           // what Interval is about; default parameters, in millions
-	Limits    []Limit        // all hold, for every interval
-	Top       int            // architectures per interval; default 1
+	// Budgets, ascending, take the place of equal steps: each interval is what costs at
+	// most one of them and more than the one before. Of Interval only Min counts then.
+	Budgets []float64
+	Cost    Cost    // what Interval and Budgets are about; default parameters, in millions
+	Limits  []Limit // all hold, for every interval
+	Top     int     // architectures per interval; default 1
 
 	Seed        uint64 // of Evolution and Random
 	Population  int    // of Evolution and Random: architectures drawn at first; default 50
@@ -75,7 +78,7 @@ func (o Options) withDefaults(s *space.Space) Options {
 	if o.Method == "" {
 		o.Method = Preferred
 	}
-	if o.Interval == (space.Interval{}) {
+	if o.Interval == (space.Interval{}) && o.Budgets == nil {
 		o.Interval = s.Interval
 	}
 	if o.Cost.Table == nil {

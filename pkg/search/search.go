@@ -12,7 +12,8 @@ import (
 // BinReport says what a search found in one interval.
 type BinReport struct {
 	Key          string     // in the candidates file
-	Lower, Upper float64    // in units of the cost; Upper is not in it
+	Lower, Upper float64    // in units of the cost
+	Span         string     // the same in mathematical notation, which tells what bounds are in it
 	Members      int64      // architectures that were looked at; 0 for Exact
 	Found        int        // architectures that were kept
 	Best, Second float64    // scores; NaN where there is none
@@ -31,7 +32,7 @@ func (r *Report) Empty() []string {
 	var keys []string
 	for _, b := range r.Bins {
 		if b.Found == 0 {
-			keys = append(keys, fmt.Sprintf("[%v, %v)", b.Lower, b.Upper))
+			keys = append(keys, b.Span)
 		}
 	}
 	return keys
@@ -162,7 +163,7 @@ func (r *run) candidates() (space.Candidates, *Report, error) {
 }
 
 func (r *run) nothingFound() error {
-	where := fmt.Sprintf("from %v to %v by %v", r.bins.Min, r.bins.Max, r.bins.Step)
+	where := r.bins.String()
 	spans := fmt.Sprintf("the space spans %s from %.6g to %.6g", r.cost.Name, r.report.Least, r.report.Most)
 	if len(r.options.Limits) == 0 {
 		return fmt.Errorf("%w %s: %s", ErrEmpty, where, spans)
@@ -171,5 +172,5 @@ func (r *run) nothingFound() error {
 	for _, l := range r.options.Limits {
 		limits = append(limits, l.String())
 	}
-	return fmt.Errorf("%w: intervals %s together with %s: %s", ErrBudget, where, strings.Join(limits, ", "), spans)
+	return fmt.Errorf("%w: none %s together with %s: %s", ErrBudget, where, strings.Join(limits, ", "), spans)
 }
