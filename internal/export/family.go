@@ -44,13 +44,15 @@ type ViT struct {
 	GlobalPool          bool      `json:"global_pool"`
 	AbsPos              bool      `json:"abs_pos"`
 	QKVBias             bool      `json:"qkv_bias"`
+
+	Variant space.Variant `json:"variant,omitzero"` // what other training codes have
 }
 
 func newViT(m space.Model, a space.Arch) *ViT {
 	v := &ViT{
 		EmbedDim: a.EmbedDim, Depth: a.Depth(), NumHeads: a.NumHeads, MLPRatio: a.MLPRatio, HeadDim: m.HeadDim, PatchSize: m.PatchSize,
 		RelativePosition: m.RelativePosition, MaxRelativePosition: m.MaxRelativePosition,
-		GlobalPool: m.GlobalPool, AbsPos: m.AbsPos, QKVBias: m.QKVBias,
+		GlobalPool: m.GlobalPool, AbsPos: m.AbsPos, QKVBias: m.QKVBias, Variant: m.Variant,
 	}
 	for _, ratio := range a.MLPRatio {
 		v.MLPHidden = append(v.MLPHidden, space.Hidden(a.EmbedDim, ratio))
@@ -62,7 +64,7 @@ func (v *ViT) model() space.Model {
 	return space.Model{
 		PatchSize: v.PatchSize, HeadDim: v.HeadDim,
 		RelativePosition: v.RelativePosition, MaxRelativePosition: v.MaxRelativePosition,
-		GlobalPool: v.GlobalPool, AbsPos: v.AbsPos, QKVBias: v.QKVBias,
+		GlobalPool: v.GlobalPool, AbsPos: v.AbsPos, QKVBias: v.QKVBias, Variant: v.Variant,
 	}
 }
 

@@ -99,7 +99,7 @@ func (i Info) describe(m space.Model, a space.Arch) Info {
 	if m.IsConv() {
 		i.Kind, i.Architecture.NormEps, i.Architecture.Conv = kindConv, supernet.BatchNormEps, newConv(m, a)
 	} else {
-		i.Kind, i.Architecture.NormEps, i.Architecture.ViT = kindViT, supernet.LayerNormEps, newViT(m, a)
+		i.Kind, i.Architecture.NormEps, i.Architecture.ViT = kindViT, m.Eps(), newViT(m, a)
 	}
 	i.Parameters, i.MACs = m.Params(a), m.MACs(a)
 	if i.Classes == nil {

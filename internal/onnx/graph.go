@@ -45,6 +45,10 @@ func float(name string, v float64) *schema.Attribute {
 	return &schema.Attribute{Name: name, Type: schema.Attribute_FLOAT, F: proto.Float32(float32(v))}
 }
 
+func text(name, v string) *schema.Attribute {
+	return &schema.Attribute{Name: name, Type: schema.Attribute_STRING, S: []byte(v)}
+}
+
 func integers(name string, v ...int) *schema.Attribute {
 	return &schema.Attribute{Name: name, Type: schema.Attribute_INTS, Ints: int64s(v)}
 }

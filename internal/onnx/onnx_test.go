@@ -57,7 +57,20 @@ func models(t *testing.T) []one {
 		}
 		archs = append(archs, a)
 	}
-	return []one{{plain, vit}, {full, vit}, {clamped, vit}, {conv, archs[0]}, {bare, archs[1]}}
+	list := []one{{plain, vit}, {full, vit}, {clamped, vit}, {conv, archs[0]}, {bare, archs[1]}}
+	for _, v := range []space.Variant{ // every value of every key
+		{NormEps: 1e-2, Activation: space.GELUTanh, PreNorm: true, QKNorm: true, Registers: 2},
+		{Activation: space.QuickGELU, NoClassToken: true, Norm: space.NormPooled},
+		{Activation: space.ReLU, Registers: 1, Pool: space.PoolDistilled},
+		{Activation: space.SiLU, NoClassToken: true, Registers: 3, Norm: space.NormNone},
+		{Pool: space.PoolClassMean},
+		{NoClassToken: true, Pool: space.PoolAttention, PoolHeads: 2, PoolHidden: 30, Activation: space.GELUTanh},
+	} {
+		m := plain
+		m.AbsPos, m.QKVBias, m.GlobalPool, m.Variant = true, true, v.NoClassToken && v.Pool == "", v
+		list = append(list, one{m, vit})
+	}
+	return list
 }
 
 // awkward are names that are no plain words of Python or YAML.

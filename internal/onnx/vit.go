@@ -3,6 +3,7 @@ package onnx
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"prenas/internal/export"
 )
@@ -15,7 +16,7 @@ type vit struct {
 }
 
 func (v *vit) build() {
-	m, dim := v.model, v.info.Architecture.EmbedDim
+	m := v.model
 	x := v.embed(export.InputName)
 	if m.RelativePosition {
 		v.rel = v.newRelative()
@@ -26,24 +27,11 @@ func (v *vit) build() {
 		x = v.op("Add", []string{x, v.mlp(v.norm(x, "norm2"), v.info.Architecture.MLPHidden[i])})
 	}
 	v.scope = ""
-	x = v.norm(x, "norm")
-	if m.GlobalPool {
-		x = v.tokens(x, 1, m.Tokens())
-	} else {
-		x = v.tokens(x, 0, 1)
-	}
-	x = v.op("ReduceMean", []string{x, v.sizes("token_axis", 1)}, integer("keepdims", 0))
-	v.linear(x, "head", m.NumClasses, dim, true)
+	v.classify(x)
 }
 
-// tokens from first to before last, which is all but the others of x.
-func (v *vit) tokens(x string, first, last int) string {
-	return v.op("Slice", []string{x, v.sizes("first_token", first), v.sizes("last_token", last), v.sizes("sliced_axis", 1)})
-}
-
-// embed cuts images into patches, projects them, and adds class token and positions.
-// Both are one constant: a row of zeros is put before the patches, and the constant's
-// first row is the class token with its position.
+// embed cuts images into patches, projects them, and puts the tokens before them, all with
+// their positions. Those tokens are one constant, as many times as there are images.
 func (v *vit) embed(images string) string {
 	m, dim := v.model, v.info.Architecture.EmbedDim
 	w := v.constant("patch_embed.proj.weight", v.weight("patch_embed.proj.weight"), dim, m.Channels, m.PatchSize, m.PatchSize)
@@ -51,16 +39,24 @@ func (v *vit) embed(images string) string {
 	x := v.op("Conv", []string{images, w, b}, integers("kernel_shape", m.PatchSize, m.PatchSize), integers("strides", m.PatchSize, m.PatchSize))
 	x = v.op("Reshape", []string{x, v.sizes("patches", 0, dim, m.Patches())})
 	x = v.op("Transpose", []string{x}, integers("perm", 0, 2, 1))
-	x = v.op("Pad", []string{x, v.sizes("class_row", 0, 1, 0, 0, 0, 0)})
-
-	add := make([]float32, m.Tokens()*dim)
+	before := slices.Concat(v.weight("cls_token"), v.weight("reg_token"))
 	if m.AbsPos {
-		copy(add, v.weight("pos_embed"))
+		positions := v.weight("pos_embed")
+		for i := range before {
+			before[i] += positions[i]
+		}
+		x = v.op("Add", []string{x, v.constant("positions", positions[len(before):], 1, m.Patches(), dim)})
 	}
-	for i, c := range v.weight("cls_token") {
-		add[i] += c
+	if n := m.Prefix(); n > 0 {
+		batch := v.op("Shape", []string{images}, integer("start", 0), integer("end", 1))
+		shape := v.op("Concat", []string{batch, v.sizes("prefix.sizes", n, dim)}, integer("axis", 0))
+		tokens := v.op("Expand", []string{v.constant("prefix", before, 1, n, dim), shape})
+		x = v.op("Concat", []string{tokens, x}, integer("axis", 1))
 	}
-	return v.op("Add", []string{x, v.constant("class_and_positions", add, 1, m.Tokens(), dim)})
+	if m.Variant.PreNorm {
+		x = v.norm(x, "norm_pre")
+	}
+	return x
 }
 
 func (v *vit) norm(x, name string) string {
@@ -72,17 +68,21 @@ func (v *vit) norm(x, name string) string {
 
 func (v *vit) mlp(x string, hidden int) string {
 	dim := v.info.Architecture.EmbedDim
-	x = v.op("Gelu", []string{v.linear(x, "mlp.fc1", hidden, dim, true)})
+	x = v.activation(v.linear(x, "mlp.fc1", hidden, dim, true), "mlp")
 	return v.linear(x, "mlp.fc2", dim, hidden, true)
 }
 
 func (v *vit) attention(x string, heads int) string {
 	m, dim := v.model, v.info.Architecture.EmbedDim
 	width := heads * m.HeadDim
-	parts := v.ops("Split", []string{v.linear(x, "attn.qkv", 3*width, dim, m.QKVBias)}, 3, integer("axis", 2), integer("num_outputs", 3))
-	split := v.sizes("attn.heads", 0, m.Tokens(), heads, m.HeadDim)
+	split := v.ops("Split", []string{v.linear(x, "attn.qkv", 3*width, dim, m.QKVBias)}, 3, integer("axis", 2), integer("num_outputs", 3))
+	byHead := v.sizes("attn.heads", 0, m.Tokens(), heads, m.HeadDim)
 	head := func(x string, perm ...int) string {
-		return v.op("Transpose", []string{v.op("Reshape", []string{x, split})}, integers("perm", perm...))
+		return v.op("Transpose", []string{v.op("Reshape", []string{x, byHead})}, integers("perm", perm...))
+	}
+	parts := slices.Clone(split) // the node has split
+	if m.Variant.QKNorm {
+		parts[0], parts[1] = v.headNorm(parts[0], "attn.q_norm", heads), v.headNorm(parts[1], "attn.k_norm", heads)
 	}
 	scale := v.constant("attn.scale", []float32{float32(1 / math.Sqrt(float64(m.HeadDim)))})
 	query := head(v.op("Mul", []string{parts[0], scale}), 0, 2, 1, 3) // [batch, heads, tokens, head_dim]

@@ -46,7 +46,7 @@ func InferModel(s *space.Space, weights map[string]tensorfile.Tensor) (space.Mod
 	_, m.ScaleEmbed = weights["embed_scaling.scalings"]
 	positions, absolute := weights["pos_embed"]
 	if m.AbsPos = absolute; absolute && len(positions.Shape) == 3 {
-		side := int(math.Round(math.Sqrt(float64(positions.Shape[1] - 1))))
+		side := int(math.Round(math.Sqrt(float64(positions.Shape[1] - m.Prefix()))))
 		m.ImageSize = side * m.PatchSize
 	}
 	return m, nil

@@ -4,7 +4,6 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
-	"prenas/internal/engine"
 	"prenas/pkg/space"
 )
 
@@ -109,9 +108,15 @@ func (n *Net) MaskedLogits(weights []*graph.Node, images *graph.Node, f Masked) 
 		relative: newRelative(m, images.Graph()),
 	}
 	x := v.embed(images)
+	if m.Variant.PreNorm {
+		x = v.norm(x, "norm_pre")
+	}
 	for i := range top.Depth {
 		x = v.branch(x, i, 0, v.attention)
 		x = v.branch(x, i, 1, v.mlp)
+	}
+	if m.Variant != (space.Variant{}) {
+		return classify(v, m, x)
 	}
 	x = v.norm(x, "norm")
 	if m.GlobalPool {
@@ -174,7 +179,7 @@ func (v *masked) product(x, weight *graph.Node) *graph.Node {
 func (v *masked) norm(x *graph.Node, name string) *graph.Node {
 	scale := graph.Mul(v.normVector(name+".weight"), v.features)
 	shift := graph.Mul(v.normVector(name+".bias"), v.features)
-	y := maskedNormalize(x, v.at(v.features, 3, 4), v.at(v.dim, 3, 4), LayerNormEps)
+	y := maskedNormalize(x, v.at(v.features, 3, 4), v.at(v.dim, 3, 4), v.space.Model.Eps())
 	return graph.Add(graph.Mul(y, v.at(scale, 3, 4)), v.at(shift, 3, 4))
 }
 
@@ -201,8 +206,20 @@ func (v *masked) embed(images *graph.Node) *graph.Node {
 	x = graph.TransposeAllAxes(x, 2, 0, 1, 3)
 	x = graph.Add(x, v.vector("patch_embed_super.proj.bias", 2))
 
-	class := graph.Reshape(v.weight("cls_token"), v.models, 1, 1, dim)
-	x = graph.Concatenate([]*graph.Node{graph.BroadcastToDims(class, v.models, v.samples, 1, dim), x}, 2)
+	var parts []*graph.Node
+	token := func(name string, n int) {
+		t := graph.Reshape(v.weight(name), v.models, 1, n, dim)
+		parts = append(parts, graph.BroadcastToDims(t, v.models, v.samples, n, dim))
+	}
+	if !m.Variant.NoClassToken {
+		token("cls_token", 1)
+	}
+	if n := m.Variant.Registers; n > 0 {
+		token("reg_token", n)
+	}
+	if len(parts) > 0 {
+		x = graph.Concatenate(append(parts, x), 2)
+	}
 	if m.AbsPos {
 		x = graph.Add(x, v.weight("pos_embed")) // [A, 1, tokens, dim]
 	}
@@ -223,6 +240,9 @@ func (v *masked) attention(x *graph.Node, block int) *graph.Node {
 		bias := graph.Reshape(v.weight(blockName(block, "attn.qkv.bias")), v.models, width, 3)
 		bias = graph.Reshape(graph.TransposeAllAxes(bias, 0, 2, 1), v.models, 3*width)
 		qkv = graph.Add(qkv, v.at(bias, 3, 4))
+	}
+	if m.Variant.QKNorm {
+		qkv = normQK(qkv, m, block, heads, v.headNorm)
 	}
 	used := graph.BroadcastToDims(graph.InsertAxes(sizeMask(v.f.Sizes, 1+block, heads), -1), v.models, heads, m.HeadDim)
 	out := graph.Mul(v.eachAttention(qkv, block, heads), v.at(graph.Reshape(used, v.models, width), 3, 4))
@@ -251,7 +271,7 @@ func (v *masked) mlp(x *graph.Node, block int) *graph.Node {
 	hidden := space.Hidden(top.EmbedDim, top.MLPRatio)
 	x = v.norm(x, blockName(block, "ffn_layer_norm"))
 	x = v.product(x, v.weight(blockName(block, "fc1.weight")))
-	x = engine.Gelu(graph.Add(x, v.vector(blockName(block, "fc1.bias"), 2)))
+	x = activation(v.space.Model.Variant.Activation, graph.Add(x, v.vector(blockName(block, "fc1.bias"), 2)))
 	x = graph.Mul(x, v.at(sizeMask(v.f.Sizes, 1+top.Depth+block, hidden), 3, 4))
 	x = v.drop(x, dropHidden, block, tokens, hidden)
 	x = v.product(x, v.weight(blockName(block, "fc2.weight")))

@@ -3,6 +3,7 @@ package supernet_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
@@ -185,6 +186,9 @@ func (s stage) compare(t *testing.T, archs []space.Arch) []outcome {
 		}
 		for k, p := range s.net.Params() {
 			g, w := got[i].grads[k], want.grads[k]
+			if strings.HasSuffix(p.Name, "k_norm.bias") {
+				continue // it moves all scores of a query alike: its gradient is rounding alone
+			}
 			if d := fixture.Difference(g, w); d > s.tolerance() {
 				t.Errorf("%s: gradient of %s differs by %.2g of the largest", a, p.Name, d)
 			}

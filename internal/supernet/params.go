@@ -38,7 +38,7 @@ type Param struct {
 
 // InHead tells whether the tensor belongs to the classifier.
 func (p Param) InHead() bool {
-	return strings.HasPrefix(p.Name, "head.") || strings.HasPrefix(p.Name, "classifier.")
+	return strings.HasPrefix(p.Name, "head") || strings.HasPrefix(p.Name, "classifier.")
 }
 
 // Layer is how far into a network of depth blocks the tensor stands: 0 for what is before
@@ -47,7 +47,7 @@ func (p Param) Layer(depth int) int {
 	switch {
 	case p.Block >= 0:
 		return p.Block + 1
-	case p.last || p.InHead() || strings.HasPrefix(p.Name, "norm."):
+	case p.last || p.InHead() || strings.HasPrefix(p.Name, "norm.") || strings.HasPrefix(p.Name, "fc_norm.") || strings.HasPrefix(p.Name, "attn_pool."):
 		return depth + 1
 	}
 	return 0
@@ -113,11 +113,16 @@ func ParamsOf(m space.Model, a space.Arch) []Param {
 	dim := a.EmbedDim
 	var params []Param
 	add := func(block int, name string, start initialiser, shape ...int) {
-		embedding := name == "pos_embed" || name == "cls_token"
+		embedding := name == "pos_embed" || name == "cls_token" || name == "reg_token"
 		params = append(params, Param{Name: name, Shape: shape, Decay: len(shape) > 1 && !embedding, Block: block, start: start})
 	}
 
-	add(-1, "cls_token", truncatedNormal, 1, 1, dim)
+	if !m.Variant.NoClassToken {
+		add(-1, "cls_token", truncatedNormal, 1, 1, dim)
+	}
+	if m.Variant.Registers > 0 {
+		add(-1, "reg_token", truncatedNormal, 1, m.Variant.Registers, dim)
+	}
 	if m.AbsPos {
 		add(-1, "pos_embed", truncatedNormal, 1, m.Tokens(), dim)
 	}
@@ -126,6 +131,10 @@ func ParamsOf(m space.Model, a space.Arch) []Param {
 	kaiming := uniform(1 / math.Sqrt(float64(fanIn)))
 	add(-1, "patch_embed_super.proj.weight", kaiming, dim, m.Channels, m.PatchSize, m.PatchSize)
 	add(-1, "patch_embed_super.proj.bias", kaiming, dim)
+	if m.Variant.PreNorm {
+		add(-1, "norm_pre.weight", ones, dim)
+		add(-1, "norm_pre.bias", zeros, dim)
+	}
 	for i := range a.Depth() {
 		width, hidden := a.NumHeads[i]*m.HeadDim, space.Hidden(dim, a.MLPRatio[i])
 		block := func(name string, start initialiser, shape ...int) {
@@ -134,6 +143,12 @@ func ParamsOf(m space.Model, a space.Arch) []Param {
 		block("attn.qkv.weight", truncatedNormal, 3*width, dim)
 		if m.QKVBias {
 			block("attn.qkv.bias", zeros, 3*width)
+		}
+		if m.Variant.QKNorm {
+			for _, part := range []string{"attn.q_norm", "attn.k_norm"} {
+				block(part+".weight", ones, m.HeadDim)
+				block(part+".bias", zeros, m.HeadDim)
+			}
 		}
 		if m.RelativePosition {
 			for _, table := range relativeTables {
@@ -151,10 +166,13 @@ func ParamsOf(m space.Model, a space.Arch) []Param {
 		block("fc2.weight", truncatedNormal, dim, hidden)
 		block("fc2.bias", zeros, dim)
 	}
-	add(-1, "norm.weight", ones, dim)
-	add(-1, "norm.bias", zeros, dim)
+	if norm := lastNorm(m); norm != "" {
+		add(-1, norm+".weight", ones, dim)
+		add(-1, norm+".bias", zeros, dim)
+	}
 	add(-1, "head.weight", truncatedNormal, m.NumClasses, dim)
 	add(-1, "head.bias", zeros, m.NumClasses)
+	variantParams(m, dim, func(name string, start initialiser, shape ...int) { add(-1, name, start, shape...) })
 	return params
 }
 

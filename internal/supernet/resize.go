@@ -34,12 +34,13 @@ func Resize(from, to space.Model, weights map[string]tensorfile.Tensor) (map[str
 		}
 		dim := t.Shape[2]
 		place := func(i int) float64 { return (float64(i)+0.5)*float64(old)/float64(side) - 0.5 }
-		grid := resample(values[dim:], old, side, old*dim, place) // rows
-		resized := values[:dim:dim]                               // the class token's
+		before := from.Prefix() * dim
+		grid := resample(values[before:], old, side, old*dim, place) // rows
+		resized := values[:before:before]                            // the class token's
 		for y := range side {
 			resized = append(resized, resample(grid[y*old*dim:][:old*dim], old, side, dim, place)...)
 		}
-		out["pos_embed"] = tensorfile.FromFloat32([]int{1, 1 + side*side, dim}, resized)
+		out["pos_embed"] = tensorfile.FromFloat32([]int{1, from.Prefix() + side*side, dim}, resized)
 	}
 	if !from.RelativePosition || from.MaxRelativePosition == to.MaxRelativePosition {
 		return out, nil

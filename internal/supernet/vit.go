@@ -11,9 +11,6 @@ import (
 	"prenas/pkg/space"
 )
 
-// LayerNormEps is the original's.
-const LayerNormEps = 1e-5
-
 // Forward says which architecture to build and how.
 type Forward struct {
 	Arch space.Arch
@@ -71,7 +68,11 @@ func (n *Net) Logits(weights []*graph.Node, images *graph.Node, f Forward) *grap
 
 func (v *vit) logits(images *graph.Node) *graph.Node {
 	n, f := v.Net, v.Forward
-	x := v.tap(SiteBlock, v.embed(images))
+	x := v.embed(images)
+	if n.space.Model.Variant.PreNorm {
+		x = v.normed(x, "norm_pre")
+	}
+	v.tap(SiteBlock, x)
 	rel := newRelative(n.space.Model, images.Graph())
 	for i := range f.Arch.Depth() {
 		x = v.branch(x, i, 0, func(x *graph.Node) *graph.Node {
@@ -81,6 +82,9 @@ func (v *vit) logits(images *graph.Node) *graph.Node {
 			return v.mlp(v.norm(x, blockName(i, "ffn_layer_norm"), v.Operands), i)
 		})
 		v.tap(SiteBlock, x)
+	}
+	if n.space.Model.Variant != (space.Variant{}) {
+		return classify(v, n.space.Model, x)
 	}
 	x = v.norm(x, "norm", dtypes.InvalidDType)
 	if n.space.Model.GlobalPool {
@@ -99,7 +103,7 @@ type vit struct{ builder }
 func (v *vit) norm(x *graph.Node, name string, operands dtypes.DType) *graph.Node {
 	dim := v.Arch.EmbedDim
 	v.tap(SiteNorm, x)
-	return engine.LayerNorm(x, v.normVector(name+".weight", dim), v.normVector(name+".bias", dim), LayerNormEps, operands)
+	return engine.LayerNorm(x, v.normVector(name+".weight", dim), v.normVector(name+".bias", dim), v.space.Model.Eps(), operands)
 }
 
 // branch adds a residual branch (0 attention, 1 MLP) of a block to x.
@@ -131,8 +135,16 @@ func (v *vit) embed(images *graph.Node) *graph.Node {
 	token := func(name string) *graph.Node { // [1, tokens, dim]
 		return v.scaled(name, graph.Slice(v.weight(name), graph.AxisRange(), graph.AxisRange(), graph.AxisRangeFromStart(dim)))
 	}
-	class := token("cls_token")
-	x = graph.Concatenate([]*graph.Node{graph.BroadcastToDims(class, samples, 1, dim), x}, 1)
+	var parts []*graph.Node
+	if !m.Variant.NoClassToken {
+		parts = append(parts, graph.BroadcastToDims(token("cls_token"), samples, 1, dim))
+	}
+	if n := m.Variant.Registers; n > 0 {
+		parts = append(parts, graph.BroadcastToDims(token("reg_token"), samples, n, dim))
+	}
+	if len(parts) > 0 {
+		x = graph.Concatenate(append(parts, x), 1)
+	}
 	if m.AbsPos {
 		x = graph.Add(x, token("pos_embed"))
 	}
@@ -151,6 +163,9 @@ func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 	if m.QKVBias {
 		bias := graph.Reshape(v.vector(blockName(block, "attn.qkv.bias"), 3*width), width, 3)
 		qkv = v.addBias(qkv, graph.Reshape(graph.TransposeAllAxes(bias, 1, 0), 3*width))
+	}
+	if m.Variant.QKNorm {
+		qkv = normQK(qkv, m, block, heads, v.headNorm)
 	}
 	v.tap(SiteQKV, qkv)
 	out := v.selfAttention(qkv, v.tables(block, rel), block, heads, rel)
@@ -220,8 +235,8 @@ func (v *vit) mlp(x *graph.Node, block int) *graph.Node {
 	hidden := space.Hidden(dim, v.Arch.MLPRatio[block])
 	x = v.product(x, v.matrix(blockName(block, "fc1.weight"), hidden, dim))
 	bias := v.vector(blockName(block, "fc1.bias"), hidden)
-	if v.Tap != nil { // who looks at it may differentiate by it
-		x = engine.Gelu(v.tap(SiteHidden, v.addBias(x, bias)))
+	if f := v.space.Model.Variant.Activation; v.Tap != nil || f != "" { // who looks at it may differentiate by it
+		x = activation(f, v.tap(SiteHidden, v.addBias(x, bias)))
 	} else {
 		x = engine.BiasGelu(x, bias, v.Operands)
 	}

@@ -97,6 +97,9 @@ func (s *Space) validateConv() error {
 
 func (m Model) validateConv() error {
 	c := m.Conv
+	if m.Variant != (Variant{}) {
+		return impossible("keys of vision transformers' variants (NORM_EPS, ACTIVATION and so on) have no meaning for FAMILY conv")
+	}
 	type bound struct {
 		key         string
 		value, most int

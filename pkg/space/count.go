@@ -6,8 +6,9 @@ func Hidden(embedDim int, ratio float64) int { return int(float64(embedDim) * ra
 // Patches of an image.
 func (m Model) Patches() int { side := m.ImageSize / m.PatchSize; return side * side }
 
-// Tokens of an image: its patches and the class token.
-func (m Model) Tokens() int { return 1 + m.Patches() }
+// Tokens of an image: the class token (and what else stands before the patches), and its
+// patches.
+func (m Model) Tokens() int { return m.Prefix() + m.Patches() }
 
 // Params counts an architecture's parameters as the original does: patch
 // convolution, blocks (qkv, proj, fc1, fc2 and norms with their biases, and the
@@ -30,7 +31,7 @@ func (m Model) Params(a Arch) int64 {
 // TrunkParams are the parameters outside of the blocks.
 func (m Model) TrunkParams(embedDim int) int {
 	patch := embedDim * (m.Channels*m.PatchSize*m.PatchSize + 1)
-	return patch + embedDim*(1+m.Tokens()) + 2*embedDim + m.NumClasses*(embedDim+1)
+	return patch + embedDim*(m.Prefix()+m.Tokens()) + 2*embedDim + m.NumClasses*(embedDim+1) + m.variantParams(embedDim)
 }
 
 // HeadParams are the parameters of one attention head of one block.
@@ -54,6 +55,9 @@ func (m Model) BlockParams(embedDim int) int {
 	if m.RelativePosition {
 		n += 4 * (2*m.MaxRelativePosition + 2) * m.HeadDim
 	}
+	if m.Variant.QKNorm {
+		n += 4 * m.HeadDim
+	}
 	return n
 }
 
@@ -75,7 +79,7 @@ func (m Model) MACs(a Arch) int64 {
 // TrunkMACs are the multiply-accumulates outside of the blocks.
 func (m Model) TrunkMACs(embedDim int) int64 {
 	e := int64(embedDim)
-	return int64(m.Patches())*e*int64(m.Channels*m.PatchSize*m.PatchSize) + e*int64(m.NumClasses)
+	return int64(m.Patches())*e*int64(m.Channels*m.PatchSize*m.PatchSize) + e*int64(m.NumClasses) + m.variantMACs(embedDim)
 }
 
 // MLPMACs are the multiply-accumulates of the MLP of one block.

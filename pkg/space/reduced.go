@@ -202,6 +202,9 @@ func modelNode(m Model) *yaml.Node {
 			keys = append(keys, own.key, value(true))
 		}
 	}
+	for _, own := range m.VariantKeys() {
+		keys = append(keys, own.Key, value(own.Value))
+	}
 	return mapping(keys...)
 }
 

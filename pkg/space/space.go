@@ -43,6 +43,9 @@ type Model struct {
 	ScaleMLP   bool `json:"scale_mlp,omitzero"`   // factors of hidden units, for each width
 	ScaleEmbed bool `json:"scale_embed,omitzero"` // factors of both branches and of the tokens, for each embedding dim
 
+	// Variant is what transformers of other training codes have.
+	Variant Variant `json:"variant,omitzero"`
+
 	Conv ConvModel `json:"conv,omitzero"`
 }
 
@@ -314,7 +317,7 @@ func (m Model) Validate() error {
 	if m.RelativePosition && (m.MaxRelativePosition < 1 || m.MaxRelativePosition > maxPixels) {
 		return impossible("MODEL.MAX_RELATIVE_POSITION is %d; it must be from 1 to %d", m.MaxRelativePosition, maxPixels)
 	}
-	return nil
+	return m.validateVariant()
 }
 
 func (i Interval) validate() error {

@@ -96,7 +96,7 @@ func (s *Space) vitFields() (fields []field, finish func() error) {
 			required("DEPTH", either(list(&s.Depth), perDim(&reduced.Depth, list[int]))),
 			required("NUM_HEADS", either(list(&s.NumHeads), perDim(&reduced.NumHeads, lists[int]))),
 			required("MLP_RATIO", either(list(&s.MLPRatio), perDim(&reduced.MLPRatio, lists[float64]))))),
-		optional("MODEL", noting(&s.ModelGiven, inBlock("MODEL",
+		optional("MODEL", noting(&s.ModelGiven, inBlock("MODEL", append(m.variantFields(),
 			optional("IMAGE_SIZE", scalar(&m.ImageSize)),
 			optional("PATCH_SIZE", scalar(&m.PatchSize)),
 			optional("CHANNELS", scalar(&m.Channels)),
@@ -110,7 +110,7 @@ func (s *Space) vitFields() (fields []field, finish func() error) {
 			optional("SWITCH_LN", scalar(&m.SwitchNorm)),
 			optional("SCALE_ATTN", scalar(&m.ScaleAttn)),
 			optional("SCALE_MLP", scalar(&m.ScaleMLP)),
-			optional("SCALE_EMBED", scalar(&m.ScaleEmbed))))),
+			optional("SCALE_EMBED", scalar(&m.ScaleEmbed)))...))),
 	}, func() error { return s.finishReduced(reduced) }
 }
 
