@@ -14,6 +14,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 	"prenas/internal/train"
 	"prenas/pkg/space"
@@ -34,8 +35,8 @@ func measureHere(ctx context.Context, text string) error {
 		return err
 	}
 	defer e.Close()
-	recipe := train.DefaultRecipe()
-	recipe.Precision, recipe.Batch = j.Precision, j.Batch
+	recipe := recipe.Default()
+	recipe.Precision, recipe.Batch = string(j.Precision), j.Batch
 	speed, err := train.Measure(ctx, e, s, s.Largest(), recipe, j.Steps)
 	if err != nil {
 		return err

@@ -12,12 +12,12 @@ import (
 	"prenas/internal/audit"
 	"prenas/internal/data"
 	"prenas/internal/job"
-	"prenas/internal/train"
+	"prenas/internal/recipe"
 )
 
 func auditCommand(g *global) *cobra.Command {
 	var o job.AuditOptions
-	var spaceName, recipe string
+	var spaceName, recipeName string
 	var epochs int
 	c := &cobra.Command{
 		Use: "audit --space SPACE --data SRC --out FILE", Short: "Measure how well proxies order architectures that are really trained", Args: cobra.NoArgs,
@@ -31,7 +31,7 @@ func auditCommand(g *global) *cobra.Command {
 			if err = auditUsage(c, o, spaceName); err != nil {
 				return err
 			}
-			if o.Recipe, err = train.LoadRecipe(recipe); err != nil {
+			if o.Recipe, err = recipe.Load(recipeName); err != nil {
 				return fmt.Errorf("--recipe: %w", err)
 			}
 			if c.Flags().Changed("epochs") {
@@ -68,7 +68,7 @@ func auditCommand(g *global) *cobra.Command {
 	f.IntVar(&o.Seeds, "seeds", 3, "trainings of each, from seeds --seed on")
 	f.IntVar(&epochs, "epochs", 0, "epochs of each training (default: the recipe's)")
 	f.IntVar(&o.Images, "images", 0, "training images of an epoch (default: all)")
-	f.StringVar(&recipe, "recipe", "audit", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
+	f.StringVar(&recipeName, "recipe", "audit", "built-in recipe ("+strings.Join(recipe.Names(), ", ")+") or YAML file")
 	f.StringArrayVar(&o.Inherit, "inherit", nil, "run directory of a supernet to take weights from instead of training; may be repeated")
 	f.StringVar(&o.Benchmark, "benchmark", "", "benchmark file to report on, without training")
 	f.IntVar(&o.Resamples, "resamples", 1000, "resamples behind a confidence interval")

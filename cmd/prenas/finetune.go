@@ -11,12 +11,12 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/job"
-	"prenas/internal/train"
+	"prenas/internal/recipe"
 )
 
 func finetuneCommand(g *global) *cobra.Command {
 	var o job.FinetuneOptions
-	var recipe string
+	var recipeName string
 	var layerDecay float64
 	var freeze bool
 	var batch int
@@ -34,7 +34,7 @@ func finetuneCommand(g *global) *cobra.Command {
 			if err = noOverwriteOfData(o.Out, o.Data); err != nil {
 				return err
 			}
-			if o.Recipe, err = train.LoadRecipe(recipe); err != nil {
+			if o.Recipe, err = recipe.Load(recipeName); err != nil {
 				return fmt.Errorf("--recipe: %w", err)
 			}
 			if c.Flags().Changed("batch") {
@@ -79,7 +79,7 @@ func finetuneCommand(g *global) *cobra.Command {
 	f.IntVar(&o.ImageSize, "image-size", 0, "pixels of an image's side (default: as it was)")
 	f.Float64Var(&layerDecay, "layer-decay", 0, "what each layer further from the head leaves of the learning rate, as 0.75 (default: the recipe's)")
 	f.BoolVar(&freeze, "freeze", false, "train the head alone")
-	f.StringVar(&recipe, "recipe", "finetune", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file")
+	f.StringVar(&recipeName, "recipe", "finetune", "built-in recipe ("+strings.Join(recipe.Names(), ", ")+") or YAML file")
 	f.IntVar(&batch, "batch", 0, "images of one program run (default: the recipe's)")
 	bad.add(f, " (default: the recipe's)")
 	f.StringVar(&o.Out, "out", "", "run directory to write")

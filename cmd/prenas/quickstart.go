@@ -16,6 +16,7 @@ import (
 
 	"prenas/internal/fsys"
 	"prenas/internal/job"
+	"prenas/internal/recipe"
 	"prenas/internal/report"
 	"prenas/internal/train"
 	"prenas/pkg/search"
@@ -67,7 +68,7 @@ func quickstartCommand(g *global) *cobra.Command {
 			if small {
 				recipeName += "-small"
 			}
-			recipe, err := train.LoadRecipe(recipeName)
+			recipe, err := recipe.Load(recipeName)
 			if err != nil {
 				return err
 			}

@@ -15,12 +15,13 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/job"
+	"prenas/internal/recipe"
 	"prenas/internal/train"
 )
 
 func trainCommand(g *global) *cobra.Command {
 	var given job.TrainOptions
-	var spaceName, recipe, sampler string
+	var spaceName, recipeName, sampler string
 	var precision engine.Precision
 	var bad onBadImage
 	var dryRun, rollBack bool
@@ -68,7 +69,7 @@ func trainCommand(g *global) *cobra.Command {
 			o.Log = out.line
 			switch {
 			case changed("recipe"):
-				if o.Recipe, err = train.LoadRecipe(recipe); err != nil {
+				if o.Recipe, err = recipe.Load(recipeName); err != nil {
 					return fmt.Errorf("--recipe: %w", err)
 				}
 			case !given.Resume:
@@ -77,7 +78,7 @@ func trainCommand(g *global) *cobra.Command {
 				}
 			}
 			if precision != "" {
-				o.Recipe.Precision = precision
+				o.Recipe.Precision = string(precision)
 			}
 			if sampler != "" {
 				if o.Recipe, err = o.Recipe.WithSampler(sampler); err != nil {
@@ -122,9 +123,9 @@ func trainCommand(g *global) *cobra.Command {
 	f.StringVar(&spaceName, "space", "", "space of the candidates (default: the one in their meta file)")
 	f.StringVar(&given.Weights, "weights", "", "safetensors of the supernet's weights to begin with (default: drawn from --seed)")
 	f.StringVar(&given.Data, "data", "", "images to train on, SRC (prenas data --help)")
-	f.StringVar(&recipe, "recipe", "", "built-in recipe ("+strings.Join(train.RecipeNames(), ", ")+") or YAML file (default: by the space, see above)")
+	f.StringVar(&recipeName, "recipe", "", "built-in recipe ("+strings.Join(recipe.Names(), ", ")+") or YAML file (default: by the space, see above)")
 	addPrecision(f, &precision, " (default: the recipe's)")
-	f.StringVar(&sampler, "sampler", "", "what each update trains: "+strings.Join(train.SamplerNames(), ", ")+" (default: the recipe's)")
+	f.StringVar(&sampler, "sampler", "", "what each update trains: "+strings.Join(recipe.SamplerNames(), ", ")+" (default: the recipe's)")
 	f.IntVar(&batch, "batch", 0, "images of one program run (default: the recipe's)")
 	bad.add(f, " (default: the recipe's)")
 	f.BoolVar(&rollBack, "roll-back", false, "where training diverges, go back to a checkpoint with half the learning rate (default: the recipe's)")

@@ -32,6 +32,7 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/job"
+	"prenas/internal/recipe"
 	"prenas/internal/train"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
@@ -65,7 +66,7 @@ type experiment struct {
 
 	engine *engine.Engine
 	space  *space.Space
-	recipe train.Recipe
+	recipe recipe.Recipe
 }
 
 func (x experiment) run(ctx context.Context) (err error) {
@@ -76,11 +77,11 @@ func (x experiment) run(ctx context.Context) (err error) {
 	if x.space, err = space.Load(x.spaceName); err != nil {
 		return err
 	}
-	if x.recipe, err = train.LoadRecipe(x.recipeName); err != nil {
+	if x.recipe, err = recipe.Load(x.recipeName); err != nil {
 		return err
 	}
 	x.recipe.Keep = 1
-	x.recipe.Precision = engine.Float32 // not what is faster at the start of each run
+	x.recipe.Precision = string(engine.Float32) // not what is faster at the start of each run
 	if x.epochs > 0 {
 		x.recipe.Epochs = x.epochs
 	}

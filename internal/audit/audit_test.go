@@ -16,6 +16,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/recipe"
 	"prenas/internal/rng"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
@@ -24,7 +25,7 @@ import (
 )
 
 func header() Header {
-	r := train.DefaultRecipe()
+	r := recipe.Default()
 	r.Epochs, r.Batch = 1, 4
 	return Header{
 		Format: format,

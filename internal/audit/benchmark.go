@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"prenas/internal/fsys"
+	"prenas/internal/recipe"
 	"prenas/internal/sealed"
 	"prenas/internal/train"
 	"prenas/pkg/space"
@@ -42,7 +43,7 @@ type Header struct {
 	Space    *space.Space      `json:"space"`
 	Interval space.Interval    `json:"interval"` // of parameters, in millions
 	Data     train.DataSummary `json:"data"`
-	Recipe   train.Recipe      `json:"recipe"`
+	Recipe   recipe.Recipe     `json:"recipe"`
 	Images   int               `json:"images"`  // training images of an epoch
 	Draw     uint64            `json:"draw"`    // seed of the architectures and of the held-out cut
 	Seeds    []uint64          `json:"seeds"`   // of training, one result each
@@ -101,7 +102,7 @@ func parse(text []byte) (*Benchmark, error) {
 		return nil, fmt.Errorf("%w: larger than %d bytes", ErrBenchmark, maxFile)
 	}
 	// A recipe's keys that the file leaves out have their defaults.
-	b, number, seen := &Benchmark{Header: Header{Recipe: train.DefaultRecipe()}}, 0, map[string]bool{}
+	b, number, seen := &Benchmark{Header: Header{Recipe: recipe.Default()}}, 0, map[string]bool{}
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {

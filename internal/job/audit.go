@@ -9,6 +9,7 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/recipe"
 	"prenas/internal/tensorfile"
 	"prenas/internal/train"
 	"prenas/pkg/space"
@@ -22,7 +23,7 @@ type AuditOptions struct {
 	Space   *space.Space
 	Inherit []string // run directories of supernets to take weights from; empty: train from scratch
 	Data    string   // empty with Inherit: what the runs were trained on
-	Recipe  train.Recipe
+	Recipe  recipe.Recipe
 	Images  int // training images of an epoch; 0: all
 	Archs   int
 	Seeds   int
@@ -71,7 +72,7 @@ func Audit(ctx context.Context, o AuditOptions) (audit.Correlations, error) {
 }
 
 // images opens the data set, cut by a seed.
-func (o AuditOptions) images(ctx context.Context, r train.Recipe, cut uint64) (*data.Dataset, train.DataSummary, error) {
+func (o AuditOptions) images(ctx context.Context, r recipe.Recipe, cut uint64) (*data.Dataset, train.DataSummary, error) {
 	set, err := data.Open(ctx, o.Data, data.Options{Seed: cut, HeldOut: r.Holdout, Log: o.Log, Progress: o.Fetch})
 	if err != nil {
 		return nil, train.DataSummary{}, err
@@ -83,7 +84,7 @@ func (o AuditOptions) images(ctx context.Context, r train.Recipe, cut uint64) (*
 }
 
 // source makes sources of a data set.
-func (o AuditOptions) source(set *data.Dataset, s *space.Space, r train.Recipe) func(seed uint64) (train.Source, error) {
+func (o AuditOptions) source(set *data.Dataset, s *space.Space, r recipe.Recipe) func(seed uint64) (train.Source, error) {
 	r.SkipBadImages = false // the benchmark would not say on what it is
 	return func(seed uint64) (train.Source, error) {
 		images, err := train.NewImages(set, s.Model, r, seed, o.Workers)

@@ -8,6 +8,7 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/engine"
+	"prenas/internal/recipe"
 	"prenas/internal/train"
 	"prenas/pkg/space"
 )
@@ -19,7 +20,7 @@ type FinetuneOptions struct {
 	Arch      string // name, or key of an interval (its best); empty: the only one, as a model has
 	Data      string
 	ImageSize int // 0: as it was
-	Recipe    train.Recipe
+	Recipe    recipe.Recipe
 	Seed      uint64
 	Workers   int
 	Out       string

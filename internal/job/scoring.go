@@ -21,6 +21,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/proxy"
+	"prenas/internal/recipe"
 	"prenas/internal/sealed"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
@@ -156,7 +157,7 @@ func (o Scoring) batch(ctx context.Context, s *space.Space) (proxy.Batch, error)
 // not augmented. The loss is the same as on noise: no labels.
 func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.Batch, error) {
 	set := o.images
-	source, err := train.NewImages(set, s.Model, train.Recipe{SkipBadImages: o.SkipBad}, o.Seed, o.Workers)
+	source, err := train.NewImages(set, s.Model, recipe.Recipe{SkipBadImages: o.SkipBad}, o.Seed, o.Workers)
 	if err != nil {
 		return proxy.Batch{}, fmt.Errorf("--data %s: %w", o.Data, err)
 	}

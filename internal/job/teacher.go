@@ -10,6 +10,7 @@ import (
 	"prenas/internal/classify"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/recipe"
 	"prenas/internal/train"
 	"prenas/pkg/space"
 )
@@ -29,7 +30,7 @@ type teacher struct {
 
 // teacherFile is the file of a run's teacher: what its recipe names, or the copy of it that
 // a run which is resumed has. Empty: there is none.
-func teacherFile(r train.Recipe, resumed string) string {
+func teacherFile(r recipe.Recipe, resumed string) string {
 	path := r.Distill.File()
 	if path == "" || resumed == "" {
 		return path
@@ -43,7 +44,7 @@ func teacherFile(r train.Recipe, resumed string) string {
 
 // openTeacher opens the file of a teacher, if there is one, for images of the
 // given look that a space's model takes.
-func openTeacher(ctx context.Context, e *engine.Engine, path string, r train.Recipe, m space.Model, look train.Look, log func(string)) (train.Teacher, error) {
+func openTeacher(ctx context.Context, e *engine.Engine, path string, r recipe.Recipe, m space.Model, look train.Look, log func(string)) (train.Teacher, error) {
 	if path == "" {
 		return nil, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/recipe"
 	"prenas/internal/tensorfile"
 	"prenas/internal/train"
 	"prenas/pkg/search"
@@ -24,7 +25,7 @@ type TrainOptions struct {
 	Space      *space.Space // nil: the one in candidates.meta.json
 	Weights    string       // safetensors to begin with; empty: drawn from the seed
 	Data       string
-	Recipe     train.Recipe
+	Recipe     recipe.Recipe
 	Seed       uint64
 	Workers    int
 	Out        string
@@ -51,13 +52,13 @@ func Resumed(dir string) (TrainOptions, error) {
 
 // DefaultRecipe is the recipe to train by where none is given: the one for the space of
 // the candidates. It tells which it is.
-func (o TrainOptions) DefaultRecipe() (train.Recipe, error) {
+func (o TrainOptions) DefaultRecipe() (recipe.Recipe, error) {
 	if _, err := o.readCandidates(); err != nil {
-		return train.Recipe{}, err
+		return recipe.Recipe{}, err
 	}
-	name, why := train.RecipeFor(o.Space)
+	name, why := recipe.For(o.Space)
 	o.Log(fmt.Sprintf("recipe %s, %s; --recipe takes another", name, why))
-	return train.LoadRecipe(name)
+	return recipe.Load(name)
 }
 
 // Train trains the preferred architectures of a candidates file.

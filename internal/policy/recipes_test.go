@@ -9,7 +9,7 @@ import (
 
 // docs/recipes.md has a row for each built-in recipe, and none for others.
 func TestRecipesAreDocumented(t *testing.T) {
-	const folder = "internal/train/recipes"
+	const folder = "internal/recipe/recipes"
 	text, err := os.ReadFile(filepath.Join(root, "docs", "recipes.md"))
 	if err != nil {
 		t.Fatal(err)

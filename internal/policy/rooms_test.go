@@ -38,6 +38,8 @@ var rooms = []struct {
 	{"matfile", []string{"fsys"}},
 	{"picture", []string{"mistaken"}},
 	{"data", []string{"augment", "crash", "foreign", "fsys", "machine", "matfile", "picture", "plaintext", "rng", "sealed"}},
+	{"toy", []string{"space"}},
+	{"recipe", []string{"augment", "fsys", "mistaken", "nearest", "rng", "space"}},
 	{"engine/private", nil},
 	{"engine", []string{"engine/private", "foreign", "fsys", "kernels", "rng", "tensorfile", "version"}},
 	{"fixture", []string{"space", "tensorfile"}},
@@ -50,24 +52,24 @@ var rooms = []struct {
 	{"search", []string{"fsys", "rng", "space", "tensorfile"}},
 	{"latency", []string{"engine", "fsys", "rng", "sealed", "space", "supernet"}},
 	{"evaluate", []string{"data", "engine", "fsys", "sealed", "search", "space", "supernet", "tensorfile"}},
-	{"train", []string{"augment", "data", "engine", "evaluate", "fsys", "machine", "mistaken", "nearest", "rng", "sealed", "search", "space", "supernet", "tensorboard", "tensorfile", "version"}},
+	{"train", []string{"augment", "data", "engine", "evaluate", "fsys", "machine", "recipe", "rng", "sealed", "search", "space", "supernet", "tensorboard", "tensorfile", "version"}},
 	{"export", []string{"engine", "fsys", "printable", "sealed", "space", "supernet", "tensorfile"}},
 	{"classify", []string{"augment", "crash", "data", "engine", "export", "foreign", "fsys", "machine", "mistaken", "supernet"}},
 	{"onnx/schema", nil},
 	{"onnx", []string{"export", "fsys", "onnx/schema", "space", "version"}},
 	{"serve", []string{"classify", "crash", "data", "engine", "export", "printable"}},
-	{"watch", []string{"evaluate", "fsys", "train"}},
+	{"watch", []string{"evaluate", "fsys", "recipe", "train"}},
 	{"report", []string{"evaluate", "fsys", "sealed", "search", "space", "train"}},
-	{"audit", []string{"engine", "evaluate", "fsys", "rng", "sealed", "search", "space", "supernet", "tensorfile", "train"}},
-	{"job", []string{"audit", "classify", "crash", "data", "engine", "evaluate", "export", "fsys", "latency", "machine", "onnx", "plaintext", "printable", "proxy", "sealed", "search", "space", "supernet", "tensorfile", "train"}},
+	{"audit", []string{"engine", "evaluate", "fsys", "recipe", "rng", "sealed", "search", "space", "supernet", "tensorfile", "train"}},
+	{"job", []string{"audit", "classify", "crash", "data", "engine", "evaluate", "export", "fsys", "latency", "machine", "onnx", "plaintext", "printable", "proxy", "recipe", "sealed", "search", "space", "supernet", "tensorfile", "train"}},
 	{"policy", nil},
 }
 
-var fixtures = []string{"fixture", "faults", "pytools", "browser", "engine/enginetest", "fsys/faultfs", "memory/memorytest"}
+var fixtures = []string{"fixture", "toy", "faults", "pytools", "browser", "engine/enginetest", "fsys/faultfs", "memory/memorytest"}
 
 // withoutEngine are the rooms that must work where no XLA can be had: they may not reach
 // it through libraries either.
-var withoutEngine = []string{"fsys", "foreign", "rng", "tensorfile", "space", "search", "augment", "matfile", "picture", "plaintext", "data", "fixture"}
+var withoutEngine = []string{"fsys", "foreign", "rng", "tensorfile", "space", "search", "augment", "matfile", "picture", "plaintext", "data", "recipe", "fixture"}
 
 func TestTableOfRoomsHasNoCircle(t *testing.T) {
 	var below []string

@@ -6,6 +6,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
 )
@@ -15,7 +16,7 @@ import (
 type Alone struct {
 	step   *MaskedStep
 	test   *evaluate.Masked
-	recipe Recipe
+	recipe recipe.Recipe
 	images int
 }
 
@@ -25,14 +26,14 @@ const evalImages = 200
 // NewAlone compiles the programs for a number of models. images bounds the training
 // images of an epoch; 0 is all of them. Products are in float32 whatever the recipe says,
 // since what is found is compared over machines and years.
-func NewAlone(e *engine.Engine, net *supernet.Net, r Recipe, models, images int) (*Alone, error) {
-	if err := r.check(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRecipe, err)
+func NewAlone(e *engine.Engine, net *supernet.Net, r recipe.Recipe, models, images int) (*Alone, error) {
+	if err := r.Check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", recipe.ErrInvalid, err)
 	}
 	if !r.Distill.IsZero() {
-		return nil, fmt.Errorf("%w: distill.teacher has no place where architectures are trained alone", ErrRecipe)
+		return nil, fmt.Errorf("%w: distill.teacher has no place where architectures are trained alone", recipe.ErrInvalid)
 	}
-	r.Precision = engine.Float32
+	r.Precision = string(engine.Float32)
 	a := &Alone{recipe: r, images: images}
 	var err error
 	if a.step, err = NewMaskedStep(e, net, r, models, 0); err != nil {
@@ -82,7 +83,7 @@ func (a *Alone) Train(ctx context.Context, archs []space.Arch, source Source, se
 			if err != nil {
 				return nil, err
 			}
-			stats, err := a.step.Run(state, archs, a.recipe.learningRate(done, perEpoch), b, seed, done)
+			stats, err := a.step.Run(state, archs, a.recipe.LearningRate(done, perEpoch), b, seed, done)
 			if err != nil {
 				return nil, fmt.Errorf("step %d: %w", done+1, err)
 			}

@@ -7,6 +7,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/evaluate"
+	"prenas/internal/recipe"
 )
 
 // calibrationBatches of training images are what the statistics of architectures are
@@ -17,10 +18,10 @@ const calibrationBatches = 20
 // newCalibrator compiles what calibrate needs; nil where steps keep the statistics, or
 // there are none.
 func (t *trainer) newCalibrator() (*evaluate.Calibrator, error) {
-	if t.Recipe.Sampler.Name != spaceSampler || !t.Space.Model.IsConv() {
+	if t.Recipe.Sampler.Name != recipe.WholeSpace || !t.Space.Model.IsConv() {
 		return nil, nil
 	}
-	return evaluate.NewCalibrator(t.Engine, t.net, t.archs, t.Recipe.Batch, t.Recipe.Precision)
+	return evaluate.NewCalibrator(t.Engine, t.net, t.archs, t.Recipe.Batch, precisionOf(t.Recipe))
 }
 
 // calibrate estimates the statistics of the preferred architectures with the weights as
@@ -43,7 +44,7 @@ func (t *trainer) calibrate(ctx context.Context) error {
 	}
 	for i, arch := range t.archs {
 		own := &norms[*tensors.Tensor]{}
-		for _, prefix := range t.Recipe.normPrefixes() {
+		for _, prefix := range statGroups(t.Recipe) {
 			group := own.group(prefix)
 			for _, s := range stats[i] {
 				up, err := t.Engine.Upload(s)

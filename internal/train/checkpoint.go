@@ -18,6 +18,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
@@ -64,13 +65,13 @@ type hostState map[string]tensorfile.Tensor
 // newState is the state before the first step of training architectures: moments and
 // counts are zero, averages are the weights. Statistics that weights has are gone on with;
 // else means are 0 and variances 1.
-func newState(net *supernet.Net, r Recipe, weights map[string]tensorfile.Tensor, archs ...space.Arch) hostState {
+func newState(net *supernet.Net, r recipe.Recipe, weights map[string]tensorfile.Tensor, archs ...space.Arch) hostState {
 	params := net.Params()
 	h := hostState{nameCounts: tensorfile.FromFloat32([]int{len(params)}, make([]float32, len(params)))}
 	for _, p := range params {
 		w := weights[p.Name]
 		zero := tensorfile.FromFloat32(p.Shape, make([]float32, len(w.Data)/4))
-		for _, prefix := range r.prefixes() {
+		for _, prefix := range stateGroups(r) {
 			switch prefix {
 			case prefixWeights, prefixEMA:
 				h[prefix+p.Name] = w
@@ -85,7 +86,7 @@ func newState(net *supernet.Net, r Recipe, weights map[string]tensorfile.Tensor,
 			if !given {
 				value = p.Init(0)
 			}
-			for _, prefix := range r.normPrefixes() {
+			for _, prefix := range statGroups(r) {
 				h[prefix+statName(arch, p)] = value
 			}
 		}

@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"prenas/internal/recipe"
 	"testing"
-
-	"prenas/internal/engine"
 )
 
 // unevenSeed is one whose sampler uniform draws the first of two architectures in each of
@@ -21,16 +20,16 @@ func TestRecipesInAllCombinations(t *testing.T) {
 	vit, conv := toyOptions(t, ""), convOptions(t, "")
 	vit.Engine, vit.Candidates = conv.Engine, vit.Candidates[:2]
 	seen := 0
-	distills := map[string]Distill{
+	distills := map[string]recipe.Distill{
 		"nobody":      {},
-		"a file":      {Teacher: "t.safetensors", Kind: softTeaching, Alpha: 0.5, Temperature: 1},
-		"the largest": {Teacher: largestTeacher, Kind: hardTeaching, Alpha: 0.5, Temperature: 1},
+		"a file":      {Teacher: "t.safetensors", Kind: recipe.SoftTarget, Alpha: 0.5, Temperature: 1},
+		"the largest": {Teacher: recipe.LargestTeacher, Kind: recipe.HardTarget, Alpha: 0.5, Temperature: 1},
 	}
 	for family, of := range map[string]Options{"vit": vit, "conv": conv} {
-		for _, name := range SamplerNames() {
+		for _, name := range recipe.SamplerNames() {
 			for _, accumulate := range []int{1, 2} {
 				for who, distill := range distills {
-					precision := []engine.Precision{engine.Float32, engine.BFloat16}[(accumulate+len(name)+len(who))%2]
+					precision := []string{"float32", "bf16"}[(accumulate+len(name)+len(who))%2]
 					t.Run(fmt.Sprintf("%s, %s, %d batches, taught by %s, %s", family, name, accumulate, who, precision), func(t *testing.T) {
 						o := of
 						o.Out, o.Seed = filepath.Join(t.TempDir(), "run"), unevenSeed
@@ -41,10 +40,10 @@ func TestRecipesInAllCombinations(t *testing.T) {
 						if distill.File() != "" {
 							o.Teacher = meanTeacher{"one", &seen}
 						}
-						refused := name == spaceSampler && accumulate > 1 || distill.inPlace() && name != sandwichSampler
+						refused := name == recipe.WholeSpace && accumulate > 1 || distill.InPlace() && name != recipe.Sandwich
 						result, err := Run(context.Background(), o)
 						switch {
-						case refused && !errors.Is(err, ErrRecipe):
+						case refused && !errors.Is(err, recipe.ErrInvalid):
 							t.Errorf("error %v, want ErrRecipe", err)
 						case !refused && (err != nil || result.Step != 12):
 							t.Errorf("%d updates, want 12; %v", result.Step, err)

@@ -15,54 +15,20 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/recipe"
 	"prenas/pkg/space"
 )
 
-// Distill lets a teacher say what the images are, beside their labels: a model from a
-// file, or the largest architecture of an update, which teaches the others of it on the
-// same images (the sandwich rule's in-place distillation: Yu and Huang, "Universally
-// Slimmable Networks and Improved Training Techniques", ICCV 2019).
-//
-//	loss = (1 - alpha) · CE(student, labels) + alpha · T² · CE(student at T, teacher at T)
-//
-// "At T" divides logits by the temperature (Hinton et al., "Distilling the Knowledge in a
-// Neural Network", 2015); T² keeps the size of the gradient.
-type Distill struct {
-	Teacher     string  `yaml:"teacher,omitempty" json:"teacher,omitempty"`                          // model file, .safetensors or .onnx, of prenas export; largest: the largest architecture of an update (sampler sandwich); empty: off
-	Kind        string  `yaml:"kind,omitempty" json:"kind,omitempty" oneof:"soft hard"`              // the teacher's probabilities, or its likeliest class as a label
-	Alpha       float64 `yaml:"alpha,omitempty" json:"alpha,omitempty" range:"(0,1]"`                // of the teacher in the loss; the rest are the labels
-	Temperature float64 `yaml:"temperature,omitempty" json:"temperature,omitempty" range:"(0,1000]"` // that both sides' logits are divided by; only soft
-}
-
-const (
-	largestTeacher = "largest"
-	softTeaching   = "soft"
-	hardTeaching   = "hard"
-)
-
-// IsZero tells whether there is no teacher: what else is set then changes nothing.
-func (d Distill) IsZero() bool { return d.Teacher == "" }
-
-func (d Distill) inPlace() bool { return d.Teacher == largestTeacher }
-
-// File of the teacher; empty where none has to be opened.
-func (d Distill) File() string {
-	if d.inPlace() {
-		return ""
-	}
-	return d.Teacher
-}
-
-// loss of each image, [..., N], given logits and soft targets [..., N, classes] and,
+// lossOf each image, [..., N], given logits and soft targets [..., N, classes] and,
 // where there is a teacher, its logits of the same shape; else nil.
-func (r Recipe) loss(logits, targets, teacher *graph.Node) *graph.Node {
+func lossOf(r recipe.Recipe, logits, targets, teacher *graph.Node) *graph.Node {
 	own := crossEntropy(logits, targets)
 	if teacher == nil {
 		return own
 	}
 	d := r.Distill
 	var taught *graph.Node
-	if d.Kind == hardTeaching {
+	if d.Kind == recipe.HardTarget {
 		likeliest := graph.ArgMax(teacher, -1, dtypes.Int32)
 		taught = crossEntropy(logits, smoothTargets(likeliest, logits.Shape().Dim(-1), r.Loss.Smoothing))
 	} else {
@@ -103,23 +69,20 @@ func copyFile(f fsys.FS, from, to string) error {
 	})
 }
 
-// errTeacher names the recipe's key in errors about a teacher.
-var errTeacher = errors.New("distill.teacher")
-
 // teaching asks the teacher about batches. A nil one has no teacher.
 type teaching struct {
 	teacher Teacher
-	recipe  Recipe
+	recipe  recipe.Recipe
 	model   space.Model
 	mix     *engine.Program // nil where images are not mixed
 }
 
-func newTeaching(e *engine.Engine, r Recipe, m space.Model, teacher Teacher) (*teaching, error) {
+func newTeaching(e *engine.Engine, r recipe.Recipe, m space.Model, teacher Teacher) (*teaching, error) {
 	if r.Distill.File() == "" {
 		return nil, nil
 	}
 	t := &teaching{teacher: teacher, recipe: r, model: m}
-	if !r.mixes() {
+	if !r.Mixes() {
 		return t, nil
 	}
 	var err error
@@ -139,7 +102,7 @@ func (t *teaching) logits(b evaluate.Batch, seed uint64, step, part int) (*tenso
 	if t.mix != nil {
 		args := []*tensors.Tensor{
 			tensors.FromFlatDataAndDimensions(b.Images, n, m.Channels, m.ImageSize, m.ImageSize),
-			tensors.FromFlatDataAndDimensions(t.recipe.Mix.mixRows(seed, step, part, n, m.ImageSize), n, mixColumns),
+			tensors.FromFlatDataAndDimensions(mixRows(t.recipe.Mix, seed, step, part, n, m.ImageSize), n, mixColumns),
 		}
 		out, err := t.mix.Run(args)
 		if err != nil {
@@ -158,7 +121,7 @@ func (t *teaching) logits(b evaluate.Batch, seed uint64, step, part int) (*tenso
 	}
 	rows, err := t.teacher.Logits(slices.Collect(slices.Chunk(images, len(images)/n)))
 	if err != nil {
-		return nil, fmt.Errorf("%w %s: %w", errTeacher, t.recipe.Distill.Teacher, err)
+		return nil, fmt.Errorf("%w %s: %w", recipe.ErrTeacher, t.recipe.Distill.Teacher, err)
 	}
 	return tensors.FromFlatDataAndDimensions(slices.Concat(rows...), n, m.NumClasses), nil
 }

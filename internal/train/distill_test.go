@@ -12,11 +12,12 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/recipe"
 	"prenas/internal/rng"
 )
 
 // lossTwin is the loss of one image in float64, term by term.
-func lossTwin(r Recipe, logits, targets, teacher []float64) float64 {
+func lossTwin(r recipe.Recipe, logits, targets, teacher []float64) float64 {
 	softmax := func(x []float64, t float64) []float64 {
 		p, sum := make([]float64, len(x)), 0.0
 		for i, v := range x {
@@ -35,7 +36,7 @@ func lossTwin(r Recipe, logits, targets, teacher []float64) float64 {
 		return sum
 	}
 	d := r.Distill
-	if d.Kind == hardTeaching {
+	if d.Kind == recipe.HardTarget {
 		label := make([]float64, len(logits))
 		off := r.Loss.Smoothing / float64(len(logits))
 		for i := range label {
@@ -66,15 +67,15 @@ func TestLossWithATeacherEqualsItsFormula(t *testing.T) {
 	}
 	shape := shapes.Make(dtypes.Float32, n, classes)
 	e := pureGo(t)
-	for _, d := range []Distill{
-		{Teacher: "t", Kind: softTeaching, Alpha: 0.3, Temperature: 1},
-		{Teacher: "t", Kind: softTeaching, Alpha: 1, Temperature: 4},
-		{Teacher: "t", Kind: hardTeaching, Alpha: 0.5, Temperature: 1},
+	for _, d := range []recipe.Distill{
+		{Teacher: "t", Kind: recipe.SoftTarget, Alpha: 0.3, Temperature: 1},
+		{Teacher: "t", Kind: recipe.SoftTarget, Alpha: 1, Temperature: 4},
+		{Teacher: "t", Kind: recipe.HardTarget, Alpha: 0.5, Temperature: 1},
 	} {
-		r := DefaultRecipe()
+		r := recipe.Default()
 		r.Distill = d
 		p, err := e.Compile("loss", []shapes.Shape{shape, shape, shape}, func(in []*graph.Node) []*graph.Node {
-			return []*graph.Node{r.loss(in[0], in[1], in[2])}
+			return []*graph.Node{lossOf(r, in[0], in[1], in[2])}
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -134,14 +135,14 @@ func TestTeacherOfAFile(t *testing.T) {
 		return func(o *Options) {
 			toy(o)
 			if mixed {
-				o.Recipe.Mix = Mix{Mixup: 1, Prob: 1, Mode: "elem"}
+				o.Recipe.Mix = recipe.Mix{Mixup: 1, Prob: 1, Mode: "elem"}
 			}
 			o.Recipe.Sampler.Name = samplerName
-			o.Recipe.Distill = Distill{Teacher: "t.safetensors", Kind: softTeaching, Alpha: 0.7, Temperature: 1}
+			o.Recipe.Distill = recipe.Distill{Teacher: "t.safetensors", Kind: recipe.SoftTarget, Alpha: 0.7, Temperature: 1}
 			o.Teacher = meanTeacher{digest, &seen}
 		}
 	}
-	for _, name := range []string{balancedSampler, sandwichSampler, spaceSampler} {
+	for _, name := range []string{recipe.Balanced, recipe.Sandwich, recipe.WholeSpace} {
 		plain := trained(t, func(o *Options) { toy(o); o.Recipe.Sampler.Name = name })
 		seen = 0
 		if d := far(plain, trained(t, taught(name, "one", false))); d < 1e-3 {
@@ -152,12 +153,12 @@ func TestTeacherOfAFile(t *testing.T) {
 			t.Errorf("%s: the teacher has seen %d images, want 176", name, seen)
 		}
 	}
-	if d := far(trained(t, taught(balancedSampler, "one", false)), trained(t, taught(balancedSampler, "one", true))); d < 1e-3 {
+	if d := far(trained(t, taught(recipe.Balanced, "one", false)), trained(t, taught(recipe.Balanced, "one", true))); d < 1e-3 {
 		t.Errorf("mixed images change nothing (%.2g)", d)
 	}
 
 	o := littleOptions(t)
-	taught(balancedSampler, "one", false)(&o)
+	taught(recipe.Balanced, "one", false)(&o)
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
@@ -170,9 +171,9 @@ func TestTeacherOfAFile(t *testing.T) {
 		"broken":     func(o *Options) { o.Teacher = meanTeacher{"broken", &seen} },
 	} {
 		o := littleOptions(t)
-		taught(balancedSampler, "one", false)(&o)
+		taught(recipe.Balanced, "one", false)(&o)
 		change(&o)
-		if _, err := Run(context.Background(), o); !errors.Is(err, errTeacher) {
+		if _, err := Run(context.Background(), o); !errors.Is(err, recipe.ErrTeacher) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 )
 
@@ -77,7 +78,7 @@ func TestWeightsThatDiverge(t *testing.T) {
 		plainToy(&o)
 		o.Source = toyImages{train: 90, heldOut: 21}
 		o.Recipe.EvalEvery, o.Recipe.SaveEvery, o.Recipe.LogEvery, o.Recipe.RollBack = 1, 2, 2, c.back
-		o.Recipe.Optimizer = Optimizer{Name: sgd, LR: c.lr, Momentum: 0.99, Eps: 1e-8}
+		o.Recipe.Optimizer = recipe.Optimizer{Name: recipe.SGD, LR: c.lr, Momentum: 0.99, Eps: 1e-8}
 		o.Recipe.Schedule.Warmup, o.Recipe.Schedule.MinLR = 0, 0
 		programs := &programs{}
 		defer programs.close()

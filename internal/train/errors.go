@@ -26,7 +26,4 @@ var (
 
 	// ErrNoStats: weights without an architecture's running statistics.
 	ErrNoStats = errors.New("there are no statistics of the batch norms of")
-
-	// ErrRecipe: a recipe has an unknown key or a value out of range.
-	ErrRecipe = errors.New("bad recipe")
 )

@@ -14,6 +14,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/fixture"
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
@@ -41,7 +42,7 @@ func TestFixtureTrainStep(t *testing.T) {
 	f.JSON("expected.json", &expected)
 	tensorsOf := f.Tensors("train_step.safetensors")
 
-	optimizer := Optimizer{Name: adamw}
+	optimizer := recipe.Optimizer{Name: recipe.AdamW}
 	if _, err := fmt.Sscanf(want.Optimizer, "AdamW lr %g betas %g %g eps %g weight_decay %g",
 		&optimizer.LR, &optimizer.Beta1, &optimizer.Beta2, &optimizer.Eps, &optimizer.Decay); err != nil {
 		t.Fatalf("optimizer %q: %v", want.Optimizer, err)
@@ -58,7 +59,7 @@ func TestFixtureTrainStep(t *testing.T) {
 		t.Errorf("without weight decay are\n%v\nwant\n%v", noDecay, want.NoDecay)
 	}
 
-	state := upload(t, e, net, newState(net, Recipe{Optimizer: optimizer}, f.Weights))
+	state := upload(t, e, net, newState(net, recipe.Recipe{Optimizer: optimizer}, f.Weights))
 	programs := map[string]*step{}
 	byNoise := make([][]float64, len(net.Params())) // how far rounding may have moved each entry
 	for k, s := range want.Steps {
@@ -67,7 +68,7 @@ func TestFixtureTrainStep(t *testing.T) {
 		if program == nil {
 			var err error
 			arch := expected.Logits.Configs[s.Architecture].Arch()
-			program, err = compileStep(e, net, arch, Recipe{Optimizer: optimizer}, softBatch(images.Shape, targets.Shape))
+			program, err = compileStep(e, net, arch, recipe.Recipe{Optimizer: optimizer}, softBatch(images.Shape, targets.Shape))
 			if err != nil {
 				t.Fatal(err)
 			}

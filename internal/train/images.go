@@ -8,6 +8,7 @@ import (
 	"prenas/internal/augment"
 	"prenas/internal/data"
 	"prenas/internal/evaluate"
+	"prenas/internal/recipe"
 	"prenas/internal/rng"
 	"prenas/pkg/space"
 )
@@ -21,7 +22,7 @@ type Images struct {
 
 // NewImages checks that the data set fits the model. workers prepare images ahead of
 // the step (0: one per core); their number changes nothing else.
-func NewImages(set *data.Dataset, m space.Model, r Recipe, seed uint64, workers int) (*Images, error) {
+func NewImages(set *data.Dataset, m space.Model, r recipe.Recipe, seed uint64, workers int) (*Images, error) {
 	if len(set.Classes) > m.NumClasses {
 		return nil, fmt.Errorf("the images have %d classes, the model %d", len(set.Classes), m.NumClasses)
 	}
@@ -30,7 +31,7 @@ func NewImages(set *data.Dataset, m space.Model, r Recipe, seed uint64, workers 
 	}
 	o := data.LoaderOptions{
 		Channels: m.Channels, Size: m.ImageSize, Seed: seed, Workers: workers,
-		Augment: r.Augment.options(), Repeat: r.Augment.RepeatedAug,
+		Augment: r.Augment.Options(), Repeat: r.Augment.RepeatedAug,
 		Test: augment.Test{Resize: r.Augment.TestResize(m.ImageSize)},
 	}
 	if o.Mean, o.Std = set.Mean, set.Std; len(o.Mean) != m.Channels {

@@ -8,6 +8,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
+	"prenas/internal/recipe"
 	"prenas/internal/rng"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
@@ -18,7 +19,7 @@ import (
 // same in the graph and in every step, so both sides live here.
 type inputs struct {
 	engine *engine.Engine
-	recipe Recipe
+	recipe recipe.Recipe
 	space  *space.Space
 	arch   space.Arch
 	taught bool // a teacher's logits [N, classes] come last, which values does not make
@@ -35,13 +36,13 @@ func (p inputs) form() batch {
 		b.split = append(b.split, len(b.inputs))
 		b.inputs = append(b.inputs, shapes.Make(dtypes.Float32, n, columns))
 	}
-	if p.recipe.mixes() {
+	if p.recipe.Mixes() {
 		image(mixColumns)
 	}
 	if p.recipe.Regularize.DropPath > 0 {
 		b.inputs = append(b.inputs, shapes.Make(dtypes.Float32, p.arch.Depth(), 2, n))
 	}
-	if p.recipe.Regularize.dropsOut() {
+	if p.recipe.Regularize.DropsOut() {
 		b.inputs = append(b.inputs, shapes.Make(dtypes.Uint32, 2))
 	}
 	if p.taught {
@@ -50,7 +51,7 @@ func (p inputs) form() batch {
 	b.prepare = func(in []*graph.Node) prepared {
 		x := prepared{images: in[0], targets: smoothTargets(in[1], m.NumClasses, p.recipe.Loss.Smoothing)}
 		rest := in[2:]
-		if p.recipe.mixes() {
+		if p.recipe.Mixes() {
 			x.images, x.targets = mixImages(x.images, rest[0]), mixTargets(x.targets, rest[0])
 			rest = rest[1:]
 		}
@@ -58,7 +59,7 @@ func (p inputs) form() batch {
 			x.dropPath = rest[0]
 			rest = rest[1:]
 		}
-		if reg := p.recipe.Regularize; reg.dropsOut() {
+		if reg := p.recipe.Regularize; reg.DropsOut() {
 			x.dropout = &supernet.Dropout{Rate: reg.Drop, Attention: reg.AttnDrop, Key: rest[0]}
 		}
 		if p.taught {
@@ -78,15 +79,15 @@ func (p inputs) values(b evaluate.Batch, seed uint64, step, part int) ([]*tensor
 		return nil, err
 	}
 	values := []*tensors.Tensor{images, tensors.FromFlatDataAndDimensions(b.Labels, n)}
-	if p.recipe.mixes() {
-		rows := p.recipe.Mix.mixRows(seed, step, part, n, m.ImageSize)
+	if p.recipe.Mixes() {
+		rows := mixRows(p.recipe.Mix, seed, step, part, n, m.ImageSize)
 		values = append(values, tensors.FromFlatDataAndDimensions(rows, n, mixColumns))
 	}
 	if rate := p.recipe.Regularize.DropPath; rate > 0 {
 		factors := dropPathFactors(p.dropRates(rate), n, seed, step, part)
 		values = append(values, tensors.FromFlatDataAndDimensions(factors, p.arch.Depth(), 2, n))
 	}
-	if p.recipe.Regularize.dropsOut() {
+	if p.recipe.Regularize.DropsOut() {
 		r := rng.New(seed, "dropout", uint64(step), uint64(part))
 		values = append(values, tensors.FromFlatDataAndDimensions([]uint32{r.Uint32(), r.Uint32()}, 2))
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/recipe"
 	"prenas/internal/rng"
 	"prenas/internal/supernet"
 )
@@ -19,7 +20,7 @@ type lambTwin struct {
 	t       float64
 }
 
-func (s *lambTwin) update(o Optimizer, g []float64, lr float64, decay bool) {
+func (s *lambTwin) update(o recipe.Optimizer, g []float64, lr float64, decay bool) {
 	s.t++
 	d := make([]float64, len(g))
 	var length, reach float64
@@ -46,8 +47,8 @@ func (s *lambTwin) update(o Optimizer, g []float64, lr float64, decay bool) {
 // no factor, each of one and of two models, against the twin.
 func TestLambEqualsItsFormula(t *testing.T) {
 	e := pureGo(t)
-	r := DefaultRecipe()
-	r.Optimizer.Name, r.Optimizer.Decay = lamb, 0.1
+	r := recipe.Default()
+	r.Optimizer.Name, r.Optimizer.Decay = recipe.LAMB, 0.1
 	params := []supernet.Param{{Name: "matrix", Decay: true}, {Name: "bias"}, {Name: "zeros", Decay: true}}
 	used := []int{0, 1, 2}
 	const size, lr, steps = 6, 0.05, 5
@@ -57,15 +58,15 @@ func TestLambEqualsItsFormula(t *testing.T) {
 			shape = shapes.Make(dtypes.Float32, models, 2, 3)
 		}
 		var in []shapes.Shape
-		for range len(r.prefixes()) * len(used) {
+		for range len(stateGroups(r)) * len(used) {
 			in = append(in, shape)
 		}
 		in = append(in, shapes.Make(dtypes.Float32, len(params)), shapes.Make(dtypes.Float32), shape, shape, shape)
 		p, err := e.Compile("lamb", in, func(in []*graph.Node) []*graph.Node {
-			u, grads := r.takeUpdate(params, used, in)
+			u, grads := takeUpdate(r, params, used, in)
 			u.lr, u.grads, u.models = grads[0], grads[1:], models
 			u.finite = graph.IsFinite(u.lr)
-			after, counts := r.apply(u)
+			after, counts := applyUpdate(r, u)
 			var out []*graph.Node
 			for _, g := range after.groups() {
 				out = append(out, g...)

@@ -4,19 +4,20 @@ import (
 	"math"
 	"slices"
 
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 )
 
-// trained are those of the used tensors that an update moves: all of them, or the head's.
-func (o Optimizer) trained(params []supernet.Param, used []int) []int {
+// trainedOf are those of the used tensors that an update moves: all of them, or the head's.
+func trainedOf(o recipe.Optimizer, params []supernet.Param, used []int) []int {
 	if !o.Freeze {
 		return used
 	}
 	return slices.DeleteFunc(slices.Clone(used), func(i int) bool { return !params[i].InHead() })
 }
 
-// frozen are the used tensors that an update leaves as they are.
-func (o Optimizer) frozen(params []supernet.Param, used []int) []int {
+// frozenOf are the used tensors that an update leaves as they are.
+func frozenOf(o recipe.Optimizer, params []supernet.Param, used []int) []int {
 	if !o.Freeze {
 		return nil
 	}
@@ -26,7 +27,7 @@ func (o Optimizer) frozen(params []supernet.Param, used []int) []int {
 // layerScales is what each of the used tensors gets of the learning rate, weight decay
 // included: decay^(depth+1-layer), as BEiT has it (Bao et al., 2022, appendix), where
 // depth is that of the deepest used block.
-func (o Optimizer) layerScales(params []supernet.Param, used []int) []float64 {
+func layerScales(o recipe.Optimizer, params []supernet.Param, used []int) []float64 {
 	scales := slices.Repeat([]float64{1}, len(used))
 	if o.LayerDecay == 0 || o.LayerDecay == 1 {
 		return scales

@@ -5,23 +5,25 @@ import (
 	"strings"
 	"testing"
 
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
+	"prenas/internal/toy"
 )
 
 // Of a ViT of two blocks the rates fall by a quarter from the head to the patches. An
 // architecture of one block begins a step higher: its last block is next to the head.
 func TestRatesFallWithTheDistanceFromTheHead(t *testing.T) {
-	net := supernet.New(toySpace())
-	o := Optimizer{LayerDecay: 0.75}
+	net := supernet.New(toy.Space())
+	o := recipe.Optimizer{LayerDecay: 0.75}
 	for i, c := range []map[string]float64{
 		1: {"head.weight": 1, "norm.bias": 1, "blocks.0.fc1.weight": 0.75, "cls_token": 0.5625},
 		2: {"head.weight": 1, "norm.bias": 1, "blocks.1.attn.qkv.bias": 0.75, "blocks.0.fc1.weight": 0.5625, "patch_embed_super.proj.bias": 0.421875, "pos_embed": 0.421875},
 	} {
-		used := usedBy(net, toyCandidates()[0].Candidates[0].Arch)
+		used := usedBy(net, toy.Candidates()[0].Candidates[0].Arch)
 		if i == 2 {
-			used = usedBy(net, toyCandidates()[1].Candidates[0].Arch)
+			used = usedBy(net, toy.Candidates()[1].Candidates[0].Arch)
 		}
-		scales := o.layerScales(net.Params(), used)
+		scales := layerScales(o, net.Params(), used)
 		for name, want := range c {
 			if got := scales[slices.Index(used, net.Index(name))]; got != want {
 				t.Errorf("depth %d: %s has %v of the rate, want %v", i, name, got, want)
@@ -34,7 +36,7 @@ func TestRatesFallWithTheDistanceFromTheHead(t *testing.T) {
 // several, averages. The head's first update is that of a backbone that is not frozen.
 func TestOnlyTheHeadTrains(t *testing.T) {
 	start := map[string][]float32{}
-	for name, w := range supernet.New(toySpace()).Init(5) {
+	for name, w := range supernet.New(toy.Space()).Init(5) {
 		values, err := w.Float32s()
 		if err != nil {
 			t.Fatal(err)
@@ -53,7 +55,7 @@ func TestOnlyTheHeadTrains(t *testing.T) {
 		"one update": once(true),
 		"averages":   func(o *Options) { o.Recipe.Optimizer.Freeze, o.Recipe.EMA.Decay = true, 0.5 },
 		"sums":       func(o *Options) { o.Recipe.Optimizer.Freeze, o.Recipe.Accumulate = true, 2 },
-		"sandwich":   func(o *Options) { o.Recipe.Optimizer.Freeze, o.Recipe.Sampler.Name = true, sandwichSampler },
+		"sandwich":   func(o *Options) { o.Recipe.Optimizer.Freeze, o.Recipe.Sampler.Name = true, recipe.Sandwich },
 	} {
 		got := trained(t, change)
 		for weight, values := range got {

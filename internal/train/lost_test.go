@@ -19,6 +19,7 @@ import (
 	"prenas/internal/rng"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/internal/toy"
 	"prenas/pkg/space"
 )
 
@@ -73,7 +74,7 @@ func TestAnyFailingOperationOfASaveLeavesTheOneBefore(t *testing.T) {
 
 // smallestSpace has one architecture and a checkpoint of a few thousand bytes.
 func smallestSpace() *space.Space {
-	s := toySpace()
+	s := toy.Space()
 	s.Supernet.EmbedDim, s.EmbedDim = 8, []int{8}
 	s.Supernet.NumHeads, s.NumHeads = 1, []int{1}
 	s.Supernet.Depth, s.Depth = 1, []int{1}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
-	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/recipe"
 	"prenas/internal/sealed"
 	"prenas/internal/version"
 	"prenas/pkg/search"
@@ -28,18 +28,18 @@ const (
 
 // Manifest says what a run directory holds and how to do it again.
 type Manifest struct {
-	Format     int          `json:"format"`
-	Command    string       `json:"command,omitempty"`
-	Seed       uint64       `json:"seed"`
-	Recipe     Recipe       `json:"recipe"` // every value in use
-	Space      *space.Space `json:"space"`
-	Candidates string       `json:"candidates"` // digest of candidates.json
-	Data       DataSummary  `json:"data"`
-	Start      string       `json:"start"`             // digest of the weights that training began with
-	From       *From        `json:"from,omitempty"`    // where they were taken from; absent: drawn from the seed
-	Teacher    string       `json:"teacher,omitempty"` // digest of the file that the recipe names
-	Devices    int          `json:"devices,omitempty"` // that the run began on; 0 in old runs: one
-	Versions   Versions     `json:"versions"`
+	Format     int           `json:"format"`
+	Command    string        `json:"command,omitempty"`
+	Seed       uint64        `json:"seed"`
+	Recipe     recipe.Recipe `json:"recipe"` // every value in use
+	Space      *space.Space  `json:"space"`
+	Candidates string        `json:"candidates"` // digest of candidates.json
+	Data       DataSummary   `json:"data"`
+	Start      string        `json:"start"`             // digest of the weights that training began with
+	From       *From         `json:"from,omitempty"`    // where they were taken from; absent: drawn from the seed
+	Teacher    string        `json:"teacher,omitempty"` // digest of the file that the recipe names
+	Devices    int           `json:"devices,omitempty"` // that the run began on; 0 in old runs: one
+	Versions   Versions      `json:"versions"`
 	// Asked is what the search was asked to stay within; none in old runs.
 	Asked []search.Asked `json:"asked,omitempty"`
 
@@ -142,7 +142,7 @@ func ReadManifest(f fsys.FS, run string) (Manifest, error) {
 		err = m.Space.Validate()
 	}
 	if err == nil {
-		err = checkTags(reflect.ValueOf(m.Recipe), "recipe")
+		err = m.Recipe.CheckLimits("recipe")
 	}
 	if err != nil {
 		return Manifest{}, fmt.Errorf("%s: %w", path, err)
@@ -183,15 +183,15 @@ func (m Manifest) write(f fsys.FS, run string) error {
 
 // SameRecipe refuses another recipe than the run's, and names the keys that differ. The
 // error wraps ErrOtherRun.
-func (m Manifest) SameRecipe(r Recipe) error {
-	if r.Precision == engine.AutoPrecision { // which was resolved when the run began
+func (m Manifest) SameRecipe(r recipe.Recipe) error {
+	if r.Precision == string(engine.AutoPrecision) { // which was resolved when the run began
 		r.Precision = m.Recipe.Precision
 	}
-	if r.continues(m.Recipe.Digest()) {
+	if r.Continues(m.Recipe.Digest()) {
 		return nil
 	}
 	return fmt.Errorf("%w: its recipe was another: %s; it goes on by its own, without --recipe, --batch, --sampler and --precision; with another one begin a new run, from its weights if you like: --weights %s",
-		ErrOtherRun, strings.Join(m.Recipe.changes(r), ", "), filepath.Join("RUN", checkpointsDir, "step-N.safetensors"))
+		ErrOtherRun, strings.Join(m.Recipe.Changes(r), ", "), filepath.Join("RUN", checkpointsDir, "step-N.safetensors"))
 }
 
 // sameRun refuses to go on with a run under other conditions: the result would be

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"prenas/internal/fsys"
+	"prenas/internal/recipe"
 	"prenas/pkg/space"
 )
 
@@ -18,14 +19,14 @@ func TestManifestsOutOfTheirLimitsAreRefused(t *testing.T) {
 		"":                            func(*Manifest) {},
 		"recipe.batch is 0":           func(m *Manifest) { m.Recipe.Batch = 0 },
 		"recipe.augment.crop is \"\"": func(m *Manifest) { m.Recipe.Augment.Crop = "" },
-		"recipe.distill.kind is \"\"": func(m *Manifest) { m.Recipe.Distill = Distill{Teacher: "t.onnx"} },
+		"recipe.distill.kind is \"\"": func(m *Manifest) { m.Recipe.Distill = recipe.Distill{Teacher: "t.onnx"} },
 		"MODEL.PATCH_SIZE is 0":       func(m *Manifest) { m.Space.Model.PatchSize = 0 },
 		"SUPERNET.DEPTH is -1":        func(m *Manifest) { m.Space.Supernet.Depth = -1 },
 		"it names no space":           func(m *Manifest) { m.Space = nil },
 	} {
 		run, own := t.TempDir(), *s
-		m := Manifest{Format: manifestFormat, Recipe: DefaultRecipe(), Space: &own}
-		m.Recipe.Distill = Distill{} // as a run without a teacher has it
+		m := Manifest{Format: manifestFormat, Recipe: recipe.Default(), Space: &own}
+		m.Recipe.Distill = recipe.Distill{} // as a run without a teacher has it
 		damage(&m)
 		if err := m.write(fsys.OS, run); err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
 )
@@ -37,9 +38,9 @@ type MaskedStep struct {
 // NewMaskedStep compiles the step of a recipe's batches for a number of models. That of a
 // convolutional network is of one model, and of architectures of one resolution (0: that
 // of the space's images); for a vision transformer resolution is 0.
-func NewMaskedStep(e *engine.Engine, net *supernet.Net, r Recipe, models, resolution int) (*MaskedStep, error) {
+func NewMaskedStep(e *engine.Engine, net *supernet.Net, r recipe.Recipe, models, resolution int) (*MaskedStep, error) {
 	if r.Optimizer.Freeze {
-		return nil, fmt.Errorf("%w: optimizer.freeze is not for training any architecture of a space: there must be given ones", ErrRecipe)
+		return nil, fmt.Errorf("%w: optimizer.freeze is not for training any architecture of a space: there must be given ones", recipe.ErrInvalid)
 	}
 	// Drop path is drawn for every block of the supernet: block by block, so the
 	// blocks of a shallower architecture get what its own step would draw.
@@ -49,7 +50,7 @@ func NewMaskedStep(e *engine.Engine, net *supernet.Net, r Recipe, models, resolu
 	}
 	params, b := net.Params(), s.inputs.form()
 	var shape []shapes.Shape
-	for range r.prefixes() {
+	for range stateGroups(r) {
 		for _, p := range params {
 			shape = append(shape, shapes.Make(dtypes.Float32, s.dims(p.Shape)...))
 		}
@@ -76,14 +77,14 @@ func (s *MaskedStep) dims(one []int) []int {
 }
 
 // build makes the groups of the state, counts and [2, models] of losses and gradient norms.
-func (s *MaskedStep) build(in []*graph.Node, r Recipe, b batch) []*graph.Node {
+func (s *MaskedStep) build(in []*graph.Node, r recipe.Recipe, b batch) []*graph.Node {
 	params := s.net.Params()
 	n := len(params)
 	all := make([]int, n)
 	for i := range all {
 		all[i] = i
 	}
-	u, in := r.takeUpdate(params, all, in)
+	u, in := takeUpdate(r, params, all, in)
 	u.models, u.lr = s.models, in[0]
 	sizes := in[1]
 	p := b.prepare(in[2:])
@@ -92,7 +93,7 @@ func (s *MaskedStep) build(in []*graph.Node, r Recipe, b batch) []*graph.Node {
 	for i, w := range u.Weights {
 		weights[i] = graph.Reshape(w, append([]int{s.models}, params[i].Shape...)...)
 	}
-	f := supernet.Masked{Sizes: sizes, Dropout: p.dropout, Operands: r.Precision.Operands(), Resolution: s.resolution}
+	f := supernet.Masked{Sizes: sizes, Dropout: p.dropout, Operands: precisionOf(r).Operands(), Resolution: s.resolution}
 	if p.dropPath != nil {
 		f.DropPath = graph.BroadcastToDims(graph.InsertAxes(p.dropPath, 0), append([]int{s.models}, p.dropPath.Shape().Dimensions...)...)
 	}
@@ -103,7 +104,7 @@ func (s *MaskedStep) build(in []*graph.Node, r Recipe, b batch) []*graph.Node {
 		}
 		return graph.BroadcastToShape(graph.InsertAxes(x, 0), logits.Shape())
 	}
-	losses := graph.ReduceMean(r.loss(logits, each(p.targets), each(p.teacher)), -1) // [models]
+	losses := graph.ReduceMean(lossOf(r, logits, each(p.targets), each(p.teacher)), -1) // [models]
 	u.grads = engine.Gradient(graph.ReduceAllSum(losses), u.Weights...)
 	squares := graph.ZerosLike(losses)
 	for _, g := range u.grads {
@@ -113,14 +114,14 @@ func (s *MaskedStep) build(in []*graph.Node, r Recipe, b batch) []*graph.Node {
 	norms := graph.Sqrt(squares)
 	u.finite = graph.IsFinite(graph.ReduceAllSum(graph.Add(losses, norms)))
 
-	if factor := r.Optimizer.clipFactor(norms); factor != nil {
+	if factor := clipFactor(r.Optimizer, norms); factor != nil {
 		for i, g := range u.grads {
 			u.grads[i] = graph.Mul(g, s.perModel(factor, g.Shape()))
 		}
 	}
 
 	// Operations are one pass with what follows, where a call would be one of its own.
-	after := r.operations(u)
+	after := updateOperations(r, u)
 	uses := s.net.MaskedUses(sizes) // [models, params]
 	for i := range params {
 		column := graph.Slice(uses, graph.AxisRange(), graph.AxisRange(i, i+1))
@@ -221,7 +222,7 @@ func (s *MaskedStep) Start(seeds []uint64) (*State, error) {
 	state := &State{Counts: tensors.FromFlatDataAndDimensions(make([]float32, len(params)), len(params))}
 	for i, p := range params {
 		dims := s.dims(p.Shape)
-		for _, prefix := range s.inputs.recipe.prefixes() {
+		for _, prefix := range stateGroups(s.inputs.recipe) {
 			start := make([]float32, len(all[i]))
 			if prefix == prefixWeights || prefix == prefixEMA {
 				copy(start, all[i])

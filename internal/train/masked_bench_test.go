@@ -7,6 +7,7 @@ import (
 
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/evaluate"
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
 )
@@ -19,7 +20,7 @@ func BenchmarkMaskedStep(b *testing.B) {
 		b.Fatal(err)
 	}
 	e, net, arch := enginetest.Test(b), supernet.New(s), s.Largest()
-	r := DefaultRecipe()
+	r := recipe.Default()
 	r.Batch = 16
 	batch := evaluate.Batch{Images: make([]float32, r.Batch*28*28), Labels: make([]int32, r.Batch)}
 	report := func(b *testing.B, models int) {

@@ -8,6 +8,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fixture"
+	"prenas/internal/recipe"
 	"prenas/internal/rng"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
@@ -47,16 +48,16 @@ func maskedArchs() []space.Arch {
 	}
 }
 
-func maskedRecipe() Recipe {
-	r := DefaultRecipe()
+func maskedRecipe() recipe.Recipe {
+	r := recipe.Default()
 	r.Batch = 6
 	r.Optimizer.LR = maskedLR
 	r.Mix.Mixup, r.Mix.Mode = 0.8, "elem"
-	r.Regularize = Regularize{DropPath: 0.3, Drop: 0.2, AttnDrop: 0.1}
+	r.Regularize = recipe.Regularize{DropPath: 0.3, Drop: 0.2, AttnDrop: 0.1}
 	return r
 }
 
-func maskedBatch(r Recipe, step int) evaluate.Batch {
+func maskedBatch(r recipe.Recipe, step int) evaluate.Batch {
 	random := rng.New(3, "batch", uint64(step))
 	b := evaluate.Batch{Images: make([]float32, r.Batch*64), Labels: make([]int32, r.Batch)}
 	for i := range b.Images {
@@ -230,7 +231,7 @@ func TestMaskedStepHasTheRecipesPrecision(t *testing.T) {
 	norms := map[engine.Precision]float64{}
 	for _, precision := range []engine.Precision{engine.Float32, engine.BFloat16} {
 		r := maskedRecipe()
-		r.Precision = precision
+		r.Precision = string(precision)
 		step, err := NewMaskedStep(e, net, r, 1, 0)
 		if err != nil {
 			t.Fatal(err)

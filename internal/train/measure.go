@@ -10,6 +10,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
+	"prenas/internal/recipe"
 	"prenas/internal/rng"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
@@ -23,7 +24,7 @@ type Speed struct {
 
 // Measure compiles the train step of an architecture as a run with the recipe does, and
 // times steps of it on noise, after two that are not counted.
-func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.Arch, r Recipe, steps int) (Speed, error) {
+func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.Arch, r recipe.Recipe, steps int) (Speed, error) {
 	net := supernet.New(s)
 	in := inputs{engine: e, recipe: r, space: s, arch: arch, taught: !r.Distill.IsZero()}
 	began := time.Now()
@@ -52,7 +53,7 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 		if in.taught {
 			values = append(values, tensors.FromShape(shapes.Make(dtypes.Float32, r.Batch, s.Model.NumClasses)))
 		}
-		if _, err := program.run(state, r.peakLR(), values...); err != nil {
+		if _, err := program.run(state, r.PeakLR(), values...); err != nil {
 			return Speed{}, err
 		}
 		if i >= warmUp {

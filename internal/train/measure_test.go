@@ -6,10 +6,11 @@ import (
 	"testing"
 
 	"prenas/internal/engine/enginetest"
+	"prenas/internal/toy"
 )
 
 func TestMeasureCountsTheStepsAskedFor(t *testing.T) {
-	e, s := enginetest.Test(t), toySpace()
+	e, s := enginetest.Test(t), toy.Space()
 	speed, err := Measure(context.Background(), e, s, s.Largest(), toyRecipe(), 3)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 
+	"prenas/internal/recipe"
 	"prenas/internal/rng"
 )
 
@@ -32,7 +33,7 @@ const (
 
 // mixRows draws the rows, [batch, mixColumns], of one batch of size × size images.
 // step and part name the update and the batch within it.
-func (m Mix) mixRows(seed uint64, step, part, batch, size int) []float32 {
+func mixRows(m recipe.Mix, seed uint64, step, part, batch, size int) []float32 {
 	rows := make([]float32, batch*mixColumns)
 	row := func(i int) []float32 { return rows[i*mixColumns : (i+1)*mixColumns] }
 	for i := range batch {
@@ -41,25 +42,25 @@ func (m Mix) mixRows(seed uint64, step, part, batch, size int) []float32 {
 	r := rng.New(seed, "mix", uint64(step), uint64(part))
 	switch m.Mode {
 	case "batch":
-		m.draw(r, size, row(0))
+		drawMix(m, r, size, row(0))
 		for i := 1; i < batch; i++ {
 			copy(row(i), row(0))
 		}
 	case "pair":
 		for i := range batch / 2 {
-			m.draw(r, size, row(i))
+			drawMix(m, r, size, row(i))
 			copy(row(batch-1-i), row(i))
 		}
 	case "elem":
 		for i := range batch {
-			m.draw(r, size, row(i))
+			drawMix(m, r, size, row(i))
 		}
 	}
 	return rows
 }
 
-// draw fills one row; it leaves the row as it is where chance says not to mix.
-func (m Mix) draw(r *rand.Rand, size int, row []float32) {
+// drawMix fills one row; it leaves the row as it is where chance says not to mix.
+func drawMix(m recipe.Mix, r *rand.Rand, size int, row []float32) {
 	if r.Float64() >= m.Prob {
 		return
 	}

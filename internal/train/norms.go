@@ -2,7 +2,6 @@ package train
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
@@ -42,9 +42,9 @@ func (n *norms[T]) group(prefix string) *[]T {
 
 func (n norms[T]) all() []T { return slices.Concat(n.Running, n.EMA) }
 
-// normPrefixes of the groups of running statistics.
-func (r Recipe) normPrefixes() []string {
-	return slices.DeleteFunc(r.prefixes(), func(p string) bool { return p != prefixWeights && p != prefixEMA })
+// statGroups are the prefixes of the groups of running statistics.
+func statGroups(r recipe.Recipe) []string {
+	return slices.DeleteFunc(stateGroups(r), func(p string) bool { return p != prefixWeights && p != prefixEMA })
 }
 
 // statName is the name of an architecture's running statistic in a checkpoint.
@@ -60,10 +60,10 @@ func AddRunningStats(weights map[string]tensorfile.Tensor, m space.Model, arch s
 	}
 }
 
-// normShapes are those of the statistics of an architecture that a program takes.
-func (r Recipe) normShapes(m space.Model, arch space.Arch) []shapes.Shape {
+// statShapes are those of the statistics of an architecture that a program takes.
+func statShapes(r recipe.Recipe, m space.Model, arch space.Arch) []shapes.Shape {
 	var all []shapes.Shape
-	for range r.normPrefixes() {
+	for range statGroups(r) {
 		for _, p := range supernet.Stats(m, arch) {
 			all = append(all, shapes.Make(dtypes.Float32, p.Shape...))
 		}
@@ -71,23 +71,23 @@ func (r Recipe) normShapes(m space.Model, arch space.Arch) []shapes.Shape {
 	return all
 }
 
-// takeNorms takes them off a program's inputs, and returns the rest of these.
-func (r Recipe) takeNorms(m space.Model, arch space.Arch, in []*graph.Node) (norms[*graph.Node], []*graph.Node) {
+// takeStats takes them off a program's inputs, and returns the rest of these.
+func takeStats(r recipe.Recipe, m space.Model, arch space.Arch, in []*graph.Node) (norms[*graph.Node], []*graph.Node) {
 	var n norms[*graph.Node]
 	count := len(supernet.Stats(m, arch))
-	for _, prefix := range r.normPrefixes() {
+	for _, prefix := range statGroups(r) {
 		*n.group(prefix), in = in[:count], in[count:]
 	}
 	return n, in
 }
 
-// moved are the statistics after a batch with those seen. finite false leaves them as they
+// updatedStats are the statistics after a batch with those seen. finite false leaves them as they
 // were; nil is true. Where only the head trains, nothing is seen and nothing moves.
 //
 // An average moves as that of a weight does, except that weights move once an update and
 // statistics with each of its batches: all these together leave of the average what one
 // update leaves.
-func (r Recipe) moved(n norms[*graph.Node], seen []*graph.Node, finite *graph.Node) (after norms[*graph.Node]) {
+func updatedStats(r recipe.Recipe, n norms[*graph.Node], seen []*graph.Node, finite *graph.Node) (after norms[*graph.Node]) {
 	if len(seen) == 0 {
 		return n
 	}
@@ -120,12 +120,4 @@ func free(all []*tensors.Tensor) error {
 		failed = errors.Join(failed, t.FinalizeAll())
 	}
 	return failed
-}
-
-// checkNorms reports what a recipe asks for that a convolutional space cannot have.
-func (r Recipe) checkNorms(s *space.Space) error {
-	if s.Model.IsConv() && r.Regularize.dropsOut() {
-		return fmt.Errorf("%w: regularize.drop and regularize.attn_drop are of vision transformers; space %s is convolutional and has drop_path", ErrRecipe, s.Name)
-	}
-	return nil
 }

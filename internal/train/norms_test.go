@@ -13,39 +13,12 @@ import (
 
 	"prenas/internal/fixture"
 	"prenas/internal/fsys"
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
+	"prenas/internal/toy"
 	"prenas/pkg/space"
 )
-
-// toyConvSpace is that of internal/supernet/testdata/conv/make.py.
-func toyConvSpace(t *testing.T) *space.Space {
-	t.Helper()
-	s, err := space.Parse("test", "test", []byte(`
-FAMILY: conv
-SUPERNET: {DEPTH: 2, KERNEL: 5, EXPAND: 3}
-SEARCH_SPACE: {DEPTH: [1, 2], KERNEL: [3, 5], EXPAND: [2, 3]}
-MODEL: {IMAGE_SIZE: 16, CHANNELS: 2, NUM_CLASSES: 5, STEM: 8, WIDTH: [8, 16], STRIDE: [2, 2], SQUEEZE_EXCITE: [false, true], H_SWISH: [false, true], FEATURES: 24, MIX: 16, MIX_BIAS: true}
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// toyConvArchs are trained in turn by make.py.
-func toyConvArchs(t *testing.T) []space.Arch {
-	t.Helper()
-	var archs []space.Arch
-	for _, text := range []string{"i16-d2_1-k3_5_3-x2_3_2", "i16-d1_2-k5x2_3-x3_2x2"} {
-		a, err := space.ParseArch(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		archs = append(archs, a)
-	}
-	return archs
-}
 
 func convFixture(t *testing.T, file string) map[string]tensorfile.Tensor {
 	t.Helper()
@@ -60,14 +33,14 @@ func convFixture(t *testing.T, file string) map[string]tensorfile.Tensor {
 // own, leave behind what PyTorch's do, the weights that an architecture does not use
 // and the statistics of the one that was not trained included.
 func TestConvStepsEqualPyTorch(t *testing.T) {
-	e, net, archs := pureGo(t), supernet.New(toyConvSpace(t)), toyConvArchs(t)
+	e, net, archs := pureGo(t), supernet.New(toy.ConvSpace(t)), toy.ConvArchs(t)
 	weights, want := map[string]tensorfile.Tensor{}, convFixture(t, "steps.safetensors")
 	for name, w := range convFixture(t, "conv.safetensors") {
 		if name, is := strings.CutPrefix(name, "weight."); is {
 			weights[name] = w
 		}
 	}
-	r := Recipe{Optimizer: Optimizer{Name: sgd, LR: 0.05, Decay: 0.05, Momentum: 0.9}}
+	r := recipe.Recipe{Optimizer: recipe.Optimizer{Name: recipe.SGD, LR: 0.05, Decay: 0.05, Momentum: 0.9}}
 	state, err := newState(net, r, weights, archs...).upload(e, net, archs...)
 	if err != nil {
 		t.Fatal(err)
@@ -145,15 +118,15 @@ func hostStats(t *testing.T, net *supernet.Net, s *State, arch space.Arch) []byt
 func convOptions(t *testing.T, out string) Options {
 	o := toyOptions(t, out)
 	o.Engine = pureGo(t) // it compiles at once
-	o.Space = toyConvSpace(t)
+	o.Space = toy.ConvSpace(t)
 	o.Space.Model.Channels, o.Space.Model.ImageSize, o.Space.Model.NumClasses, o.Space.Resolution = 1, 8, 3, []int{8}
 	o.Candidates = nil
-	for i, a := range toyConvArchs(t) {
+	for i, a := range toy.ConvArchs(t) {
 		a.Resolution = 8
 		o.Candidates = append(o.Candidates, space.Bin{Key: space.BinKey(float64(i + 1)), Candidates: []space.Candidate{{Arch: a, Params: o.Space.Model.Params(a)}}})
 	}
-	o.Recipe.Regularize = Regularize{DropPath: 0.2}
-	o.Recipe.Optimizer = Optimizer{Name: sgd, LR: 0.05, Momentum: 0.9, Eps: 1e-8}
+	o.Recipe.Regularize = recipe.Regularize{DropPath: 0.2}
+	o.Recipe.Optimizer = recipe.Optimizer{Name: recipe.SGD, LR: 0.05, Momentum: 0.9, Eps: 1e-8}
 	return o
 }
 
@@ -168,7 +141,7 @@ func (o Options) archs() []space.Arch {
 // A convolutional run that is cut and goes on ends with the same bytes, statistics and
 // their averages included, as one that is left alone.
 func TestConvRunGoesOn(t *testing.T) {
-	for _, sampler := range []string{balancedSampler, spaceSampler} {
+	for _, sampler := range []string{recipe.Balanced, recipe.WholeSpace} {
 		t.Run(sampler, func(t *testing.T) { convRunGoesOn(t, sampler) })
 	}
 }
@@ -240,7 +213,7 @@ func convRunGoesOn(t *testing.T, sampler string) {
 // A batch summed over parts moves the statistics as its parts do, one after the other:
 // those of an update that is not finite not at all.
 func TestSummedUpdatesMoveStatistics(t *testing.T) {
-	for _, sampler := range []string{balancedSampler, sandwichSampler} {
+	for _, sampler := range []string{recipe.Balanced, recipe.Sandwich} {
 		o := convOptions(t, filepath.Join(t.TempDir(), "run"))
 		o.Recipe.Sampler.Name, o.Recipe.Accumulate, o.Recipe.Batch, o.Recipe.EvalEvery = sampler, 2, 4, 0
 		o.Recipe.Epochs = 1
@@ -288,8 +261,8 @@ func TestAccumulatedBatchesMoveStatisticsOneByOne(t *testing.T) {
 	stats := func(change func(*Options)) map[string]tensorfile.Tensor {
 		o := convOptions(t, filepath.Join(t.TempDir(), "run"))
 		o.Candidates, o.Source, o.Recipe.EvalEvery, o.Recipe.Epochs = o.Candidates[:1], toyImages{train: 16}, 0, 1
-		o.Recipe.Batch, o.Recipe.Regularize, o.Recipe.Mix = 8, Regularize{}, Mix{Mode: "batch"}
-		o.Recipe.Optimizer.LR, o.Recipe.Schedule = 1e-12, Schedule{Name: constantSchedule}
+		o.Recipe.Batch, o.Recipe.Regularize, o.Recipe.Mix = 8, recipe.Regularize{}, recipe.Mix{Mode: "batch"}
+		o.Recipe.Optimizer.LR, o.Recipe.Schedule = 1e-12, recipe.Schedule{Name: recipe.ConstantSchedule}
 		change(&o)
 		if _, err := Run(context.Background(), o); err != nil {
 			t.Fatal(err)
@@ -329,7 +302,7 @@ func TestAccumulatedBatchesMoveStatisticsOneByOne(t *testing.T) {
 func TestFrozenStatisticsRest(t *testing.T) {
 	o := convOptions(t, filepath.Join(t.TempDir(), "run"))
 	o.Source, o.Recipe.EvalEvery, o.Recipe.Epochs, o.Recipe.Optimizer.Freeze = toyImages{train: 16}, 0, 1, true
-	o.Recipe.Regularize = Regularize{}
+	o.Recipe.Regularize = recipe.Regularize{}
 	net := supernet.New(o.Space)
 	o.Weights = net.Init(3)
 	for _, arch := range o.archs() {
@@ -358,8 +331,8 @@ func TestFrozenStatisticsRest(t *testing.T) {
 
 // What convolutional spaces cannot have is refused with the recipe's key.
 func TestConvRecipesRefused(t *testing.T) {
-	for key, change := range map[string]func(*Recipe){
-		"regularize.drop": func(r *Recipe) { r.Regularize.Drop = 0.1 },
+	for key, change := range map[string]func(*recipe.Recipe){
+		"regularize.drop": func(r *recipe.Recipe) { r.Regularize.Drop = 0.1 },
 	} {
 		o := convOptions(t, filepath.Join(t.TempDir(), "run"))
 		change(&o.Recipe)
@@ -373,7 +346,7 @@ func TestConvRecipesRefused(t *testing.T) {
 func TestMaskedConvStepEqualsStaticSteps(t *testing.T) {
 	o := convOptions(t, "")
 	e, net, r := o.Engine, supernet.New(o.Space), o.Recipe
-	r.Regularize = Regularize{} // layers that are not there have draws of their own
+	r.Regularize = recipe.Regularize{} // layers that are not there have draws of their own
 	masked, err := NewMaskedStep(e, net, r, 1, 8)
 	if err != nil {
 		t.Fatal(err)

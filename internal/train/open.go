@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"prenas/internal/data"
+	"prenas/internal/recipe"
 )
 
 // open makes the run directory, or finds where an earlier process left it.
@@ -93,7 +94,7 @@ func (t *trainer) begin(now Manifest) (hostState, error) {
 	}
 	if t.TeacherFile != "" {
 		if err := copyFile(t.FS, t.TeacherFile, TeacherCopy(t.Out, t.TeacherFile)); err != nil {
-			return nil, fmt.Errorf("%w: keep it in the run: %w", errTeacher, err)
+			return nil, fmt.Errorf("%w: keep it in the run: %w", recipe.ErrTeacher, err)
 		}
 	}
 	if err := t.Candidates.Write(t.FS, filepath.Join(t.Out, candidatesFile)); err != nil {
@@ -204,7 +205,7 @@ func (t *trainer) restore(newest int) (hostState, error) {
 	if err != nil {
 		return nil, err
 	}
-	if progress.Seed != t.Seed || !t.Recipe.continues(progress.Recipe) || progress.Candidates != t.progress.Candidates {
+	if progress.Seed != t.Seed || !t.Recipe.Continues(progress.Recipe) || progress.Candidates != t.progress.Candidates {
 		return nil, fmt.Errorf("%w: checkpoint of step %d has another seed, recipe or candidates", ErrOtherRun, progress.Step)
 	}
 	if newest == math.MaxInt {

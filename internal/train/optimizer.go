@@ -8,14 +8,8 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
 	"prenas/internal/engine"
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
-)
-
-// Optimizers of a recipe.
-const (
-	adamw = "adamw"
-	lamb  = "lamb"
-	sgd   = "sgd"
 )
 
 // update is one optimiser update of the tensors that took part in a step, as graph
@@ -35,21 +29,21 @@ type update struct {
 
 // takeUpdate takes a state's tensors and its counts off a program's inputs, and returns
 // the rest of them.
-func (r Recipe) takeUpdate(params []supernet.Param, used []int, in []*graph.Node) (update, []*graph.Node) {
+func takeUpdate(r recipe.Recipe, params []supernet.Param, used []int, in []*graph.Node) (update, []*graph.Node) {
 	u := update{params: params, used: used}
-	for _, prefix := range r.prefixes() {
+	for _, prefix := range stateGroups(r) {
 		*u.group(prefix), in = in[:len(used)], in[len(used):]
 	}
 	u.counts = in[0]
 	return u, in[1:]
 }
 
-// apply is the state after the update.
-func (r Recipe) apply(u update) (after perTensor[*graph.Node], counts *graph.Node) {
-	if r.Optimizer.Name == adamw && engine.HasAdamW(u.lr) {
-		after = r.adamwCall(u)
+// applyUpdate is the state after the update.
+func applyUpdate(r recipe.Recipe, u update) (after perTensor[*graph.Node], counts *graph.Node) {
+	if r.Optimizer.Name == recipe.AdamW && engine.HasAdamW(u.lr) {
+		after = adamwCall(r, u)
 	} else {
-		after = r.operations(u)
+		after = updateOperations(r, u)
 	}
 	took := make([]float32, len(u.params))
 	for _, i := range u.used {
@@ -59,8 +53,8 @@ func (r Recipe) apply(u update) (after perTensor[*graph.Node], counts *graph.Nod
 	return after, counts
 }
 
-// operations are an update by any optimiser.
-func (r Recipe) operations(u update) (after perTensor[*graph.Node]) {
+// updateOperations are an update by any optimiser.
+func updateOperations(r recipe.Recipe, u update) (after perTensor[*graph.Node]) {
 	u.grads = slices.Clone(u.grads)
 	for k, g := range u.grads {
 		if u.factor != nil {
@@ -69,12 +63,12 @@ func (r Recipe) operations(u update) (after perTensor[*graph.Node]) {
 		u.grads[k] = engine.Widened(g, u.Weights[k].Shape().Dimensions)
 	}
 	switch r.Optimizer.Name {
-	case sgd:
-		after = r.Optimizer.sgd(u)
-	case lamb:
-		after = r.Optimizer.lamb(u)
+	case recipe.SGD:
+		after = sgdUpdate(r.Optimizer, u)
+	case recipe.LAMB:
+		after = lambUpdate(r.Optimizer, u)
 	default:
-		after = r.Optimizer.adamw(u)
+		after = adamwUpdate(r.Optimizer, u)
 	}
 	for k, before := range u.EMA {
 		after.EMA = append(after.EMA, graph.Add(before, graph.MulScalar(graph.Sub(after.Weights[k], before), 1-r.EMA.Decay)))
@@ -88,11 +82,11 @@ func (r Recipe) operations(u update) (after perTensor[*graph.Node]) {
 }
 
 // adamwCall is an update by AdamW as one call. The operations are its twin.
-func (r Recipe) adamwCall(u update) (after perTensor[*graph.Node]) {
+func adamwCall(r recipe.Recipe, u update) (after perTensor[*graph.Node]) {
 	o, g := r.Optimizer, u.counts.Graph()
 	var indices []int32
 	var decays, scales []float32
-	for k, scale := range o.layerScales(u.params, u.used) {
+	for k, scale := range layerScales(o, u.params, u.used) {
 		decay := float32(0)
 		if u.params[u.used[k]].Decay {
 			decay = float32(o.Decay)
@@ -115,7 +109,7 @@ func (r Recipe) adamwCall(u update) (after perTensor[*graph.Node]) {
 		Finite:    u.finite,
 		Beta1:     o.Beta1, Beta2: o.Beta2, Eps: o.Eps, AverageDecay: r.EMA.Decay,
 	})
-	for k, prefix := range r.prefixes() {
+	for k, prefix := range stateGroups(r) {
 		*after.group(prefix) = groups[k]
 	}
 	return after
@@ -123,18 +117,18 @@ func (r Recipe) adamwCall(u update) (after perTensor[*graph.Node]) {
 
 // clipFactor shortens gradients of the given norm to the longest the recipe allows, as
 // torch.nn.utils.clip_grad_norm_ does; nil where it allows any.
-func (o Optimizer) clipFactor(norm *graph.Node) *graph.Node {
+func clipFactor(o recipe.Optimizer, norm *graph.Node) *graph.Node {
 	if o.Clip == 0 {
 		return nil
 	}
 	return graph.MinScalar(graph.Div(graph.Scalar(norm.Graph(), norm.DType(), o.Clip), graph.AddScalar(norm, 1e-6)), 1)
 }
 
-// adamw is torch.optim.AdamW, as its documentation writes it: decoupled decay first,
+// adamwUpdate is torch.optim.AdamW, as its documentation writes it: decoupled decay first,
 // then w -= lr/(1-β1ᵗ) · m / (√v/√(1-β2ᵗ) + ε). t is each tensor's own count, which
 // stands still while the tensor takes part in nothing.
-func (o Optimizer) adamw(u update) (after perTensor[*graph.Node]) {
-	moments, rates := o.moments(u), o.rates(u)
+func adamwUpdate(o recipe.Optimizer, u update) (after perTensor[*graph.Node]) {
+	moments, rates := moments(o, u), rates(o, u)
 	for k, i := range u.used {
 		x, w := moments(k), u.Weights[k]
 		if u.params[i].Decay {
@@ -147,12 +141,12 @@ func (o Optimizer) adamw(u update) (after perTensor[*graph.Node]) {
 	return after
 }
 
-// lamb is You et al., "Large Batch Optimization for Deep Learning" (ICLR 2020), as timm
+// lambUpdate is You et al., "Large Batch Optimization for Deep Learning" (ICLR 2020), as timm
 // has it: Adam's direction with the decay added to it, d = m/(1-β1ᵗ) / (√v/√(1-β2ᵗ) + ε)
 // + decay·w, then w -= lr · ‖w‖/‖d‖ · d, with a factor of 1 where either norm is zero.
 // Norms are of the whole shared tensor. Tensors without decay have no factor, as AdamW.
-func (o Optimizer) lamb(u update) (after perTensor[*graph.Node]) {
-	moments, rates := o.moments(u), o.rates(u)
+func lambUpdate(o recipe.Optimizer, u update) (after perTensor[*graph.Node]) {
+	moments, rates := moments(o, u), rates(o, u)
 	for k, i := range u.used {
 		x, w := moments(k), u.Weights[k]
 		d := graph.Div(graph.Div(x.m, x.correction), x.denominator)
@@ -174,7 +168,7 @@ func (o Optimizer) lamb(u update) (after perTensor[*graph.Node]) {
 // start at zero does not count, and the root of the unbiased v, plus ε.
 type adam struct{ m, v, correction, denominator *graph.Node }
 
-func (o Optimizer) moments(u update) func(k int) adam {
+func moments(o recipe.Optimizer, u update) func(k int) adam {
 	t := graph.OnePlus(u.counts)
 	correction1 := powerComplement(o.Beta1, t)
 	correction2 := graph.Sqrt(powerComplement(o.Beta2, t))
@@ -199,10 +193,10 @@ func (u update) norm(x *graph.Node) *graph.Node {
 	return graph.Sqrt(graph.Reshape(graph.ReduceSum(flat, -1), dims...))
 }
 
-// sgd is torch.optim.SGD, as its documentation writes it, without dampening: the decay
+// sgdUpdate is torch.optim.SGD, as its documentation writes it, without dampening: the decay
 // is a part of the gradient g; m = μm + g; w -= lr·m, or lr·(g + μm) with Nesterov's step.
-func (o Optimizer) sgd(u update) (after perTensor[*graph.Node]) {
-	rates := o.rates(u)
+func sgdUpdate(o recipe.Optimizer, u update) (after perTensor[*graph.Node]) {
+	rates := rates(o, u)
 	for k, i := range u.used {
 		g, w := u.grads[k], u.Weights[k]
 		if u.params[i].Decay {
@@ -219,9 +213,9 @@ func (o Optimizer) sgd(u update) (after perTensor[*graph.Node]) {
 }
 
 // rates are the learning rates of the tensors of an update.
-func (o Optimizer) rates(u update) []*graph.Node {
+func rates(o recipe.Optimizer, u update) []*graph.Node {
 	rates := make([]*graph.Node, len(u.used))
-	for k, scale := range o.layerScales(u.params, u.used) {
+	for k, scale := range layerScales(o, u.params, u.used) {
 		rates[k] = u.lr
 		if scale != 1 {
 			rates[k] = graph.MulScalar(u.lr, scale)

@@ -12,6 +12,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/engine/enginetest"
+	"prenas/internal/recipe"
 	"prenas/internal/rng"
 	"prenas/internal/supernet"
 )
@@ -19,10 +20,10 @@ import (
 // twin is one weight's update in float64, formula by formula.
 type twin struct{ w, m, v, ema, t float64 }
 
-func (s *twin) update(r Recipe, g, lr float64, decay bool) {
+func (s *twin) update(r recipe.Recipe, g, lr float64, decay bool) {
 	o := r.Optimizer
 	s.t++
-	if o.Name == sgd {
+	if o.Name == recipe.SGD {
 		if decay {
 			g += o.Decay * s.w
 		}
@@ -50,37 +51,39 @@ func TestUpdatesEqualTheirFormulas(t *testing.T) {
 	params := []supernet.Param{{Name: "blocks.0.a", Decay: true}, {Name: "blocks.1.unused", Decay: true, Block: 1}, {Name: "cls_token", Block: -1}}
 	used := []int{0, 2}
 	layer := []float64{1, 0} // of the used, of 0 to 2
-	base := DefaultRecipe().Optimizer
-	with := func(change func(*Recipe)) Recipe {
-		r := DefaultRecipe()
+	base := recipe.Default().Optimizer
+	with := func(change func(*recipe.Recipe)) recipe.Recipe {
+		r := recipe.Default()
 		r.Optimizer = base
 		change(&r)
 		return r
 	}
-	for name, r := range map[string]Recipe{
-		"adamw":     with(func(*Recipe) {}),
-		"adamw ema": with(func(r *Recipe) { r.EMA.Decay = 0.7 }),
-		"sgd":       with(func(r *Recipe) { r.Optimizer.Name = sgd }),
-		"momentum":  with(func(r *Recipe) { r.Optimizer.Name, r.Optimizer.Momentum = sgd, 0.9 }),
-		"nesterov ema": with(func(r *Recipe) {
-			r.Optimizer.Name, r.Optimizer.Momentum, r.Optimizer.Nesterov, r.EMA.Decay = sgd, 0.9, true, 0.9
+	for name, r := range map[string]recipe.Recipe{
+		"adamw":     with(func(*recipe.Recipe) {}),
+		"adamw ema": with(func(r *recipe.Recipe) { r.EMA.Decay = 0.7 }),
+		"sgd":       with(func(r *recipe.Recipe) { r.Optimizer.Name = recipe.SGD }),
+		"momentum":  with(func(r *recipe.Recipe) { r.Optimizer.Name, r.Optimizer.Momentum = recipe.SGD, 0.9 }),
+		"nesterov ema": with(func(r *recipe.Recipe) {
+			r.Optimizer.Name, r.Optimizer.Momentum, r.Optimizer.Nesterov, r.EMA.Decay = recipe.SGD, 0.9, true, 0.9
 		}),
-		"clipped":          with(func(r *Recipe) { r.Optimizer.Name, r.Optimizer.Clip = sgd, 0.5 }),
-		"adamw by layer":   with(func(r *Recipe) { r.Optimizer.LayerDecay = 0.5 }),
-		"clipped by layer": with(func(r *Recipe) { r.Optimizer.Name, r.Optimizer.Clip, r.Optimizer.LayerDecay = sgd, 0.5, 0.75 }),
+		"clipped":        with(func(r *recipe.Recipe) { r.Optimizer.Name, r.Optimizer.Clip = recipe.SGD, 0.5 }),
+		"adamw by layer": with(func(r *recipe.Recipe) { r.Optimizer.LayerDecay = 0.5 }),
+		"clipped by layer": with(func(r *recipe.Recipe) {
+			r.Optimizer.Name, r.Optimizer.Clip, r.Optimizer.LayerDecay = recipe.SGD, 0.5, 0.75
+		}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var in []shapes.Shape
-			for range len(r.prefixes()) * len(used) {
+			for range len(stateGroups(r)) * len(used) {
 				in = append(in, shapes.Make(dtypes.Float32))
 			}
 			in = append(in, shapes.Make(dtypes.Float32, len(params)), shapes.Make(dtypes.Float32), shapes.Make(dtypes.Float32, 2))
 			p, err := e.Compile(name, in, func(in []*graph.Node) []*graph.Node {
-				u, rest := r.takeUpdate(params, used, in)
+				u, rest := takeUpdate(r, params, used, in)
 				u.lr, u.grads = rest[0], []*graph.Node{element(rest[1], 0), element(rest[1], 1)}
 				norm := graph.Sqrt(engine.SquareSum(u.grads))
-				u.finite, u.factor = graph.IsFinite(norm), r.Optimizer.clipFactor(norm)
-				after, counts := r.apply(u)
+				u.finite, u.factor = graph.IsFinite(norm), clipFactor(r.Optimizer, norm)
+				after, counts := applyUpdate(r, u)
 				var out []*graph.Node
 				for _, g := range after.groups() {
 					out = append(out, g...)
@@ -93,7 +96,7 @@ func TestUpdatesEqualTheirFormulas(t *testing.T) {
 			defer p.Close()
 			want := []twin{{w: 0.5, ema: 0.5}, {w: -2, ema: -2}}
 			var state []*tensors.Tensor
-			for _, prefix := range r.prefixes() {
+			for _, prefix := range stateGroups(r) {
 				for _, w := range want {
 					start := float32(0)
 					if prefix == prefixWeights || prefix == prefixEMA {
@@ -125,7 +128,7 @@ func TestUpdatesEqualTheirFormulas(t *testing.T) {
 					want[k].update(r, float64(g[k])*scale, rate, params[i].Decay)
 				}
 			}
-			for g, prefix := range r.prefixes() {
+			for g, prefix := range stateGroups(r) {
 				for k, w := range want {
 					expected := map[string]float64{prefixWeights: w.w, prefixM: w.m, prefixV: w.v, prefixEMA: w.ema}[prefix]
 					if got := float64(download(t, state[2*g+k])[0]); math.Abs(got-expected) > 2e-6 {
@@ -153,17 +156,17 @@ func TestAdamWCallIsItsOperations(t *testing.T) {
 	}
 	used := []int{0, 2, 3}
 	corners := [][]int{{4, 7}, {1, 1, 9}, {4, 2, 2, 2}}
-	for name, change := range map[string]func(*Recipe){
-		"plain":             func(*Recipe) {},
-		"clipped, averages": func(r *Recipe) { r.Optimizer.Clip, r.EMA.Decay = 0.5, 0.7 },
-		"by layer":          func(r *Recipe) { r.Optimizer.LayerDecay, r.Optimizer.Beta1 = 0.5, 0 },
+	for name, change := range map[string]func(*recipe.Recipe){
+		"plain":             func(*recipe.Recipe) {},
+		"clipped, averages": func(r *recipe.Recipe) { r.Optimizer.Clip, r.EMA.Decay = 0.5, 0.7 },
+		"by layer":          func(r *recipe.Recipe) { r.Optimizer.LayerDecay, r.Optimizer.Beta1 = 0.5, 0 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := DefaultRecipe()
+			r := recipe.Default()
 			r.Optimizer.LR, r.Optimizer.Decay = 0.1, 0.2
 			change(&r)
 			var in []shapes.Shape
-			for range r.prefixes() {
+			for range stateGroups(r) {
 				for _, i := range used {
 					in = append(in, shapes.Make(dtypes.Float32, params[i].Shape...))
 				}
@@ -175,13 +178,13 @@ func TestAdamWCallIsItsOperations(t *testing.T) {
 			}
 			compile := func(call bool) *engine.Program {
 				p, err := e.CompileUpdate(name, in, nil, donated, func(in []*graph.Node) []*graph.Node {
-					u, rest := r.takeUpdate(params, used, in)
+					u, rest := takeUpdate(r, params, used, in)
 					u.lr, u.grads = rest[0], rest[1:]
 					norm := graph.Sqrt(engine.SquareSum(u.grads))
-					u.finite, u.factor = graph.IsFinite(norm), r.Optimizer.clipFactor(norm)
-					after, counts := r.apply(u)
+					u.finite, u.factor = graph.IsFinite(norm), clipFactor(r.Optimizer, norm)
+					after, counts := applyUpdate(r, u)
 					if !call {
-						after = r.operations(u)
+						after = updateOperations(r, u)
 					}
 					return append(slices.Concat(after.groups()...), counts)
 				})

@@ -14,6 +14,7 @@ import (
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/recipe"
 )
 
 // onceSpoiled are images of which one, in the third batch, is not finite: it comes to one
@@ -40,20 +41,20 @@ func TestDevicesShareABatch(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		devices []int
-		change  func(*Recipe)
+		change  func(*recipe.Recipe)
 	}{
-		{"mixed, dropped", []int{2, 4}, func(r *Recipe) { r.Regularize.Drop, r.Optimizer.Clip = 0.1, 1 }},
-		{"summed, taught", []int{2}, func(r *Recipe) {
-			r.Sampler.Name, r.Accumulate = sandwichSampler, 2
-			r.Distill = Distill{Teacher: largestTeacher, Kind: softTeaching, Alpha: 1, Temperature: 2}
+		{"mixed, dropped", []int{2, 4}, func(r *recipe.Recipe) { r.Regularize.Drop, r.Optimizer.Clip = 0.1, 1 }},
+		{"summed, taught", []int{2}, func(r *recipe.Recipe) {
+			r.Sampler.Name, r.Accumulate = recipe.Sandwich, 2
+			r.Distill = recipe.Distill{Teacher: recipe.LargestTeacher, Kind: recipe.SoftTarget, Alpha: 1, Temperature: 2}
 		}},
-		{"masked", []int{4}, func(r *Recipe) { r.Sampler.Name = spaceSampler }},
+		{"masked", []int{4}, func(r *recipe.Recipe) { r.Sampler.Name = recipe.WholeSpace }},
 	} {
 		losses := func(e *engine.Engine) (losses []float64) {
 			o := littleOptions(t)
 			o.Engine, o.Source, o.Recipe.Epochs = e, onceSpoiled{toyImages{train: 50}}, 1
 			c.change(&o.Recipe)
-			if o.Recipe.Sampler.Name == balancedSampler { // its architectures have nothing in common but the state
+			if o.Recipe.Sampler.Name == recipe.Balanced { // its architectures have nothing in common but the state
 				o.Candidates = o.Candidates[:1]
 			}
 			o.Progress = func(s Status) { losses = append(losses, s.Loss) }
@@ -152,7 +153,7 @@ func TestDevicesMustDivideTheBatch(t *testing.T) {
 	o := littleOptions(t)
 	o.Engine, o.Out, o.Recipe.Batch = enginetest.Devices(t, 4), filepath.Join(t.TempDir(), "run"), 6
 	_, err := Run(context.Background(), o)
-	if !errors.Is(err, ErrRecipe) || !strings.Contains(err.Error(), "batch is 6") || !strings.Contains(err.Error(), "--devices 4") {
+	if !errors.Is(err, recipe.ErrInvalid) || !strings.Contains(err.Error(), "batch is 6") || !strings.Contains(err.Error(), "--devices 4") {
 		t.Error(err)
 	}
 }

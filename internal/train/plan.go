@@ -45,13 +45,13 @@ func MakePlan(ctx context.Context, o Options) (Plan, error) {
 	}
 	r := t.Recipe
 	p := Plan{
-		Epochs: r.Epochs, Updates: t.steps, Images: r.Batch * r.Accumulate, Sampler: r.Sampler.Name, Precision: r.Precision, PeakLR: r.peakLR(),
+		Epochs: r.Epochs, Updates: t.steps, Images: r.Batch * r.Accumulate, Sampler: r.Sampler.Name, Precision: precisionOf(r), PeakLR: r.PeakLR(),
 	}
 	p.Train, p.HeldOut = t.Source.Counts()
 	const rounds = 1000
 	turns := make([]int, len(t.archs))
 	for step := range rounds {
-		for _, which := range t.sampler.at(step) {
+		for _, which := range t.sampler.At(step) {
 			turns[which]++
 		}
 	}

@@ -59,7 +59,7 @@ func (t *trainer) compilePrograms(ctx context.Context) error {
 	}
 	if _, heldOut := t.Source.Counts(); heldOut > 0 && p.evaluator == nil {
 		var err error
-		p.evaluator, err = evaluate.New(t.Engine, t.net, t.archs, t.evalBatch(), 1, t.Recipe.Precision)
+		p.evaluator, err = evaluate.New(t.Engine, t.net, t.archs, t.evalBatch(), 1, precisionOf(t.Recipe))
 		return err
 	}
 	return nil

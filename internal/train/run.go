@@ -11,6 +11,7 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/machine"
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorboard"
 	"prenas/internal/tensorfile"
@@ -23,7 +24,7 @@ type Options struct {
 	Engine     *engine.Engine
 	Space      *space.Space
 	Candidates space.Candidates // all of them are trained
-	Recipe     Recipe
+	Recipe     recipe.Recipe
 	Seed       uint64
 	Source     Source
 	SourceName string         // for the manifest
@@ -111,7 +112,7 @@ type trainer struct {
 	archs    []space.Arch
 	names    []string // of archs
 	parts    []string // names of what an update may train: archs, or any of the space
-	sampler  sampler
+	sampler  recipe.ArchSampler
 	perEpoch int // updates
 	steps    int // updates of the whole run
 
@@ -139,19 +140,20 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 	if o.Progress == nil {
 		o.Progress = func(Status) {}
 	}
-	if err := o.Recipe.check(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRecipe, err)
+	if err := o.Recipe.Check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", recipe.ErrInvalid, err)
 	}
-	if err := o.Recipe.checkNorms(o.Space); err != nil {
+	if err := o.Recipe.CheckSpace(o.Space); err != nil {
 		return nil, err
 	}
 	if (o.Recipe.Distill.File() == "") != (o.Teacher == nil) {
-		return nil, fmt.Errorf("%w is %q, and a teacher is open: %v", errTeacher, o.Recipe.Distill.Teacher, o.Teacher != nil)
+		return nil, fmt.Errorf("%w is %q, and a teacher is open: %v", recipe.ErrTeacher, o.Recipe.Distill.Teacher, o.Teacher != nil)
 	}
-	var err error
-	if o.Recipe.Precision, err = o.precision(ctx); err != nil {
+	precision, err := o.precision(ctx)
+	if err != nil {
 		return nil, err
 	}
+	o.Recipe.Precision = string(precision)
 	t := &trainer{Options: o, net: supernet.New(o.Space)}
 	for _, bin := range o.Candidates {
 		for _, c := range bin.Candidates {
@@ -165,22 +167,22 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 		return nil, errors.New("the candidates file has no architecture to train")
 	}
 	images, _ := o.Source.Counts()
-	if err := o.Recipe.enough(images); err != nil {
+	if err := o.Recipe.Enough(images); err != nil {
 		return nil, err
 	}
 	t.perEpoch = images / (o.Recipe.Batch * o.Recipe.Accumulate)
 	if n := o.Engine.Devices(); o.Recipe.Batch%n != 0 {
 		return nil, fmt.Errorf("%w: batch is %d, and --devices %d must share it evenly: set batch to a multiple of %d, or --devices to a divisor of %d",
-			ErrRecipe, o.Recipe.Batch, n, n, o.Recipe.Batch)
+			recipe.ErrInvalid, o.Recipe.Batch, n, n, o.Recipe.Batch)
 	}
 	t.steps = t.perEpoch * o.Recipe.Epochs
-	t.sampler = newSampler(o.Recipe.Sampler.Name, o.Seed, o.Space.Model, t.archs)
+	t.sampler = recipe.NewArchSampler(o.Recipe.Sampler.Name, o.Seed, o.Space.Model, t.archs)
 	t.parts = t.names
-	if o.Recipe.Sampler.Name == spaceSampler {
+	if o.Recipe.Sampler.Name == recipe.WholeSpace {
 		t.parts = []string{"any of " + o.Space.Name}
 	}
 	t.pace = newPace(len(t.parts))
-	need := t.net.Bytes()*float64(len(o.Recipe.prefixes())) + supernet.ImageBytes(o.Space.Model, o.Recipe.Batch*o.Recipe.Accumulate)
+	need := t.net.Bytes()*float64(len(stateGroups(o.Recipe))) + supernet.ImageBytes(o.Space.Model, o.Recipe.Batch*o.Recipe.Accumulate)
 	return t, machine.Need(need, fmt.Sprintf("training space %s in batches of %d", o.Space.Name, o.Recipe.Batch), "take a smaller space or batch")
 }
 
@@ -269,7 +271,7 @@ func (t *trainer) epoch(ctx context.Context) error {
 // update does one update and everything that hangs on it but saving.
 func (t *trainer) update(batches []evaluate.Batch, began time.Time) error {
 	p, r := &t.progress, t.Recipe
-	lr := r.learningRate(p.Step, t.perEpoch) * p.rateFactor()
+	lr := r.LearningRate(p.Step, t.perEpoch) * p.rateFactor()
 	o, err := t.programs.updater.update(t.state, lr, p.Step, batches)
 	if err != nil {
 		return fmt.Errorf("step %d: %w", p.Step+1, err)

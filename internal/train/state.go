@@ -7,6 +7,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/evaluate"
+	"prenas/internal/recipe"
 	"prenas/pkg/space"
 )
 
@@ -22,10 +23,10 @@ const (
 // allPrefixes in the order in which groups of tensors go into a program.
 var allPrefixes = []string{prefixWeights, prefixM, prefixV, prefixEMA}
 
-// prefixes of the groups of tensors that training by the recipe keeps.
-func (r Recipe) prefixes() []string {
+// stateGroups are the prefixes of the groups of tensors that training by the recipe keeps.
+func stateGroups(r recipe.Recipe) []string {
 	p := []string{prefixWeights, prefixM}
-	if r.Optimizer.Name != sgd {
+	if r.Optimizer.Name != recipe.SGD {
 		p = append(p, prefixV)
 	}
 	if r.EMA.Decay > 0 {

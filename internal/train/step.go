@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/engine"
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
 )
@@ -71,8 +72,8 @@ type prepared struct {
 // forward pass of an architecture on the batch. Batch norms normalise by the batch and
 // say in seen by what. Where only the head trains, the rest is as it is in evaluation: it
 // normalises by the running statistics.
-func (p prepared) forward(arch space.Arch, r Recipe, n norms[*graph.Node], seen *[]*graph.Node) supernet.Forward {
-	f := supernet.Forward{Arch: arch, DropPath: p.dropPath, Dropout: p.dropout, Operands: r.Precision.Operands(), Seen: seen}
+func (p prepared) forward(arch space.Arch, r recipe.Recipe, n norms[*graph.Node], seen *[]*graph.Node) supernet.Forward {
+	f := supernet.Forward{Arch: arch, DropPath: p.dropPath, Dropout: p.dropout, Operands: precisionOf(r).Operands(), Seen: seen}
 	if r.Optimizer.Freeze {
 		f.Stats = n.Running
 	}
@@ -80,13 +81,13 @@ func (p prepared) forward(arch space.Arch, r Recipe, n norms[*graph.Node], seen 
 }
 
 // compileStep builds and compiles the step of one architecture.
-func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe, b batch) (*step, error) {
+func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r recipe.Recipe, b batch) (*step, error) {
 	params := net.Params()
 	used := usedBy(net, arch)
 	m := net.Space().Model
-	s := &step{arch: arch, trained: r.Optimizer.trained(params, used), frozen: r.Optimizer.frozen(params, used)}
-	inputs := r.normShapes(m, arch)
-	for range r.prefixes() {
+	s := &step{arch: arch, trained: trainedOf(r.Optimizer, params, used), frozen: frozenOf(r.Optimizer, params, used)}
+	inputs := statShapes(r, m, arch)
+	for range stateGroups(r) {
 		for _, i := range s.trained {
 			inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
 		}
@@ -102,8 +103,8 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 	read := net.Corners(arch)
 
 	build := func(in []*graph.Node) []*graph.Node {
-		n, in := r.takeNorms(m, arch, in)
-		u, in := r.takeUpdate(params, s.trained, in)
+		n, in := takeStats(r, m, arch, in)
+		u, in := takeUpdate(r, params, s.trained, in)
 		u.lr, in = in[0], in[1:]
 		byIndex := make([]*graph.Node, len(params))
 		var corners []*graph.Node
@@ -117,13 +118,13 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r Recipe,
 		p := b.prepare(in[len(s.frozen):])
 		var seen []*graph.Node
 		logits := net.Logits(byIndex, p.images, p.forward(arch, r, n, &seen))
-		loss := graph.ReduceAllMean(r.loss(logits, p.targets, p.teacher))
+		loss := graph.ReduceAllMean(lossOf(r, logits, p.targets, p.teacher))
 		u.grads = engine.Gradient(loss, corners...)
 		norm := graph.Sqrt(engine.SquareSum(u.grads))
 		u.finite = graph.LogicalAnd(graph.IsFinite(loss), graph.IsFinite(norm))
-		u.factor = r.Optimizer.clipFactor(norm)
-		after, counts := r.apply(u)
-		out := append(r.moved(n, seen, u.finite).all(), slices.Concat(after.groups()...)...)
+		u.factor = clipFactor(r.Optimizer, norm)
+		after, counts := applyUpdate(r, u)
+		out := append(updatedStats(r, n, seen, u.finite).all(), slices.Concat(after.groups()...)...)
 		return append(out, counts, graph.Stack([]*graph.Node{loss, norm}, 0))
 	}
 	var err error

@@ -13,6 +13,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
 )
@@ -29,7 +30,7 @@ type summed struct {
 	run       inputs
 	seed      uint64
 	archs     []space.Arch
-	sampler   sampler
+	sampler   recipe.ArchSampler
 	net       *supernet.Net
 	gradients []*gradient                        // by architecture
 	apply     map[string]*applied                // by the tensors that it updates
@@ -86,7 +87,7 @@ func newSummed(t *trainer, compiling func(done, total int, arch string) error) (
 			return nil, err
 		}
 	}
-	for _, turns := range t.sampler.sets() {
+	for _, turns := range t.sampler.Sets() {
 		if err := u.compileApply(t.Engine, turns); err != nil {
 			u.close()
 			return nil, err
@@ -97,17 +98,17 @@ func newSummed(t *trainer, compiling func(done, total int, arch string) error) (
 
 // largest is the architecture that teaches the others of an update, if any does.
 func (u *summed) largest() int {
-	if !u.run.recipe.Distill.inPlace() {
+	if !u.run.recipe.Distill.InPlace() {
 		return -1
 	}
-	return u.sampler.bySize[len(u.archs)-1]
+	return u.sampler.Largest()
 }
 
 func (u *summed) compileGradient(e *engine.Engine, which int) error {
 	r, net, arch := u.run.recipe, u.net, u.archs[which]
 	used := usedBy(net, arch)
 	m := net.Space().Model
-	g := &gradient{arch: arch, used: used, trained: r.Optimizer.trained(net.Params(), used), teaches: which == u.largest(), batch: u.run}
+	g := &gradient{arch: arch, used: used, trained: trainedOf(r.Optimizer, net.Params(), used), teaches: which == u.largest(), batch: u.run}
 	g.batch.arch, g.batch.taught = arch, !r.Distill.IsZero() && !g.teaches
 	params, form := net.Params(), g.batch.form()
 	ofEach := func(which []int) (of []shapes.Shape) {
@@ -116,13 +117,13 @@ func (u *summed) compileGradient(e *engine.Engine, which int) error {
 		}
 		return of
 	}
-	shape := slices.Concat(ofEach(g.used), r.normShapes(m, arch), ofEach(g.trained), []shapes.Shape{shapes.Make(dtypes.Float32)})
+	shape := slices.Concat(ofEach(g.used), statShapes(r, m, arch), ofEach(g.trained), []shapes.Shape{shapes.Make(dtypes.Float32)})
 	split := form.splitAfter(len(shape))
 	shape = append(shape, form.inputs...)
 	var err error
 	g.program, err = e.CompileParallel("gradient "+arch.String(), shape, split, func(in []*graph.Node) []*graph.Node {
 		weights, in := in[:len(g.used)], in[len(g.used):]
-		n, in := r.takeNorms(m, arch, in)
+		n, in := takeStats(r, m, arch, in)
 		sums, share, rest := in[:len(g.trained)], in[len(g.trained)], in[len(g.trained)+1:]
 		byIndex := make([]*graph.Node, len(params))
 		for k, i := range g.used {
@@ -135,8 +136,8 @@ func (u *summed) compileGradient(e *engine.Engine, which int) error {
 		p := form.prepare(rest)
 		var seen []*graph.Node
 		logits := net.Logits(byIndex, p.images, p.forward(arch, r, n, &seen))
-		loss := graph.ReduceAllMean(r.loss(logits, p.targets, p.teacher))
-		out := r.moved(n, seen, nil).all()
+		loss := graph.ReduceAllMean(lossOf(r, logits, p.targets, p.teacher))
+		out := updatedStats(r, n, seen, nil).all()
 		for k, g := range engine.Gradient(loss, trained...) {
 			out = append(out, graph.Add(sums[k], graph.Mul(g, share)))
 		}
@@ -176,7 +177,7 @@ func (u *summed) trainedIn(turns []int) []int {
 	for _, which := range turns {
 		archs = append(archs, u.archs[which])
 	}
-	return u.run.recipe.Optimizer.trained(u.net.Params(), usedBy(u.net, archs...))
+	return trainedOf(u.run.recipe.Optimizer, u.net.Params(), usedBy(u.net, archs...))
 }
 
 func (u *summed) compileApply(e *engine.Engine, turns []int) error {
@@ -189,18 +190,18 @@ func (u *summed) compileApply(e *engine.Engine, turns []int) error {
 	for _, i := range used {
 		ofEach = append(ofEach, shapes.Make(dtypes.Float32, params[i].Shape...))
 	}
-	shape := slices.Concat(slices.Repeat(ofEach, len(r.prefixes())), []shapes.Shape{shapes.Make(dtypes.Float32, len(params))}, ofEach)
+	shape := slices.Concat(slices.Repeat(ofEach, len(stateGroups(r))), []shapes.Shape{shapes.Make(dtypes.Float32, len(params))}, ofEach)
 	updated := len(shape)
 	shape = append(shape, shapes.Make(dtypes.Float32), shapes.Make(dtypes.Float32))
 	program, err := e.CompileUpdate("apply", shape, nil, updated, func(in []*graph.Node) []*graph.Node {
-		v, in := r.takeUpdate(params, used, in)
+		v, in := takeUpdate(r, params, used, in)
 		sums, finite := in[:len(used)], in[len(used)+1]
 		v.lr = in[len(used)]
 		norm := graph.Sqrt(engine.SquareSum(sums))
 		v.grads = sums
 		v.finite = graph.LogicalAnd(graph.IsFinite(norm), graph.GreaterThan(finite, graph.ZerosLike(finite)))
-		v.factor = r.Optimizer.clipFactor(norm)
-		after, counts := r.apply(v)
+		v.factor = clipFactor(r.Optimizer, norm)
+		after, counts := applyUpdate(r, v)
 		var out []*graph.Node
 		for _, group := range after.groups() {
 			out = append(out, group...)
@@ -219,7 +220,7 @@ func (u *summed) compileApply(e *engine.Engine, turns []int) error {
 }
 
 func (u *summed) update(state *State, lr float64, step int, batches []evaluate.Batch) (outcome, error) {
-	turns := u.sampler.at(step)
+	turns := u.sampler.At(step)
 	var o outcome
 	share := 1 / float64(len(turns)*len(batches))
 	losses := make([]float64, len(turns))

@@ -11,6 +11,7 @@ import (
 
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
 )
@@ -63,8 +64,8 @@ func far(a, b map[string][]float32) float64 {
 }
 
 func plainToy(o *Options) {
-	o.Recipe.Epochs, o.Recipe.Mix, o.Recipe.Regularize = 2, Mix{Mode: "batch"}, Regularize{}
-	o.Recipe.Optimizer = Optimizer{Name: sgd, LR: 0.05, Momentum: 0.9, Eps: 1e-8, Clip: 0.5}
+	o.Recipe.Epochs, o.Recipe.Mix, o.Recipe.Regularize = 2, recipe.Mix{Mode: "batch"}, recipe.Regularize{}
+	o.Recipe.Optimizer = recipe.Optimizer{Name: recipe.SGD, LR: 0.05, Momentum: 0.9, Eps: 1e-8, Clip: 0.5}
 }
 
 // Two batches of 4 an update are one batch of 8.
@@ -82,12 +83,12 @@ func TestAccumulatedBatchesAreOne(t *testing.T) {
 
 // A sandwich whose largest teaches trains otherwise.
 func TestTeaching(t *testing.T) {
-	train := func(d Distill) map[string][]float32 {
-		return trained(t, func(o *Options) { plainToy(o); o.Recipe.Sampler.Name, o.Recipe.Distill = sandwichSampler, d })
+	train := func(d recipe.Distill) map[string][]float32 {
+		return trained(t, func(o *Options) { plainToy(o); o.Recipe.Sampler.Name, o.Recipe.Distill = recipe.Sandwich, d })
 	}
-	plain := train(Distill{})
-	soft := train(Distill{Teacher: largestTeacher, Kind: softTeaching, Alpha: 0.5, Temperature: 1})
-	hard := train(Distill{Teacher: largestTeacher, Kind: hardTeaching, Alpha: 0.5, Temperature: 1})
+	plain := train(recipe.Distill{})
+	soft := train(recipe.Distill{Teacher: recipe.LargestTeacher, Kind: recipe.SoftTarget, Alpha: 0.5, Temperature: 1})
+	hard := train(recipe.Distill{Teacher: recipe.LargestTeacher, Kind: recipe.HardTarget, Alpha: 0.5, Temperature: 1})
 	if a, b, c := far(plain, soft), far(plain, hard), far(soft, hard); min(a, b, c) < 1e-3 {
 		t.Errorf("teaching changes nothing: %.2g, %.2g, %.2g", a, b, c)
 	}
@@ -117,7 +118,7 @@ func (s poisoned) Train(ctx context.Context, epoch, from, size int) iter.Seq2[ev
 // Updates that are not finite change nothing; three in a row end the run, or take it
 // back, as often as it may, and every line says so.
 func TestUpdatesThatAreNotFinite(t *testing.T) {
-	for _, sampler := range []string{balancedSampler, sandwichSampler} {
+	for _, sampler := range []string{recipe.Balanced, recipe.Sandwich} {
 		o := littleOptions(t)
 		o.Source, o.Recipe.Sampler.Name = poisoned{toyImages{train: 90}, 4}, sampler
 		programs := &programs{}
@@ -140,7 +141,7 @@ func TestUpdatesThatAreNotFinite(t *testing.T) {
 
 // An update that is not finite leaves the state as it was.
 func TestOneUpdateThatIsNotFiniteIsLeftOut(t *testing.T) {
-	for _, sampler := range []string{balancedSampler, sandwichSampler, spaceSampler} {
+	for _, sampler := range []string{recipe.Balanced, recipe.Sandwich, recipe.WholeSpace} {
 		o := littleOptions(t)
 		o.Recipe.Sampler.Name, o.Recipe.Epochs = sampler, 1
 		o.Source = spoiled{toyImages{train: 16}}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"prenas/internal/evaluate"
+	"prenas/internal/recipe"
 	"prenas/pkg/space"
 )
 
@@ -29,9 +30,9 @@ type part struct {
 func (t *trainer) newUpdater(compiling func(done, total int, arch string) error) (updater, error) {
 	r := t.Recipe
 	switch {
-	case r.Sampler.Name == spaceSampler:
+	case r.Sampler.Name == recipe.WholeSpace:
 		return newAnyArchs(t, compiling)
-	case r.Accumulate > 1 || r.Sampler.Name == sandwichSampler:
+	case r.Accumulate > 1 || r.Sampler.Name == recipe.Sandwich:
 		return newSummed(t, compiling)
 	}
 	u := &oneArch{run: inputs{engine: t.Engine, recipe: r, space: t.Space, taught: !r.Distill.IsZero()}, seed: t.Seed, archs: t.archs, sampler: t.sampler}
@@ -60,7 +61,7 @@ type oneArch struct {
 	run     inputs
 	seed    uint64
 	archs   []space.Arch
-	sampler sampler
+	sampler recipe.ArchSampler
 	steps   []*step
 
 	teaching *teaching
@@ -73,7 +74,7 @@ func (u *oneArch) inputs(which int) inputs {
 }
 
 func (u *oneArch) update(state *State, lr float64, step int, batches []evaluate.Batch) (outcome, error) {
-	which := u.sampler.at(step)[0]
+	which := u.sampler.At(step)[0]
 	batch, err := u.inputs(which).values(batches[0], u.seed, step, 0)
 	if err != nil {
 		return outcome{}, err
@@ -127,7 +128,7 @@ func newAnyArchs(t *trainer, compiling func(done, total int, arch string) error)
 }
 
 func (u anyArchs) update(state *State, lr float64, step int, batches []evaluate.Batch) (outcome, error) {
-	arch := anyArch(u.space, u.seed, step)
+	arch := recipe.DrawArch(u.space, u.seed, step)
 	stats, err := u.steps[arch.Resolution].Run(state, []space.Arch{arch}, lr, batches[0], u.seed, step)
 	if err != nil {
 		return outcome{}, err

@@ -17,6 +17,7 @@ import (
 
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/recipe"
 	"prenas/internal/train"
 )
 
@@ -32,7 +33,7 @@ type Status struct {
 	Eval   *train.EvalLine   `json:"eval,omitempty"`
 	Notes  []string          `json:"notes,omitempty"` // what is left out of the above, and why the run stopped, if it diverged
 
-	recipe  train.Recipe
+	recipe  recipe.Recipe
 	heldOut int // images
 	metrics train.Metrics
 }

@@ -1,4 +1,6 @@
-package train
+// Package recipe says how a supernet is trained: the configuration in a recipe file, the course
+// of the learning rate, and which architectures each update trains. It computes nothing.
+package recipe
 
 import (
 	"crypto/sha256"
@@ -16,34 +18,36 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"prenas/internal/augment"
-	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/mistaken"
 	"prenas/pkg/space"
 )
 
+// ErrInvalid: a recipe has an unknown key or a value out of range.
+var ErrInvalid = errors.New("bad recipe")
+
 // Recipe says how to train: everything that changes the resulting weights, except
 // the space, the candidates, the images and the seed. What a recipe file leaves out
-// keeps the value of [DefaultRecipe]. The tags are the file's keys and limits.
+// keeps the value of [Default]. The tags are the file's keys and limits.
 type Recipe struct {
-	Epochs     int              `yaml:"epochs" json:"epochs" range:"[1,100000]"`
-	Batch      int              `yaml:"batch" json:"batch" range:"[1,65536]"`                 // images of one program run
-	Accumulate int              `yaml:"accumulate" json:"accumulate" range:"[1,4096]"`        // batches of one update
-	Holdout    float64          `yaml:"holdout" json:"holdout" range:"[0,0.9]"`               // part of the training images kept for choosing
-	EvalEvery  int              `yaml:"eval_every" json:"eval_every" range:"[0,100000]"`      // epochs between evaluations on the held-out part; 0: only after the last
-	LogEvery   int              `yaml:"log_every" json:"log_every" range:"[1,1000000]"`       // updates between metrics lines
-	SaveEvery  int              `yaml:"save_every" json:"save_every" range:"[0,1e9]"`         // updates between checkpoints; 0: at each epoch's end
-	Keep       int              `yaml:"keep" json:"keep" range:"[1,1000]"`                    // newest checkpoints kept beside the best one
-	Precision  engine.Precision `yaml:"precision" json:"precision" oneof:"float32 bf16 auto"` // of products, in updates and in the evaluations between them; auto: the faster one
-	Optimizer  Optimizer        `yaml:"optimizer" json:"optimizer"`
-	Schedule   Schedule         `yaml:"schedule" json:"schedule"`
-	Loss       Loss             `yaml:"loss" json:"loss"`
-	Mix        Mix              `yaml:"mix" json:"mix"`
-	Augment    Augment          `yaml:"augment" json:"augment"`
-	Regularize Regularize       `yaml:"regularize" json:"regularize"`
-	Sampler    Sampler          `yaml:"sampler" json:"sampler"`
-	Distill    Distill          `yaml:"distill,omitempty" json:"distill,omitzero"`
-	EMA        EMA              `yaml:"ema" json:"ema,omitzero"`
+	Epochs     int        `yaml:"epochs" json:"epochs" range:"[1,100000]"`
+	Batch      int        `yaml:"batch" json:"batch" range:"[1,65536]"`                 // images of one program run
+	Accumulate int        `yaml:"accumulate" json:"accumulate" range:"[1,4096]"`        // batches of one update
+	Holdout    float64    `yaml:"holdout" json:"holdout" range:"[0,0.9]"`               // part of the training images kept for choosing
+	EvalEvery  int        `yaml:"eval_every" json:"eval_every" range:"[0,100000]"`      // epochs between evaluations on the held-out part; 0: only after the last
+	LogEvery   int        `yaml:"log_every" json:"log_every" range:"[1,1000000]"`       // updates between metrics lines
+	SaveEvery  int        `yaml:"save_every" json:"save_every" range:"[0,1e9]"`         // updates between checkpoints; 0: at each epoch's end
+	Keep       int        `yaml:"keep" json:"keep" range:"[1,1000]"`                    // newest checkpoints kept beside the best one
+	Precision  string     `yaml:"precision" json:"precision" oneof:"float32 bf16 auto"` // of products, in updates and in the evaluations between them; auto: the faster one
+	Optimizer  Optimizer  `yaml:"optimizer" json:"optimizer"`
+	Schedule   Schedule   `yaml:"schedule" json:"schedule"`
+	Loss       Loss       `yaml:"loss" json:"loss"`
+	Mix        Mix        `yaml:"mix" json:"mix"`
+	Augment    Augment    `yaml:"augment" json:"augment"`
+	Regularize Regularize `yaml:"regularize" json:"regularize"`
+	Sampler    Sampler    `yaml:"sampler" json:"sampler"`
+	Distill    Distill    `yaml:"distill,omitempty" json:"distill,omitzero"`
+	EMA        EMA        `yaml:"ema" json:"ema,omitzero"`
 
 	// Damaged images are left out, and listed in the run directory, instead of ending
 	// the run: in training the epoch's next sound one stands in.
@@ -76,6 +80,13 @@ type Optimizer struct {
 	LayerDecay float64 `yaml:"layer_decay" json:"layer_decay,omitempty" range:"[0,1]"` // 0: as 1
 	Freeze     bool    `yaml:"freeze" json:"freeze,omitempty"`                         // only the head trains
 }
+
+// Optimizers of a recipe.
+const (
+	AdamW = "adamw"
+	LAMB  = "lamb"
+	SGD   = "sgd"
+)
 
 // Schedule is the learning rate's course; fractions of an epoch are allowed.
 type Schedule struct {
@@ -128,8 +139,8 @@ type Augment struct {
 	EvalResize    int        `yaml:"eval_resize" json:"eval_resize" range:"[0,8192]"`  // shorter side of images that do not train, before their centre is cut out; 0: 256/224 of the model's size if that is over 32, else that size
 }
 
-// options of the augment room.
-func (a Augment) options() augment.Options {
+// Options of the augment room.
+func (a Augment) Options() augment.Options {
 	return augment.Options{
 		Crop: a.Crop, Pad: a.Pad, Scale: a.Scale, Ratio: a.Ratio, Interpolation: a.Interpolation,
 		Flip: a.HFlip, FlipVertical: a.VFlip, Policy: a.AA, Jitter: a.ColorJitter,
@@ -156,18 +167,18 @@ type Regularize struct {
 	AttnDrop float64 `yaml:"attn_drop" json:"attn_drop,omitempty" range:"[0,1)"` // dropout of the attention matrix, and of its branch
 }
 
-func (r Regularize) dropsOut() bool { return r.Drop > 0 || r.AttnDrop > 0 }
+func (r Regularize) DropsOut() bool { return r.Drop > 0 || r.AttnDrop > 0 }
 
 // Sampler picks the architecture of each update.
 type Sampler struct {
 	Name string `yaml:"name" json:"name" oneof:"balanced uniform groups sandwich space"`
 }
 
-// DefaultRecipe is what a recipe file starts from.
-func DefaultRecipe() Recipe {
+// Default is what a recipe file starts from.
+func Default() Recipe {
 	return Recipe{
-		Epochs: 10, Batch: 128, Accumulate: 1, Holdout: 0.1, EvalEvery: 1, LogEvery: 50, Keep: 2, Precision: engine.Float32,
-		Optimizer: Optimizer{Name: adamw, LR: 5e-4, Decay: 0.05, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8},
+		Epochs: 10, Batch: 128, Accumulate: 1, Holdout: 0.1, EvalEvery: 1, LogEvery: 50, Keep: 2, Precision: "float32",
+		Optimizer: Optimizer{Name: AdamW, LR: 5e-4, Decay: 0.05, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8},
 		Schedule:  Schedule{Name: cosineSchedule, WarmupLR: 1e-6, MinLR: 1e-5},
 		Loss:      Loss{Smoothing: 0.1},
 		Mix:       Mix{Prob: 1, Switch: 0.5, Mode: "batch"},
@@ -175,19 +186,19 @@ func DefaultRecipe() Recipe {
 			Crop: "none", Pad: 4, Scale: [2]float64{0.08, 1}, Ratio: [2]float64{3.0 / 4, 4.0 / 3}, Interpolation: "bicubic",
 			Remode: "pixel", Recount: 1, RepeatedAug: 1,
 		},
-		Sampler: Sampler{Name: balancedSampler},
-		Distill: Distill{Kind: softTeaching, Alpha: 0.5, Temperature: 1},
+		Sampler: Sampler{Name: Balanced},
+		Distill: Distill{Kind: SoftTarget, Alpha: 0.5, Temperature: 1},
 	}
 }
 
 //go:embed recipes/*.yaml
 var builtIn embed.FS
 
-// RecipeNames lists the built-in recipes.
-func RecipeNames() []string {
+// Names lists the built-in recipes.
+func Names() []string {
 	entries, err := builtIn.ReadDir("recipes")
 	if err != nil {
-		panic("train: embedded recipes: " + err.Error())
+		panic("recipe: embedded recipes: " + err.Error())
 	}
 	var names []string
 	for _, entry := range entries {
@@ -196,11 +207,11 @@ func RecipeNames() []string {
 	return names
 }
 
-// RecipeFor names the built-in recipe to train a space by where none is given, and says
+// For names the built-in recipe to train a space by where none is given, and says
 // why. A built-in space has its own; any other one, and a built-in one with other classes
 // or images, has the one for images of one's own. The space conv has none of its own:
 // nothing is published or measured that trains it this way.
-func RecipeFor(s *space.Space) (name, why string) {
+func For(s *space.Space) (name, why string) {
 	own := map[string]string{"tiny": "tiny", "small": "small", "base": "base", "quickstart": "quickstart", "conv-quickstart": "quickstart-conv"}
 	if name, ok := own[s.Name]; ok {
 		if known, err := space.Load(s.Name); err == nil && reflect.DeepEqual(known, s) {
@@ -210,21 +221,21 @@ func RecipeFor(s *space.Space) (name, why string) {
 	return "images", fmt.Sprintf("for images of one's own, since none is made for the space %q", s.Name)
 }
 
-// LoadRecipe reads a built-in recipe by name, or a recipe file.
-func LoadRecipe(nameOrFile string) (Recipe, error) {
-	if slices.Contains(RecipeNames(), nameOrFile) {
+// Load reads a built-in recipe by name, or a recipe file.
+func Load(nameOrFile string) (Recipe, error) {
+	if slices.Contains(Names(), nameOrFile) {
 		text, err := builtIn.ReadFile("recipes/" + nameOrFile + ".yaml")
 		if err != nil {
 			return Recipe{}, err
 		}
-		return ParseRecipe(nameOrFile+".yaml", text)
+		return Parse(nameOrFile+".yaml", text)
 	}
 	text, err := readRecipe(nameOrFile)
 	if err != nil {
 		return Recipe{}, fmt.Errorf("%w: %q is neither a file that can be read (%w) nor one of the built-in recipes %s",
-			ErrRecipe, nameOrFile, err, strings.Join(RecipeNames(), ", "))
+			ErrInvalid, nameOrFile, err, strings.Join(Names(), ", "))
 	}
-	return ParseRecipe(nameOrFile, text)
+	return Parse(nameOrFile, text)
 }
 
 const maxRecipe = 1 << 20 // bytes; the longest built-in one has 1 kB
@@ -242,21 +253,21 @@ func readRecipe(path string) ([]byte, error) {
 	return text, err
 }
 
-// ParseRecipe reads a recipe's text; file is its name in errors.
-func ParseRecipe(file string, text []byte) (Recipe, error) {
-	r := DefaultRecipe()
+// Parse reads a recipe's text; file is its name in errors.
+func Parse(file string, text []byte) (Recipe, error) {
+	r := Default()
 	if err := decodeStrict(file, text, &r); err != nil {
 		return Recipe{}, mistaken.Instead(text, err)
 	}
-	if err := r.check(); err != nil {
-		return Recipe{}, fmt.Errorf("%w: %s: %w", ErrRecipe, file, err)
+	if err := r.Check(); err != nil {
+		return Recipe{}, fmt.Errorf("%w: %s: %w", ErrInvalid, file, err)
 	}
 	return r, nil
 }
 
-// check covers what one key's limits cannot say.
-func (r Recipe) check() error {
-	switch peak := r.peakLR(); {
+// Check covers what one key's limits cannot say.
+func (r Recipe) Check() error {
+	switch peak := r.PeakLR(); {
 	case r.Schedule.Warmup > float64(r.Epochs):
 		return fmt.Errorf("schedule.warmup (%v epochs) is longer than the run (epochs: %d)", r.Schedule.Warmup, r.Epochs)
 	case r.Schedule.MinLR > peak:
@@ -270,15 +281,15 @@ func (r Recipe) check() error {
 		return fmt.Errorf("schedule.name step needs schedule.step_epochs and schedule.step_factor")
 	case r.Optimizer.Nesterov && r.Optimizer.Momentum == 0:
 		return fmt.Errorf("optimizer.nesterov needs optimizer.momentum")
-	case r.Optimizer.Name != sgd && r.Optimizer.Momentum > 0:
+	case r.Optimizer.Name != SGD && r.Optimizer.Momentum > 0:
 		return fmt.Errorf("optimizer.momentum is of sgd; %s has beta1", r.Optimizer.Name)
-	case r.Sampler.Name == spaceSampler && r.Accumulate > 1:
+	case r.Sampler.Name == WholeSpace && r.Accumulate > 1:
 		return fmt.Errorf("accumulate is %d; sampler.name space takes one batch an update: set a larger batch", r.Accumulate)
-	case r.Distill.inPlace() && r.Sampler.Name != sandwichSampler:
+	case r.Distill.InPlace() && r.Sampler.Name != Sandwich:
 		return fmt.Errorf("distill.teacher largest needs sampler.name sandwich, where the largest architecture teaches the others of its update")
-	case !r.Distill.IsZero() && r.Distill.Kind == hardTeaching && r.Distill.Temperature != 1:
+	case !r.Distill.IsZero() && r.Distill.Kind == HardTarget && r.Distill.Temperature != 1:
 		return fmt.Errorf("distill.temperature is of kind soft; a hard teacher says one class")
-	case r.Mix.Mode == "pair" && r.Batch%2 == 1 && r.mixes():
+	case r.Mix.Mode == "pair" && r.Batch%2 == 1 && r.Mixes():
 		return fmt.Errorf("mix.mode pair needs an even batch, not %d", r.Batch)
 	case r.Augment.Scale[0] > r.Augment.Scale[1] || r.Augment.Ratio[0] > r.Augment.Ratio[1]:
 		return fmt.Errorf("augment.scale %v and augment.ratio %v: the lower end stands first", r.Augment.Scale, r.Augment.Ratio)
@@ -290,25 +301,33 @@ func (r Recipe) check() error {
 	return nil
 }
 
-// peakLR is the highest learning rate of the run.
-func (r Recipe) peakLR() float64 {
+// CheckSpace reports what a recipe asks for that a convolutional space cannot have.
+func (r Recipe) CheckSpace(s *space.Space) error {
+	if s.Model.IsConv() && r.Regularize.DropsOut() {
+		return fmt.Errorf("%w: regularize.drop and regularize.attn_drop are of vision transformers; space %s is convolutional and has drop_path", ErrInvalid, s.Name)
+	}
+	return nil
+}
+
+// PeakLR is the highest learning rate of the run.
+func (r Recipe) PeakLR() float64 {
 	if r.Optimizer.PerLR == 0 {
 		return r.Optimizer.LR
 	}
 	return r.Optimizer.LR * float64(r.Batch*r.Accumulate) / float64(r.Optimizer.PerLR)
 }
 
-func (r Recipe) mixes() bool {
+func (r Recipe) Mixes() bool {
 	return r.Mix.Prob > 0 && (r.Mix.Mixup > 0 || r.Mix.Cutmix > 0)
 }
 
 // YAML is the recipe with every value in use; parsing it gives the same recipe.
 func (r Recipe) YAML() ([]byte, error) { return yaml.Marshal(r) }
 
-// continues tells whether a run whose recipe has this digest may go on by r, and end as
+// Continues tells whether a run whose recipe has this digest may go on by r, and end as
 // one by r from its start: if they are the same, or r leaves out damaged images or goes
 // back where training diverges and the run did not, for it has ended at the first of these.
-func (r Recipe) continues(digest string) bool {
+func (r Recipe) Continues(digest string) bool {
 	for _, skip := range []bool{false, r.SkipBadImages} {
 		for _, back := range []bool{false, r.RollBack} {
 			before := r
@@ -321,8 +340,8 @@ func (r Recipe) continues(digest string) bool {
 	return false
 }
 
-// changes are the keys whose values differ in another recipe, with both values.
-func (r Recipe) changes(other Recipe) []string {
+// Changes are the keys whose values differ in another recipe, with both values.
+func (r Recipe) Changes(other Recipe) []string {
 	var list []string
 	var compare func(key string, a, b reflect.Value)
 	compare = func(key string, a, b reflect.Value) {
@@ -353,14 +372,14 @@ func (r Recipe) WithBatch(n int) (Recipe, error) {
 	if err := checkKey(r, "Batch"); err != nil {
 		return r, err
 	}
-	if err := r.check(); err != nil {
-		return r, fmt.Errorf("%w: %w", ErrRecipe, err)
+	if err := r.Check(); err != nil {
+		return r, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return r, nil
 }
 
-// enough refuses fewer images than one update takes.
-func (r Recipe) enough(images int) error {
+// Enough refuses fewer images than one update takes.
+func (r Recipe) Enough(images int) error {
 	switch fits := images / r.Accumulate; {
 	case images >= r.Batch*r.Accumulate:
 		return nil
@@ -378,7 +397,7 @@ func (r Recipe) enough(images int) error {
 func (r Recipe) Digest() string {
 	text, err := json.Marshal(r)
 	if err != nil {
-		panic("train: a recipe holds only plain values: " + err.Error())
+		panic("recipe: a recipe holds only plain values: " + err.Error())
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])

@@ -1,4 +1,4 @@
-package train
+package recipe
 
 import (
 	"errors"
@@ -8,24 +8,16 @@ import (
 	"strings"
 	"testing"
 
+	"prenas/internal/toy"
 	"prenas/pkg/space"
 )
 
-func toyArchs() []space.Arch {
-	var archs []space.Arch
-	for _, bin := range toyCandidates() {
-		archs = append(archs, bin.Candidates[0].Arch)
-	}
-	// A second one with the embed_dim and depth of the last.
-	return append(archs, space.Arch{EmbedDim: 24, NumHeads: []int{1, 1}, MLPRatio: []float64{1, 1}})
-}
-
 // turns counts how often each architecture is trained.
 func turns(name string, archs []space.Arch, steps int) []int {
-	s := newSampler(name, 7, toySpace().Model, archs)
+	s := NewArchSampler(name, 7, toy.Space().Model, archs)
 	count := make([]int, len(archs))
 	for step := range steps {
-		for _, which := range s.at(step) {
+		for _, which := range s.At(step) {
 			count[which]++
 		}
 	}
@@ -33,43 +25,43 @@ func turns(name string, archs []space.Arch, steps int) []int {
 }
 
 func TestSamplersFavourNoneButAsTheySay(t *testing.T) {
-	archs := toyArchs() // groups: {0}, {1, 2, 3}; by size: 0, 3, 1, 2
+	archs := toy.Archs() // groups: {0}, {1, 2, 3}; by size: 0, 3, 1, 2
 	for _, c := range []struct {
 		name  string
 		steps int
 		want  []int
 	}{
-		{balancedSampler, 400, []int{100, 100, 100, 100}},
-		{groupsSampler, 600, []int{300, 100, 100, 100}},
-		{sandwichSampler, 100, []int{100, 50, 100, 50}},
+		{Balanced, 400, []int{100, 100, 100, 100}},
+		{Groups, 600, []int{300, 100, 100, 100}},
+		{Sandwich, 100, []int{100, 50, 100, 50}},
 	} {
 		if got := turns(c.name, archs, c.steps); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v turns in %d updates, want %v", c.name, got, c.steps, c.want)
 		}
 	}
-	for i, n := range turns(uniformSampler, archs, 4000) { // σ = 27
+	for i, n := range turns(Uniform, archs, 4000) { // σ = 27
 		if n < 880 || n > 1120 {
 			t.Errorf("uniform: architecture %d has %d turns of 4000", i, n)
 		}
 	}
-	if again := newSampler(sandwichSampler, 7, toySpace().Model, archs[:1]).at(3); !slices.Equal(again, []int{0}) {
+	if again := NewArchSampler(Sandwich, 7, toy.Space().Model, archs[:1]).At(3); !slices.Equal(again, []int{0}) {
 		t.Errorf("a sandwich of one is %v", again)
 	}
 }
 
 // What an update can train is known before any is drawn: a program is compiled for each.
 func TestSetsAreAllThatIsDrawn(t *testing.T) {
-	archs := toyArchs()
-	for _, name := range []string{balancedSampler, uniformSampler, groupsSampler, sandwichSampler} {
+	archs := toy.Archs()
+	for _, name := range []string{Balanced, Uniform, Groups, Sandwich} {
 		for count := 1; count <= len(archs); count++ {
 			known, drawn := map[string]bool{}, map[string]bool{}
 			for seed := range uint64(400) {
-				s := newSampler(name, seed, toySpace().Model, archs[:count])
-				for _, set := range s.sets() {
+				s := NewArchSampler(name, seed, toy.Space().Model, archs[:count])
+				for _, set := range s.Sets() {
 					known[fmt.Sprint(set)] = true
 				}
 				for step := range 8 {
-					drawn[fmt.Sprint(s.at(step))] = true
+					drawn[fmt.Sprint(s.At(step))] = true
 				}
 			}
 			if !maps.Equal(known, drawn) {
@@ -80,10 +72,10 @@ func TestSetsAreAllThatIsDrawn(t *testing.T) {
 }
 
 func TestAnyArchIsOfTheSpace(t *testing.T) {
-	s := toySpace()
+	s := toy.Space()
 	seen := map[string]bool{}
 	for step := range 2000 {
-		a := anyArch(s, 1, step)
+		a := DrawArch(s, 1, step)
 		if err := s.Check(a); err != nil {
 			t.Fatal(err)
 		}
@@ -97,16 +89,16 @@ func TestAnyArchIsOfTheSpace(t *testing.T) {
 
 func TestWithSampler(t *testing.T) {
 	for _, name := range SamplerNames() {
-		if r, err := DefaultRecipe().WithSampler(name); err != nil || r.Sampler.Name != name {
+		if r, err := Default().WithSampler(name); err != nil || r.Sampler.Name != name {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	r := DefaultRecipe()
-	if _, err := r.WithSampler("fair"); !errors.Is(err, ErrRecipe) || !strings.Contains(err.Error(), "sandwich") {
+	r := Default()
+	if _, err := r.WithSampler("fair"); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "sandwich") {
 		t.Errorf("an unknown sampler: %v", err)
 	}
 	r.Accumulate = 2
-	if _, err := r.WithSampler(spaceSampler); !errors.Is(err, ErrRecipe) {
+	if _, err := r.WithSampler(WholeSpace); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a sampler that does not go with the recipe: %v", err)
 	}
 }

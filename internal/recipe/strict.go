@@ -1,4 +1,4 @@
-package train
+package recipe
 
 import (
 	"bytes"
@@ -31,10 +31,10 @@ func decodeStrict(file string, text []byte, out any) error {
 		if errors.Is(err, io.EOF) {
 			return nil // an empty document changes nothing
 		}
-		return fmt.Errorf("%w: %s: %w", ErrRecipe, file, err)
+		return fmt.Errorf("%w: %s: %w", ErrInvalid, file, err)
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: %s: only one YAML document is expected", ErrRecipe, file)
+		return fmt.Errorf("%w: %s: only one YAML document is expected", ErrInvalid, file)
 	}
 	if len(document.Content) != 1 || isNull(document.Content[0]) {
 		return nil
@@ -42,13 +42,13 @@ func decodeStrict(file string, text []byte, out any) error {
 	root := document.Content[0]
 	target := reflect.ValueOf(out).Elem()
 	if err := checkKeys(root, target.Type(), ""); err != nil {
-		return fmt.Errorf("%w: %s:%w", ErrRecipe, file, err)
+		return fmt.Errorf("%w: %s:%w", ErrInvalid, file, err)
 	}
 	if err := root.Decode(out); err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrRecipe, file, err)
+		return fmt.Errorf("%w: %s: %w", ErrInvalid, file, err)
 	}
 	if err := checkValues(root, target, ""); err != nil {
-		return fmt.Errorf("%w: %s:%w", ErrRecipe, file, err)
+		return fmt.Errorf("%w: %s:%w", ErrInvalid, file, err)
 	}
 	return nil
 }
@@ -155,6 +155,10 @@ func checkTag(field reflect.StructField, v reflect.Value) error {
 	return nil
 }
 
+// CheckLimits reports the first value outside the limits of its key, however it came to the
+// recipe; path is put before the key.
+func (r Recipe) CheckLimits(path string) error { return checkTags(reflect.ValueOf(r), path) }
+
 // checkTags applies the tags of a block to all its values, however they came to it. A
 // block that JSON leaves out while it is off has none.
 func checkTags(v reflect.Value, path string) error {
@@ -182,7 +186,7 @@ func checkKey(block any, field string) error {
 	v := reflect.ValueOf(block)
 	f, _ := v.Type().FieldByName(field)
 	if err := checkTag(f, v.FieldByName(field)); err != nil {
-		return fmt.Errorf("%w: it %w", ErrRecipe, err)
+		return fmt.Errorf("%w: it %w", ErrInvalid, err)
 	}
 	return nil
 }
@@ -214,7 +218,7 @@ func given(node *yaml.Node) string {
 func bound(text string) float64 {
 	x, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 	if err != nil {
-		panic("train: bad range tag: " + err.Error())
+		panic("recipe: bad range tag: " + err.Error())
 	}
 	return x
 }

@@ -1,4 +1,4 @@
-package train
+package recipe
 
 import (
 	"cmp"
@@ -11,11 +11,11 @@ import (
 
 // Samplers of a recipe. Each is a pure function of the step, so resuming needs no state.
 const (
-	balancedSampler = "balanced" // every architecture in turn, in an order drawn anew each round
-	uniformSampler  = "uniform"  // one architecture, drawn for each update
-	groupsSampler   = "groups"   // every group of equal embed_dim (or resolution) and depth in turn, then its members in turn
-	sandwichSampler = "sandwich" // the largest, the smallest and one of the others in turn, in one update
-	spaceSampler    = "space"    // any architecture of the space, each choice drawn uniformly: AutoFormer's way
+	Balanced   = "balanced" // every architecture in turn, in an order drawn anew each round
+	Uniform    = "uniform"  // one architecture, drawn for each update
+	Groups     = "groups"   // every group of equal embed_dim (or resolution) and depth in turn, then its members in turn
+	Sandwich   = "sandwich" // the largest, the smallest and one of the others in turn, in one update
+	WholeSpace = "space"    // any architecture of the space, each choice drawn uniformly: AutoFormer's way
 )
 
 // WithSampler is the recipe with another sampler.
@@ -24,19 +24,19 @@ func (r Recipe) WithSampler(name string) (Recipe, error) {
 	if err := checkKey(r.Sampler, "Name"); err != nil {
 		return r, err
 	}
-	if err := r.check(); err != nil {
-		return r, fmt.Errorf("%w: %w", ErrRecipe, err)
+	if err := r.Check(); err != nil {
+		return r, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return r, nil
 }
 
 // SamplerNames lists the samplers.
 func SamplerNames() []string {
-	return []string{balancedSampler, uniformSampler, groupsSampler, sandwichSampler, spaceSampler}
+	return []string{Balanced, Uniform, Groups, Sandwich, WholeSpace}
 }
 
-// sampler picks what an update trains, out of the preferred architectures.
-type sampler struct {
+// ArchSampler picks what an update trains, out of the preferred architectures.
+type ArchSampler struct {
 	name   string
 	seed   uint64
 	count  int
@@ -44,8 +44,8 @@ type sampler struct {
 	bySize []int   // smallest first
 }
 
-func newSampler(name string, seed uint64, m space.Model, archs []space.Arch) sampler {
-	s := sampler{name: name, seed: seed, count: len(archs)}
+func NewArchSampler(name string, seed uint64, m space.Model, archs []space.Arch) ArchSampler {
+	s := ArchSampler{name: name, seed: seed, count: len(archs)}
 	type group struct{ dim, resolution, depth int }
 	members := map[group][]int{}
 	for i, a := range archs {
@@ -64,19 +64,19 @@ func newSampler(name string, seed uint64, m space.Model, archs []space.Arch) sam
 	return s
 }
 
-// at is the architectures that update number step trains, the largest first where there
+// At is the architectures that update number step trains, the largest first where there
 // are several.
-func (s sampler) at(step int) []int {
+func (s ArchSampler) At(step int) []int {
 	switch s.name {
-	case uniformSampler:
+	case Uniform:
 		return []int{rng.New(s.seed, "sampler uniform", uint64(step)).IntN(s.count)}
-	case groupsSampler:
+	case Groups:
 		group := balanced(s.seed, step, len(s.groups))
 		members := s.groups[group]
 		turn := step / len(s.groups) // each round has one turn of each group
 		return []int{members[inTurn(s.seed, "sampler members", uint64(group), turn, len(members))]}
-	case sandwichSampler:
-		list := []int{s.bySize[s.count-1]}
+	case Sandwich:
+		list := []int{s.Largest()}
 		if s.count > 1 {
 			list = append(list, s.bySize[0])
 		}
@@ -88,17 +88,20 @@ func (s sampler) at(step int) []int {
 	return []int{balanced(s.seed, step, s.count)}
 }
 
-// sets are all that [sampler.at] can return, whatever the step and the seed.
-func (s sampler) sets() [][]int {
+// Largest of the architectures.
+func (s ArchSampler) Largest() int { return s.bySize[s.count-1] }
+
+// Sets are all that [ArchSampler.At] can return, whatever the step and the seed.
+func (s ArchSampler) Sets() [][]int {
 	var sets [][]int
-	if s.name == sandwichSampler && s.count > 2 {
+	if s.name == Sandwich && s.count > 2 {
 		for _, other := range s.bySize[1 : s.count-1] {
-			sets = append(sets, []int{s.bySize[s.count-1], s.bySize[0], other})
+			sets = append(sets, []int{s.Largest(), s.bySize[0], other})
 		}
 		return sets
 	}
-	if s.name == sandwichSampler {
-		return [][]int{s.at(0)}
+	if s.name == Sandwich {
+		return [][]int{s.At(0)}
 	}
 	for which := range s.count {
 		sets = append(sets, []int{which})
@@ -120,8 +123,8 @@ func inTurn(seed uint64, purpose string, list uint64, turn, count int) int {
 	return rng.New(seed, purpose, list, uint64(turn/count)).Perm(count)[turn%count]
 }
 
-// anyArch draws an architecture of a space. Unlike the search it keeps layers
+// DrawArch draws an architecture of a space. Unlike the search it keeps layers
 // independent, as AutoFormer's training does.
-func anyArch(s *space.Space, seed uint64, step int) space.Arch {
+func DrawArch(s *space.Space, seed uint64, step int) space.Arch {
 	return s.Draw(rng.New(seed, "sampler space", uint64(step)))
 }

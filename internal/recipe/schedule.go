@@ -1,4 +1,4 @@
-package train
+package recipe
 
 import "math"
 
@@ -6,18 +6,18 @@ import "math"
 const (
 	cosineSchedule   = "cosine"
 	stepSchedule     = "step"
-	constantSchedule = "constant"
+	ConstantSchedule = "constant"
 )
 
-// learningRate is the rate of update number step (from 0) in a run of
+// LearningRate is the rate of update number step (from 0) in a run of
 // perEpoch updates an epoch.
 //
 // Warm-up grows linearly and reaches the peak at its end; the course counts the whole
 // run, warm-up included, as the original's schedule does, so a cosine has already fallen
 // a little when the warm-up hands over to it. In the cool-down the rate falls linearly
 // from where it stands to the lowest; a cosine is there already and stays.
-func (r Recipe) learningRate(step, perEpoch int) float64 {
-	peak, s := r.peakLR(), r.Schedule
+func (r Recipe) LearningRate(step, perEpoch int) float64 {
+	peak, s := r.PeakLR(), r.Schedule
 	epoch, cool := float64(step)/float64(perEpoch), float64(r.Epochs)-s.Cooldown
 	switch {
 	case epoch < s.Warmup:
@@ -33,7 +33,7 @@ func (r Recipe) learningRate(step, perEpoch int) float64 {
 func (r Recipe) course(peak, epoch float64) float64 {
 	s := r.Schedule
 	switch s.Name {
-	case constantSchedule:
+	case ConstantSchedule:
 		return peak
 	case stepSchedule:
 		return max(s.MinLR, peak*math.Pow(s.StepFactor, math.Floor(epoch/s.StepEpochs)))

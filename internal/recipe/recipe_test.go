@@ -1,9 +1,8 @@
-package train
+package recipe
 
 import (
 	"encoding/json"
 	"errors"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -11,8 +10,8 @@ import (
 )
 
 func TestRecipesSayHowTheyAreUsed(t *testing.T) {
-	for _, name := range RecipeNames() {
-		if _, err := LoadRecipe(name); err != nil {
+	for _, name := range Names() {
+		if _, err := Load(name); err != nil {
 			t.Error(err)
 		}
 		text, err := builtIn.ReadFile("recipes/" + name + ".yaml")
@@ -49,8 +48,8 @@ func TestRecipesThatContradictThemselves(t *testing.T) {
 		"augment: {scale: [0.1, 0.2, 0.3]}":                      "augment.scale wants a list of 2 numbers, not a list of 3",
 		"distill: {teacher: {a: b}}":                             "distill.teacher wants a text, not a block of keys",
 	} {
-		_, err := ParseRecipe("r.yaml", []byte(text))
-		if !errors.Is(err, ErrRecipe) || !strings.Contains(err.Error(), want) {
+		_, err := Parse("r.yaml", []byte(text))
+		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want one that says %q", text, err, want)
 		}
 	}
@@ -59,7 +58,7 @@ func TestRecipesThatContradictThemselves(t *testing.T) {
 // The digest of a recipe without younger keys is what the first runs have in their
 // checkpoints: they must still go on.
 func TestDigestOfOldRecipesStays(t *testing.T) {
-	r, err := ParseRecipe("first.yaml", []byte(`
+	r, err := Parse("first.yaml", []byte(`
 epochs: 8
 batch: 64
 holdout: 0.02
@@ -81,7 +80,7 @@ augment: {hflip: 0.5}
 
 // Any text is a recipe whose values are within their limits, or an error.
 func FuzzParseRecipe(f *testing.F) {
-	for _, name := range RecipeNames() {
+	for _, name := range Names() {
 		text, err := builtIn.ReadFile("recipes/" + name + ".yaml")
 		if err != nil {
 			f.Fatal(err)
@@ -91,21 +90,21 @@ func FuzzParseRecipe(f *testing.F) {
 	f.Add([]byte("augment: &a {scale: [0.1, 1], aa: rand-m9}\nmix: *a"))
 	f.Add([]byte("distill: {teacher: t.onnx}\nepochs: 0x10\nbatch: 1e3"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		r, err := ParseRecipe("r.yaml", text)
+		r, err := Parse("r.yaml", text)
 		if err != nil {
-			if !errors.Is(err, ErrRecipe) {
+			if !errors.Is(err, ErrInvalid) {
 				t.Errorf("error of another kind: %v", err)
 			}
 			return
 		}
-		if err := checkTags(reflect.ValueOf(r), ""); err != nil {
+		if err := r.CheckLimits(""); err != nil {
 			t.Errorf("accepted: %v", err)
 		}
 		again, err := r.YAML()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back, err := ParseRecipe("r.yaml", again); err != nil || back.Digest() != r.Digest() {
+		if back, err := Parse("r.yaml", again); err != nil || back.Digest() != r.Digest() {
 			t.Errorf("written and read again it is another recipe: %v\n%s", err, again)
 		}
 	})
@@ -130,15 +129,15 @@ func TestRecipeForASpace(t *testing.T) {
 		if err := json.Unmarshal(text, &read); err != nil {
 			t.Fatal(err)
 		}
-		name, why := RecipeFor(&read)
+		name, why := For(&read)
 		if name != want[builtIn] || !strings.Contains(why, builtIn) {
 			t.Errorf("space %s has recipe %q (%s), want %q", builtIn, name, why, want[builtIn])
 		}
-		if _, err := LoadRecipe(name); err != nil {
+		if _, err := Load(name); err != nil {
 			t.Error(err)
 		}
 		read.Model.NumClasses++
-		if name, _ := RecipeFor(&read); name != "images" {
+		if name, _ := For(&read); name != "images" {
 			t.Errorf("space %s with other classes has recipe %q, want images", builtIn, name)
 		}
 	}

@@ -1,0 +1,76 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"prenas/internal/evaluate"
+	"prenas/internal/rng"
+)
+
+// toyImages shows one of three bars in noise; label and noise are drawn from the number
+// of the image.
+type toyImages struct{ train, heldOut int }
+
+const toySize = 8
+
+func (s toyImages) Counts() (int, int) { return s.train, s.heldOut }
+func (s toyImages) Digest() string     { return fmt.Sprintf("toy %d %d", s.train, s.heldOut) }
+
+func toyBatch(numbers []int, epoch int) evaluate.Batch {
+	b := evaluate.Batch{}
+	for _, n := range numbers {
+		r := rng.New(9, "toy", uint64(n), uint64(epoch))
+		label := n % 3
+		b.Labels = append(b.Labels, int32(label))
+		for y := range toySize {
+			for range toySize {
+				v := float32(r.NormFloat64())
+				if y/3 == label {
+					v += 2
+				}
+				b.Images = append(b.Images, v)
+			}
+		}
+	}
+	return b
+}
+
+func (s toyImages) Train(_ context.Context, epoch, from, size int) iter.Seq2[evaluate.Batch, error] {
+	order := rng.New(9, "order", uint64(epoch)).Perm(s.train)
+	return func(yield func(evaluate.Batch, error) bool) {
+		for at := from * size; at+size <= len(order); at += size {
+			if !yield(toyBatch(order[at:at+size], epoch), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s toyImages) HeldOut(_ context.Context, size int) iter.Seq2[evaluate.Batch, error] {
+	return func(yield func(evaluate.Batch, error) bool) {
+		for at := 0; at < s.heldOut; at += size {
+			var numbers []int
+			for n := at; n < min(at+size, s.heldOut); n++ {
+				numbers = append(numbers, 1_000_000+n)
+			}
+			if !yield(toyBatch(numbers, 0), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s toyImages) Calibration(ctx context.Context, count, size int) (iter.Seq2[evaluate.Batch, error], error) {
+	if count*size > s.train {
+		return nil, errors.New("too many")
+	}
+	return func(yield func(evaluate.Batch, error) bool) {
+		for b, err := range s.Train(ctx, 0, 0, size) {
+			if count--; count < 0 || !yield(b, err) {
+				return
+			}
+		}
+	}, nil
+}
