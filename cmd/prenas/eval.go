@@ -47,7 +47,12 @@ func evalCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return g.printResult(r, func(w io.Writer) error { return printResults(w, r) })
+			return g.printResult(r, func(w io.Writer) error {
+				if err := printResults(w, r); err != nil {
+					return err
+				}
+				return printClasses(w, r)
+			})
 		},
 	}
 	f := c.Flags()
@@ -93,5 +98,50 @@ func printResults(w io.Writer, r evaluate.Results) error {
 		}
 	}
 	_, err := fmt.Fprintf(w, "\non %s\n", printable.Name(r.Of()))
+	return err
+}
+
+// printClasses tells what the best architecture makes of the classes: the weakest, what it
+// takes for what, and where it is wrong and sure of it. All of it is in results.json and the
+// report.
+func printClasses(w io.Writer, r evaluate.Results) error {
+	const classes, pairs, images = 12, 5, 5
+	best := r.Best()
+	if len(best.PerClass) == 0 {
+		return nil
+	}
+	var text strings.Builder
+	if len(r.Archs) > 1 {
+		fmt.Fprintf(&text, "\nof the best, %s:\n", best.Arch)
+	}
+	fmt.Fprintf(&text, "\nbalanced accuracy %.2f %%, the mean over classes; loss %.4f\n\n", 100*best.Balanced, best.Loss)
+	t := table{head: []string{"images", "recognised %", "95 % interval", "right of those taken for it %", "class"}}
+	worst := best.Worst(classes)
+	for _, c := range worst {
+		precision := "-"
+		if c.Predicted > 0 {
+			precision = fmt.Sprintf("%.2f", 100*c.Precision())
+		}
+		t.add(fmt.Sprint(c.Images), fmt.Sprintf("%.2f", 100*c.Recall()), evaluate.Range(c.Recall(), c.Images), precision, printable.Name(r.ClassName(c.Class)))
+	}
+	if err := t.print(&text); err != nil {
+		return err
+	}
+	if more := len(best.Worst(len(best.PerClass))) - len(worst); more > 0 {
+		fmt.Fprintf(&text, "the weakest of %d classes\n", more+len(worst))
+	}
+	for i, c := range best.MostConfused(pairs) {
+		if i == 0 {
+			text.WriteString("\nmost often taken for another:\n")
+		}
+		fmt.Fprintf(&text, "  %s for %s: %s of %d\n", printable.Name(r.ClassName(c[0])), printable.Name(r.ClassName(c[1])), counted(c[2], "image", "images"), best.Images(c[0]))
+	}
+	for i, m := range best.Mistakes[:min(len(best.Mistakes), images)] {
+		if i == 0 {
+			text.WriteString("\nwrong and sure of it; look whether the label is right:\n")
+		}
+		fmt.Fprintf(&text, "  %s: %s, taken for %s with %.1f %%\n", printable.Name(m.Name), printable.Name(r.ClassName(m.Label)), printable.Name(r.ClassName(m.Predicted)), 100*m.Probability)
+	}
+	_, err := io.WriteString(w, text.String())
 	return err
 }

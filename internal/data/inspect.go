@@ -113,7 +113,7 @@ func Describe(ctx context.Context, source string, set *Dataset, sample int, prog
 		case one.err == nil:
 			widths, heights = append(widths, one.width), append(heights, one.height)
 			lowest, highest = append(lowest, one.lowest), append(highest, one.highest)
-			info.Values.OneColour.add(one, nameOf(all, i*all.Len()/n))
+			info.Values.OneColour.add(one, NameOf(all, i*all.Len()/n))
 		case errors.As(one.err, &damaged):
 			info.Sizes.Damaged++
 		default:
@@ -146,7 +146,7 @@ func Check(ctx context.Context, set *Dataset, workers int, progress func(done, t
 		var bad *DamagedImage
 		switch {
 		case one.err == nil:
-			c.OneColour.add(one, nameOf(all, i))
+			c.OneColour.add(one, NameOf(all, i))
 		case errors.As(one.err, &bad):
 			found.Add(bad)
 		default:
@@ -188,14 +188,16 @@ func see(s Split, i int) (one seen) {
 // named is a split that knows where its images are.
 type named interface{ Name(i int) string }
 
-// nameOf says where image i is, as far as its split knows.
-func nameOf(s Split, i int) string {
+// NameOf says where image i is, as far as its split knows.
+func NameOf(s Split, i int) string {
 	switch s := s.(type) {
 	case chain:
 		split, k := s.at(i)
-		return nameOf(split, k)
+		return NameOf(split, k)
 	case subset:
-		return nameOf(s.Split, s.index[i])
+		return NameOf(s.Split, s.index[i])
+	case relabelled:
+		return NameOf(s.Split, i)
 	case named:
 		return s.Name(i)
 	}
@@ -212,7 +214,7 @@ func (o Options) tellOneColour(ctx context.Context, d *Dataset) {
 	var flat OneColourInfo
 	for i, one := range ordered(ctx, n, 0, func(i int) seen { return see(d.Train, i*d.Train.Len()/n) }) {
 		if one.err == nil { // else it is told when it is its turn
-			flat.add(one, nameOf(d.Train, i*d.Train.Len()/n))
+			flat.add(one, NameOf(d.Train, i*d.Train.Len()/n))
 		}
 	}
 	if 2*flat.Images > n {

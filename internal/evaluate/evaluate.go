@@ -82,6 +82,9 @@ func (w Weights) stats(arch int) []*tensors.Tensor {
 type Evaluator struct {
 	programs
 	batch, crops int
+	// Observe, if not nil, is told the logits of each image that counts: of which
+	// architecture, at which place in the stream, its label. It must not keep them.
+	Observe func(arch, image, label int, logits []float32)
 }
 
 // New compiles one program for each architecture, for batches of up to batch images of
@@ -90,7 +93,7 @@ type Evaluator struct {
 // batch, which is padded until they can.
 func New(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch, crops int, precision engine.Precision) (*Evaluator, error) {
 	batch = (batch + e.Devices() - 1) / e.Devices() * e.Devices()
-	ev, m := &Evaluator{programs{engine: e, net: net, archs: archs}, batch, crops}, net.Space().Model
+	ev, m := &Evaluator{programs: programs{engine: e, net: net, archs: archs}, batch: batch, crops: crops}, net.Space().Model
 	inputs := []shapes.Shape{
 		shapes.Make(dtypes.Float32, batch*crops, m.Channels, m.ImageSize, m.ImageSize),
 		shapes.Make(dtypes.Int32, batch),
@@ -100,7 +103,7 @@ func New(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch, crops i
 		if crops > 1 {
 			logits = graph.ReduceMean(graph.Reshape(logits, batch, crops, m.NumClasses), 1)
 		}
-		return []*graph.Node{tally(logits, in[1])}
+		return []*graph.Node{tally(logits, in[1]), logits}
 	})
 }
 
@@ -150,14 +153,15 @@ func tally(logits, labels *graph.Node) *graph.Node {
 // error that wraps ErrNonFinite, beside the scores of all.
 func (ev *Evaluator) Run(ctx context.Context, weights Weights, batches iter.Seq2[Batch, error], progress func(done int)) ([]Score, error) {
 	scores := make([]Score, len(ev.archs))
-	done := 0
+	done, at := 0, 0
 	for batch, err := range batches {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err == nil {
-			err = ev.add(scores, weights, batch)
+			err = ev.add(scores, weights, batch, at)
 		}
+		at += len(batch.Labels)
 		if err != nil {
 			return nil, fmt.Errorf("evaluation after %d images: %w", done, err)
 		}
@@ -172,8 +176,8 @@ func (ev *Evaluator) Run(ctx context.Context, weights Weights, batches iter.Seq2
 	return scores, whole(scores, ev.archs, done)
 }
 
-// add runs all programs on one batch.
-func (ev *Evaluator) add(scores []Score, weights Weights, b Batch) error {
+// add runs all programs on one batch, whose first image has the place at.
+func (ev *Evaluator) add(scores []Score, weights Weights, b Batch, at int) error {
 	images, target, err := b.upload(ev.engine, ev.net.Space().Model, ev.batch, ev.crops)
 	if err != nil {
 		return err
@@ -189,12 +193,27 @@ func (ev *Evaluator) add(scores []Score, weights Weights, b Batch) error {
 		var values [tallyColumns]float32
 		err = out[0].ConstFlatData(func(flat any) { copy(values[:], flat.([]float32)) })
 		scores[a].Seconds += time.Since(began).Seconds()
+		if err == nil && ev.Observe != nil {
+			err = ev.observe(a, at, b.Labels, out[1])
+		}
 		if failed = errors.Join(err, ev.free(a, out...)); failed != nil {
 			break
 		}
 		scores[a].add(b.count(), values[:])
 	}
 	return errors.Join(failed, images.FinalizeAll(), target.FinalizeAll())
+}
+
+// observe tells the logits of a batch.
+func (ev *Evaluator) observe(arch, at int, labels []int32, logits *tensors.Tensor) error {
+	classes := logits.Shape().Dimensions[1]
+	return logits.ConstFlatData(func(flat any) {
+		for k, label := range labels {
+			if row := flat.([]float32)[k*classes:][:classes]; label >= 0 {
+				ev.Observe(arch, at+k, int(label), row)
+			}
+		}
+	})
 }
 
 // add counts the tally of a batch.

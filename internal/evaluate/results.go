@@ -13,11 +13,13 @@ import (
 
 // Results is results.json: what the architectures of a run reached on a split.
 type Results struct {
-	Space  string `json:"space"`
-	Data   Images `json:"data,omitzero"` // none in files of earlier versions
-	Split  string `json:"split"`
-	Images int    `json:"images"`            // that were measured
-	Bad    int    `json:"skipped,omitempty"` // damaged ones that were left out
+	Space string `json:"space"`
+	Data  Images `json:"data,omitzero"` // none in files of earlier versions
+	Split string `json:"split"`
+	// Classes are the names of labels; none in files of earlier versions.
+	Classes []string `json:"classes,omitempty"`
+	Images  int      `json:"images"`            // that were measured
+	Bad     int      `json:"skipped,omitempty"` // damaged ones that were left out
 	// Of each image the shorter side was resized to Resize pixels, and Crops of ImageSize x
 	// ImageSize were cut out, whose logits' mean is what was said of it. An architecture of
 	// a lower resolution sees as much in fewer pixels. Zero in files of earlier versions.
@@ -61,16 +63,27 @@ type Result struct {
 
 	Top5 float64 `json:"top5"`
 	Loss float64 `json:"loss"`
-	Rate float64 `json:"images_per_second"`
+	// Balanced is the mean of the recalls of all classes that have images: what counts
+	// where some classes have many more images than others.
+	Balanced float64 `json:"balanced_accuracy"`
+	// The classes, the cells of the confusion matrix that are not empty, by label and
+	// prediction, and the mistakes that the architecture was most sure of. None of them in
+	// files of earlier versions.
+	PerClass  []ClassResult `json:"per_class,omitempty"`
+	Confusion []Confused    `json:"confusion,omitempty"`
+	Mistakes  []Mistake     `json:"mistakes,omitempty"`
+	Rate      float64       `json:"images_per_second"`
 }
 
-// NewResult is the row of one architecture.
-func NewResult(m space.Model, bin string, arch space.Arch, s Score) Result {
+// NewResult is the row of one architecture. Name, if not nil, says where an image of the
+// split is.
+func NewResult(m space.Model, bin string, arch space.Arch, s Score, seen Seen, name func(image int) string) Result {
 	r := Result{
 		Bin: bin, Arch: arch.String(), Params: m.Params(arch), MACs: m.MACs(arch),
 		Top1: float64(s.Top1) / float64(s.Images), Top5: float64(s.Top5) / float64(s.Images), Loss: s.Loss,
 	}
 	r.Top1Interval[0], r.Top1Interval[1] = Interval(r.Top1, s.Images)
+	seen.put(&r, name)
 	if s.Seconds > 0 {
 		r.Rate = float64(s.Images) / s.Seconds
 	}
@@ -146,6 +159,25 @@ func (r Results) SameAs(o Results) bool {
 		r.Split == o.Split && max(r.Crops, 1) == max(o.Crops, 1) && r.Precision == o.Precision
 }
 
+// ClassName of a label, or its number.
+func (r Results) ClassName(label int) string {
+	if label >= 0 && label < len(r.Classes) {
+		return r.Classes[label]
+	}
+	return fmt.Sprintf("class %d", label)
+}
+
+// Best is the architecture of the highest top-1, of equals the first.
+func (r Results) Best() Result {
+	best := r.Archs[0]
+	for _, a := range r.Archs {
+		if a.Top1 > best.Top1 {
+			best = a
+		}
+	}
+	return best
+}
+
 // check refuses what no evaluation can have found.
 func (r Results) check() error {
 	if len(r.Archs) == 0 {
@@ -157,6 +189,21 @@ func (r Results) check() error {
 	for _, a := range r.Archs {
 		if _, err := space.ParseArch(a.Arch); err != nil {
 			return err
+		}
+		for _, c := range a.Confusion {
+			if c[0] < 0 || c[1] < 0 || c[2] < 1 {
+				return fmt.Errorf("%s: a cell %v of the confusion matrix: label, prediction and images are not negative", a.Arch, c)
+			}
+		}
+		for _, c := range a.PerClass {
+			if c.Class < 0 || c.Correct < 0 || c.Correct > c.Images || c.Correct > c.Predicted {
+				return fmt.Errorf("%s: class %d: %d of %d images correct, %d predicted", a.Arch, c.Class, c.Correct, c.Images, c.Predicted)
+			}
+		}
+		for _, m := range a.Mistakes {
+			if m.Label < 0 || m.Predicted < 0 || !(m.Probability >= 0 && m.Probability <= 1) {
+				return fmt.Errorf("%s: a mistake of label %d, prediction %d, probability %v", a.Arch, m.Label, m.Predicted, m.Probability)
+			}
 		}
 		for _, fraction := range []float64{a.Top1, a.Top5} {
 			if !(fraction >= 0 && fraction <= 1) {

@@ -19,6 +19,23 @@ type Card struct {
 	Form    string // of the file, for people
 	Command string // of the training
 	YAML    string // the recipe with every value in use
+	Found   *Found // what was measured beside the accuracy; nil: not with these weights
+}
+
+// Found is what an evaluation found of a model beside its accuracy.
+type Found struct {
+	Balanced float64 // mean of the classes' recalls
+	Loss     float64 // mean cross entropy
+	Classes  []FoundClass
+	Left     int      // classes that have no line here
+	Confused []string // like "cat for dog: 3 of 40 images"
+}
+
+// FoundClass is what was found of a class.
+type FoundClass struct {
+	Name              string
+	Images            int
+	Recall, Precision float64
 }
 
 //go:embed card.md.tmpl

@@ -171,6 +171,8 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 			o.Progress(done, split.Len())
 		}
 	}
+	seen := make([]evaluate.Seen, len(archs))
+	ev.Observe = func(arch, image, label int, logits []float32) { seen[arch].Add(image, label, logits) }
 	scores, err := ev.Run(ctx, given, images.Plain(ctx, split, batch, o.Crops), progress)
 	noteSkipped(o.Run, images.Skipped(), o.Log)
 	if errors.Is(err, evaluate.ErrNonFinite) {
@@ -203,8 +205,9 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 			results.Recalibrated = anew.Batches
 		}
 	}
+	results.Classes = manifest.Data.Classes
 	for i := range archs {
-		results.Archs = append(results.Archs, evaluate.NewResult(s.Model, keys[i], archs[i], scores[i]))
+		results.Archs = append(results.Archs, evaluate.NewResult(s.Model, keys[i], archs[i], scores[i], seen[i], func(image int) string { return data.NameOf(split, image) }))
 	}
 	path := filepath.Join(o.Run, ResultsFile)
 	if before, err := evaluate.ReadResults(fsys.OS, path); err == nil && !before.SameAs(results) {

@@ -50,6 +50,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 		}
 	}
 	var score evaluate.Score
+	var seen evaluate.Seen
 	var skipped data.Skipped
 	load := func(i int, use func(data.Image) error) error { return data.Whole(test, i, use) }
 	for outcome, err := range classify.Stream(ctx, m, indices, o.Workers, load) {
@@ -67,6 +68,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 			return results, fmt.Errorf("--data %s, after %d images: %w", o.Data, score.Images, err)
 		}
 		addScore(&score, outcome.Logits, test.Label(outcome.Item))
+		seen.Add(outcome.Item, test.Label(outcome.Item), outcome.Logits)
 		if o.Progress != nil {
 			o.Progress(score.Images, test.Len())
 		}
@@ -79,11 +81,12 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	computing, _ := m.Spent()
 	score.Seconds = computing.Seconds()
 	results = evaluate.Results{
-		Data:  evaluate.Images{Source: data.Absolute(o.Data), Named: o.Data, Digest: set.Digest},
-		Split: "test", Images: score.Images, Bad: len(skipped.List()), Crops: o.Crops, ImageSize: info.Preprocess.Size, Resize: info.Preprocess.Resize,
+		Data:    evaluate.Images{Source: data.Absolute(o.Data), Named: o.Data, Digest: set.Digest},
+		Classes: info.Classes,
+		Split:   "test", Images: score.Images, Bad: len(skipped.List()), Crops: o.Crops, ImageSize: info.Preprocess.Size, Resize: info.Preprocess.Resize,
 		Step: info.Training.Steps, Steps: info.Training.Of, Precision: m.Precision(),
 	}
-	results.Archs = []evaluate.Result{evaluate.NewResult(info.SpaceModel(), "", info.SpaceArch(), score)}
+	results.Archs = []evaluate.Result{evaluate.NewResult(info.SpaceModel(), "", info.SpaceArch(), score, seen, func(image int) string { return data.NameOf(test, image) })}
 	return results, nil
 }
 

@@ -99,7 +99,7 @@ func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 	if err != nil {
 		return nil, err
 	}
-	accuracy, err := measured(o, step, weights)
+	accuracy, found, err := measured(o, step, weights)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 		if err != nil {
 			return list, fmt.Errorf("%s: %w", o.Run, err)
 		}
-		card := export.Card{Info: model.Info, File: filepath.Base(path), Form: o.Format.text, Command: manifest.Command, YAML: string(recipe)}
+		card := export.Card{Info: model.Info, File: filepath.Base(path), Form: o.Format.text, Command: manifest.Command, YAML: string(recipe), Found: found[c.arch.String()]}
 		if err := o.write(path, model, card); err != nil {
 			return list, fmt.Errorf("--out: %w", err)
 		}
@@ -244,35 +244,54 @@ func shownKey(key string) string {
 	return search.Number(bound)
 }
 
-// measured are the accuracies by architecture in the run's results, where they are those
+// measured are the accuracies, and what was found beside them, by architecture in the run's results, where they are those
 // of these weights, after step updates.
-func measured(o ExportOptions, step int, weights map[string]tensorfile.Tensor) (map[string]*export.Accuracy, error) {
+func measured(o ExportOptions, step int, weights map[string]tensorfile.Tensor) (accuracy map[string]*export.Accuracy, found map[string]*export.Found, err error) {
 	path := filepath.Join(o.Run, ResultsFile)
 	results, err := evaluate.ReadResults(fsys.OS, path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if results.Step != step {
 		o.Log(fmt.Sprintf("%s is of the weights after %d updates, not %d: no accuracy on the cards; prenas eval %s measures anew", path, results.Step, step, o.Run))
-		return nil, nil
+		return nil, nil, nil
 	}
 	if results.Weights != "" && results.Weights != tensorfile.Digest(weights) {
 		o.Log(fmt.Sprintf("%s is of other weights than those that are exported: no accuracy on the cards; prenas eval %s measures anew", path, o.Run))
-		return nil, nil
+		return nil, nil, nil
 	}
-	accuracy := map[string]*export.Accuracy{}
+	accuracy, found = map[string]*export.Accuracy{}, map[string]*export.Found{}
 	for _, a := range results.Archs {
-		found := export.Accuracy{
+		found[a.Arch] = foundOf(results, a)
+		own := export.Accuracy{
 			Source: cmp.Or(results.Data.Named, results.Data.Source), Digest: results.Data.Digest,
 			Split: results.Split, Images: results.Images, Bad: results.Bad, Crops: results.Crops, Top1: a.Top1, Top1Interval: &a.Top1Interval, Top5: a.Top5,
 		}
 		if results.Precision != engine.Float32 {
-			found.Precision = results.Precision
+			own.Precision = results.Precision
 		}
-		accuracy[a.Arch] = &found
+		accuracy[a.Arch] = &own
 	}
-	return accuracy, nil
+	return accuracy, found, nil
+}
+
+// foundOf is what a card tells beside the accuracy; nil where the results do not say it.
+func foundOf(r evaluate.Results, a evaluate.Result) *export.Found {
+	const classes, pairs = 30, 5
+	if len(a.PerClass) == 0 {
+		return nil
+	}
+	f := &export.Found{Balanced: a.Balanced, Loss: a.Loss}
+	all := a.Worst(len(a.PerClass))
+	for _, c := range all[:min(len(all), classes)] {
+		f.Classes = append(f.Classes, export.FoundClass{Name: r.ClassName(c.Class), Images: c.Images, Recall: c.Recall(), Precision: c.Precision()})
+	}
+	f.Left = len(all) - len(f.Classes)
+	for _, p := range a.MostConfused(pairs) {
+		f.Confused = append(f.Confused, fmt.Sprintf("%s for %s: %d of %d images", r.ClassName(p[0]), r.ClassName(p[1]), p[2], a.Images(p[0])))
+	}
+	return f
 }

@@ -1,0 +1,95 @@
+package report
+
+import (
+	"fmt"
+
+	"prenas/internal/evaluate"
+)
+
+// classes is what an architecture makes of the classes.
+type classes struct {
+	Class, Label, Arch string
+	Best               bool
+	Balanced, Loss     string
+	Rows               []classRow
+	Left               int      // classes that have no row
+	Names              []string // of the matrix; none where it would be too large
+	Matrix             [][]cell
+	Confused           []string
+	Mistakes           []mistake
+}
+
+// classRow is a class's line.
+type classRow struct{ Name, Images, Recall, Within, Precision string }
+
+// cell of a confusion matrix; Shade is from 0 to 1, of the row's images.
+type cell struct {
+	Images int
+	Shade  string
+	Right  bool
+	Title  string
+}
+
+type mistake struct{ Image, Label, Predicted, Probability string }
+
+// What is shown; all of it is in results.json.
+const (
+	mostRows   = 30
+	mostMatrix = 30
+	mostPairs  = 10
+)
+
+// classesOf are the tallies of each architecture; nil where the results have none.
+func classesOf(r evaluate.Results) (list []classes) {
+	best := r.Best().Arch
+	for i, a := range r.Archs {
+		if len(a.PerClass) == 0 {
+			continue
+		}
+		c := classes{Class: class(i), Label: label(i), Arch: a.Arch, Best: a.Arch == best, Balanced: percent(a.Balanced), Loss: fmt.Sprintf("%.4f", a.Loss)}
+		all := a.Worst(len(a.PerClass))
+		for _, w := range all[:min(len(all), mostRows)] {
+			row := classRow{Name: r.ClassName(w.Class), Images: fmt.Sprint(w.Images), Recall: percent(w.Recall()), Within: evaluate.Range(w.Recall(), w.Images), Precision: "none taken for it"}
+			if w.Predicted > 0 {
+				row.Precision = percent(w.Precision())
+			}
+			c.Rows = append(c.Rows, row)
+		}
+		c.Left = len(all) - len(c.Rows)
+		c.matrix(r, a)
+		for _, p := range a.MostConfused(mostPairs) {
+			c.Confused = append(c.Confused, fmt.Sprintf("%s for %s: %d of %d", r.ClassName(p[0]), r.ClassName(p[1]), p[2], a.Images(p[0])))
+		}
+		for _, m := range a.Mistakes {
+			c.Mistakes = append(c.Mistakes, mistake{m.Name, r.ClassName(m.Label), r.ClassName(m.Predicted), percent(m.Probability)})
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+// matrix draws the classes that were seen or predicted, where they are few enough.
+func (c *classes) matrix(r evaluate.Results, a evaluate.Result) {
+	if len(a.PerClass) > mostMatrix {
+		return
+	}
+	place := map[int]int{}
+	for i, p := range a.PerClass {
+		place[p.Class] = i
+		c.Names = append(c.Names, r.ClassName(p.Class))
+	}
+	for i, p := range a.PerClass {
+		row := make([]cell, len(a.PerClass))
+		for k := range row {
+			row[k] = cell{Right: i == k, Shade: "0"}
+		}
+		for _, found := range a.Confusion {
+			if found[0] == p.Class {
+				k := place[found[1]]
+				row[k].Images, row[k].Shade = found[2], fmt.Sprintf("%.2f", float64(found[2])/float64(p.Images))
+				row[k].Title = fmt.Sprintf("%d of %d images of %s taken for %s", found[2], p.Images, c.Names[i], c.Names[k])
+			}
+		}
+		c.Matrix = append(c.Matrix, row)
+	}
+}
