@@ -14,9 +14,10 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
+	"prenas/internal/machine"
 	"prenas/internal/recipe"
 	"prenas/internal/supernet"
-	"prenas/internal/train"
+	"prenas/internal/trainstep"
 	"prenas/pkg/space"
 )
 
@@ -37,7 +38,7 @@ func measureHere(ctx context.Context, text string) error {
 	defer e.Close()
 	recipe := recipe.Default()
 	recipe.Precision, recipe.Batch = string(j.Precision), j.Batch
-	speed, err := train.Measure(ctx, e, s, s.Largest(), recipe, j.Steps)
+	speed, err := trainstep.Measure(ctx, e, s, s.Largest(), recipe, j.Steps)
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func peakBytes(device string) (float64, error) {
 		mebibytes, err := strconv.ParseFloat(strings.TrimSpace(first), 64)
 		return mebibytes * (1 << 20), err
 	}
-	return float64(train.PeakBytes()), nil
+	return float64(machine.PeakBytes()), nil
 }
 
 // measureEvaluation times batches of noise, upload to scores, after two that are not
@@ -106,7 +107,7 @@ func measureEvaluation(ctx context.Context, e *engine.Engine, s *space.Space, j 
 		return nil, err
 	}
 	defer evaluator.Close()
-	batch := train.NoiseBatch(j.Batch, s.Model)
+	batch := trainstep.NoiseBatch(j.Batch, s.Model)
 	one := func(yield func(evaluate.Batch, error) bool) { yield(batch, nil) }
 	const warmUp = 2
 	var seconds []float64

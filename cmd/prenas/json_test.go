@@ -13,6 +13,7 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/export"
 	"prenas/internal/job"
+	"prenas/internal/rundir"
 	"prenas/internal/train"
 	"prenas/internal/watch"
 )
@@ -49,7 +50,7 @@ func TestKeysOfJSON(t *testing.T) {
 		}
 	}
 	for _, printed := range []any{
-		spaceSummary{}, diagnosis{}, evaluate.Results{}, job.Meta{}, job.Timing{}, train.Result{}, train.Plan{}, train.Manifest{},
+		spaceSummary{}, diagnosis{}, evaluate.Results{}, job.Meta{}, job.Timing{}, train.Result{}, train.Plan{}, rundir.Manifest{},
 		job.Explained{}, job.Exported{}, job.Imported{}, job.LatencyResult{}, job.Predicted{}, job.Prediction{}, data.Info{}, data.SkippedImage{}, audit.Header{}, audit.Trained{}, audit.Correlations{}, export.Info{}, watch.Status{}, job.Checked{},
 	} {
 		walk(reflect.TypeOf(printed))

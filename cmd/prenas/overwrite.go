@@ -5,7 +5,7 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/fsys"
-	"prenas/internal/train"
+	"prenas/internal/rundir"
 )
 
 // named is a file that a flag or an argument names.
@@ -33,7 +33,7 @@ func noOverwriteOfData(out, src string) error {
 
 // noOverwriteOfRun refuses a file to write that is one of a run's.
 func noOverwriteOfRun(out, run string) error {
-	if fsys.Within(out, filepath.Join(run, "checkpoints")) || fsys.Same(out, filepath.Join(run, train.StatisticsFile)) {
+	if fsys.Within(out, filepath.Join(run, "checkpoints")) || fsys.Same(out, filepath.Join(run, rundir.StatisticsFile)) {
 		return usagef("--out %s is a place of the run's own files: name another", out)
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"prenas/internal/job"
 	"prenas/internal/recipe"
 	"prenas/internal/report"
+	"prenas/internal/rundir"
 	"prenas/internal/train"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
@@ -49,7 +50,7 @@ func quickstartCommand(g *global) *cobra.Command {
 			if err := noOverwriteOfData(dir, src); err != nil {
 				return err
 			}
-			release, err := train.Hold(dir)
+			release, err := rundir.Hold(dir)
 			if err != nil {
 				return err
 			}
@@ -94,7 +95,7 @@ func quickstartCommand(g *global) *cobra.Command {
 				Engine: e, Candidates: candidates, Data: src, Recipe: recipe, Seed: g.seed, Out: dir, Resume: begun,
 				Command: strings.Join(os.Args, " "), Log: out.line, Fetch: out.fetching, Progress: out.training,
 			})
-			if errors.Is(err, train.ErrOtherRun) {
+			if errors.Is(err, rundir.ErrOtherRun) {
 				return fmt.Errorf("%w; name another folder with --out, or remove %s", err, dir)
 			}
 			if errors.Is(err, train.ErrInterrupted) {

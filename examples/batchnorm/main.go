@@ -28,6 +28,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/internal/train"
@@ -146,7 +147,7 @@ func show(ctx context.Context, run string, batches, images int, backend string) 
 }
 
 func open(ctx context.Context, e *engine.Engine, run string) (t trained, own []stats, err error) {
-	m, err := train.ReadManifest(fsys.OS, run)
+	m, err := rundir.ReadManifest(fsys.OS, run)
 	if err != nil {
 		return t, nil, err
 	}
@@ -157,7 +158,7 @@ func open(ctx context.Context, e *engine.Engine, run string) (t trained, own []s
 	if !m.Space.Model.IsConv() {
 		return t, nil, fmt.Errorf("%s: space %s has no batch norms", run, m.Space.Name)
 	}
-	weights, _, err := train.Weights(fsys.OS, run, m.Space, func(path string, why error) { fmt.Fprintln(os.Stderr, "skipped", path, why) })
+	weights, _, err := rundir.Weights(fsys.OS, run, m.Space, func(path string, why error) { fmt.Fprintln(os.Stderr, "skipped", path, why) })
 	if err != nil {
 		return t, nil, err
 	}
@@ -172,7 +173,7 @@ func open(ctx context.Context, e *engine.Engine, run string) (t trained, own []s
 	for _, bin := range candidates {
 		for _, c := range bin.Candidates {
 			t.archs = append(t.archs, c.Arch)
-			kept, err := train.RunningStats(weights, m.Space.Model, c.Arch)
+			kept, err := rundir.RunningStats(weights, m.Space.Model, c.Arch)
 			if err != nil {
 				return t, nil, err
 			}

@@ -12,8 +12,8 @@ import (
 
 	"prenas/internal/fsys"
 	"prenas/internal/recipe"
+	"prenas/internal/rundir"
 	"prenas/internal/sealed"
-	"prenas/internal/train"
 	"prenas/pkg/space"
 )
 
@@ -39,16 +39,16 @@ type Benchmark struct {
 
 // Header says what was done.
 type Header struct {
-	Format   int               `json:"format"`
-	Space    *space.Space      `json:"space"`
-	Interval space.Interval    `json:"interval"` // of parameters, in millions
-	Data     train.DataSummary `json:"data"`
-	Recipe   recipe.Recipe     `json:"recipe"`
-	Images   int               `json:"images"`  // training images of an epoch
-	Draw     uint64            `json:"draw"`    // seed of the architectures and of the held-out cut
-	Seeds    []uint64          `json:"seeds"`   // of training, one result each
-	Inherit  bool              `json:"inherit"` // results are of weights inherited from supernets, a seed each
-	Versions map[string]string `json:"versions"`
+	Format   int                `json:"format"`
+	Space    *space.Space       `json:"space"`
+	Interval space.Interval     `json:"interval"` // of parameters, in millions
+	Data     rundir.DataSummary `json:"data"`
+	Recipe   recipe.Recipe      `json:"recipe"`
+	Images   int                `json:"images"`  // training images of an epoch
+	Draw     uint64             `json:"draw"`    // seed of the architectures and of the held-out cut
+	Seeds    []uint64           `json:"seeds"`   // of training, one result each
+	Inherit  bool               `json:"inherit"` // results are of weights inherited from supernets, a seed each
+	Versions map[string]string  `json:"versions"`
 }
 
 // Trained is an architecture and what it reached on the held-out images, a

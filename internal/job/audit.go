@@ -10,6 +10,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/recipe"
+	"prenas/internal/rundir"
 	"prenas/internal/tensorfile"
 	"prenas/internal/train"
 	"prenas/pkg/space"
@@ -72,15 +73,15 @@ func Audit(ctx context.Context, o AuditOptions) (audit.Correlations, error) {
 }
 
 // images opens the data set, cut by a seed.
-func (o AuditOptions) images(ctx context.Context, r recipe.Recipe, cut uint64) (*data.Dataset, train.DataSummary, error) {
+func (o AuditOptions) images(ctx context.Context, r recipe.Recipe, cut uint64) (*data.Dataset, rundir.DataSummary, error) {
 	set, err := data.Open(ctx, o.Data, data.Options{Seed: cut, HeldOut: r.Holdout, Log: o.Log, Progress: o.Fetch})
 	if err != nil {
-		return nil, train.DataSummary{}, err
+		return nil, rundir.DataSummary{}, err
 	}
 	if set.HeldOut.Len() == 0 {
-		return nil, train.DataSummary{}, fmt.Errorf("--data %s: no image is held out to measure on; set holdout in the recipe", o.Data)
+		return nil, rundir.DataSummary{}, fmt.Errorf("--data %s: no image is held out to measure on; set holdout in the recipe", o.Data)
 	}
-	return set, train.DataSummary{Source: o.Data, Digest: set.Digest, Train: set.Train.Len(), HeldOut: set.HeldOut.Len()}, nil
+	return set, rundir.DataSummary{Source: o.Data, Digest: set.Digest, Train: set.Train.Len(), HeldOut: set.HeldOut.Len()}, nil
 }
 
 // source makes sources of a data set.
@@ -144,7 +145,7 @@ func (o AuditOptions) inherited(ctx context.Context) (*audit.Benchmark, error) {
 	var h audit.Header
 	var known classes
 	for i, run := range o.Inherit {
-		m, err := train.ReadManifest(fsys.OS, run)
+		m, err := rundir.ReadManifest(fsys.OS, run)
 		if err != nil {
 			return nil, fmt.Errorf("--inherit: %w", err)
 		}
@@ -169,7 +170,7 @@ func (o AuditOptions) inherited(ctx context.Context) (*audit.Benchmark, error) {
 		if _, err := unfinished(m, run, o.Log); err != nil {
 			return nil, fmt.Errorf("--inherit: %w", err)
 		}
-		weights[m.Seed], _, err = train.Weights(fsys.OS, run, m.Space, func(_ string, why error) {
+		weights[m.Seed], _, err = rundir.Weights(fsys.OS, run, m.Space, func(_ string, why error) {
 			o.Log(fmt.Sprintf("warning: skipped %v", why))
 		})
 		if err != nil {

@@ -17,9 +17,9 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/export"
 	"prenas/internal/fsys"
+	"prenas/internal/rundir"
 	"prenas/internal/sealed"
 	"prenas/internal/tensorfile"
-	"prenas/internal/train"
 )
 
 // State of a file that was checked.
@@ -220,7 +220,7 @@ func lines(path string) (has bool, err error) {
 // run checks what the files of a run say of each other.
 func (c *checking) run(dir string) {
 	in := func(name string) string { return filepath.Join(dir, name) }
-	manifest, err := train.ReadManifest(fsys.OS, dir)
+	manifest, err := rundir.ReadManifest(fsys.OS, dir)
 	if err != nil {
 		c.found(in("manifest.json"), err)
 		return
@@ -228,7 +228,7 @@ func (c *checking) run(dir string) {
 	if _, err := manifest.Trained(fsys.OS, dir); !errors.Is(err, fs.ErrNotExist) || manifest.Candidates != "" {
 		c.found(in("candidates.json"), err)
 	}
-	if _, err := train.ReadMetrics(fsys.OS, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if _, err := rundir.ReadMetrics(fsys.OS, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.note(in("metrics.jsonl"), Damaged, err.Error())
 	}
 	results, err := evaluate.ReadResults(fsys.OS, in(ResultsFile))
@@ -239,7 +239,7 @@ func (c *checking) run(dir string) {
 		c.found(in(ResultsFile), err)
 		return
 	}
-	weights, step, err := train.Weights(fsys.OS, dir, manifest.Space, func(string, error) {}) // each file is checked by itself
+	weights, step, err := rundir.Weights(fsys.OS, dir, manifest.Space, func(string, error) {}) // each file is checked by itself
 	if err == nil && results.Weights != "" && results.Step == step && results.Weights != tensorfile.Digest(weights) {
 		c.note(in(ResultsFile), Damaged, "it is of other weights or statistics than those in the run; prenas eval writes it anew")
 	}

@@ -16,6 +16,7 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/machine"
+	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/internal/train"
@@ -76,12 +77,12 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		}
 		return evaluateModel(ctx, o)
 	}
-	manifest, err := train.ReadManifest(fsys.OS, o.Run)
+	manifest, err := rundir.ReadManifest(fsys.OS, o.Run)
 	if err != nil {
 		return results, err
 	}
 	// Results are written at the end; whether they can be is found out here.
-	release, err := train.Hold(o.Run)
+	release, err := rundir.Hold(o.Run)
 	if err != nil {
 		return results, err
 	}
@@ -98,7 +99,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if err := machine.Need(2*supernet.New(s).Bytes()+supernet.ImageBytes(s.Model, o.Batch), fmt.Sprintf("evaluating %s in batches of %d", o.Run, o.Batch), "take a smaller --batch"); err != nil {
 		return results, err
 	}
-	weights, step, err := train.Weights(fsys.OS, o.Run, s, func(_ string, why error) {
+	weights, step, err := rundir.Weights(fsys.OS, o.Run, s, func(_ string, why error) {
 		o.Log(fmt.Sprintf("warning: skipped %v", why))
 	})
 	if err != nil {
@@ -200,7 +201,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		return results, err
 	}
 	if results.Recalibrated = o.Recalibrate; s.Model.IsConv() && o.Recalibrate == 0 {
-		_, anew, err := train.ReadStatistics(fsys.OS, o.Run)
+		_, anew, err := rundir.ReadStatistics(fsys.OS, o.Run)
 		if err == nil && anew.Step == step {
 			results.Recalibrated = anew.Batches
 		}
@@ -242,8 +243,8 @@ func sameImages(set *data.Dataset, source, digest, of string) error {
 
 // unfinished is how many updates a run was to have, if it has not had them, and tells so;
 // else 0.
-func unfinished(m train.Manifest, run string, log func(string)) (steps int, err error) {
-	done, err := train.Done(fsys.OS, run)
+func unfinished(m rundir.Manifest, run string, log func(string)) (steps int, err error) {
+	done, err := rundir.Done(fsys.OS, run)
 	if steps = m.Steps(); err != nil || done >= steps {
 		return 0, err
 	}
@@ -252,7 +253,7 @@ func unfinished(m train.Manifest, run string, log func(string)) (steps int, err 
 }
 
 // openSplit opens the images that a run is measured on.
-func openSplit(ctx context.Context, o EvaluateOptions, m train.Manifest) (*data.Dataset, data.Split, error) {
+func openSplit(ctx context.Context, o EvaluateOptions, m rundir.Manifest) (*data.Dataset, data.Split, error) {
 	if o.Split != HeldOut {
 		set, err := openTest(ctx, o)
 		if err != nil {
@@ -274,7 +275,7 @@ func openSplit(ctx context.Context, o EvaluateOptions, m train.Manifest) (*data.
 
 // recalibrate puts into weights statistics of a run's architectures that are estimated
 // anew, in float32, since they are kept. keep writes them to the run directory.
-func recalibrate(ctx context.Context, o EvaluateOptions, m train.Manifest, net *supernet.Net, archs []space.Arch, held []*tensors.Tensor, weights map[string]tensorfile.Tensor, step int) (keep func(fsys.FS) error, err error) {
+func recalibrate(ctx context.Context, o EvaluateOptions, m rundir.Manifest, net *supernet.Net, archs []space.Arch, held []*tensors.Tensor, weights map[string]tensorfile.Tensor, step int) (keep func(fsys.FS) error, err error) {
 	if !m.Space.Model.IsConv() {
 		return nil, fmt.Errorf("--recalibrate: space %s of %s has no batch norms, whose statistics it estimates", m.Space.Name, o.Run)
 	}
@@ -311,19 +312,19 @@ func recalibrate(ctx context.Context, o EvaluateOptions, m train.Manifest, net *
 		for k, p := range supernet.Stats(m.Space.Model, arch) {
 			own[p.Name] = stats[i][k]
 		}
-		train.AddRunningStats(weights, m.Space.Model, arch, own)
+		rundir.AddRunningStats(weights, m.Space.Model, arch, own)
 	}
 	return func(f fsys.FS) error {
-		o.Log(fmt.Sprintf("statistics of batch norms estimated on %d batches of %d training images: %s", o.Recalibrate, m.Recipe.Batch, filepath.Join(o.Run, train.StatisticsFile)))
-		c := train.Calibration{Step: step, Batches: o.Recalibrate, Batch: m.Recipe.Batch}
-		return train.WriteStatistics(f, o.Run, m.Space.Model, archs, stats, c)
+		o.Log(fmt.Sprintf("statistics of batch norms estimated on %d batches of %d training images: %s", o.Recalibrate, m.Recipe.Batch, filepath.Join(o.Run, rundir.StatisticsFile)))
+		c := rundir.Calibration{Step: step, Batches: o.Recalibrate, Batch: m.Recipe.Batch}
+		return rundir.WriteStatistics(f, o.Run, m.Space.Model, archs, stats, c)
 	}, nil
 }
 
 // uploadStats takes an architecture's running statistics out of the weights of a run and
 // puts them on the device, in the order of supernet.Stats.
 func uploadStats(e *engine.Engine, weights map[string]tensorfile.Tensor, m space.Model, arch space.Arch) ([]*tensors.Tensor, error) {
-	stats, err := train.RunningStats(weights, m, arch)
+	stats, err := rundir.RunningStats(weights, m, arch)
 	if err != nil {
 		return nil, err
 	}

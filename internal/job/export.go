@@ -17,9 +17,9 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/export"
 	"prenas/internal/fsys"
+	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
-	"prenas/internal/train"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
 )
@@ -59,7 +59,7 @@ type Exported struct {
 // Export takes architectures out of a run as models by themselves, each with its
 // description and its card beside it. When ctx is cancelled it ends before the next one.
 func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
-	manifest, err := train.ReadManifest(fsys.OS, o.Run)
+	manifest, err := rundir.ReadManifest(fsys.OS, o.Run)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 		return nil, err
 	}
 	defer release()
-	weights, step, err := train.Weights(fsys.OS, o.Run, manifest.Space, func(_ string, why error) {
+	weights, step, err := rundir.Weights(fsys.OS, o.Run, manifest.Space, func(_ string, why error) {
 		o.Log(fmt.Sprintf("warning: skipped %v", why))
 	})
 	if err != nil {
@@ -179,7 +179,7 @@ func askedOf(asked []search.Asked, arch space.Arch) (list []export.Cost) {
 // learn something for themselves, with the statistics of its own batch norms.
 func aloneWeights(net *supernet.Net, weights map[string]tensorfile.Tensor, a space.Arch) (map[string]tensorfile.Tensor, error) {
 	m := net.Space().Model
-	stats, err := train.RunningStats(weights, m, a)
+	stats, err := rundir.RunningStats(weights, m, a)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +201,7 @@ type choice struct {
 
 // chooseArchs finds what name, an architecture's, the key of an interval or AllArchs,
 // means among the architectures that a run trained. No name means the only one.
-func chooseArchs(m train.Manifest, run, name string) ([]choice, error) {
+func chooseArchs(m rundir.Manifest, run, name string) ([]choice, error) {
 	candidates, err := m.Trained(fsys.OS, run)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/recipe"
+	"prenas/internal/rundir"
 	"prenas/internal/train"
 	"prenas/pkg/space"
 )
@@ -36,7 +37,7 @@ type FinetuneOptions struct {
 // one candidate is the architecture.
 func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 	var none train.Result
-	release, err := train.Hold(o.Out)
+	release, err := rundir.Hold(o.Out)
 	if err != nil {
 		return none, err
 	}
@@ -79,7 +80,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 
 // normaliseAs has images normalised as those that weights were trained with, where that
 // is known.
-func normaliseAs(set *data.Dataset, look train.Look) {
+func normaliseAs(set *data.Dataset, look rundir.Look) {
 	if len(look.Mean) > 0 {
 		set.Mean, set.Std = look.Mean, look.Std
 	}

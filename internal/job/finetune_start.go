@@ -9,9 +9,9 @@ import (
 
 	"prenas/internal/export"
 	"prenas/internal/fsys"
+	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
-	"prenas/internal/train"
 	"prenas/pkg/space"
 )
 
@@ -20,8 +20,8 @@ type trained struct {
 	space   *space.Space // that holds the architecture
 	arch    space.Arch
 	weights map[string]tensorfile.Tensor // of the space's supernet, and the architecture's running statistics
-	look    train.Look                   // of the images behind the weights
-	from    *train.From
+	look    rundir.Look                  // of the images behind the weights
+	from    *rundir.From
 }
 
 // openTrained opens an architecture of a run, or the file of an exported model.
@@ -36,7 +36,7 @@ func openTrained(from, arch string, log func(string)) (trained, error) {
 		}
 		return t, err
 	}
-	manifest, err := train.ReadManifest(fsys.OS, from)
+	manifest, err := rundir.ReadManifest(fsys.OS, from)
 	if err != nil {
 		return trained{}, err
 	}
@@ -50,13 +50,13 @@ func openTrained(from, arch string, log func(string)) (trained, error) {
 	if _, err := unfinished(manifest, from, log); err != nil {
 		return trained{}, err
 	}
-	weights, step, err := train.Weights(fsys.OS, from, manifest.Space, func(_ string, why error) {
+	weights, step, err := rundir.Weights(fsys.OS, from, manifest.Space, func(_ string, why error) {
 		log(fmt.Sprintf("warning: skipped %v", why))
 	})
 	if err != nil {
 		return trained{}, err
 	}
-	file, err := fromFile(train.CheckpointFile(from, step), chosen[0].arch.String())
+	file, err := fromFile(rundir.CheckpointFile(from, step), chosen[0].arch.String())
 	return trained{manifest.Space, chosen[0].arch, weights, manifest.Data.Look, file}, err
 }
 
@@ -67,7 +67,7 @@ func trainedModel(path, arch string) (trained, error) {
 	if err != nil {
 		return trained{}, err
 	}
-	t := trained{arch: m.Info.SpaceArch(), look: train.Look{Mean: m.Info.Preprocess.Mean, Std: m.Info.Preprocess.Std, Classes: m.Info.Classes}}
+	t := trained{arch: m.Info.SpaceArch(), look: rundir.Look{Mean: m.Info.Preprocess.Mean, Std: m.Info.Preprocess.Std, Classes: m.Info.Classes}}
 	if arch != "" && arch != m.Info.Arch {
 		return trained{}, fmt.Errorf("%w: unknown architecture %q; %s holds %s alone", ErrArch, arch, path, m.Info.Arch)
 	}
@@ -83,7 +83,7 @@ func trainedModel(path, arch string) (trained, error) {
 	if err != nil {
 		return trained{}, fmt.Errorf("%s: %w", path, err)
 	}
-	train.AddRunningStats(t.weights, t.space.Model, t.arch, own)
+	rundir.AddRunningStats(t.weights, t.space.Model, t.arch, own)
 	return t, nil
 }
 
@@ -208,12 +208,12 @@ func (t trained) suit(classes []string, imageSize int, seed uint64, log func(str
 		return t, err
 	}
 	if imageSize != 0 && s.Model.IsConv() { // it is another architecture, by name
-		stats, err := train.RunningStats(t.weights, from, t.arch)
+		stats, err := rundir.RunningStats(t.weights, from, t.arch)
 		if err != nil {
 			return t, err
 		}
 		t.arch.Resolution = imageSize
-		train.AddRunningStats(t.weights, s.Model, t.arch, stats)
+		rundir.AddRunningStats(t.weights, s.Model, t.arch, stats)
 	}
 	return t, t.suitHead(from.NumClasses, classes, seed, log)
 }

@@ -14,7 +14,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/proxy"
 	"prenas/internal/report"
-	"prenas/internal/train"
+	"prenas/internal/rundir"
 	"prenas/internal/watch"
 	"prenas/pkg/space"
 )
@@ -41,12 +41,12 @@ func TestNoFileOfOursMakesAPanic(t *testing.T) {
 		t.Fatal(err)
 	}
 	readRun := func(string) {
-		m, err := train.ReadManifest(fsys.OS, dir)
+		m, err := rundir.ReadManifest(fsys.OS, dir)
 		if err == nil {
 			_, _ = m.Trained(fsys.OS, dir)
 		}
 		_, _ = evaluate.ReadResults(fsys.OS, filepath.Join(dir, ResultsFile))
-		_, _ = train.ReadMetrics(fsys.OS, dir)
+		_, _ = rundir.ReadMetrics(fsys.OS, dir)
 		_, _ = report.Write(fsys.OS, dir)
 		if status, err := watch.Read(dir); err == nil {
 			status.Picture(80)

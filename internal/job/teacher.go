@@ -11,7 +11,8 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/recipe"
-	"prenas/internal/train"
+	"prenas/internal/rundir"
+	"prenas/internal/trainstep"
 	"prenas/pkg/space"
 )
 
@@ -35,7 +36,7 @@ func teacherFile(r recipe.Recipe, resumed string) string {
 	if path == "" || resumed == "" {
 		return path
 	}
-	own := train.TeacherCopy(resumed, path)
+	own := rundir.TeacherCopy(resumed, path)
 	if _, err := os.Stat(own); err != nil { // a run of an older version
 		return path
 	}
@@ -44,7 +45,7 @@ func teacherFile(r recipe.Recipe, resumed string) string {
 
 // openTeacher opens the file of a teacher, if there is one, for images of the
 // given look that a space's model takes.
-func openTeacher(ctx context.Context, e *engine.Engine, path string, r recipe.Recipe, m space.Model, look train.Look, log func(string)) (train.Teacher, error) {
+func openTeacher(ctx context.Context, e *engine.Engine, path string, r recipe.Recipe, m space.Model, look rundir.Look, log func(string)) (trainstep.Teacher, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -64,7 +65,7 @@ func openTeacher(ctx context.Context, e *engine.Engine, path string, r recipe.Re
 }
 
 // suits checks the teacher against what the run's model takes and says.
-func (t *teacher) suits(m space.Model, look train.Look, log func(string)) error {
+func (t *teacher) suits(m space.Model, look rundir.Look, log func(string)) error {
 	info := t.Info()
 	a := info.Architecture
 	if a.ImageSize != m.ImageSize || a.Channels != m.Channels {
@@ -91,7 +92,7 @@ func (t *teacher) suits(m space.Model, look train.Look, log func(string)) error 
 }
 
 // closeTeacher closes a run's teacher, if it has one.
-func closeTeacher(t train.Teacher) error {
+func closeTeacher(t trainstep.Teacher) error {
 	if own, ok := t.(*teacher); ok {
 		return own.Close()
 	}

@@ -12,6 +12,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/recipe"
+	"prenas/internal/rundir"
 	"prenas/internal/tensorfile"
 	"prenas/internal/train"
 	"prenas/pkg/search"
@@ -31,7 +32,7 @@ type TrainOptions struct {
 	Out        string
 	Resume     bool
 	Asked      []search.Asked // what the candidates take of budgets, as their meta file says
-	Look       train.Look     // how a resumed run's images are normalised
+	Look       rundir.Look    // how a resumed run's images are normalised
 	Command    string
 	Log        func(string)
 	Fetch      func(done, total int64)
@@ -40,7 +41,7 @@ type TrainOptions struct {
 
 // Resumed are the options that the run directory dir was begun with.
 func Resumed(dir string) (TrainOptions, error) {
-	m, err := train.ReadManifest(fsys.OS, dir)
+	m, err := rundir.ReadManifest(fsys.OS, dir)
 	if err != nil {
 		return TrainOptions{}, fmt.Errorf("--resume: %w", err)
 	}
@@ -63,7 +64,7 @@ func (o TrainOptions) DefaultRecipe() (recipe.Recipe, error) {
 
 // Train trains the preferred architectures of a candidates file.
 func Train(ctx context.Context, o TrainOptions) (train.Result, error) {
-	release, err := train.Hold(o.Out)
+	release, err := rundir.Hold(o.Out)
 	if err != nil {
 		return train.Result{}, err
 	}
@@ -122,15 +123,15 @@ func (o *TrainOptions) readCandidates() (space.Candidates, error) {
 }
 
 // fromFile names a file that weights were taken from.
-func fromFile(path, arch string) (*train.From, error) {
+func fromFile(path, arch string) (*rundir.From, error) {
 	sum, err := fsys.Sum(path)
-	return &train.From{File: path, SHA256: sum, Arch: arch}, err
+	return &rundir.From{File: path, SHA256: sum, Arch: arch}, err
 }
 
 // open reads all that a run needs.
 func (o TrainOptions) open(ctx context.Context) (run train.Options, images *train.Images, err error) {
 	if o.Resume {
-		if m, err := train.ReadManifest(fsys.OS, o.Out); err == nil && m.Seed == o.Seed {
+		if m, err := rundir.ReadManifest(fsys.OS, o.Out); err == nil && m.Seed == o.Seed {
 			if err := m.SameRecipe(o.Recipe); err != nil {
 				return run, nil, fmt.Errorf("resume %s: %w", o.Out, err)
 			}
@@ -141,7 +142,7 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 		return run, nil, err
 	}
 	var weights map[string]tensorfile.Tensor
-	var from *train.From
+	var from *rundir.From
 	if o.Weights != "" {
 		if weights, err = readWeights(o.Weights, o.Space); err != nil {
 			return run, nil, err
@@ -156,7 +157,7 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 	}
 	outputs, told := len(set.Classes), o.Log
 	if o.Resume {
-		if m, err := train.ReadManifest(fsys.OS, o.Out); err == nil { // as it began, which was told
+		if m, err := rundir.ReadManifest(fsys.OS, o.Out); err == nil { // as it began, which was told
 			outputs, told = m.Space.Model.NumClasses, func(string) {}
 		}
 	}

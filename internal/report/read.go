@@ -9,8 +9,8 @@ import (
 
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/rundir"
 	"prenas/internal/sealed"
-	"prenas/internal/train"
 	"prenas/pkg/space"
 )
 
@@ -106,7 +106,7 @@ func (r *run) parseResults(path string, text []byte, candidates space.Candidates
 
 // readMetrics keeps the losses.
 func (r *run) readMetrics(fs fsys.FS, dir string) error {
-	m, err := train.ReadMetrics(fs, dir)
+	m, err := rundir.ReadMetrics(fs, dir)
 	r.notes = m.Notes
 	r.losses = map[string][]point{}
 	for _, t := range m.Train {

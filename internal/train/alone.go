@@ -8,13 +8,14 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
 	"prenas/internal/supernet"
+	"prenas/internal/trainstep"
 	"prenas/pkg/space"
 )
 
 // Alone trains architectures each from scratch, with weights of its own, several in one
 // program: what an architecture is worth without weight sharing.
 type Alone struct {
-	step   *MaskedStep
+	step   *trainstep.MaskedStep
 	test   *evaluate.Masked
 	recipe recipe.Recipe
 	images int
@@ -36,7 +37,7 @@ func NewAlone(e *engine.Engine, net *supernet.Net, r recipe.Recipe, models, imag
 	r.Precision = string(engine.Float32)
 	a := &Alone{recipe: r, images: images}
 	var err error
-	if a.step, err = NewMaskedStep(e, net, r, models, 0); err != nil {
+	if a.step, err = trainstep.NewMaskedStep(e, net, r, models, 0); err != nil {
 		return nil, err
 	}
 	if a.test, err = evaluate.NewMasked(e, net, models, evalImages); err != nil {
@@ -64,7 +65,7 @@ func (a *Alone) Train(ctx context.Context, archs []space.Arch, source Source, se
 	if err != nil {
 		return nil, err
 	}
-	defer state.free()
+	defer state.Free()
 	images, _ := source.Counts()
 	if a.images > 0 {
 		images = min(images, a.images)
@@ -88,7 +89,7 @@ func (a *Alone) Train(ctx context.Context, archs []space.Arch, source Source, se
 				return nil, fmt.Errorf("step %d: %w", done+1, err)
 			}
 			for i, s := range stats {
-				if !s.finite() {
+				if !s.Finite() {
 					return nil, fmt.Errorf("%w: step %d of %s has loss %v; a smaller optimizer.lr in the recipe may help", ErrNonFinite, done+1, archs[i], s.Loss)
 				}
 			}
@@ -104,5 +105,5 @@ func (a *Alone) Train(ctx context.Context, archs []space.Arch, source Source, se
 			return nil, err
 		}
 	}
-	return a.test.Run(ctx, state.best(nil).Shared, archs, source.HeldOut(ctx, evalImages))
+	return a.test.Run(ctx, state.Averaged(nil).Shared, archs, source.HeldOut(ctx, evalImages))
 }

@@ -2,12 +2,10 @@ package train
 
 import (
 	"context"
-	"fmt"
-
-	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
+	"prenas/internal/trainstep"
 )
 
 // calibrationBatches of training images are what the statistics of architectures are
@@ -21,7 +19,7 @@ func (t *trainer) newCalibrator() (*evaluate.Calibrator, error) {
 	if t.Recipe.Sampler.Name != recipe.WholeSpace || !t.Space.Model.IsConv() {
 		return nil, nil
 	}
-	return evaluate.NewCalibrator(t.Engine, t.net, t.archs, t.Recipe.Batch, precisionOf(t.Recipe))
+	return evaluate.NewCalibrator(t.Engine, t.net, t.archs, t.Recipe.Batch, trainstep.Precision(t.Recipe))
 }
 
 // calibrate estimates the statistics of the preferred architectures with the weights as
@@ -38,25 +36,12 @@ func (t *trainer) calibrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stats, err := c.Run(ctx, t.state.best(nil).Shared, batches)
+	stats, err := c.Run(ctx, t.state.Averaged(nil).Shared, batches)
 	if err != nil {
 		return err
 	}
 	for i, arch := range t.archs {
-		own := &norms[*tensors.Tensor]{}
-		for _, prefix := range statGroups(t.Recipe) {
-			group := own.group(prefix)
-			for _, s := range stats[i] {
-				up, err := t.Engine.Upload(s)
-				if err != nil {
-					return fmt.Errorf("statistics of %s: %w", arch, err)
-				}
-				*group = append(*group, up)
-			}
-		}
-		spent := t.state.normsOf(arch).all()
-		t.state.Norms[arch.String()] = own
-		if err := free(spent); err != nil {
+		if err := t.state.SetStats(t.Engine, t.Recipe, arch, stats[i]); err != nil {
 			return err
 		}
 	}

@@ -1,22 +1,13 @@
 package train
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
 
 	"prenas/internal/data"
-	"prenas/internal/tensorfile"
-)
-
-// contentsFile of a run directory has the digest of each image that was read, so that a run
-// which goes on finds images that changed, or changed places, as it reads them again. The digest of
-// the manifest is of names and sizes, which are known before the first step.
-const (
-	contentsFile = "images.safetensors"
-	contentsName = "sha256" // the first 8 bytes of each, as a whole number; 0: not read yet
+	"prenas/internal/rundir"
 )
 
 // contents of the source's images, if it has them.
@@ -37,13 +28,7 @@ func (t *trainer) saveContents() error {
 	if !news {
 		return nil
 	}
-	var text []byte
-	for _, sum := range sums {
-		text = binary.LittleEndian.AppendUint64(text, sum)
-	}
-	return tensorfile.Write(t.FS, filepath.Join(t.Out, contentsFile), &tensorfile.File{
-		Tensors: map[string]tensorfile.Tensor{contentsName: {DType: "U64", Shape: []int{len(sums)}, Data: text}},
-	})
+	return rundir.WriteImageDigests(t.FS, t.Out, sums)
 }
 
 // rememberContents reads what an earlier process wrote. Without it the run goes on: that
@@ -53,24 +38,18 @@ func (t *trainer) rememberContents() error {
 	if c == nil {
 		return nil
 	}
-	path := filepath.Join(t.Out, contentsFile)
-	file, err := tensorfile.ReadVerified(t.FS, path)
+	sums, err := rundir.ReadImageDigests(t.FS, t.Out)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // of an earlier version, or cut before its first checkpoint
 	}
 	if err == nil {
-		text := file.Tensors[contentsName].Data
-		var sums []uint64
-		for ; len(text) >= 8; text = text[8:] {
-			sums = append(sums, binary.LittleEndian.Uint64(text))
-		}
 		err = c.Remember(sums)
 	}
 	if errors.Is(err, data.ErrChanged) {
 		return fmt.Errorf("resume %s: %w", t.Out, err)
 	}
 	if err != nil {
-		t.Log(fmt.Sprintf("skipped %s: %v; whether images changed is not seen", path, err))
+		t.Log(fmt.Sprintf("skipped %s: %v; whether images changed is not seen", filepath.Join(t.Out, rundir.ImageDigestsFile), err))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/recipe"
+	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 )
 
@@ -50,7 +51,7 @@ func TestEvaluationsThatAreNotFinite(t *testing.T) {
 		if !errors.Is(err, ErrNonFinite) || !strings.Contains(err.Error(), "on 3 of 21 images") {
 			t.Fatalf("error %v, want ErrNonFinite", err)
 		}
-		m, err := ReadMetrics(fsys.OS, o.Out)
+		m, err := rundir.ReadMetrics(fsys.OS, o.Out)
 		if err != nil || len(m.Eval) != 0 || m.Stopped == nil || m.Stopped.Step != 11 {
 			t.Fatalf("%+v, %v", m, err)
 		}
@@ -60,7 +61,7 @@ func TestEvaluationsThatAreNotFinite(t *testing.T) {
 	if _, err := run(context.Background(), o, programs); err != nil {
 		t.Fatal(err)
 	}
-	m, err := ReadMetrics(fsys.OS, o.Out)
+	m, err := rundir.ReadMetrics(fsys.OS, o.Out)
 	if err != nil || m.Stopped != nil || len(m.Eval) != 3 || len(m.Back) != 1 || m.Back[0].Factor != 0.25 || m.Back[0].From != 11 || m.Back[0].Step != 10 || !strings.Contains(m.Back[0].Why, "logits are not finite") {
 		t.Errorf("%+v, %v", m, err)
 	}
@@ -87,15 +88,15 @@ func TestWeightsThatDiverge(t *testing.T) {
 				t.Fatalf("%s: error %v, want ErrNonFinite", c.name, err)
 			}
 			o.Resume = true
-			if _, err := ReadMetrics(fsys.OS, o.Out); err != nil {
+			if _, err := rundir.ReadMetrics(fsys.OS, o.Out); err != nil {
 				t.Errorf("%s: %v", c.name, err)
 			}
-			steps, err := checkpointSteps(fsys.OS, o.Out)
+			steps, err := rundir.CheckpointSteps(fsys.OS, o.Out)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, step := range steps {
-				if _, _, err := readCheckpoint(fsys.OS, CheckpointFile(o.Out, step), supernet.New(o.Space)); err != nil {
+				if _, _, err := rundir.ReadCheckpoint(fsys.OS, rundir.CheckpointFile(o.Out, step), supernet.New(o.Space)); err != nil {
 					t.Errorf("%s: %v", c.name, err)
 				}
 			}
@@ -107,19 +108,19 @@ func TestWeightsThatDiverge(t *testing.T) {
 func TestACheckpointThatIsNotFiniteIsPassedOver(t *testing.T) {
 	o, whole, shared := cutRun(t)
 	net := supernet.New(o.Space)
-	h, p, err := readCheckpoint(fsys.OS, CheckpointFile(o.Out, 6), net)
+	h, p, err := rundir.ReadCheckpoint(fsys.OS, rundir.CheckpointFile(o.Out, 6), net)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := h[net.Params()[3].Name]
 	copy(w.Data[len(w.Data)-4:], []byte{0, 0, 0x80, 0xff}) // -Inf
 	p.Step = 9
-	if err := writeCheckpoint(fsys.OS, o.Out, h, p); err != nil {
+	if err := rundir.WriteCheckpoint(fsys.OS, o.Out, h, p); err != nil {
 		t.Fatal(err)
 	}
 	passed := 0
-	if _, step, err := Weights(fsys.OS, o.Out, o.Space, func(_ string, why error) {
-		if errors.Is(why, errWeights) {
+	if _, step, err := rundir.Weights(fsys.OS, o.Out, o.Space, func(_ string, why error) {
+		if errors.Is(why, rundir.ErrWeights) {
 			passed++
 		}
 	}); err != nil || step != 6 || passed != 1 {
@@ -128,5 +129,5 @@ func TestACheckpointThatIsNotFiniteIsPassedOver(t *testing.T) {
 	if _, err := run(context.Background(), o, shared); err != nil {
 		t.Fatal(err)
 	}
-	sameFile(t, whole.Out, o.Out, filepath.Join(checkpointsDir, "step-22.safetensors"))
+	sameFile(t, whole.Out, o.Out, filepath.Join(rundir.CheckpointsDir, "step-22.safetensors"))
 }

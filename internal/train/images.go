@@ -10,6 +10,7 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
 	"prenas/internal/rng"
+	"prenas/internal/rundir"
 	"prenas/pkg/space"
 )
 
@@ -48,8 +49,8 @@ func NewImages(set *data.Dataset, m space.Model, r recipe.Recipe, seed uint64, w
 func (s *Images) Skipped() *data.Skipped { return &s.skipped }
 
 // Look of the images, as the model sees them.
-func (s *Images) Look() Look {
-	return Look{Mean: s.options.Mean, Std: s.options.Std, Classes: s.set.Classes}
+func (s *Images) Look() rundir.Look {
+	return rundir.Look{Mean: s.options.Mean, Std: s.options.Std, Classes: s.set.Classes}
 }
 
 // Counts implements Source.

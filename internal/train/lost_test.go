@@ -17,9 +17,11 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/fsys/faultfs"
 	"prenas/internal/rng"
+	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/internal/toy"
+	"prenas/internal/trainstep"
 	"prenas/pkg/space"
 )
 
@@ -35,17 +37,17 @@ func safeOptions(t *testing.T) Options {
 func TestAnyFailingOperationOfASaveLeavesTheOneBefore(t *testing.T) {
 	s := smallestSpace()
 	net := supernet.New(s)
-	state := newState(net, toyRecipe(), net.Init(1))
+	state := trainstep.NewState(net, toyRecipe(), net.Init(1))
 	save := func(f fsys.FS, run string, step int) error {
-		err := writeCheckpoint(f, run, state, Progress{Format: progressFormat, Step: step, Window: newWindow(1)})
+		err := rundir.WriteCheckpoint(f, run, state, rundir.Progress{Format: rundir.ProgressFormat, Step: step, Window: rundir.NewWindow(1)})
 		if err == nil {
-			err = pruneCheckpoints(f, run, step, 1, 0)
+			err = rundir.PruneCheckpoints(f, run, step, 1, 0)
 		}
 		return err
 	}
 	start := func() string {
 		dir := t.TempDir()
-		if err := os.Mkdir(filepath.Join(dir, checkpointsDir), 0o755); err != nil {
+		if err := os.Mkdir(filepath.Join(dir, rundir.CheckpointsDir), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if err := save(fsys.OS, dir, 5); err != nil {
@@ -64,7 +66,7 @@ func TestAnyFailingOperationOfASaveLeavesTheOneBefore(t *testing.T) {
 			if failed == nil {
 				t.Errorf("%s (operation %d) fails with kind %d, and the save says nothing", operation, at, kind)
 			}
-			_, progress, err := newestCheckpoint(fsys.OS, dir, math.MaxInt, net, nil, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+			_, progress, err := rundir.NewestCheckpoint(fsys.OS, dir, math.MaxInt, net, nil, func(path string, why error) { t.Errorf("%s: %v", path, why) })
 			if err != nil || progress.Step < 5 {
 				t.Errorf("%s (operation %d) fails with kind %d: step %d, %v", operation, at, kind, progress.Step, err)
 			}
@@ -128,7 +130,7 @@ func TestAnyFailingFileOperationLosesNothing(t *testing.T) {
 			}
 			o.FS = &faultfs.FS{FS: fsys.OS, At: at, Kind: kind}
 			_, failed := run(context.Background(), o, programs)
-			_, progress, err := newestCheckpoint(fsys.OS, o.Out, math.MaxInt, net, nil, func(path string, why error) { t.Errorf("%s: %s: %v", name, path, why) })
+			_, progress, err := rundir.NewestCheckpoint(fsys.OS, o.Out, math.MaxInt, net, nil, func(path string, why error) { t.Errorf("%s: %s: %v", name, path, why) })
 			if err != nil || progress.Step < cutAt {
 				t.Fatalf("%s: checkpoint of step %d, %v", name, progress.Step, err)
 			}
@@ -139,8 +141,8 @@ func TestAnyFailingFileOperationLosesNothing(t *testing.T) {
 			if _, err := run(context.Background(), o, programs); err != nil {
 				t.Fatalf("%s, then: %v", name, err)
 			}
-			sameFile(t, whole.Out, o.Out, metricsFile)
-			sameFile(t, whole.Out, o.Out, filepath.Join(checkpointsDir, "step-22.safetensors"))
+			sameFile(t, whole.Out, o.Out, rundir.MetricsFile)
+			sameFile(t, whole.Out, o.Out, filepath.Join(rundir.CheckpointsDir, "step-22.safetensors"))
 			if t.Failed() {
 				t.Fatal(name)
 			}
@@ -158,7 +160,7 @@ func TestWeightsThatTheSystemKeepsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	weights := func(f fsys.FS) (int, error) {
-		_, step, err := Weights(f, o.Out, o.Space, func(path string, why error) { t.Errorf("%s is passed over: %v", path, why) })
+		_, step, err := rundir.Weights(f, o.Out, o.Space, func(path string, why error) { t.Errorf("%s is passed over: %v", path, why) })
 		return step, err
 	}
 	clean := &faultfs.FS{FS: fsys.OS, At: -1}
@@ -184,22 +186,22 @@ func TestSuperfluousCheckpointsGoWithTheNextStart(t *testing.T) {
 	if _, err := run(context.Background(), o, programs); err != nil {
 		t.Fatal(err)
 	}
-	want, err := checkpointSteps(fsys.OS, o.Out)
+	want, err := rundir.CheckpointSteps(fsys.OS, o.Out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(CheckpointFile(o.Out, want[0]))
+	text, err := os.ReadFile(rundir.CheckpointFile(o.Out, want[0]))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(CheckpointFile(o.Out, 1), text, 0o644); err != nil {
+	if err := os.WriteFile(rundir.CheckpointFile(o.Out, 1), text, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	o.Resume = true
 	if _, err := run(context.Background(), o, programs); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := checkpointSteps(fsys.OS, o.Out); err != nil || !slices.Equal(got, want) {
+	if got, err := rundir.CheckpointSteps(fsys.OS, o.Out); err != nil || !slices.Equal(got, want) {
 		t.Errorf("checkpoints of steps %v, want %v (%v)", got, want, err)
 	}
 }
@@ -209,13 +211,13 @@ func TestSuperfluousCheckpointsGoWithTheNextStart(t *testing.T) {
 func TestEveryDamageToACheckpointIsSeen(t *testing.T) {
 	net := supernet.New(smallestSpace())
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, checkpointsDir), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, rundir.CheckpointsDir), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeCheckpoint(fsys.OS, dir, newState(net, toyRecipe(), net.Init(1)), Progress{Format: progressFormat, Step: 7, Window: newWindow(1)}); err != nil {
+	if err := rundir.WriteCheckpoint(fsys.OS, dir, trainstep.NewState(net, toyRecipe(), net.Init(1)), rundir.Progress{Format: rundir.ProgressFormat, Step: 7, Window: rundir.NewWindow(1)}); err != nil {
 		t.Fatal(err)
 	}
-	path := CheckpointFile(dir, 7)
+	path := rundir.CheckpointFile(dir, 7)
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -224,12 +226,12 @@ func TestEveryDamageToACheckpointIsSeen(t *testing.T) {
 		if err := os.WriteFile(path, text, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, _, err := readCheckpoint(fsys.OS, path, net)
+		_, _, err := rundir.ReadCheckpoint(fsys.OS, path, net)
 		if !errors.Is(err, tensorfile.ErrFormat) && !errors.Is(err, tensorfile.ErrChecksum) {
 			t.Errorf("%s: error %v", what, err)
 		}
 	}
-	if _, p, err := readCheckpoint(fsys.OS, path, net); err != nil || p.Step != 7 {
+	if _, p, err := rundir.ReadCheckpoint(fsys.OS, path, net); err != nil || p.Step != 7 {
 		t.Fatal(p.Step, err)
 	}
 	for i := range whole {
@@ -251,7 +253,7 @@ func TestKilledRun(t *testing.T) {
 	}
 	o := killedOptions(t)
 	o.Out = out
-	_, err := os.Stat(filepath.Join(out, manifestFile))
+	_, err := os.Stat(filepath.Join(out, rundir.ManifestFile))
 	o.Resume = err == nil
 	o.Progress = func(Status) { time.Sleep(time.Millisecond) } // as a larger model would take
 	if _, err := Run(context.Background(), o); err != nil {
@@ -299,7 +301,7 @@ func TestKill9(t *testing.T) {
 		if kill < kills {
 			// Not while it starts: it would never get far.
 			for step := saved; step <= saved && len(ended) == 0; time.Sleep(5 * time.Millisecond) {
-				if steps, err := checkpointSteps(fsys.OS, out); err == nil && len(steps) > 0 {
+				if steps, err := rundir.CheckpointSteps(fsys.OS, out); err == nil && len(steps) > 0 {
 					step = steps[0]
 				}
 			}
@@ -307,7 +309,7 @@ func TestKill9(t *testing.T) {
 			_ = c.Process.Kill()
 		}
 		err := <-ended
-		_, progress, failed := newestCheckpoint(fsys.OS, out, math.MaxInt, net, nil, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+		_, progress, failed := rundir.NewestCheckpoint(fsys.OS, out, math.MaxInt, net, nil, func(path string, why error) { t.Errorf("%s: %v", path, why) })
 		if failed != nil {
 			t.Fatal(failed)
 		}
@@ -321,6 +323,6 @@ func TestKill9(t *testing.T) {
 		}
 		t.Logf("killed; saved until step %d", saved)
 	}
-	sameFile(t, whole.Out, out, metricsFile)
-	sameFile(t, whole.Out, out, filepath.Join(checkpointsDir, fmt.Sprintf("step-%d.safetensors", saved)))
+	sameFile(t, whole.Out, out, rundir.MetricsFile)
+	sameFile(t, whole.Out, out, filepath.Join(rundir.CheckpointsDir, fmt.Sprintf("step-%d.safetensors", saved)))
 }

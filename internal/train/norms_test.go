@@ -4,120 +4,28 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"prenas/internal/engine/enginetest"
 	"prenas/internal/fixture"
 	"prenas/internal/fsys"
 	"prenas/internal/recipe"
+	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/internal/toy"
+	"prenas/internal/trainstep"
 	"prenas/pkg/space"
 )
-
-func convFixture(t *testing.T, file string) map[string]tensorfile.Tensor {
-	t.Helper()
-	f, err := tensorfile.Read(filepath.Join("..", "supernet", "testdata", "conv", file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f.Tensors
-}
-
-// SGD steps that train two architectures in turn, each with running statistics of its
-// own, leave behind what PyTorch's do, the weights that an architecture does not use
-// and the statistics of the one that was not trained included.
-func TestConvStepsEqualPyTorch(t *testing.T) {
-	e, net, archs := pureGo(t), supernet.New(toy.ConvSpace(t)), toy.ConvArchs(t)
-	weights, want := map[string]tensorfile.Tensor{}, convFixture(t, "steps.safetensors")
-	for name, w := range convFixture(t, "conv.safetensors") {
-		if name, is := strings.CutPrefix(name, "weight."); is {
-			weights[name] = w
-		}
-	}
-	r := recipe.Recipe{Optimizer: recipe.Optimizer{Name: recipe.SGD, LR: 0.05, Decay: 0.05, Momentum: 0.9}}
-	state, err := newState(net, r, weights, archs...).upload(e, net, archs...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var programs []*step
-	for _, arch := range archs {
-		s, err := compileStep(e, net, arch, r, softBatch(want["input.0"].Shape, want["target.0"].Shape))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer s.close()
-		programs = append(programs, s)
-	}
-	losses, err := want["losses"].Float32s()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for k, loss := range losses {
-		before := hostStats(t, net, state, archs[1-k%2])
-		images, targets := device(t, e, want[fmt.Sprintf("input.%d", k)]), device(t, e, want[fmt.Sprintf("target.%d", k)])
-		stats, err := programs[k%2].run(state, r.Optimizer.LR, images, targets)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := math.Abs(float64(stats.Loss - loss)); !(d < 1e-4) {
-			t.Errorf("step %d: loss %v, want %v", k, stats.Loss, loss)
-		}
-		if !bytes.Equal(before, hostStats(t, net, state, archs[1-k%2])) {
-			t.Errorf("step %d moved the statistics of an architecture that it did not train", k)
-		}
-	}
-	host, err := state.download(net, archs...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	compared := 0
-	for name, w := range want {
-		ours, after := strings.CutPrefix(name, "after.")
-		if !after && !strings.HasPrefix(name, prefixStats) {
-			continue
-		}
-		compared++
-		got, err := host[ours].Float32s()
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		values, err := w.Float32s()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := fixture.Difference(got, values); !(d < 1e-4) {
-			t.Errorf("%s differs by %.2g of its largest", name, d)
-		}
-	}
-	if all := len(net.Params()) + len(supernet.Stats(net.Space().Model, archs[0])) + len(supernet.Stats(net.Space().Model, archs[1])); compared != all {
-		t.Errorf("%d tensors compared, there are %d", compared, all)
-	}
-}
-
-// hostStats are the bytes of an architecture's statistics.
-func hostStats(t *testing.T, net *supernet.Net, s *State, arch space.Arch) []byte {
-	t.Helper()
-	host, err := s.download(net, arch)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []byte
-	for _, p := range supernet.Stats(net.Space().Model, arch) {
-		all = append(all, host[statName(arch, p)].Data...)
-	}
-	return all
-}
 
 // convOptions are of a run of both architectures.
 func convOptions(t *testing.T, out string) Options {
 	o := toyOptions(t, out)
-	o.Engine = pureGo(t) // it compiles at once
+	o.Engine = enginetest.PureGo(t) // it compiles at once
 	o.Space = toy.ConvSpace(t)
 	o.Space.Model.Channels, o.Space.Model.ImageSize, o.Space.Model.NumClasses, o.Space.Resolution = 1, 8, 3, []int{8}
 	o.Candidates = nil
@@ -172,7 +80,7 @@ func convRunGoesOn(t *testing.T, sampler string) {
 	if _, err := run(context.Background(), cut, programs); err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{metricsFile, filepath.Join(checkpointsDir, fmt.Sprintf("step-%d.safetensors", result.Step))} {
+	for _, file := range []string{rundir.MetricsFile, filepath.Join(rundir.CheckpointsDir, fmt.Sprintf("step-%d.safetensors", result.Step))} {
 		a, err := os.ReadFile(filepath.Join(whole.Out, file))
 		if err != nil {
 			t.Fatal(err)
@@ -185,17 +93,17 @@ func convRunGoesOn(t *testing.T, sampler string) {
 			t.Errorf("%s differs", file)
 		}
 	}
-	weights, _, err := Weights(fsys.OS, whole.Out, whole.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+	weights, _, err := rundir.Weights(fsys.OS, whole.Out, whole.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := tensorfile.Read(CheckpointFile(whole.Out, result.BestStep))
+	file, err := tensorfile.Read(rundir.CheckpointFile(whole.Out, result.BestStep))
 	if err != nil {
 		t.Fatal(err)
 	}
 	archs := whole.archs()
 	for _, arch := range archs {
-		own, err := RunningStats(weights, whole.Space.Model, arch)
+		own, err := rundir.RunningStats(weights, whole.Space.Model, arch)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,7 +113,7 @@ func convRunGoesOn(t *testing.T, sampler string) {
 			}
 		}
 	}
-	if _, err := RunningStats(weights, whole.Space.Model, whole.Space.Largest()); err == nil {
+	if _, err := rundir.RunningStats(weights, whole.Space.Model, whole.Space.Largest()); err == nil {
 		t.Error("an architecture that was not trained has statistics")
 	}
 }
@@ -227,20 +135,20 @@ func TestSummedUpdatesMoveStatistics(t *testing.T) {
 			if _, err := run(context.Background(), o, programs); err != nil {
 				t.Fatal(err)
 			}
-			weights, _, err := Weights(fsys.OS, o.Out, o.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+			weights, _, err := rundir.Weights(fsys.OS, o.Out, o.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
 			if err != nil {
 				t.Fatal(err)
 			}
 			all := map[string][]byte{}
 			for name, w := range weights {
-				if strings.HasPrefix(name, prefixStats) {
+				if strings.HasPrefix(name, rundir.StatsPrefix) {
 					all[name] = w.Data
 				}
 			}
 			return all
 		}
 		sound, bad := stats(o.Source, "sound"), stats(spoiled{toyImages{train: 16}}, "bad")
-		start := newState(supernet.New(o.Space), o.Recipe, supernet.New(o.Space).Init(o.Seed), o.archs()...)
+		start := trainstep.NewState(supernet.New(o.Space), o.Recipe, supernet.New(o.Space).Init(o.Seed), o.archs()...)
 		if len(sound) == 0 || len(sound) != len(bad) {
 			t.Fatalf("%s: %d and %d statistics", sampler, len(sound), len(bad))
 		}
@@ -267,11 +175,11 @@ func TestAccumulatedBatchesMoveStatisticsOneByOne(t *testing.T) {
 		if _, err := Run(context.Background(), o); err != nil {
 			t.Fatal(err)
 		}
-		weights, _, err := Weights(fsys.OS, o.Out, o.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+		weights, _, err := rundir.Weights(fsys.OS, o.Out, o.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
 		if err != nil {
 			t.Fatal(err)
 		}
-		own, err := RunningStats(weights, o.Space.Model, o.archs()[0])
+		own, err := rundir.RunningStats(weights, o.Space.Model, o.archs()[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -311,13 +219,13 @@ func TestFrozenStatisticsRest(t *testing.T) {
 			for i := range values {
 				values[i] = 0.5 + float32(i%3)
 			}
-			o.Weights[statName(arch, p)] = tensorfile.FromFloat32(p.Shape, values)
+			o.Weights[rundir.StatName(arch, p)] = tensorfile.FromFloat32(p.Shape, values)
 		}
 	}
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
-	weights, _, err := Weights(fsys.OS, o.Out, o.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+	weights, _, err := rundir.Weights(fsys.OS, o.Out, o.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,60 +248,4 @@ func TestConvRecipesRefused(t *testing.T) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
-}
-
-// The masked step of a convolutional space leaves behind what architectures' own steps do.
-func TestMaskedConvStepEqualsStaticSteps(t *testing.T) {
-	o := convOptions(t, "")
-	e, net, r := o.Engine, supernet.New(o.Space), o.Recipe
-	r.Regularize = recipe.Regularize{} // layers that are not there have draws of their own
-	masked, err := NewMaskedStep(e, net, r, 1, 8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer masked.Close()
-	archs := append(o.archs(), o.Space.Smallest(), o.Space.Largest())
-	static := upload(t, e, net, newState(net, r, net.Init(5), archs...), archs...)
-	state, err := masked.Start([]uint64{5})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for step, arch := range archs {
-		in := inputs{engine: e, recipe: r, space: net.Space(), arch: arch}
-		own, err := compileStep(e, net, arch, r, in.form())
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := toyBatch([]int{1, 2, 3, 4, 5, 6, 7, 8}, step)
-		values, err := in.values(b, 9, step, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, err := own.run(static, maskedLR, values...)
-		own.close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := masked.Run(state, []space.Arch{arch}, maskedLR, b, 9, step)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := fixture.Difference([]float32{got[0].Loss, got[0].GradNorm}, []float32{want.Loss, want.GradNorm}); d > 1e-4 {
-			t.Errorf("step %d: %+v, want %+v", step, got[0], want)
-		}
-		a, b2 := hostValues(t, state), hostValues(t, static)
-		for i := range a {
-			if d := fixture.Difference(a[i], b2[i]); d > 1e-4 && largestOf(b2[i]) > 1e-4 {
-				t.Errorf("step %d: tensor %d differs by %.2g of its largest", step, i, d)
-			}
-		}
-	}
-}
-
-func largestOf(values []float32) float32 {
-	var most float32
-	for _, v := range values {
-		most = max(most, v, -v)
-	}
-	return most
 }

@@ -10,6 +10,8 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/recipe"
+	"prenas/internal/rundir"
+	"prenas/internal/trainstep"
 )
 
 // open makes the run directory, or finds where an earlier process left it.
@@ -23,24 +25,24 @@ func (t *trainer) open() error {
 		return err
 	}
 	trainImages, heldOut := t.Source.Counts()
-	now := Manifest{
-		Format: manifestFormat, Command: t.Command, Seed: t.Seed, Recipe: t.Recipe, Space: t.Space, Candidates: digest(candidates),
-		Data:     DataSummary{Source: data.Absolute(t.SourceName), Named: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut, Look: t.Look},
+	now := rundir.Manifest{
+		Format: rundir.ManifestFormat, Command: t.Command, Seed: t.Seed, Recipe: t.Recipe, Space: t.Space, Candidates: rundir.Digest(candidates),
+		Data:     rundir.DataSummary{Source: data.Absolute(t.SourceName), Named: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut, Look: t.Look},
 		From:     t.From,
 		Asked:    t.Asked,
 		Devices:  t.Engine.Devices(),
-		Versions: versions(t.Engine.Name()),
+		Versions: rundir.CurrentVersions(t.Engine.Name()),
 		Engine:   &on,
 	}
 	if t.Teacher != nil {
 		now.Teacher = t.Teacher.Digest()
 	}
-	t.progress = Progress{
-		Format: progressFormat, Seed: t.Seed, Recipe: t.Recipe.Digest(), Candidates: now.Candidates,
-		Window: newWindow(len(t.parts)),
+	t.progress = rundir.Progress{
+		Format: rundir.ProgressFormat, Seed: t.Seed, Recipe: t.Recipe.Digest(), Candidates: now.Candidates,
+		Window: rundir.NewWindow(len(t.parts)),
 	}
 	t.start = t.progress
-	manifest := filepath.Join(t.Out, manifestFile)
+	manifest := filepath.Join(t.Out, rundir.ManifestFile)
 	_, err = t.FS.Stat(manifest)
 	exists := err == nil
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -48,14 +50,14 @@ func (t *trainer) open() error {
 	}
 	switch {
 	case exists && !t.Resume:
-		return fmt.Errorf("%w: %s; prenas train --resume goes on with it, or name another folder", ErrRunExists, manifest)
+		return fmt.Errorf("%w: %s; prenas train --resume goes on with it, or name another folder", rundir.ErrRunExists, manifest)
 	case t.Resume && !exists:
 		return fmt.Errorf("%s: there is no run to resume: %w", t.Out, fs.ErrNotExist)
 	}
-	if err := t.FS.MkdirAll(filepath.Join(t.Out, checkpointsDir)); err != nil {
+	if err := t.FS.MkdirAll(filepath.Join(t.Out, rundir.CheckpointsDir)); err != nil {
 		return fmt.Errorf("run directory %s: %w", t.Out, err)
 	}
-	var host hostState
+	var host rundir.HostState
 	if exists {
 		host, err = t.reopen(now)
 	} else {
@@ -64,7 +66,7 @@ func (t *trainer) open() error {
 	if err != nil {
 		return err
 	}
-	if t.state, err = host.upload(t.Engine, t.net, t.archs...); err != nil {
+	if t.state, err = trainstep.Upload(host, t.Engine, t.net, t.archs...); err != nil {
 		return err
 	}
 	if err := t.openMetrics(); err != nil {
@@ -77,7 +79,7 @@ func (t *trainer) open() error {
 
 // begin makes a run. What it begins with that no seed draws is in it from here on, so that
 // it can go on without what it was taken from.
-func (t *trainer) begin(now Manifest) (hostState, error) {
+func (t *trainer) begin(now rundir.Manifest) (rundir.HostState, error) {
 	if err := t.noOther(); err != nil {
 		return nil, err
 	}
@@ -85,42 +87,42 @@ func (t *trainer) begin(now Manifest) (hostState, error) {
 	if err != nil {
 		return nil, err
 	}
-	now.Start = host.digest(t.net, t.archs)
+	now.Start = host.Digest(t.net, t.archs)
 	t.began = now.Start
 	if t.Weights != nil {
-		if err := writeCheckpoint(t.FS, t.Out, host, t.start); err != nil {
+		if err := rundir.WriteCheckpoint(t.FS, t.Out, host, t.start); err != nil {
 			return nil, err
 		}
 	}
 	if t.TeacherFile != "" {
-		if err := copyFile(t.FS, t.TeacherFile, TeacherCopy(t.Out, t.TeacherFile)); err != nil {
+		if err := rundir.KeepTeacher(t.FS, t.Out, t.TeacherFile); err != nil {
 			return nil, fmt.Errorf("%w: keep it in the run: %w", recipe.ErrTeacher, err)
 		}
 	}
-	if err := t.Candidates.Write(t.FS, filepath.Join(t.Out, candidatesFile)); err != nil {
+	if err := t.Candidates.Write(t.FS, filepath.Join(t.Out, rundir.CandidatesFile)); err != nil {
 		return nil, err
 	}
 	// The manifest is last: a folder that has one is a run that can be resumed.
-	return host, now.write(t.FS, t.Out)
+	return host, now.Write(t.FS, t.Out)
 }
 
 // noOther clears what a beginning that was cut left, and refuses checkpoints of more.
 func (t *trainer) noOther() error {
-	steps, err := checkpointSteps(t.FS, t.Out)
+	steps, err := rundir.CheckpointSteps(t.FS, t.Out)
 	if err != nil || len(steps) == 0 {
 		return err
 	}
 	if steps[0] > 0 {
-		return fmt.Errorf("%w, whose %s is gone: name another folder than %s", ErrRunExists, manifestFile, t.Out)
+		return fmt.Errorf("%w, whose %s is gone: name another folder than %s", rundir.ErrRunExists, rundir.ManifestFile, t.Out)
 	}
-	return t.FS.Remove(CheckpointFile(t.Out, 0))
+	return t.FS.Remove(rundir.CheckpointFile(t.Out, 0))
 }
 
 // reopen takes a run up where an earlier process left it.
-func (t *trainer) reopen(now Manifest) (hostState, error) {
-	had, err := ReadManifest(t.FS, t.Out)
+func (t *trainer) reopen(now rundir.Manifest) (rundir.HostState, error) {
+	had, err := rundir.ReadManifest(t.FS, t.Out)
 	if err == nil {
-		err = had.sameRun(now)
+		err = had.SameRun(now)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("resume %s: %w", t.Out, err)
@@ -129,7 +131,7 @@ func (t *trainer) reopen(now Manifest) (hostState, error) {
 	if t.Weights != nil {
 		if given, err := t.startState(); err != nil {
 			return nil, err
-		} else if given.digest(t.net, t.archs) != t.began {
+		} else if given.Digest(t.net, t.archs) != t.began {
 			return nil, t.otherStart("the weights that are given now are others")
 		}
 	}
@@ -142,12 +144,12 @@ func (t *trainer) reopen(now Manifest) (hostState, error) {
 	}
 	// A run that was cut between a save and what the save makes superfluous may save no more.
 	if p := t.progress; p.Step > 0 {
-		if err := pruneCheckpoints(t.FS, t.Out, p.Step, t.Recipe.Keep, p.BestStep); err != nil {
+		if err := rundir.PruneCheckpoints(t.FS, t.Out, p.Step, t.Recipe.Keep, p.BestStep); err != nil {
 			return nil, fmt.Errorf("resume %s: %w", t.Out, err)
 		}
 	}
-	before, here := had.on(), now.on()
-	moved := before.moves(here)
+	before, here := had.LastEngine(), now.LastEngine()
+	moved := before.Moves(here)
 	if moved {
 		t.warn(fmt.Sprintf("the run was on %s and goes on on %s: sums are rounded otherwise, so it does not end byte for byte as it would have", before, here))
 		here.Step = t.progress.Step
@@ -155,7 +157,7 @@ func (t *trainer) reopen(now Manifest) (hostState, error) {
 	}
 	if moved || had.Recipe.Digest() != now.Recipe.Digest() { // what it continues
 		had.Recipe = now.Recipe
-		if err := had.write(t.FS, t.Out); err != nil {
+		if err := had.Write(t.FS, t.Out); err != nil {
 			return nil, fmt.Errorf("resume %s: %w", t.Out, err)
 		}
 	}
@@ -163,11 +165,11 @@ func (t *trainer) reopen(now Manifest) (hostState, error) {
 }
 
 func (t *trainer) otherStart(why string) error {
-	return fmt.Errorf("%w: %s began with weights of SHA-256 %s, and %s: give these with --weights, or name another folder", ErrOtherRun, t.Out, short(t.began), why)
+	return fmt.Errorf("%w: %s began with weights of SHA-256 %s, and %s: give these with --weights, or name another folder", rundir.ErrOtherRun, t.Out, rundir.Short(t.began), why)
 }
 
 // startState is the state before the first step.
-func (t *trainer) startState() (hostState, error) {
+func (t *trainer) startState() (rundir.HostState, error) {
 	weights := t.Weights
 	if weights == nil {
 		weights = t.net.Init(t.Seed)
@@ -175,8 +177,8 @@ func (t *trainer) startState() (hostState, error) {
 	if err := t.net.Check(weights); err != nil {
 		return nil, err
 	}
-	h := newState(t.net, t.Recipe, weights, t.archs...)
-	if err := h.finite(); err != nil {
+	h := trainstep.NewState(t.net, t.Recipe, weights, t.archs...)
+	if err := h.Finite(); err != nil {
 		return nil, fmt.Errorf("the weights to begin with: %w", err)
 	}
 	return h, nil
@@ -184,21 +186,21 @@ func (t *trainer) startState() (hostState, error) {
 
 // restore is the state of the newest whole checkpoint of at most newest updates, which
 // progress then is of; where there is none, that of the start.
-func (t *trainer) restore(newest int) (hostState, error) {
-	steps, err := checkpointSteps(t.FS, t.Out)
+func (t *trainer) restore(newest int) (rundir.HostState, error) {
+	steps, err := rundir.CheckpointSteps(t.FS, t.Out)
 	if err != nil {
 		return nil, err
 	}
-	if steps = atMost(newest, steps); len(steps) == 0 {
+	if steps = rundir.AtMost(newest, steps); len(steps) == 0 {
 		if newest == math.MaxInt {
 			t.Log("the run was cut before its first checkpoint: starting it again")
 		}
 		return t.startAgain()
 	}
-	host, progress, err := newestCheckpoint(t.FS, t.Out, newest, t.net, t.archs, func(_ string, why error) {
+	host, progress, err := rundir.NewestCheckpoint(t.FS, t.Out, newest, t.net, t.archs, func(_ string, why error) {
 		t.warn(fmt.Sprintf("skipped %v", why))
 	})
-	if t.Recipe.RollBack && errors.Is(err, ErrNoCheckpoint) && (newest < math.MaxInt || errors.Is(err, errWeights)) {
+	if t.Recipe.RollBack && errors.Is(err, rundir.ErrNoCheckpoint) && (newest < math.MaxInt || errors.Is(err, rundir.ErrWeights)) {
 		t.Log("no checkpoint can be gone on from: starting the run again")
 		return t.startAgain()
 	}
@@ -206,7 +208,7 @@ func (t *trainer) restore(newest int) (hostState, error) {
 		return nil, err
 	}
 	if progress.Seed != t.Seed || !t.Recipe.Continues(progress.Recipe) || progress.Candidates != t.progress.Candidates {
-		return nil, fmt.Errorf("%w: checkpoint of step %d has another seed, recipe or candidates", ErrOtherRun, progress.Step)
+		return nil, fmt.Errorf("%w: checkpoint of step %d has another seed, recipe or candidates", rundir.ErrOtherRun, progress.Step)
 	}
 	if newest == math.MaxInt {
 		t.Log(fmt.Sprintf("going on from step %d of %d", progress.Step, t.steps))
@@ -217,9 +219,9 @@ func (t *trainer) restore(newest int) (hostState, error) {
 }
 
 // startAgain is the state that the run began with.
-func (t *trainer) startAgain() (hostState, error) {
+func (t *trainer) startAgain() (rundir.HostState, error) {
 	host, err := t.startState()
-	if err == nil && host.digest(t.net, t.archs) != t.began {
+	if err == nil && host.Digest(t.net, t.archs) != t.began {
 		err = t.otherStart("no checkpoint has them")
 	}
 	return host, err
@@ -229,12 +231,12 @@ func (t *trainer) startAgain() (hostState, error) {
 func (t *trainer) openMetrics() error {
 	var missing int64
 	var err error
-	if t.metrics, missing, err = openJournal(t.FS, t.Out, metricsFile, t.progress.MetricsBytes); err != nil {
+	if t.metrics, missing, err = rundir.OpenJournal(t.FS, t.Out, rundir.MetricsFile, t.progress.MetricsBytes); err != nil {
 		return err
 	}
 	if missing > 0 {
 		t.warn(fmt.Sprintf("%s is damaged: %d of the %d bytes that it had at step %d are lost, and stay so; the weights are whole, and the run goes on",
-			t.metrics.path, missing, t.progress.MetricsBytes, t.progress.Step))
+			t.metrics.Path, missing, t.progress.MetricsBytes, t.progress.Step))
 	}
 	return nil
 }
@@ -249,23 +251,23 @@ func (t *trainer) save() error {
 	if err := t.calibrate(context.Background()); err != nil { // of an interrupted run too
 		return err
 	}
-	if err := t.metrics.sync(); err != nil {
+	if err := t.metrics.Sync(); err != nil {
 		return err
 	}
 	if err := t.saveContents(); err != nil {
 		return err
 	}
-	p.MetricsBytes = t.metrics.size
-	host, err := t.state.download(t.net, t.archs...)
+	p.MetricsBytes = t.metrics.Size
+	host, err := t.state.Download(t.net, t.archs...)
 	if err != nil {
 		return fmt.Errorf("checkpoint of step %d: %w", p.Step, err)
 	}
-	if err := host.finite(); err != nil {
+	if err := host.Finite(); err != nil {
 		return t.diverged(p.Step-1, fmt.Sprintf("at update %d: %v", p.Step, err))
 	}
-	if err := writeCheckpoint(t.FS, t.Out, host, *p); err != nil {
+	if err := rundir.WriteCheckpoint(t.FS, t.Out, host, *p); err != nil {
 		return err
 	}
 	t.saved = *p
-	return pruneCheckpoints(t.FS, t.Out, p.Step, t.Recipe.Keep, p.BestStep)
+	return rundir.PruneCheckpoints(t.FS, t.Out, p.Step, t.Recipe.Keep, p.BestStep)
 }

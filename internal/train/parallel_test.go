@@ -15,6 +15,7 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/recipe"
+	"prenas/internal/rundir"
 )
 
 // onceSpoiled are images of which one, in the third batch, is not finite: it comes to one
@@ -99,7 +100,7 @@ func TestRunsGoOnOnOtherDevices(t *testing.T) {
 	if _, err := Run(ctx, o); !errors.Is(err, ErrInterrupted) {
 		t.Fatal(err)
 	}
-	m, err := ReadManifest(fsys.OS, o.Out)
+	m, err := rundir.ReadManifest(fsys.OS, o.Out)
 	if err != nil || m.Devices != 2 {
 		t.Errorf("the manifest has %d devices (%v), want 2", m.Devices, err)
 	}
@@ -127,11 +128,11 @@ func TestRunsGoOnOnAnotherEngine(t *testing.T) {
 			told = append(told, line)
 		}
 	}
-	for _, e := range []*engine.Engine{o.Engine, pureGo(t), pureGo(t)} {
+	for _, e := range []*engine.Engine{o.Engine, enginetest.PureGo(t), enginetest.PureGo(t)} {
 		o.Engine = e
 		o = stoppedAfter(t, o, 3, &programs{})
 	}
-	m, err := ReadManifest(fsys.OS, o.Out)
+	m, err := rundir.ReadManifest(fsys.OS, o.Out)
 	if err != nil || m.Engine.Engine != "xla" || m.Engine.Plugin == "" || m.Engine.Instructions == "" || len(m.Moved) != 1 || m.Moved[0].Step != 3 || m.Moved[0].Engine.Engine != "go" {
 		t.Errorf("%+v, %v", m, err)
 	}
@@ -140,7 +141,7 @@ func TestRunsGoOnOnAnotherEngine(t *testing.T) {
 	}
 	// The manifest of an older version has the engine's name alone.
 	m.Engine, m.Moved = nil, nil
-	if err := m.write(fsys.OS, o.Out); err != nil {
+	if err := m.Write(fsys.OS, o.Out); err != nil {
 		t.Fatal(err)
 	}
 	stoppedAfter(t, o, 1, &programs{})

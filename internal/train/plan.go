@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"prenas/internal/engine"
+	"prenas/internal/machine"
+	"prenas/internal/trainstep"
 )
 
 // Plan is what a run would be, measured on this machine without training it.
@@ -45,7 +47,7 @@ func MakePlan(ctx context.Context, o Options) (Plan, error) {
 	}
 	r := t.Recipe
 	p := Plan{
-		Epochs: r.Epochs, Updates: t.steps, Images: r.Batch * r.Accumulate, Sampler: r.Sampler.Name, Precision: precisionOf(r), PeakLR: r.PeakLR(),
+		Epochs: r.Epochs, Updates: t.steps, Images: r.Batch * r.Accumulate, Sampler: r.Sampler.Name, Precision: trainstep.Precision(r), PeakLR: r.PeakLR(),
 	}
 	p.Train, p.HeldOut = t.Source.Counts()
 	const rounds = 1000
@@ -57,7 +59,7 @@ func MakePlan(ctx context.Context, o Options) (Plan, error) {
 	}
 	for i, arch := range t.archs {
 		t.Log(fmt.Sprintf("measuring %d/%d: %s", i+1, len(t.archs), arch))
-		speed, err := Measure(ctx, t.Engine, t.Space, arch, r, planSteps)
+		speed, err := trainstep.Measure(ctx, t.Engine, t.Space, arch, r, planSteps)
 		if err != nil {
 			return p, err
 		}
@@ -70,7 +72,7 @@ func MakePlan(ctx context.Context, o Options) (Plan, error) {
 		p.Compile += speed.Compile.Seconds()
 		p.Seconds += float64(t.steps) * a.Turns * float64(p.Images) / a.Rate
 	}
-	p.PeakBytes = PeakBytes()
+	p.PeakBytes = machine.PeakBytes()
 	return p, nil
 }
 

@@ -7,6 +7,8 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/rundir"
+	"prenas/internal/trainstep"
 )
 
 // A step whose products have bfloat16 operands does what the float32 step does, to
@@ -37,11 +39,11 @@ func TestAutoPrecisionIsKept(t *testing.T) {
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
-	m, err := ReadManifest(fsys.OS, dir)
+	m, err := rundir.ReadManifest(fsys.OS, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p := precisionOf(m.Recipe); p != engine.Float32 && p != engine.BFloat16 {
+	if p := trainstep.Precision(m.Recipe); p != engine.Float32 && p != engine.BFloat16 {
 		t.Fatalf("the manifest has precision %q", p)
 	}
 	for _, kept := range []engine.Precision{engine.Float32, engine.BFloat16} {
@@ -50,7 +52,7 @@ func TestAutoPrecisionIsKept(t *testing.T) {
 		if err := fsys.OS.MkdirAll(other); err != nil {
 			t.Fatal(err)
 		}
-		if err := m.write(fsys.OS, other); err != nil {
+		if err := m.Write(fsys.OS, other); err != nil {
 			t.Fatal(err)
 		}
 		o.Out, o.Resume, o.FS = other, true, fsys.OS

@@ -5,18 +5,19 @@ import (
 	"fmt"
 
 	"prenas/internal/evaluate"
+	"prenas/internal/trainstep"
 )
 
 // programs are all compiled programs of a run; they hold none of its state.
 type programs struct {
-	updater    updater
+	updater    trainstep.Updater
 	evaluator  *evaluate.Evaluator
 	calibrator *evaluate.Calibrator // nil: steps keep what statistics there are
 }
 
 func (p *programs) close() {
 	if p.updater != nil {
-		p.updater.close()
+		p.updater.Close()
 	}
 	if p.evaluator != nil {
 		p.evaluator.Close()
@@ -39,7 +40,9 @@ func (t *trainer) compile(ctx context.Context) error {
 func (t *trainer) compilePrograms(ctx context.Context) error {
 	p := t.programs
 	if p.updater == nil {
-		u, err := t.newUpdater(func(done, total int, arch string) error {
+		u, err := trainstep.NewUpdater(trainstep.Config{
+			Engine: t.Engine, Net: t.net, Recipe: t.Recipe, Archs: t.archs, Sampler: t.sampler, Seed: t.Seed, Teacher: t.Teacher,
+		}, func(done, total int, arch string) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -59,7 +62,7 @@ func (t *trainer) compilePrograms(ctx context.Context) error {
 	}
 	if _, heldOut := t.Source.Counts(); heldOut > 0 && p.evaluator == nil {
 		var err error
-		p.evaluator, err = evaluate.New(t.Engine, t.net, t.archs, t.evalBatch(), 1, precisionOf(t.Recipe))
+		p.evaluator, err = evaluate.New(t.Engine, t.net, t.archs, t.evalBatch(), 1, trainstep.Precision(t.Recipe))
 		return err
 	}
 	return nil

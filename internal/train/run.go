@@ -12,9 +12,11 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/machine"
 	"prenas/internal/recipe"
+	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorboard"
 	"prenas/internal/tensorfile"
+	"prenas/internal/trainstep"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
 )
@@ -29,13 +31,13 @@ type Options struct {
 	Source     Source
 	SourceName string         // for the manifest
 	Asked      []search.Asked // for the manifest: what the candidates take of budgets
-	Look       Look           // of the source's images, for the manifest
+	Look       rundir.Look    // of the source's images, for the manifest
 	Out        string         // run directory
 	Resume     bool           // go on from the newest whole checkpoint of Out
 
-	Teacher     Teacher                      // where the recipe names a file of one
+	Teacher     trainstep.Teacher            // where the recipe names a file of one
 	TeacherFile string                       // it, which a new run keeps a copy of; empty: no copy
-	From        *From                        // where Weights are from, for the manifest; nil: from nowhere that can be named
+	From        *rundir.From                 // where Weights are from, for the manifest; nil: from nowhere that can be named
 	Weights     map[string]tensorfile.Tensor // to begin with; nil: drawn from the seed
 	Command     string                       // for the manifest
 	FS          fsys.FS                      // nil: the operating system's
@@ -54,11 +56,11 @@ type Status struct {
 
 // Result of a run.
 type Result struct {
-	Step     int       `json:"step"`
-	BestStep int       `json:"best_step"`       // updates behind the best checkpoint; 0 where nothing was held out
-	BestTop1 *float64  `json:"best_top1"`       // its mean accuracy on the held-out part; null where nothing was held out
-	HeldOut  int       `json:"held_out_images"` // in that part
-	Last     *EvalLine `json:"last_eval"`       // null where nothing was held out, or there was nothing left to do
+	Step     int              `json:"step"`
+	BestStep int              `json:"best_step"`       // updates behind the best checkpoint; 0 where nothing was held out
+	BestTop1 *float64         `json:"best_top1"`       // its mean accuracy on the held-out part; null where nothing was held out
+	HeldOut  int              `json:"held_out_images"` // in that part
+	Last     *rundir.EvalLine `json:"last_eval"`       // null where nothing was held out, or there was nothing left to do
 }
 
 // Run trains the supernet on the candidates' architectures and keeps everything in a
@@ -117,17 +119,17 @@ type trainer struct {
 	steps    int // updates of the whole run
 
 	programs   *programs
-	state      *State
-	progress   Progress
-	start      Progress // of the run's first step
-	began      string   // digest of the weights that the run began with
-	saved      Progress // of the newest checkpoint written
-	metrics    *journal
-	timing     *journal
+	state      *trainstep.State
+	progress   rundir.Progress
+	start      rundir.Progress // of the run's first step
+	began      string          // digest of the weights that the run began with
+	saved      rundir.Progress // of the newest checkpoint written
+	metrics    *rundir.Journal
+	timing     *rundir.Journal
 	board      *tensorboard.Writer
 	pace       pace
 	calibrated int // step whose weights the statistics are of, where they are estimated
-	lastEval   *EvalLine
+	lastEval   *rundir.EvalLine
 }
 
 func newTrainer(ctx context.Context, o Options) (*trainer, error) {
@@ -182,19 +184,19 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 		t.parts = []string{"any of " + o.Space.Name}
 	}
 	t.pace = newPace(len(t.parts))
-	need := t.net.Bytes()*float64(len(stateGroups(o.Recipe))) + supernet.ImageBytes(o.Space.Model, o.Recipe.Batch*o.Recipe.Accumulate)
+	need := t.net.Bytes()*float64(len(trainstep.Groups(o.Recipe))) + supernet.ImageBytes(o.Space.Model, o.Recipe.Batch*o.Recipe.Accumulate)
 	return t, machine.Need(need, fmt.Sprintf("training space %s in batches of %d", o.Space.Name, o.Recipe.Batch), "take a smaller space or batch")
 }
 
 func (t *trainer) close() {
-	for _, j := range []*journal{t.metrics, t.timing} {
+	for _, j := range []*rundir.Journal{t.metrics, t.timing} {
 		if j != nil {
-			j.close()
+			j.Close()
 		}
 	}
 	t.closeBoard()
 	if t.state != nil {
-		t.state.free()
+		t.state.Free()
 	}
 }
 
@@ -271,15 +273,17 @@ func (t *trainer) epoch(ctx context.Context) error {
 // update does one update and everything that hangs on it but saving.
 func (t *trainer) update(batches []evaluate.Batch, began time.Time) error {
 	p, r := &t.progress, t.Recipe
-	lr := r.LearningRate(p.Step, t.perEpoch) * p.rateFactor()
-	o, err := t.programs.updater.update(t.state, lr, p.Step, batches)
+	lr := r.LearningRate(p.Step, t.perEpoch) * p.LRFactor()
+	o, err := t.programs.updater.Update(t.state, lr, p.Step, batches)
 	if err != nil {
 		return fmt.Errorf("step %d: %w", p.Step+1, err)
 	}
 	p.Step++
-	if o.finite() {
+	if o.Finite() {
 		p.BadSteps = 0
-		p.Window.add(o)
+		for _, part := range o.Archs {
+			p.Window.Add(part.Index, part.Loss, o.GradNorm)
+		}
 	} else if err := t.notFinite(o); err != nil {
 		return err
 	}
@@ -287,10 +291,10 @@ func (t *trainer) update(batches []evaluate.Batch, began time.Time) error {
 	for _, b := range batches {
 		images += len(b.Labels)
 	}
-	rate := t.pace.add(o.parts, images, time.Since(began))
+	rate := t.pace.add(o.Archs, images, time.Since(began))
 	t.Progress(Status{
 		Step: p.Step, Steps: t.steps, Epoch: 1 + (p.Step-1)/t.perEpoch, Epochs: r.Epochs,
-		Arch: t.parts[o.parts[0].which], Loss: float64(o.Loss), LR: lr, Rate: rate,
+		Arch: t.parts[o.Archs[0].Index], Loss: float64(o.Loss), LR: lr, Rate: rate,
 	})
 	if p.Step%r.LogEvery == 0 || p.Step == t.steps {
 		return t.writeLines(lr)
@@ -301,15 +305,15 @@ func (t *trainer) update(batches []evaluate.Batch, began time.Time) error {
 // writeLines ends an interval of the metrics.
 func (t *trainer) writeLines(lr float64) error {
 	p := &t.progress
-	line := p.Window.line(t.parts)
+	line := p.Window.Line(t.parts)
 	line.Step, line.Epoch, line.LR = p.Step, float64(p.Step)/float64(t.perEpoch), lr
-	p.Window = newWindow(len(t.parts))
-	if err := t.metrics.write(line); err != nil {
+	p.Window = rundir.NewWindow(len(t.parts))
+	if err := t.metrics.Write(line); err != nil {
 		return err
 	}
 	timing := t.pace.line(p.Step, t.parts)
 	t.note(timing)
-	t.draw(timing.at(), line.Step, append(line.scalars(), timing.scalars()...))
+	t.draw(timing.At(), line.Step, append(line.Scalars(), timing.Scalars()...))
 	return nil
 }
 
@@ -338,18 +342,18 @@ func (t *trainer) evaluate(ctx context.Context) error {
 		return err
 	}
 	p := &t.progress
-	scores, err := t.programs.evaluator.Run(ctx, t.state.best(t.archs), t.Source.HeldOut(ctx, t.evalBatch()), nil)
+	scores, err := t.programs.evaluator.Run(ctx, t.state.Averaged(t.archs), t.Source.HeldOut(ctx, t.evalBatch()), nil)
 	if errors.Is(err, evaluate.ErrNonFinite) {
 		return t.diverged(p.Step-1, fmt.Sprintf("at update %d: %v", p.Step, err))
 	}
 	if err != nil {
 		return err
 	}
-	line := EvalLine{Kind: "eval", Step: p.Step, Epoch: float64(p.Step) / float64(t.perEpoch)}
+	line := rundir.EvalLine{Kind: "eval", Step: p.Step, Epoch: float64(p.Step) / float64(t.perEpoch)}
 	for i, s := range scores {
 		n := float64(s.Images)
 		line.Images = s.Images
-		line.Archs = append(line.Archs, ArchEval{Arch: t.names[i], Top1: float64(s.Top1) / n, Top5: float64(s.Top5) / n, Loss: s.Loss})
+		line.Archs = append(line.Archs, rundir.ArchEval{Arch: t.names[i], Top1: float64(s.Top1) / n, Top5: float64(s.Top5) / n, Loss: s.Loss})
 		line.Top1 += float64(s.Top1) / n / float64(len(scores))
 	}
 	if p.BestStep == 0 || line.Top1 > p.BestTop1 {
@@ -361,10 +365,10 @@ func (t *trainer) evaluate(ctx context.Context) error {
 		words = append(words, fmt.Sprintf("%.2f %% (%s)", 100*a.Top1, evaluate.Range(a.Top1, line.Images)))
 	}
 	t.Log(fmt.Sprintf("epoch %.3g: top-1 on %d held-out images, with its 95 %% interval: %s", line.Epoch, line.Images, strings.Join(words, ", ")))
-	if err := t.metrics.write(line); err != nil {
+	if err := t.metrics.Write(line); err != nil {
 		return err
 	}
-	t.draw(time.Now(), line.Step, line.scalars())
+	t.draw(time.Now(), line.Step, line.Scalars())
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"prenas/internal/fsys/faultfs"
 	"prenas/internal/recipe"
 	"prenas/internal/rng"
+	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/internal/toy"
@@ -99,8 +100,8 @@ func resumeIsByteEqual(t *testing.T, change func(*recipe.Recipe), trials int) {
 			done = err == nil
 		}
 		t.Logf("cut after steps %v", cuts)
-		sameFile(t, whole, o.Out, metricsFile)
-		sameFile(t, whole, o.Out, filepath.Join(checkpointsDir, fmt.Sprintf("step-%d.safetensors", steps)))
+		sameFile(t, whole, o.Out, rundir.MetricsFile)
+		sameFile(t, whole, o.Out, filepath.Join(rundir.CheckpointsDir, fmt.Sprintf("step-%d.safetensors", steps)))
 	}
 }
 
@@ -154,7 +155,7 @@ func TestARunHasTheWeightsItBeganWith(t *testing.T) {
 	}
 	given := o.Weights
 	o.Resume, o.Weights = true, supernet.New(o.Space).Init(78)
-	if _, err := run(cut, o, programs); !errors.Is(err, ErrOtherRun) {
+	if _, err := run(cut, o, programs); !errors.Is(err, rundir.ErrOtherRun) {
 		t.Errorf("other weights: %v", err)
 	}
 	for _, o.Weights = range []map[string]tensorfile.Tensor{given, nil} {
@@ -166,8 +167,8 @@ func TestARunHasTheWeightsItBeganWith(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sameFile(t, whole.Out, o.Out, metricsFile)
-	sameFile(t, whole.Out, o.Out, filepath.Join(checkpointsDir, fmt.Sprintf("step-%d.safetensors", result.Step)))
+	sameFile(t, whole.Out, o.Out, rundir.MetricsFile)
+	sameFile(t, whole.Out, o.Out, filepath.Join(rundir.CheckpointsDir, fmt.Sprintf("step-%d.safetensors", result.Step)))
 }
 
 // Whatever file operation of a run's beginning fails, the run can go on, or begins again.
@@ -197,13 +198,13 @@ func TestABeginningThatFailsIsNotInTheWay(t *testing.T) {
 		o.FS = &faultfs.FS{FS: fsys.OS, At: at, Kind: faultfs.DiskFull}
 		_, _ = run(cut, o, programs)
 		o.FS = nil
-		if _, err := os.Stat(filepath.Join(o.Out, manifestFile)); err == nil {
+		if _, err := os.Stat(filepath.Join(o.Out, rundir.ManifestFile)); err == nil {
 			o.Resume, o.Weights = true, nil
 		}
 		if _, err := run(context.Background(), o, programs); err != nil {
 			t.Fatalf("%s (operation %d) fails, then: %v", operation, at, err)
 		}
-		sameFile(t, whole.Out, o.Out, metricsFile)
-		sameFile(t, whole.Out, o.Out, filepath.Join(checkpointsDir, fmt.Sprintf("step-%d.safetensors", result.Step)))
+		sameFile(t, whole.Out, o.Out, rundir.MetricsFile)
+		sameFile(t, whole.Out, o.Out, filepath.Join(rundir.CheckpointsDir, fmt.Sprintf("step-%d.safetensors", result.Step)))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"prenas/internal/rundir"
 	"prenas/internal/tensorboard"
 )
 
@@ -13,19 +14,19 @@ import (
 // openTiming opens the file of speeds.
 func (t *trainer) openTiming() {
 	var err error
-	if t.timing, err = appendJournal(t.FS, t.Out, timingFile); err != nil {
+	if t.timing, err = rundir.AppendJournal(t.FS, t.Out, rundir.TimingFile); err != nil {
 		t.without(err)
 	}
 }
 
 // note writes the speeds of an interval.
-func (t *trainer) note(line TimingLine) {
+func (t *trainer) note(line rundir.TimingLine) {
 	if t.timing == nil {
 		return
 	}
-	if err := t.timing.write(line); err != nil {
+	if err := t.timing.Write(line); err != nil {
 		t.without(err)
-		t.timing.close()
+		t.timing.Close()
 		t.timing = nil
 	}
 }
@@ -33,7 +34,7 @@ func (t *trainer) note(line TimingLine) {
 // openBoard writes TensorBoard's events anew, from the metrics that there are.
 func (t *trainer) openBoard() {
 	t.closeBoard()
-	board, notes, err := openBoard(t.FS, t.Out)
+	board, notes, err := rundir.OpenBoard(t.FS, t.Out)
 	for _, note := range notes {
 		t.warn(note)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"prenas/internal/fsys"
+	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 )
 
@@ -58,24 +59,24 @@ func change(t *testing.T, path string, change func(text []byte) []byte) {
 func TestHalfLinesStopNothing(t *testing.T) {
 	o, whole, shared := cutRun(t)
 	for resumed := range 3 {
-		for _, name := range []string{timingFile, metricsFile} {
+		for _, name := range []string{rundir.TimingFile, rundir.MetricsFile} {
 			change(t, filepath.Join(o.Out, name), func(text []byte) []byte { return append(text, `{"step":7,"ima`...) })
 		}
 		if resumed == 1 { // as older versions went on after half a line
-			change(t, filepath.Join(o.Out, timingFile), func(text []byte) []byte {
+			change(t, filepath.Join(o.Out, rundir.TimingFile), func(text []byte) []byte {
 				return append([]byte(`{"step":3,"im{"step":6,"images_per_second":1}`+"\n"), text...)
 			})
 		}
 		o = stoppedAfter(t, o, 4, shared)
-		if m, err := ReadMetrics(fsys.OS, o.Out); err != nil || (len(m.Notes) == 1) != (resumed >= 1) {
+		if m, err := rundir.ReadMetrics(fsys.OS, o.Out); err != nil || (len(m.Notes) == 1) != (resumed >= 1) {
 			t.Errorf("resumed %d times: %q, %v", resumed+1, m.Notes, err)
 		}
 	}
 	if _, err := run(context.Background(), o, shared); err != nil {
 		t.Fatal(err)
 	}
-	sameFile(t, whole.Out, o.Out, metricsFile)
-	timing, err := os.ReadFile(filepath.Join(o.Out, timingFile))
+	sameFile(t, whole.Out, o.Out, rundir.MetricsFile)
+	timing, err := os.ReadFile(filepath.Join(o.Out, rundir.TimingFile))
 	if err != nil || bytes.Contains(timing, []byte("ima{")) || !bytes.HasSuffix(timing, []byte("}\n")) {
 		t.Errorf("speeds are now %q, %v", timing, err)
 	}
@@ -84,12 +85,12 @@ func TestHalfLinesStopNothing(t *testing.T) {
 // Speeds and events that cannot be written are told, and done without.
 func TestSideFilesStopNothing(t *testing.T) {
 	o, whole, shared := cutRun(t)
-	for _, name := range []string{timingFile, boardDir} {
+	for _, name := range []string{rundir.TimingFile, rundir.BoardDir} {
 		path := filepath.Join(o.Out, name)
 		if err := os.RemoveAll(path); err != nil {
 			t.Fatal(err)
 		}
-		if name == timingFile {
+		if name == rundir.TimingFile {
 			if err := os.Mkdir(path, 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -106,8 +107,8 @@ func TestSideFilesStopNothing(t *testing.T) {
 	if _, err := run(context.Background(), o, shared); err != nil || told != 2 {
 		t.Errorf("told %d times; %v", told, err)
 	}
-	sameFile(t, whole.Out, o.Out, metricsFile)
-	if _, err := ReadMetrics(fsys.OS, o.Out); err != nil {
+	sameFile(t, whole.Out, o.Out, rundir.MetricsFile)
+	if _, err := rundir.ReadMetrics(fsys.OS, o.Out); err != nil {
 		t.Error(err)
 	}
 }
@@ -116,7 +117,7 @@ func TestSideFilesStopNothing(t *testing.T) {
 // run goes on to the same weights.
 func TestMetricsThatAreLostStopNothing(t *testing.T) {
 	o, whole, shared := cutRun(t)
-	change(t, filepath.Join(o.Out, metricsFile), func(text []byte) []byte { return text[:len(text)-20] })
+	change(t, filepath.Join(o.Out, rundir.MetricsFile), func(text []byte) []byte { return text[:len(text)-20] })
 	told := 0
 	o.Log = func(line string) {
 		if strings.Contains(line, "bytes that it had at step 6 are lost") {
@@ -130,16 +131,16 @@ func TestMetricsThatAreLostStopNothing(t *testing.T) {
 	var digests []string
 	for _, out := range []string{whole.Out, o.Out} {
 		net := supernet.New(o.Space)
-		h, _, err := readCheckpoint(fsys.OS, CheckpointFile(out, 22), net)
+		h, _, err := rundir.ReadCheckpoint(fsys.OS, rundir.CheckpointFile(out, 22), net)
 		if err != nil {
 			t.Fatal(err)
 		}
-		digests = append(digests, h.digest(net, nil))
+		digests = append(digests, h.Digest(net, nil))
 	}
 	if digests[0] != digests[1] {
 		t.Error("the weights are not those of the run that was not stopped")
 	}
-	if m, err := ReadMetrics(fsys.OS, o.Out); err != nil || len(m.Notes) != 0 || m.Train[len(m.Train)-1].Step != 22 {
+	if m, err := rundir.ReadMetrics(fsys.OS, o.Out); err != nil || len(m.Notes) != 0 || m.Train[len(m.Train)-1].Step != 22 {
 		t.Errorf("%+v, %v", m, err)
 	}
 }

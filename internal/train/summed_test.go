@@ -12,6 +12,7 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/recipe"
+	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
 )
@@ -35,7 +36,7 @@ func trained(t *testing.T, change func(*Options)) map[string][]float32 {
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
-	weights, _, err := Weights(fsys.OS, o.Out, o.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+	weights, _, err := rundir.Weights(fsys.OS, o.Out, o.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +149,7 @@ func TestOneUpdateThatIsNotFiniteIsLeftOut(t *testing.T) {
 		if _, err := Run(context.Background(), o); err != nil {
 			t.Fatal(err)
 		}
-		weights, _, err := Weights(fsys.OS, o.Out, o.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
+		weights, _, err := rundir.Weights(fsys.OS, o.Out, o.Space, func(path string, why error) { t.Errorf("%s: %v", path, why) })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,33 +18,33 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/recipe"
-	"prenas/internal/train"
+	"prenas/internal/rundir"
 )
 
 // Status is where a run stands: the newest line of each kind that it has written.
 type Status struct {
-	Run    string            `json:"run"`
-	Step   int               `json:"step"` // updates of the intervals that have ended
-	Steps  int               `json:"steps"`
-	Epochs int               `json:"epochs"`
-	Ended  bool              `json:"ended"`
-	Train  *train.TrainLine  `json:"train,omitempty"`
-	Timing *train.TimingLine `json:"timing,omitempty"`
-	Eval   *train.EvalLine   `json:"eval,omitempty"`
-	Notes  []string          `json:"notes,omitempty"` // what is left out of the above, and why the run stopped, if it diverged
+	Run    string             `json:"run"`
+	Step   int                `json:"step"` // updates of the intervals that have ended
+	Steps  int                `json:"steps"`
+	Epochs int                `json:"epochs"`
+	Ended  bool               `json:"ended"`
+	Train  *rundir.TrainLine  `json:"train,omitempty"`
+	Timing *rundir.TimingLine `json:"timing,omitempty"`
+	Eval   *rundir.EvalLine   `json:"eval,omitempty"`
+	Notes  []string           `json:"notes,omitempty"` // what is left out of the above, and why the run stopped, if it diverged
 
 	recipe  recipe.Recipe
 	heldOut int // images
-	metrics train.Metrics
+	metrics rundir.Metrics
 }
 
 // Read what the run's files say now.
 func Read(run string) (Status, error) {
-	manifest, err := train.ReadManifest(fsys.OS, run)
+	manifest, err := rundir.ReadManifest(fsys.OS, run)
 	if err != nil {
 		return Status{}, err
 	}
-	m, err := train.ReadMetrics(fsys.OS, run)
+	m, err := rundir.ReadMetrics(fsys.OS, run)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Status{}, err
 	}

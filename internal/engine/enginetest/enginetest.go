@@ -51,3 +51,15 @@ func Devices(tb testing.TB, n int) *engine.Engine {
 	tb.Cleanup(e.Close)
 	return e
 }
+
+// PureGo returns an engine for one test that compiles nothing, which is most of the time of
+// small programs.
+func PureGo(tb testing.TB) *engine.Engine {
+	tb.Helper()
+	e, err := engine.Open(context.Background(), engine.Options{Backend: "go"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(e.Close)
+	return e
+}

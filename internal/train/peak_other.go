@@ -1,6 +1,0 @@
-//go:build !unix
-
-package train
-
-// PeakBytes is 0: this system does not tell.
-func PeakBytes() int64 { return 0 }

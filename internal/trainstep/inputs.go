@@ -1,0 +1,128 @@
+package trainstep
+
+import (
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/engine"
+	"prenas/internal/evaluate"
+	"prenas/internal/recipe"
+	"prenas/internal/rng"
+	"prenas/internal/supernet"
+	"prenas/pkg/space"
+)
+
+// stepInputs makes the batch of one architecture's step: images, labels, and, as far as the
+// recipe wants them, mix rows, drop-path factors and a key for dropout. Which of them there are is the
+// same in the graph and in every step, so both sides live here.
+type stepInputs struct {
+	engine *engine.Engine
+	recipe recipe.Recipe
+	space  *space.Space
+	arch   space.Arch
+	taught bool // a teacher's logits [N, classes] come last, which values does not make
+}
+
+// form is the graph's side.
+func (p stepInputs) form() batchForm {
+	n, m := p.recipe.Batch, p.space.Model
+	b := batchForm{inputs: []shapes.Shape{
+		shapes.Make(dtypes.Float32, n, m.Channels, m.ImageSize, m.ImageSize),
+		shapes.Make(dtypes.Int32, n),
+	}, split: []int{0, 1}}
+	image := func(columns int) { // an input that has a row for each image
+		b.split = append(b.split, len(b.inputs))
+		b.inputs = append(b.inputs, shapes.Make(dtypes.Float32, n, columns))
+	}
+	if p.recipe.Mixes() {
+		image(mixColumns)
+	}
+	if p.recipe.Regularize.DropPath > 0 {
+		b.inputs = append(b.inputs, shapes.Make(dtypes.Float32, p.arch.Depth(), 2, n))
+	}
+	if p.recipe.Regularize.DropsOut() {
+		b.inputs = append(b.inputs, shapes.Make(dtypes.Uint32, 2))
+	}
+	if p.taught {
+		image(m.NumClasses)
+	}
+	b.prepare = func(in []*graph.Node) prepared {
+		x := prepared{images: in[0], targets: smoothTargets(in[1], m.NumClasses, p.recipe.Loss.Smoothing)}
+		rest := in[2:]
+		if p.recipe.Mixes() {
+			x.images, x.targets = mixImages(x.images, rest[0]), mixTargets(x.targets, rest[0])
+			rest = rest[1:]
+		}
+		if p.recipe.Regularize.DropPath > 0 {
+			x.dropPath = rest[0]
+			rest = rest[1:]
+		}
+		if reg := p.recipe.Regularize; reg.DropsOut() {
+			x.dropout = &supernet.Dropout{Rate: reg.Drop, Attention: reg.AttnDrop, Key: rest[0]}
+		}
+		if p.taught {
+			x.teacher = in[len(in)-1]
+		}
+		return x
+	}
+	return b
+}
+
+// values is the host's side: the inputs of batch number part of an update. All draws
+// are functions of (seed, step, part).
+func (p stepInputs) values(b evaluate.Batch, seed uint64, step, part int) ([]*tensors.Tensor, error) {
+	n, m := p.recipe.Batch, p.space.Model
+	images, err := p.engine.Put(b.Images, n, m.Channels, m.ImageSize, m.ImageSize)
+	if err != nil {
+		return nil, err
+	}
+	values := []*tensors.Tensor{images, tensors.FromFlatDataAndDimensions(b.Labels, n)}
+	if p.recipe.Mixes() {
+		rows := mixRows(p.recipe.Mix, seed, step, part, n, m.ImageSize)
+		values = append(values, tensors.FromFlatDataAndDimensions(rows, n, mixColumns))
+	}
+	if rate := p.recipe.Regularize.DropPath; rate > 0 {
+		factors := dropPathFactors(p.dropRates(rate), n, seed, step, part)
+		values = append(values, tensors.FromFlatDataAndDimensions(factors, p.arch.Depth(), 2, n))
+	}
+	if p.recipe.Regularize.DropsOut() {
+		r := rng.New(seed, "dropout", uint64(step), uint64(part))
+		values = append(values, tensors.FromFlatDataAndDimensions([]uint32{r.Uint32(), r.Uint32()}, 2))
+	}
+	return values, nil
+}
+
+// dropRates are the rates of the architecture's layers: they grow linearly over the
+// supernet's, so that a layer has the same rate in every architecture.
+func (p stepInputs) dropRates(rate float64) []float64 {
+	whole := p.space.Whole()
+	rates := supernet.DropPathRates(rate, whole.Depth())
+	own := make([]float64, 0, p.arch.Depth())
+	for _, place := range supernet.Places(whole, p.arch) {
+		own = append(own, rates[place])
+	}
+	return own
+}
+
+// dropPathFactors draws [layers, 2, samples]: 0 where a sample skips a branch of a layer,
+// else 1/(1 - rate of the layer).
+func dropPathFactors(rates []float64, samples int, seed uint64, step, part int) []float32 {
+	r := rng.New(seed, "drop path", uint64(step), uint64(part))
+	factors := make([]float32, 0, len(rates)*2*samples)
+	for _, rate := range rates {
+		kept := float32(1 / (1 - rate))
+		for range 2 * samples {
+			factor := kept
+			if r.Float64() < rate {
+				factor = 0
+			}
+			factors = append(factors, factor)
+		}
+	}
+	return factors
+}
+
+// Precision the products of a recipe's steps.
+func Precision(r recipe.Recipe) engine.Precision { return engine.Precision(r.Precision) }

@@ -1,0 +1,78 @@
+package trainstep
+
+import (
+	"context"
+	"time"
+
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/engine"
+	"prenas/internal/evaluate"
+	"prenas/internal/recipe"
+	"prenas/internal/rng"
+	"prenas/internal/supernet"
+	"prenas/pkg/space"
+)
+
+// Speed is what a train step costs on an engine.
+type Speed struct {
+	Compile time.Duration   // building and compiling the program
+	Steps   []time.Duration // each measured step, batch upload to loss read
+}
+
+// Measure compiles the train step of an architecture as a run with the recipe does, and
+// times steps of it on noise, after two that are not counted.
+func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.Arch, r recipe.Recipe, steps int) (Speed, error) {
+	net := supernet.New(s)
+	in := stepInputs{engine: e, recipe: r, space: s, arch: arch, taught: !r.Distill.IsZero()}
+	began := time.Now()
+	program, err := compileStep(e, net, arch, r, in.form())
+	if err != nil {
+		return Speed{}, err
+	}
+	defer program.close()
+	speed := Speed{Compile: time.Since(began)}
+	state, err := Upload(NewState(net, r, net.Init(0), arch), e, net, arch)
+	if err != nil {
+		return Speed{}, err
+	}
+	defer state.Free()
+	batch := NoiseBatch(r.Batch, s.Model)
+	const warmUp = 2
+	for i := range warmUp + steps {
+		if err := ctx.Err(); err != nil {
+			return Speed{}, err
+		}
+		began = time.Now()
+		values, err := in.values(batch, 0, i, 0)
+		if err != nil {
+			return Speed{}, err
+		}
+		if in.taught {
+			values = append(values, tensors.FromShape(shapes.Make(dtypes.Float32, r.Batch, s.Model.NumClasses)))
+		}
+		if _, err := program.run(state, r.PeakLR(), values...); err != nil {
+			return Speed{}, err
+		}
+		if i >= warmUp {
+			speed.Steps = append(speed.Steps, time.Since(began))
+		}
+	}
+	return speed, nil
+}
+
+// NoiseBatch is a batch of n images of normal noise with drawn labels, the same at every
+// call.
+func NoiseBatch(n int, m space.Model) evaluate.Batch {
+	b := evaluate.Batch{Images: make([]float32, n*m.Channels*m.ImageSize*m.ImageSize), Labels: make([]int32, n)}
+	r := rng.New(0, "measure")
+	for i := range b.Images {
+		b.Images[i] = float32(r.NormFloat64())
+	}
+	for i := range b.Labels {
+		b.Labels[i] = int32(r.IntN(m.NumClasses))
+	}
+	return b
+}

@@ -1,0 +1,177 @@
+package trainstep
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/gomlx/gomlx/pkg/core/tensors"
+
+	"prenas/internal/engine"
+	"prenas/internal/recipe"
+	"prenas/internal/supernet"
+	"prenas/pkg/space"
+)
+
+// Stats is what a step reports. A step with a number in it that is not finite was not
+// applied.
+type Stats struct {
+	Loss     float32 // mean over the batch
+	GradNorm float32 // L2 norm of the gradient of all tensors that took part
+}
+
+// Finite tells whether the step was applied.
+func (s Stats) Finite() bool {
+	sum := float64(s.Loss) + float64(s.GradNorm)
+	return !math.IsNaN(sum) && !math.IsInf(sum, 0)
+}
+
+// step is the compiled train step of one architecture: forward, backward and update in
+// one program over the tensors the architecture uses.
+//
+//	donated   statistics of the architecture's batch norms; weights, moments, averages
+//	          (trained ones only); counts
+//	read      lr, weights that are used but not trained, then what the batch consists of
+//	returned  what was donated, stats [2]
+type step struct {
+	program         *engine.Program
+	arch            space.Arch
+	trained, frozen []int
+}
+
+// batchForm is the form in which a step gets its images: the shapes of its inputs, and how
+// the graph makes of them what it trains on. Several devices share those inputs that
+// split names, by index, image by image.
+type batchForm struct {
+	inputs  []shapes.Shape
+	split   []int
+	prepare func(in []*graph.Node) prepared
+}
+
+// splitAfter is split where the batch comes after other inputs.
+func (b batchForm) splitAfter(others int) []int {
+	split := make([]int, len(b.split))
+	for k, i := range b.split {
+		split[k] = others + i
+	}
+	return split
+}
+
+// prepared is a batch in a graph.
+type prepared struct {
+	images, targets *graph.Node       // soft targets, [N, classes]
+	dropPath        *graph.Node       // factors; nil: none
+	dropout         *supernet.Dropout // nil: none
+	teacher         *graph.Node       // its logits, [N, classes]; nil: none
+}
+
+// forward pass of an architecture on the batch. Batch norms normalise by the batch and
+// say in seen by what. Where only the head trains, the rest is as it is in evaluation: it
+// normalises by the running statistics.
+func (p prepared) forward(arch space.Arch, r recipe.Recipe, n batchNorms[*graph.Node], seen *[]*graph.Node) supernet.Forward {
+	f := supernet.Forward{Arch: arch, DropPath: p.dropPath, Dropout: p.dropout, Operands: Precision(r).Operands(), Seen: seen}
+	if r.Optimizer.Freeze {
+		f.Stats = n.Running
+	}
+	return f
+}
+
+// compileStep builds and compiles the step of one architecture.
+func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r recipe.Recipe, b batchForm) (*step, error) {
+	params := net.Params()
+	used := usedBy(net, arch)
+	m := net.Space().Model
+	s := &step{arch: arch, trained: trainedOf(r.Optimizer, params, used), frozen: frozenOf(r.Optimizer, params, used)}
+	inputs := statShapes(r, m, arch)
+	for range Groups(r) {
+		for _, i := range s.trained {
+			inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
+		}
+	}
+	inputs = append(inputs, shapes.Make(dtypes.Float32, len(params)))
+	updated := len(inputs)
+	inputs = append(inputs, shapes.Make(dtypes.Float32))
+	for _, i := range s.frozen {
+		inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
+	}
+	split := b.splitAfter(len(inputs))
+	inputs = append(inputs, b.inputs...)
+	read := net.Corners(arch)
+
+	build := func(in []*graph.Node) []*graph.Node {
+		n, in := takeStats(r, m, arch, in)
+		u, in := takeUpdate(r, params, s.trained, in)
+		u.lr, in = in[0], in[1:]
+		byIndex := make([]*graph.Node, len(params))
+		var corners []*graph.Node
+		for k, i := range s.trained {
+			byIndex[i] = engine.Corner(u.Weights[k], read[i])
+			corners = append(corners, byIndex[i])
+		}
+		for k, i := range s.frozen {
+			byIndex[i] = in[k]
+		}
+		p := b.prepare(in[len(s.frozen):])
+		var seen []*graph.Node
+		logits := net.Logits(byIndex, p.images, p.forward(arch, r, n, &seen))
+		loss := graph.ReduceAllMean(lossOf(r, logits, p.targets, p.teacher))
+		u.grads = engine.Gradient(loss, corners...)
+		norm := graph.Sqrt(engine.SquareSum(u.grads))
+		u.finite = graph.LogicalAnd(graph.IsFinite(loss), graph.IsFinite(norm))
+		u.factor = clipFactor(r.Optimizer, norm)
+		after, counts := applyUpdate(r, u)
+		out := append(updatedStats(r, n, seen, u.finite).all(), slices.Concat(after.groups()...)...)
+		return append(out, counts, graph.Stack([]*graph.Node{loss, norm}, 0))
+	}
+	var err error
+	s.program, err = e.CompileUpdate("train "+arch.String(), inputs, split, updated, build)
+	if err != nil {
+		return nil, fmt.Errorf("train step of %s: %w", arch, err)
+	}
+	return s, nil
+}
+
+// run applies the step to the state, which then holds the new tensors. After an error
+// the state may be gone and the run must start again from a checkpoint.
+func (s *step) run(state *State, lr float64, batch ...*tensors.Tensor) (Stats, error) {
+	own := state.batchNormsOf(s.arch)
+	args := own.all()
+	count := len(args)
+	for _, group := range state.groups() {
+		for _, i := range s.trained {
+			args = append(args, group[i])
+		}
+	}
+	args = append(args, state.Counts)
+	donated := len(args)
+	rate := tensors.FromScalar(float32(lr))
+	args = append(args, rate)
+	for _, i := range s.frozen {
+		args = append(args, state.Weights[i])
+	}
+	args = append(args, batch...)
+	out, err := s.program.RunDonating(args, donated)
+	if err != nil {
+		return Stats{}, err
+	}
+	own.replace(out[:count])
+	out = out[count:]
+	for _, group := range state.groups() {
+		for k, i := range s.trained {
+			group[i] = out[k]
+		}
+		out = out[len(s.trained):]
+	}
+	state.Counts = out[0]
+	stats := out[1]
+	var values [2]float32
+	err = stats.ConstFlatData(func(flat any) { copy(values[:], flat.([]float32)) })
+	err = errors.Join(err, s.program.Free(append(batch, rate, stats)...))
+	return Stats{Loss: values[0], GradNorm: values[1]}, err
+}
+
+func (s *step) close() { s.program.Close() }
