@@ -72,16 +72,31 @@ tests() {
 }
 
 steps() {
-	local row
-	for row in ${SPACES:-tiny:256 small:256 base:64 tiny:64 base:256 small:64}; do
+	local row best=-best
+	[[ ${BEST:-} != no ]] || best=
+	for row in ${SPACES:-tiny:256 small:256 base:128 conv:256}; do
 		if ((SECONDS > limit - 60)); then
 			echo "$row: not begun, the time is up"
 			continue
 		fi
 		XLA_FLAGS=$flags timeout $((limit - SECONDS)) "$bin/step" -space "${row%:*}" -batch "${row#*:}" \
-			-steps 20 -rounds 1 -backend "cuda:$plugin" 2>>"$out/steps.log" | tee -a "$out/table.txt" || echo "$row: failed, or the time was up: see $out/steps.log"
+			-steps 20 -rounds 1 $best -backend "cuda:$plugin" 2>>"$out/steps.log" | tee -a "$out/table.txt" || echo "$row: failed, or the time was up: see $out/steps.log"
 		echo "($SECONDS s so far)"
 	done
+}
+
+kernels() {
+	local row=${SPACES:-tiny:256}
+	row=${row%% *}
+	# Kernels are seen one by one where XLA does not record them as one.
+	XLA_FLAGS="$flags --xla_gpu_enable_command_buffer= --xla_dump_to=$bin/dump --xla_dump_hlo_as_text" \
+		ncu --target-processes all --clock-control none --metrics gpu__time_duration.sum --csv --log-file "$out/kernels.csv" \
+		--launch-skip 1500 --launch-count 1500 "$bin/step" -space "${row%:*}" -batch "${row#*:}" -steps 6 -rounds 1 \
+		-precisions bf16 -python '' -backend "cuda:$plugin"
+	local programs
+	programs=$(ls -S "$bin"/dump/*after_optimizations.txt | head -2)
+	gzip -c $programs >"$out/programs.txt.gz"
+	ls -l "$out"
 }
 
 case ${1:-} in
@@ -95,6 +110,7 @@ run)
 	;;
 tests) setup && tests ;;
 steps) setup && steps ;;
+kernels) setup && kernels ;;
 *)
 	sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
 	exit 2

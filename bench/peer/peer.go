@@ -7,11 +7,14 @@ import _ "embed"
 var (
 	//go:embed vit.py
 	vit string
+	//go:embed vit_fused.py
+	fusedViT string
 	//go:embed conv.py
 	conv string
 	//go:embed loop.py
 	loop string
 )
 
-// ViT and Conv measure train steps and evaluations of the two families.
-var ViT, Conv = vit + loop, conv + loop
+// ViT, FusedViT and Conv measure train steps and evaluations: of vision transformers as the original writes them and as PyTorch
+// runs them fastest, and of convolutional networks.
+var ViT, FusedViT, Conv = vit + loop, fusedViT + loop, conv + loop

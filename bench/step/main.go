@@ -1,11 +1,11 @@
 // Command step measures the train step and the evaluation of the largest architecture
-// of a space beside the same supernet in PyTorch, written the way the original writes it
-// (bench/peer).
+// of a space beside the same network in PyTorch (bench/peer): the way the original writes it, and,
+// with -best, the way PyTorch runs it fastest.
 //
 //	pip install -r bench/step/requirements.txt
 //	go run ./bench/step -space tiny -batch 16 -compile
 //	go run ./bench/step -space conv -batch 16
-//	go run ./bench/step -space small -batch 256 -backend cuda:/path/to/plugin.so
+//	go run ./bench/step -space small -batch 256 -best -backend cuda:/path/to/plugin.so
 //
 // On CUDA both sides run on the first device.
 //
@@ -98,6 +98,7 @@ func compare(ctx context.Context) error {
 	precisions := flag.String("precisions", "float32,bf16", "precisions to measure")
 	python := flag.String("python", "python3", "interpreter with the packages of bench/step/requirements.txt; empty: no peer")
 	compiled := flag.Bool("compile", false, "also measure the peer with torch.compile")
+	best := flag.Bool("best", false, "measure the peer with fused attention and torch.compile in place of the original's way")
 	flag.Parse()
 	s, err := space.Load(j.Space)
 	if err != nil {
@@ -124,7 +125,13 @@ func compare(ctx context.Context) error {
 		}
 	}
 	add("prenas", measureOurs)
-	if *python != "" {
+	switch {
+	case *python == "":
+	case *best && s.Model.IsConv():
+		add("PyTorch, channels last, compiled", theirs(variant{compile: true, channelsLast: true}))
+	case *best:
+		add("PyTorch, fused attention, compiled", theirs(variant{fused: true, compile: true}))
+	default:
 		add("PyTorch", theirs(variant{}))
 		if s.Model.IsConv() {
 			add("PyTorch, channels last", theirs(variant{channelsLast: true}))
@@ -238,15 +245,18 @@ func measureOurs(ctx context.Context, j job) (m measurement, err error) {
 }
 
 // variant is how the peer runs its network.
-type variant struct{ compile, channelsLast bool }
+type variant struct{ compile, channelsLast, fused bool }
 
 // object is one of JSON.
 type object = map[string]any
 
 func measurePeer(ctx context.Context, python string, s *space.Space, j job, how variant) (m measurement, err error) {
 	program, input := peer.ViT, vitOf(s)
-	if s.Model.IsConv() {
+	switch {
+	case s.Model.IsConv():
 		program, input = peer.Conv, convOf(s)
+	case how.fused:
+		program = peer.FusedViT
 	}
 	maps.Copy(input, object{
 		"batch": j.Batch, "steps": j.Steps, "warm_up": 2, "precision": j.Precision, "device": j.device(),

@@ -12,23 +12,47 @@ import (
 // distribution's (Hendrycks and Gimpel, Gaussian Error Linear Units, 2016). Its
 // derivative, Φ(x) + x·exp(-x²/2)/√(2π), is computed of x alone.
 func Gelu(x *graph.Node) *graph.Node {
-	cumulative := func(x *graph.Node) *graph.Node {
-		return graph.MulScalar(graph.OnePlus(graph.Erf(graph.MulScalar(x, 1/math.Sqrt2))), 0.5)
-	}
 	return CustomGradient(graph.Mul(x, cumulative(x)), []*graph.Node{x}, func(v *graph.Node) []*graph.Node {
-		x := Anew(x, v)
-		density := graph.MulScalar(graph.Exp(graph.MulScalar(graph.Square(x), -0.5)), 1/math.Sqrt(2*math.Pi))
-		return []*graph.Node{graph.Mul(v, graph.Add(cumulative(x), graph.Mul(x, density)))}
+		return []*graph.Node{graph.Mul(v, geluSlope(Anew(x, v)))}
 	})
+}
+
+// cumulative is Φ(x).
+func cumulative(x *graph.Node) *graph.Node {
+	return graph.MulScalar(graph.OnePlus(graph.Erf(graph.MulScalar(x, 1/math.Sqrt2))), 0.5)
+}
+
+// geluSlope is Gelu's derivative.
+func geluSlope(x *graph.Node) *graph.Node {
+	density := graph.MulScalar(graph.Exp(graph.MulScalar(graph.Square(x), -0.5)), 1/math.Sqrt(2*math.Pi))
+	return graph.Add(cumulative(x), graph.Mul(x, density))
 }
 
 // BiasGelu is Gelu(x + bias), bias [x's last axis], between products: x is the result of one, the result an operand of another, and
 // both may have been through the type that these products' operands are cast to (see DotGeneral), as may their adjoints.
 func BiasGelu(x, bias *graph.Node, operands dtypes.DType) *graph.Node {
-	if hasKernels(x) {
+	switch {
+	case hasKernels(x):
 		return biasGeluCall(x, bias, operands, widest)
+	case x.DType() != bias.DType():
+		return biasGeluStored(x, bias)
 	}
 	return Gelu(graph.Add(x, alongLastAxis(bias, x)))
+}
+
+// biasGeluStored is BiasGelu of an x in a narrower type than the bias, in which all is computed: what is kept for the backward pass
+// is x as it is stored.
+func biasGeluStored(x, bias *graph.Node) *graph.Node {
+	stored, wide := x.DType(), bias.DType()
+	biased := func(x *graph.Node) *graph.Node {
+		return graph.Add(graph.ConvertDType(x, wide), alongLastAxis(bias, x))
+	}
+	z := biased(x)
+	y := graph.ConvertDType(graph.Mul(z, cumulative(z)), stored)
+	return CustomGradient(y, []*graph.Node{x, bias}, func(v *graph.Node) []*graph.Node {
+		dz := graph.Mul(graph.ConvertDType(v, wide), geluSlope(biased(Anew(x, v))))
+		return []*graph.Node{graph.ConvertDType(dz, stored), graph.ReduceSum(dz, axisRange(0, x.Rank()-1)...)}
+	})
 }
 
 // biasGeluCall is BiasGelu by package kernels, with vectors of at most so many lanes.

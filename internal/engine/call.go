@@ -12,13 +12,20 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 )
 
-// kernelBackend is a backend whose programs call the functions of package kernels.
-type kernelBackend interface {
+// statementBackend is a backend whose programs may have statements that GoMLX does not write: XLA on one device. (With
+// several devices XLA divides a program between them, and cannot divide a call.)
+type statementBackend interface {
 	backends.Backend
 	// statement adds one to the program of the operands' graph; attributes are text of StableHLO.
 	statement(operation string, operands []*graph.Node, results []shapes.Shape, attributes map[string]string) []*graph.Node
 	// alias lets an output be written where x is, an input.
 	alias(x *graph.Node, output int)
+}
+
+// kernelBackend is a backend of a CPU whose programs call the functions of package kernels.
+type kernelBackend interface {
+	statementBackend
+	hasKernels()
 }
 
 // cudaBackend is a backend of GPUs.
@@ -27,8 +34,8 @@ type cudaBackend interface {
 	onCUDA()
 }
 
-// onCUDA tells whether x's graph is for GPUs.
-func onCUDA(x *graph.Node) bool {
+// OnCUDA tells whether x's graph is for GPUs.
+func OnCUDA(x *graph.Node) bool {
 	_, on := x.Graph().Backend().(cudaBackend)
 	return on
 }
@@ -81,7 +88,6 @@ func callStatement(function string, results []shapes.Shape, attributes map[strin
 	for _, shape := range results {
 		resultLayouts = append(resultLayouts, rowsFirst(shape.Rank()))
 	}
-	list := func(of []string) string { return "[" + strings.Join(of, ", ") + "]" }
 	text := map[string]string{
 		"call_target_name": fmt.Sprintf("%q", function),
 		"api_version":      "4 : i32", // calls with typed attributes
@@ -92,15 +98,32 @@ func callStatement(function string, results []shapes.Shape, attributes map[strin
 	if aliases != nil {
 		text["output_operand_aliases"] = list(aliases)
 	}
-	return operands[0].Graph().Backend().(kernelBackend).statement("stablehlo.custom_call", operands, results, text)
+	return customCall(operands, results, text)
+}
+
+// list is StableHLO's text of an array.
+func list(of []string) string { return "[" + strings.Join(of, ", ") + "]" }
+
+// customCall is a statement that calls a function outside of the program.
+func customCall(operands []*graph.Node, results []shapes.Shape, attributes map[string]string) []*graph.Node {
+	return operands[0].Graph().Backend().(statementBackend).statement("stablehlo.custom_call", operands, results, attributes)
 }
 
 // rowsFirst is the layout in which the values of the last axis lie side by side, as
 // StableHLO has it: the axes from the nearest to the farthest.
 func rowsFirst(rank int) string {
-	axes := make([]string, rank)
+	axes := make([]int, rank)
 	for i := range axes {
-		axes[i] = fmt.Sprint(rank - 1 - i)
+		axes[i] = rank - 1 - i
 	}
-	return fmt.Sprintf("dense<[%s]> : tensor<%dxindex>", strings.Join(axes, ", "), rank)
+	return layout(axes...)
+}
+
+// layout is that of axes from the nearest to the farthest.
+func layout(axes ...int) string {
+	text := make([]string, len(axes))
+	for i, axis := range axes {
+		text[i] = fmt.Sprint(axis)
+	}
+	return fmt.Sprintf("dense<[%s]> : tensor<%dxindex>", strings.Join(text, ", "), len(axes))
 }

@@ -33,7 +33,7 @@ func DepthwiseConv(x, kernel *graph.Node, stride int, operands dtypes.DType) *gr
 	if hasKernels(x) {
 		return depthwiseCall(x, kernel, stride, operands, widest)
 	}
-	if onCUDA(x) {
+	if OnCUDA(x) {
 		return depthwiseGroups(x, kernel, stride)
 	}
 	return depthwiseSum(x, kernel, stride)

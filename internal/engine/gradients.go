@@ -109,6 +109,10 @@ func productRule(lhs *graph.Node, lhsContract, lhsBatch []int, rhs *graph.Node, 
 	left := graph.DotGeneral(v, vRight, vBatch, rhs, rhsFree, rhsBatch)
 	left = restoreAxes(left, lhsBatch, lhsFree, pairedOrder(rhsContract, lhsContract))
 
+	if OnCUDA(lhs) { // cuBLAS takes operands as they lie
+		right := graph.DotGeneral(v, vLeft, vBatch, lhs, lhsFree, lhsBatch)
+		return []*graph.Node{left, restoreAxes(right, rhsBatch, rhsFree, pairedOrder(lhsContract, rhsContract))}
+	}
 	// The other product sums over rows of both sides, and XLA's products for a CPU
 	// want the axes of a sum to be the left side's last. The smaller side is the
 	// one to transpose.

@@ -17,7 +17,7 @@ import (
 // Layer Normalization, 2016, differentiated).
 //
 // The result is meant to be an operand of products whose operands are cast to a type (see DotGeneral): it may have been
-// through that type already.
+// through that type already. All is computed in float32, also where x is in bfloat16, as are the result and x's adjoint then.
 func LayerNorm(x, weight, bias *graph.Node, eps float64, operands dtypes.DType) *graph.Node {
 	if hasKernels(x) {
 		return layerNormCall(x, weight, bias, eps, operands, widest)
@@ -28,16 +28,21 @@ func LayerNorm(x, weight, bias *graph.Node, eps float64, operands dtypes.DType) 
 // layerNorm is LayerNorm of XLA's operations. The rule saves passes over x, and computes h anew
 // instead of keeping it.
 func layerNorm(x, weight, bias *graph.Node, eps float64) *graph.Node {
+	stored, wide := x.DType(), weight.DType()
+	given := x
+	x = graph.ConvertDType(x, wide)
 	mean := func(y *graph.Node) *graph.Node { return graph.ReduceAndKeep(y, graph.ReduceMean, -1) }
 	sum := func(y *graph.Node) *graph.Node { return graph.ReduceSum(y, axisRange(0, x.Rank()-1)...) }
 	centre := mean(x)
 	scale := graph.Reciprocal(graph.Sqrt(graph.AddScalar(mean(graph.Square(graph.Sub(x, centre))), eps)))
 	normal := func(x *graph.Node) *graph.Node { return graph.Mul(graph.Sub(x, centre), scale) }
 	y := graph.Add(graph.Mul(normal(x), alongLastAxis(weight, x)), alongLastAxis(bias, x))
-	return CustomGradient(y, []*graph.Node{x, weight, bias}, func(v *graph.Node) []*graph.Node {
-		h, u := normal(Anew(x, v)), graph.Mul(v, alongLastAxis(weight, x))
+	return CustomGradient(graph.ConvertDType(y, stored), []*graph.Node{given, weight, bias}, func(v *graph.Node) []*graph.Node {
+		x := graph.ConvertDType(Anew(given, v), wide)
+		v = graph.ConvertDType(v, wide)
+		h, u := normal(x), graph.Mul(v, alongLastAxis(weight, x))
 		dx := graph.Mul(scale, graph.Sub(graph.Sub(u, mean(u)), graph.Mul(h, mean(graph.Mul(u, h)))))
-		return []*graph.Node{dx, sum(graph.Mul(v, h)), sum(v)}
+		return []*graph.Node{graph.ConvertDType(dx, stored), sum(graph.Mul(v, h)), sum(v)}
 	})
 }
 

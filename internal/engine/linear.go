@@ -10,12 +10,12 @@ import (
 	"prenas/internal/kernels"
 )
 
-// DotGeneral is graph.DotGeneral of operands that are cast to a type, and its result back;
-// dtypes.InvalidDType is theirs too.
+// DotGeneral is graph.DotGeneral of operands that are cast to a type, and its result to the type of lhs;
+// dtypes.InvalidDType is that too.
 func DotGeneral(lhs *graph.Node, lhsContract, lhsBatch []int, rhs *graph.Node, rhsContract, rhsBatch []int, operands dtypes.DType) *graph.Node {
 	full := lhs.DType()
-	if operands == dtypes.InvalidDType || operands == full {
-		return graph.DotGeneral(lhs, lhsContract, lhsBatch, rhs, rhsContract, rhsBatch)
+	if operands == dtypes.InvalidDType {
+		operands = full
 	}
 	low := func(x *graph.Node) *graph.Node { return graph.ConvertDType(x, operands) }
 	return graph.ConvertDType(graph.DotGeneral(low(lhs), lhsContract, lhsBatch, low(rhs), rhsContract, rhsBatch), full)

@@ -33,10 +33,10 @@ func (e *Engine) Compile(name string, inputs []shapes.Shape, build func(in []*gr
 }
 
 // CompileUpdate is CompileParallel for a program that updates: its first outputs, of which there are updated, take the
-// place of the inputs of the same number, which have their shapes. On one device of a CPU RunDonating writes
+// place of the inputs of the same number, which have their shapes. On one device of XLA RunDonating writes
 // them where these inputs are, so that a state is in memory once.
 func (e *Engine) CompileUpdate(name string, inputs []shapes.Shape, split []int, updated int, build func(in []*graph.Node) []*graph.Node) (*Program, error) {
-	backend, has := e.backend.(kernelBackend)
+	backend, has := e.backend.(statementBackend)
 	if !has {
 		return e.CompileParallel(name, inputs, split, build)
 	}

@@ -18,20 +18,33 @@ import (
 	"prenas/internal/kernels"
 )
 
-// withKernels is XLA on one CPU device whose plug-in knows the functions of package
-// kernels. (With several devices XLA divides a program between them, and cannot divide a call.)
-type withKernels struct{ *xla.Backend }
+// withStatements is XLA on one device.
+type withStatements struct{ *xla.Backend }
 
-func (withKernels) statement(operation string, operands []*graph.Node, results []shapes.Shape, attributes map[string]string) []*graph.Node {
+func (withStatements) statement(operation string, operands []*graph.Node, results []shapes.Shape, attributes map[string]string) []*graph.Node {
 	return private.Statement(operation, operands, results, attributes)
 }
 
-func (withKernels) alias(x *graph.Node, output int) { private.Alias(x, output) }
+func (withStatements) alias(x *graph.Node, output int) { private.Alias(x, output) }
 
-// withCUDA is XLA on GPUs.
-type withCUDA struct{ *xla.Backend }
+// withKernels is XLA on one CPU device whose plug-in knows the functions of package kernels.
+type withKernels struct{ withStatements }
 
-func (withCUDA) onCUDA() {}
+func (withKernels) hasKernels() {}
+
+// withGPU is XLA on one GPU, withGPUs on several.
+type (
+	withGPU struct {
+		withStatements
+		attention *fusedShapes
+	}
+	withGPUs struct{ *xla.Backend }
+)
+
+func (withGPU) onCUDA()  {}
+func (withGPUs) onCUDA() {}
+
+func (g withGPU) fused() *fusedShapes { return g.attention }
 
 // openXLA opens XLA by a plug-in for a kind of device, "cpu" or "cuda".
 func openXLA(ctx context.Context, device, path string, devices int, log func(string)) (*Engine, error) {
@@ -82,11 +95,14 @@ func openXLA(ctx context.Context, device, path string, devices int, log func(str
 		if err := kernels.Register(path); err != nil {
 			log(fmt.Sprintf("warning: %v; going on with XLA's operations alone, which are slower", err))
 		} else {
-			e.backend = withKernels{b}
+			e.backend = withKernels{withStatements{b}}
 		}
 	}
-	if device == "cuda" {
-		e.backend = withCUDA{b}
+	switch {
+	case device == "cuda" && e.devices == 1:
+		e.backend = withGPU{withStatements{b}, &fusedShapes{known: map[fusedShape]bool{}}}
+	case device == "cuda":
+		e.backend = withGPUs{b}
 	}
 	return e, nil
 }

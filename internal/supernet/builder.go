@@ -3,6 +3,7 @@ package supernet
 import (
 	"fmt"
 
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 
 	"prenas/internal/engine"
@@ -51,6 +52,17 @@ func (b *builder) dotGeneral(lhs *graph.Node, lhsContract, lhsBatch []int, rhs *
 	return engine.DotGeneral(lhs, lhsContract, lhsBatch, rhs, rhsContract, rhsBatch, b.Operands)
 }
 
+// addBias adds a vector along x's last axis, in the vector's type, float32; the result is of x's.
 func (b *builder) addBias(x, bias *graph.Node) *graph.Node {
-	return graph.Add(x, graph.ExpandLeftToRank(bias, x.Rank()))
+	sum := graph.Add(graph.ConvertDType(x, bias.DType()), graph.ExpandLeftToRank(bias, x.Rank()))
+	return graph.ConvertDType(sum, x.DType())
+}
+
+// stored is an activation in the type in which activations are kept between functions: that of the products' operands on a GPU,
+// where the memory's speed decides, else float32.
+func (b *builder) stored(x *graph.Node) *graph.Node {
+	if b.Operands != dtypes.InvalidDType && engine.OnCUDA(x) {
+		return graph.ConvertDType(x, b.Operands)
+	}
+	return x
 }

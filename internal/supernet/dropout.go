@@ -61,7 +61,9 @@ func (v *vit) drop(x *graph.Node, site dropSite, block int, whole ...int) *graph
 	if byDim {
 		value = float32(rate/float64(v.space.Supernet.EmbedDim)) * float32(v.Arch.EmbedDim)
 	}
-	return v.Dropout.drop(x, site, block, whole, graph.Scalar(x.Graph(), x.DType(), value))
+	wide := graph.ConvertDType(x, dtypes.Float32) // chances need its digits
+	y := v.Dropout.drop(wide, site, block, whole, graph.Scalar(x.Graph(), wide.DType(), value))
+	return graph.ConvertDType(y, x.DType())
 }
 
 // drop of the masked graph: x is [A, N, ...], and all models drop the same. The rate is

@@ -82,8 +82,16 @@ func newRelative(m space.Model, g *graph.Graph) *relative {
 	return r
 }
 
-// The functions below take activations [..., N, heads, tokens, features] and tables
-// [..., rows, head_dim], each with an axis of models before (see Masked) or none.
+// The functions below take activations [..., N, heads, tokens, features], or with tokens and heads the other way round, and
+// tables [..., rows, head_dim], each with an axis of models before (see Masked) or none.
+
+// axisOrder is that of an activation's tokens and heads: the place of the tokens, from the end.
+type axisOrder int
+
+const (
+	headsBeforeTokens axisOrder = -2
+	tokensBeforeHeads axisOrder = -3
+)
 
 // with are the positions for engine.Attention; nil for none.
 func (r *relative) with(tables []*graph.Node) *engine.Relative {
@@ -102,40 +110,44 @@ func (r *relative) embeddings(vertical, horizontal *graph.Node) *graph.Node {
 
 // weigh multiplies the features of each token with an axis of its embeddings; the other
 // one of 2S+1 and head_dim are the features of the result.
-func (r *relative) weigh(v *vit, x, embeddings *graph.Node, axis int) *graph.Node {
+func (r *relative) weigh(v *vit, order axisOrder, x, embeddings *graph.Node, axis int) *graph.Node {
 	rank, models := x.Rank(), x.Rank()-4
+	tokens := rank + int(order)
 	ofX, ofEmbeddings := axesTo(models), axesTo(models)
 	for i := range ofEmbeddings {
 		ofEmbeddings[i] += 2
 	}
-	y := v.dotGeneral(x, []int{rank - 1}, append(ofX, rank-2), embeddings, []int{axis}, append(ofEmbeddings, 0)) // [..., tokens, N, heads, features]
-	return graph.TransposeAllAxes(y, append(axesTo(models), models+1, models+2, models, models+3)...)
+	y := v.dotGeneral(x, []int{rank - 1}, append(ofX, tokens), embeddings, []int{axis}, append(ofEmbeddings, 0)) // [..., tokens, N, heads, features]
+	back := slices.Insert(append(axesTo(models), models+1, models+2, models+3), tokens, models)
+	return graph.TransposeAllAxes(y, back...)
 }
 
-// extendKeys returns query and key [..., N, heads, tokens, head_dim + 2S+1].
-func (r *relative) extendKeys(v *vit, query, key, vertical, horizontal *graph.Node) (*graph.Node, *graph.Node) {
+// extendKeys returns query and key with head_dim + 2S+1 features.
+func (r *relative) extendKeys(v *vit, order axisOrder, query, key, vertical, horizontal *graph.Node) (*graph.Node, *graph.Node) {
 	embeddings := r.embeddings(vertical, horizontal)
-	extra := r.weigh(v, query, embeddings, embeddings.Rank()-1)
-	return graph.Concatenate([]*graph.Node{query, extra}, -1), graph.Concatenate([]*graph.Node{key, r.placeOf(key)}, -1)
+	extra := r.weigh(v, order, query, embeddings, embeddings.Rank()-1)
+	return graph.Concatenate([]*graph.Node{query, extra}, -1), graph.Concatenate([]*graph.Node{key, r.placeOf(order, key)}, -1)
 }
 
-// extendValues returns value [..., N, heads, tokens, head_dim + 2S+1].
-func (r *relative) extendValues(value *graph.Node) *graph.Node {
-	return graph.Concatenate([]*graph.Node{value, r.placeOf(value)}, -1)
+// extendValues returns value with head_dim + 2S+1 features.
+func (r *relative) extendValues(order axisOrder, value *graph.Node) *graph.Node {
+	return graph.Concatenate([]*graph.Node{value, r.placeOf(order, value)}, -1)
 }
 
-func (r *relative) placeOf(x *graph.Node) *graph.Node {
-	d := slices.Clone(x.Shape().Dimensions)
-	d[len(d)-1] = 2*r.side + 1
-	return graph.BroadcastToDims(graph.ExpandLeftToRank(r.place, x.Rank()), d...)
+func (r *relative) placeOf(order axisOrder, x *graph.Node) *graph.Node {
+	d, extra := slices.Clone(x.Shape().Dimensions), 2*r.side+1
+	d[len(d)-1] = extra
+	along := slices.Repeat([]int{1}, len(d))
+	along[len(d)+int(order)], along[len(d)-1] = r.tokens, extra
+	return graph.BroadcastToDims(graph.ConvertDType(graph.Reshape(r.place, along...), x.DType()), d...)
 }
 
-// collectValues turns out [..., N, heads, tokens, head_dim + 2S+1] into [..., N, heads,
-// tokens, head_dim]: the extra features, sums of attention, weight the tables.
-func (r *relative) collectValues(v *vit, out, vertical, horizontal *graph.Node) *graph.Node {
+// collectValues turns an out of head_dim + 2S+1 features, or more that are zero, into one of head_dim: the extra features,
+// sums of attention, weight the tables.
+func (r *relative) collectValues(v *vit, order axisOrder, out, vertical, horizontal *graph.Node) *graph.Node {
 	headDim := vertical.Shape().Dimensions[vertical.Rank()-1]
 	features := func(of graph.SliceAxisSpec) *graph.Node { return graph.Slice(out, graph.AxisRange().Spacer(), of) }
-	term := r.weigh(v, features(graph.AxisRangeToEnd(headDim)), r.embeddings(vertical, horizontal), 1)
+	term := r.weigh(v, order, features(graph.AxisRange(headDim, headDim+2*r.side+1)), r.embeddings(vertical, horizontal), 1)
 	return graph.Add(features(graph.AxisRangeFromStart(headDim)), term)
 }
 

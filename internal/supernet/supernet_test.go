@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/engine"
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/fixture"
 	"prenas/internal/rng"
@@ -145,7 +146,12 @@ func TestRelativePositionsEqualGathering(t *testing.T) {
 		program, err := enginetest.Test(t).Compile("relative", inputs, func(in []*graph.Node) []*graph.Node {
 			m := space.Model{ImageSize: c.side, PatchSize: 1, HeadDim: headDim, RelativePosition: true, MaxRelativePosition: c.max}
 			folded := supernet.FoldedAttention(m, in[0], in[1], in[2], in[3:7])
-			return []*graph.Node{folded, gatheredAttention(c.side, c.max, in)}
+			fused := supernet.FusedAttention(m, in[0], in[1], in[2], in[3:7])
+			out := []*graph.Node{gatheredAttention(c.side, c.max, in), folded, fused}
+			for _, y := range slices.Clone(out) {
+				out = append(out, engine.Gradient(graph.ReduceAllSum(graph.Mul(y, graph.Sin(y))), in...)...)
+			}
+			return out
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -155,9 +161,16 @@ func TestRelativePositionsEqualGathering(t *testing.T) {
 			t.Fatal(err)
 		}
 		program.Close()
-		folded, gathered := tensors.MustCopyFlatData[float32](out[0]), tensors.MustCopyFlatData[float32](out[1])
-		if d := fixture.Difference(folded, gathered); d > 2e-6 {
-			t.Errorf("side %d max %d: folded and gathered differ by %.2g", c.side, c.max, d)
+		values := func(i int) []float32 { return tensors.MustCopyFlatData[float32](out[i]) }
+		for way, name := range []string{"folded", "fused"} {
+			if d := fixture.Difference(values(way+1), values(0)); d > 2e-6 {
+				t.Errorf("side %d max %d: %s and gathered differ by %.2g", c.side, c.max, name, d)
+			}
+			for i := range args {
+				if d := fixture.Difference(values(3+(way+1)*len(args)+i), values(3+i)); d > 1e-4 {
+					t.Errorf("side %d max %d: the adjoints of input %d, %s and gathered, differ by %.2g", c.side, c.max, i, name, d)
+				}
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
 
 	"prenas/internal/engine"
 	"prenas/pkg/space"
@@ -28,7 +29,8 @@ type Forward struct {
 	// variances unbiased, as torch has them in running statistics.
 	Seen *[]*graph.Node
 	// Operands is the type that the operands of products are cast to: float32, or
-	// bfloat16. Everything else is computed in float32.
+	// bfloat16. Everything else is computed in float32; on a GPU a vision transformer's activations are also kept in
+	// this type.
 	Operands dtypes.DType
 	// Tap, if not nil, gets activations while the graph is built, in the order of
 	// the forward pass.
@@ -72,7 +74,7 @@ func (v *vit) logits(images *graph.Node) *graph.Node {
 	if n.space.Model.Variant.PreNorm {
 		x = v.normed(x, "norm_pre")
 	}
-	v.tap(SiteBlock, x)
+	x = v.tap(SiteBlock, v.stored(x))
 	rel := newRelative(n.space.Model, images.Graph())
 	for i := range f.Arch.Depth() {
 		x = v.branch(x, i, 0, func(x *graph.Node) *graph.Node {
@@ -83,6 +85,7 @@ func (v *vit) logits(images *graph.Node) *graph.Node {
 		})
 		v.tap(SiteBlock, x)
 	}
+	x = graph.ConvertDType(x, dtypes.Float32)
 	if n.space.Model.Variant != (space.Variant{}) {
 		return classify(v, n.space.Model, x)
 	}
@@ -112,6 +115,7 @@ func (v *vit) branch(x *graph.Node, block, which int, f func(*graph.Node) *graph
 	if v.DropPath != nil {
 		samples := x.Shape().Dimensions[0]
 		factor := graph.Slice(v.DropPath, graph.AxisElem(block), graph.AxisElem(which))
+		factor = graph.ConvertDType(factor, y.DType())
 		y = graph.Mul(y, graph.Reshape(factor, samples, 1, 1))
 	}
 	return graph.Add(x, y)
@@ -201,6 +205,9 @@ func (v *vit) selfAttention(qkv *graph.Node, tables []*graph.Node, block, heads 
 			return out
 		}
 	}
+	if len(outer) == 2 && (v.Dropout == nil || v.Dropout.Attention == 0) && engine.FusesAttention(qkv, v.Operands, outer[token], heads, v.fusedFeatures(rel)) {
+		return v.fusedAttention(qkv, tables, heads, rel, engine.FusedAttention)
+	}
 	out := engine.Split(qkv, 3, tables, func(parts []*graph.Node) *graph.Node {
 		byHead := func(x *graph.Node) *graph.Node { // [..., N, heads, tokens, head_dim]
 			return graph.TransposeAllAxes(graph.Reshape(x, slices.Concat(outer, []int{heads, headDim})...), swap...)
@@ -211,13 +218,49 @@ func (v *vit) selfAttention(qkv *graph.Node, tables []*graph.Node, block, heads 
 	return graph.Reshape(graph.TransposeAllAxes(out, swap...), slices.Concat(outer, []int{heads * headDim})...)
 }
 
+// fusedAttention is selfAttention by a function that is engine.FusedAttention, for activations [N, tokens, heads, features].
+func (v *vit) fusedAttention(qkv *graph.Node, tables []*graph.Node, heads int, rel *relative, attention func(q, k, v *graph.Node, scale float64) *graph.Node) *graph.Node {
+	d, headDim := qkv.Shape().Dimensions, v.space.Model.HeadDim
+	out := engine.Split(qkv, 3, tables, func(parts []*graph.Node) *graph.Node {
+		byHead := func(x *graph.Node) *graph.Node { return graph.Reshape(x, d[0], d[1], heads, headDim) }
+		query, key, value := byHead(parts[0]), byHead(parts[1]), byHead(parts[2])
+		if rel != nil {
+			query, key = rel.extendKeys(v, tokensBeforeHeads, query, key, tables[0], tables[1])
+			value = rel.extendValues(tokensBeforeHeads, value)
+		}
+		fill := func(x *graph.Node) *graph.Node {
+			missing := v.fusedFeatures(rel) - x.Shape().Dim(-1)
+			if missing == 0 {
+				return x
+			}
+			return graph.Concatenate([]*graph.Node{x, graph.Zeros(x.Graph(), shapes.Make(x.DType(), d[0], d[1], heads, missing))}, -1)
+		}
+		out := attention(fill(query), fill(key), fill(value), 1/math.Sqrt(float64(headDim)))
+		if rel == nil {
+			return graph.Slice(out, graph.AxisRange().Spacer(), graph.AxisRangeFromStart(headDim))
+		}
+		return rel.collectValues(v, tokensBeforeHeads, out, tables[2], tables[3])
+	})
+	return graph.Reshape(out, d[0], d[1], heads*headDim)
+}
+
+// fusedFeatures are those of a head's queries in fusedAttention: its own, those of relative positions, and zeros up to a multiple of 8,
+// which the kernels take.
+func (v *vit) fusedFeatures(rel *relative) int {
+	features := v.space.Model.HeadDim
+	if rel != nil {
+		features += 2*rel.side + 1
+	}
+	return (features + 7) / 8 * 8
+}
+
 // attend is attention itself: query (scaled), key and value to a result, all
 // [..., N, heads, tokens, head_dim] (see relative), with relative positions where rel is
 // not nil.
 func (v *vit) attend(query, key, value *graph.Node, block int, rel *relative, tables []*graph.Node) *graph.Node {
 	if rel != nil {
-		query, key = rel.extendKeys(v, query, key, tables[0], tables[1])
-		value = rel.extendValues(value)
+		query, key = rel.extendKeys(v, headsBeforeTokens, query, key, tables[0], tables[1])
+		value = rel.extendValues(headsBeforeTokens, value)
 	}
 	last, each := query.Rank()-1, axesTo(query.Rank()-2)
 	scores := v.dotGeneral(query, []int{last}, each, key, []int{last}, each) // [..., N, heads, tokens, tokens]
@@ -225,7 +268,7 @@ func (v *vit) attend(query, key, value *graph.Node, block int, rel *relative, ta
 	attention := v.drop(engine.Softmax(scores), dropAttention, block, v.space.Supernet.NumHeads, tokens, tokens)
 	out := v.dotGeneral(attention, []int{last}, each, value, []int{last - 1}, each)
 	if rel != nil {
-		out = rel.collectValues(v, out, tables[2], tables[3])
+		out = rel.collectValues(v, headsBeforeTokens, out, tables[2], tables[3])
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package trainstep
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
@@ -41,12 +42,19 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 	defer state.Free()
 	batch := NoiseBatch(r.Batch, s.Model)
 	const warmUp = 2
+	next := begin(func() ([]*tensors.Tensor, error) { return in.values(batch, 0, 0, 0) })
+	defer func() {
+		if values, err := next(); err == nil {
+			_ = program.program.Free(values...)
+		}
+	}()
 	for i := range warmUp + steps {
 		if err := ctx.Err(); err != nil {
 			return Speed{}, err
 		}
 		began = time.Now()
-		values, err := in.values(batch, 0, i, 0)
+		values, err := next()
+		next = begin(func() ([]*tensors.Tensor, error) { return in.values(batch, 0, i+1, 0) })
 		if err != nil {
 			return Speed{}, err
 		}
@@ -61,6 +69,20 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 		}
 	}
 	return speed, nil
+}
+
+// begin starts a function, and returns one that waits for its result.
+func begin[T any](f func() (T, error)) (wait func() (T, error)) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := f()
+		done <- result{value, err}
+	}()
+	return sync.OnceValues(func() (T, error) { r := <-done; return r.value, r.err })
 }
 
 // NoiseBatch is a batch of n images of normal noise with drawn labels, the same at every
