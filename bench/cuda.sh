@@ -7,10 +7,13 @@
 #   bench/cuda.sh run      there, in the same checkout: tests, then the table, in 7 minutes
 #   bench/cuda.sh tests    the tests only
 #   bench/cuda.sh steps    the table only
+#   bench/cuda.sh kernels  in $OUT: the time of each kernel of a step of the first row, by ncu, and
+#                          its program as XLA optimised it
 #
 # PLUGIN names the plug-in (default: the one of the python3 that is found), SECONDS_MAX what
 # it may take in all (default 420), SPACES the rows, most wanted first, each SPACE:BATCH; a
-# row is not begun when the time is up. Logs go to $OUT (default /tmp/prenas-cuda).
+# row is not begun when the time is up. The peer is PyTorch at its fastest, compiled; BEST=no
+# measures the original's way instead. Logs go to $OUT (default /tmp/prenas-cuda).
 #
 # Tests compare with other engines and with themselves, byte for byte, so for them products
 # in float32 are whole (no TF32), and XLA takes neither atomic sums nor what it measured to
