@@ -77,6 +77,9 @@ func doctorCommand(g *global) *cobra.Command {
 					fmt.Fprintf(w, "of kernels  %.0f GFLOP/s (%s)\n", d.KernelGFLOPS[name], name)
 				}
 				fmt.Fprintf(w, "AMX         %s\n", d.AMX)
+				if d.GPUAttention != "" {
+					fmt.Fprintf(w, "attention   in bf16 on the GPU: %s\n", d.GPUAttention)
+				}
 				if d.AMXGFLOPS > 0 {
 					fmt.Fprintf(w, "            %.0f GFLOP/s at most, of which the product of kernels reaches %.0f %%\n", d.AMXGFLOPS, 100*d.KernelGFLOPS["bfloat16"]/d.AMXGFLOPS)
 				}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -19,25 +20,30 @@ type fusedShape struct{ tokens, heads, features int }
 // fusedShapes are the shapes that a GPU was asked for, and what came of it.
 type fusedShapes struct {
 	mu    sync.Mutex
-	known map[fusedShape]bool
+	known map[fusedShape]error // nil: it works
 }
+
+// try tells why FusedAttention of a shape is not to be had on a backend; it is tried once.
+func (f *fusedShapes) try(backend backends.Backend, shape fusedShape) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err, tried := f.known[shape]
+	if !tried {
+		err = catch(func() error { return tryFused(backend, shape) })
+		f.known[shape] = err
+	}
+	return err
+}
+
+// fusing is a backend that may have fused attention.
+type fusing interface{ fused() *fusedShapes }
 
 // FusesAttention tells whether x's graph may have FusedAttention of operands of a type, of tokens, heads and features: on one GPU,
 // in bfloat16, where cuDNN's kernels of this shape, forward and backward, give what XLA's own operations give. They are tried once.
 func FusesAttention(x *graph.Node, operands dtypes.DType, tokens, heads, features int) bool {
-	gpu, one := x.Graph().Backend().(interface{ fused() *fusedShapes })
-	if !one || operands != dtypes.BFloat16 {
-		return false
-	}
-	shape, shapes := fusedShape{tokens, heads, features}, gpu.fused()
-	shapes.mu.Lock()
-	defer shapes.mu.Unlock()
-	works, tried := shapes.known[shape]
-	if !tried {
-		works = catch(func() error { return tryFused(x.Graph().Backend(), shape) }) == nil
-		shapes.known[shape] = works
-	}
-	return works
+	backend := x.Graph().Backend()
+	gpu, may := backend.(fusing)
+	return may && operands == dtypes.BFloat16 && gpu.fused().try(backend, fusedShape{tokens, heads, features}) == nil
 }
 
 // tryFused compiles and runs FusedAttention and its gradients beside its twin.
@@ -62,13 +68,15 @@ func tryFused(backend backends.Backend, of fusedShape) error {
 		off = append(off, graph.Div(length(graph.Sub(results[0][i], want)), length(want)))
 	}
 	g.Compile(graph.Stack(off, 0))
-	return tensors.ConstFlatData(g.Run()[0], func(shares []float32) {
-		for _, share := range shares {
+	var err error
+	failed := tensors.ConstFlatData(g.Run()[0], func(shares []float32) {
+		for i, share := range shares {
 			if !(share < most) {
-				panic(fmt.Errorf("fused attention is off by %g", share))
+				err = fmt.Errorf("fused attention: result %d is off by %g of its length", i, share)
 			}
 		}
 	})
+	return errors.Join(failed, err)
 }
 
 // attentionTwin is FusedAttention by XLA's operations.

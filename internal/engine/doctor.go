@@ -31,6 +31,8 @@ type Diagnosis struct {
 	KernelGFLOPS map[string]float64 `json:"kernel_gflops,omitempty"`
 	// What all cores together can multiply with tiles of AMX, of the processor's time that they get; 0 without it.
 	AMXGFLOPS float64 `json:"amx_gflops,omitempty"`
+	// On one GPU: "fused", where cuDNN's kernels compute attention in bf16, or why not.
+	GPUAttention string `json:"gpu_attention,omitempty"`
 }
 
 // Diagnose looks at the engine and measures a squareProduct in float32 and,
@@ -70,6 +72,12 @@ func (e *Engine) Diagnose(ctx context.Context) (Diagnosis, error) {
 		d.AMX = "needs kernels"
 	} else if d.AMX == "" {
 		d.AMX, d.AMXGFLOPS = "used", kernels.AMXPeak()*float64(d.Cores)
+	}
+	if gpu, may := e.backend.(fusing); may {
+		d.GPUAttention = "fused"
+		if err := gpu.fused().try(e.backend, fusedShape{tokens: 197, heads: 4, features: 96}); err != nil {
+			d.GPUAttention = err.Error()
+		}
 	}
 	return d, nil
 }

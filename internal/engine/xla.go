@@ -100,7 +100,7 @@ func openXLA(ctx context.Context, device, path string, devices int, log func(str
 	}
 	switch {
 	case device == "cuda" && e.devices == 1:
-		e.backend = withGPU{withStatements{b}, &fusedShapes{known: map[fusedShape]bool{}}}
+		e.backend = withGPU{withStatements{b}, &fusedShapes{known: map[fusedShape]error{}}}
 	case device == "cuda":
 		e.backend = withGPUs{b}
 	}
