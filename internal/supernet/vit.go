@@ -74,7 +74,10 @@ func (v *vit) logits(images *graph.Node) *graph.Node {
 	if n.space.Model.Variant.PreNorm {
 		x = v.normed(x, "norm_pre")
 	}
-	x = v.tap(SiteBlock, v.stored(x))
+	if n.space.Model.Variant == (space.Variant{}) { // other variants' norms and functions are not made for it
+		x = v.stored(x)
+	}
+	v.tap(SiteBlock, x)
 	rel := newRelative(n.space.Model, images.Graph())
 	for i := range f.Arch.Depth() {
 		x = v.branch(x, i, 0, func(x *graph.Node) *graph.Node {
