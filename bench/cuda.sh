@@ -21,7 +21,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 archive=bench/cuda.tgz
-rooms=(train engine supernet)
+rooms=(trainstep train engine supernet)
 
 build() {
 	dir=$(mktemp -d)
@@ -57,7 +57,7 @@ tests() {
 	# Of training, what runs steps: the files of a run are the same on any device.
 	local room pids=() wanted='Fixture|Formula|Head|Masked|Models|Measure|BF16|Resume|Accumulated|Teaching|NotFinite|Learns'
 	for room in "${rooms[@]}"; do
-		[[ $room == train ]] || wanted=.
+		[[ $room == train* ]] || wanted=.
 		(cd "internal/$room" && XLA_FLAGS=$whole NVIDIA_TF32_OVERRIDE=0 PRENAS_TEST_BACKEND="cuda:$plugin" \
 			"$bin/$room.test" -test.v -test.timeout 240s -test.run "$wanted" >"$out/$room.log" 2>&1) &
 		pids+=($!)
