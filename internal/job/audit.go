@@ -120,7 +120,9 @@ func (o AuditOptions) trained(ctx context.Context) (*audit.Benchmark, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Space, _ = ofImages(o.Space, nil, len(set.Classes), o.Log)
+	if o.Space, _, err = ofImages(o.Space, nil, set.Classes, false, o.Log); err != nil {
+		return nil, fmt.Errorf("--data %s: %w", o.Data, err)
+	}
 	h := audit.Header{
 		Space: o.Space, Interval: within, Data: summary, Recipe: o.Recipe, Images: summary.Train, Draw: o.Seed, Versions: engine.Versions(),
 	}

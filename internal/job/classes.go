@@ -180,24 +180,33 @@ func count(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
+	if strings.HasSuffix(thing, "s") {
+		thing += "e"
+	}
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// ofImages is the space with an output for each of n classes of the images, whatever its
-// file says, and the candidates with the parameters that they then have. It tells what
-// changed.
-func ofImages(s *space.Space, candidates space.Candidates, n int, log func(string)) (*space.Space, space.Candidates) {
+// ofImages is the space with an output for each class of the images, and the candidates with
+// the parameters that they then have. It tells what changed. A space file that says another
+// number contradicts the images, which is an error that wraps ErrClasses; with weights
+// (pretrained) the file's number is theirs, and they get a new head.
+func ofImages(s *space.Space, candidates space.Candidates, names classes, pretrained bool, log func(string)) (*space.Space, space.Candidates, error) {
+	n := len(names)
+	if s.ClassesGiven && !pretrained && n != s.Model.NumClasses {
+		return nil, nil, fmt.Errorf("%w: NUM_CLASSES of the space %s is %d, and the images have %s (%s): leave NUM_CLASSES out of the file and search again, the images say it; or name other images",
+			ErrClasses, s.Name, s.Model.NumClasses, count(n, "class"), few(printable.Names(names)))
+	}
 	if n != s.Model.NumClasses {
-		log(fmt.Sprintf("outputs: %d, one for each class of the images; NUM_CLASSES of the space %s is %d", n, s.Name, s.Model.NumClasses))
+		log(fmt.Sprintf("outputs: %d, one for each class of the images", n))
 		changed := *s
 		changed.Model.NumClasses = n
 		s = &changed
 	}
 	recounted, before := candidates.Recounted(s.Model)
 	if before > 0 {
-		log(fmt.Sprintf("the candidates were searched with a head of %d outputs: their num_params are now those with %d, their intervals keep their names", before, s.Model.NumClasses))
+		log(fmt.Sprintf("the candidates were searched with a head of %d outputs: their num_params are now those with %d, their intervals keep their names; search --data counts right from the start", before, s.Model.NumClasses))
 	}
-	return s, recounted
+	return s, recounted, nil
 }
 
 // withHead gives weights a head of as many outputs as the space's model has: a new one,

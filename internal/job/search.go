@@ -98,7 +98,9 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 		if o.Scoring.images, err = data.Open(ctx, o.Scoring.Data, data.Options{Log: o.Log}); err != nil {
 			return result, timing, err
 		}
-		o.Space, _ = ofImages(o.Space, nil, len(o.Scoring.images.Classes), o.Log)
+		if o.Space, _, err = ofImages(o.Space, nil, o.Scoring.images.Classes, o.Scoring.Weights != "", o.Log); err != nil {
+			return result, timing, fmt.Errorf("--data %s: %w", o.Scoring.Data, err)
+		}
 	}
 	if err := checkChannels(o.Space.Model, o.Scoring.Inputs); err != nil {
 		return result, timing, err

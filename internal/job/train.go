@@ -155,13 +155,14 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 	if err != nil {
 		return run, nil, err
 	}
-	outputs, told := len(set.Classes), o.Log
-	if o.Resume {
-		if m, err := rundir.ReadManifest(fsys.OS, o.Out); err == nil { // as it began, which was told
-			outputs, told = m.Space.Model.NumClasses, func(string) {}
-		}
+	if m, missing := rundir.ReadManifest(fsys.OS, o.Out); o.Resume && missing == nil { // as it began, which was told
+		began := *o.Space
+		began.Model.NumClasses = m.Space.Model.NumClasses
+		o.Space = &began
+		candidates, _ = candidates.Recounted(o.Space.Model)
+	} else if o.Space, candidates, err = ofImages(o.Space, candidates, set.Classes, weights != nil, o.Log); err != nil {
+		return run, nil, fmt.Errorf("--data %s: %w", o.Data, err)
 	}
-	o.Space, candidates = ofImages(o.Space, candidates, outputs, told)
 	if weights != nil {
 		withHead(o.Space, weights, "--weights "+o.Weights, set.Classes, o.Seed, o.Log)
 	}

@@ -33,7 +33,7 @@ func Uniform(s *space.Space, i space.Interval, n int, seed uint64) ([][]space.Ar
 			have = in.upTo[len(in.upTo)-1]
 		}
 		if float64(want) > have {
-			return nil, fmt.Errorf("%w: %d architectures asked for from %v to %v million parameters, where the space has %.0f; ask for fewer", ErrEmpty, want, lower, upper, have)
+			return nil, fmt.Errorf("%w in any interval: %d architectures asked for from %v to %v million parameters, where the space has %.0f; ask for fewer", ErrEmpty, want, lower, upper, have)
 		}
 		r, seen := rng.New(seed, "uniform", uint64(bin)), map[string]bool{}
 		for len(drawn[bin]) < want {

@@ -58,7 +58,7 @@ func (s *Space) convFields() (fields []field, finish func() error) {
 		optional("MODEL", noting(&s.ModelGiven, inBlock("MODEL",
 			optional("IMAGE_SIZE", scalar(&m.ImageSize)),
 			optional("CHANNELS", scalar(&m.Channels)),
-			optional("NUM_CLASSES", scalar(&m.NumClasses)),
+			optional("NUM_CLASSES", noting(&s.ClassesGiven, scalar(&m.NumClasses))),
 			optional("STEM", scalar(&c.Stem)),
 			optional("STEM_STRIDE", scalar(&c.StemStride)),
 			optional("WIDTH", list(&f.width)),

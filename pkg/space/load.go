@@ -40,7 +40,11 @@ func Load(nameOrFile string) (*Space, error) {
 			if err != nil {
 				return nil, err
 			}
-			return Parse(name, name, text)
+			s, err := Parse(name, name, text)
+			if err == nil {
+				s.ClassesGiven = false // by us, not by the user
+			}
+			return s, err
 		}
 	}
 	f, err := fsys.OpenRegular(nameOrFile)

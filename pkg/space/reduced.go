@@ -168,7 +168,7 @@ func (r Reduced) WriteYAML(fs fsys.FS, path string, s *Space) error {
 			"MLP_RATIO", byDim(r.EmbedDim, r.MLPRatio, func(l []float64) *yaml.Node { return flow(l, numeral) })),
 	)
 	if s.ModelGiven {
-		doc.Content = append(doc.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "MODEL"}, modelNode(s.Model))
+		doc.Content = append(doc.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "MODEL"}, s.modelNode())
 	}
 	if i := s.Interval; i != (Interval{}) {
 		doc.Content = append(doc.Content, mapping("INTERVAL", mapping("MIN", numeral(i.Min), "MAX", numeral(i.Max), "STEP", numeral(i.Step))).Content...)
@@ -183,12 +183,16 @@ func (r Reduced) WriteYAML(fs fsys.FS, path string, s *Space) error {
 	})
 }
 
-// modelNode is a transformer's MODEL block.
-func modelNode(m Model) *yaml.Node {
+// modelNode is a transformer's MODEL block. A number of classes that nobody gave and that no
+// images said is left to the images.
+func (s *Space) modelNode() *yaml.Node {
+	m := s.Model
 	value := func(v any) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(v)} }
 	keys := []any{
-		"IMAGE_SIZE", value(m.ImageSize), "PATCH_SIZE", value(m.PatchSize), "CHANNELS", value(m.Channels),
-		"NUM_CLASSES", value(m.NumClasses), "HEAD_DIM", value(m.HeadDim), "RELATIVE_POSITION", value(m.RelativePosition),
+		"IMAGE_SIZE", value(m.ImageSize), "PATCH_SIZE", value(m.PatchSize), "CHANNELS", value(m.Channels), "HEAD_DIM", value(m.HeadDim), "RELATIVE_POSITION", value(m.RelativePosition),
+	}
+	if s.ClassesGiven || m.NumClasses != DefaultModel().NumClasses {
+		keys = append(keys, "NUM_CLASSES", value(m.NumClasses))
 	}
 	if m.RelativePosition {
 		keys = append(keys, "MAX_RELATIVE_POSITION", value(m.MaxRelativePosition))

@@ -112,8 +112,11 @@ type Space struct {
 
 	// ModelGiven tells that the space file says what the model is; without it,
 	// Model is the default, and weights that are given may say otherwise.
-	ModelGiven bool     `json:"model_given"`
-	Interval   Interval `json:"interval"`
+	ModelGiven bool `json:"model_given"`
+	// ClassesGiven tells that a file of the user's says NUM_CLASSES; without it, images say
+	// how many there are.
+	ClassesGiven bool     `json:"classes_given,omitempty"`
+	Interval     Interval `json:"interval"`
 }
 
 // Largest is the architecture of the largest choice of every list. It may be

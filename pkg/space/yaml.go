@@ -100,7 +100,7 @@ func (s *Space) vitFields() (fields []field, finish func() error) {
 			optional("IMAGE_SIZE", scalar(&m.ImageSize)),
 			optional("PATCH_SIZE", scalar(&m.PatchSize)),
 			optional("CHANNELS", scalar(&m.Channels)),
-			optional("NUM_CLASSES", scalar(&m.NumClasses)),
+			optional("NUM_CLASSES", noting(&s.ClassesGiven, scalar(&m.NumClasses))),
 			optional("HEAD_DIM", scalar(&m.HeadDim)),
 			optional("RELATIVE_POSITION", scalar(&m.RelativePosition)),
 			optional("MAX_RELATIVE_POSITION", scalar(&m.MaxRelativePosition)),
