@@ -28,6 +28,8 @@ var rooms = []struct {
 	{"machine", nil},
 	{"sealed", []string{"fsys", "mistaken"}},
 	{"kernels", nil},
+	{"ranks/rankstest", nil},
+	{"ranks", []string{"foreign"}},
 	{"memory", nil},
 	{"memory/memorytest", []string{"memory"}},
 	{"fsys/faultfs", []string{"fsys"}},
@@ -67,7 +69,7 @@ var rooms = []struct {
 	{"policy", nil},
 }
 
-var fixtures = []string{"fixture", "toy", "faults", "pytools", "browser", "engine/enginetest", "fsys/faultfs", "memory/memorytest"}
+var fixtures = []string{"fixture", "toy", "faults", "pytools", "browser", "engine/enginetest", "fsys/faultfs", "memory/memorytest", "ranks/rankstest"}
 
 // withoutEngine are the rooms that must work where no XLA can be had: they may not reach
 // it through libraries either.

@@ -1,0 +1,98 @@
+//go:build linux && cgo
+
+#include "mpi.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+// Handles are pointers in Open MPI and in the ABI of MPI 5, ints in MPICH. As arguments both go in one register.
+typedef uintptr_t handle;
+
+static struct {
+	int (*init_thread)(int *, char ***, int, int *);
+	int (*finalize)(void);
+	int (*abort)(handle, int);
+	int (*comm_rank)(handle, int *);
+	int (*comm_size)(handle, int *);
+	int (*version)(char *, int *);
+	int (*bcast)(void *, int, handle, int, handle);
+	int (*allgather)(const void *, int, handle, void *, int, handle, handle);
+	int (*alltoall)(const void *, int, handle, void *, int, handle, handle);
+	int (*send)(const void *, int, handle, int, int, handle);
+	int (*recv)(void *, int, handle, int, int, handle, void *);
+	int (*iprobe)(int, int, handle, int *, void *);
+	handle world, byte;
+	int rank, size;
+	const char *file;
+	char name[8193]; // MPI_MAX_LIBRARY_VERSION_STRING is 8192 at most
+} mpi;
+
+// Greater than MPI_Status of every ABI, which is not read.
+static char status[256];
+
+const char *prenas_mpi_open(const char *const *files, int count) {
+	void *library = NULL;
+	for (int i = 0; i < count && !library; i++) {
+		// Open MPI's own plug-ins look for its symbols among the global ones.
+		library = dlopen(files[i], RTLD_NOW | RTLD_GLOBAL);
+		mpi.file = files[i];
+	}
+	if (!library) {
+		return count == 1 ? dlerror() : "no MPI library is installed";
+	}
+	const struct { void *to; const char *name; } wanted[] = {
+		{&mpi.init_thread, "MPI_Init_thread"}, {&mpi.finalize, "MPI_Finalize"}, {&mpi.abort, "MPI_Abort"},
+		{&mpi.comm_rank, "MPI_Comm_rank"}, {&mpi.comm_size, "MPI_Comm_size"}, {&mpi.version, "MPI_Get_library_version"},
+		{&mpi.bcast, "MPI_Bcast"}, {&mpi.allgather, "MPI_Allgather"}, {&mpi.alltoall, "MPI_Alltoall"},
+		{&mpi.send, "MPI_Send"}, {&mpi.recv, "MPI_Recv"}, {&mpi.iprobe, "MPI_Iprobe"},
+	};
+	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+		if (!(*(void **)wanted[i].to = dlsym(library, wanted[i].name))) {
+			return "the library lacks functions of MPI";
+		}
+	}
+	if ((mpi.world = (handle)dlsym(library, "ompi_mpi_comm_world"))) { // Open MPI
+		mpi.byte = (handle)dlsym(library, "ompi_mpi_byte");
+	} else if (strstr(mpi.file, "mpi_abi")) { // MPI 5.0, its appendix on the ABI
+		mpi.world = 0x101, mpi.byte = 0x247;
+	} else { // MPICH's mpi.h, and what has its ABI
+		mpi.world = 0x44000000, mpi.byte = 0x4c00010d;
+	}
+	enum { SERIALIZED = 2, MULTIPLE = 3 }; // the same in all, and 2 and 3 are in this order
+	int provided = 0;
+	if (mpi.init_thread(NULL, NULL, MULTIPLE, &provided)) {
+		return "MPI_Init_thread failed";
+	}
+	int length = 0;
+	if (mpi.version(mpi.name, &length) || mpi.comm_rank(mpi.world, &mpi.rank) || mpi.comm_size(mpi.world, &mpi.size)) {
+		return "MPI does not say which rank this is";
+	}
+	mpi.name[strcspn(mpi.name, "\n")] = 0;
+	return NULL;
+}
+
+int prenas_mpi_rank(void) { return mpi.rank; }
+int prenas_mpi_size(void) { return mpi.size; }
+const char *prenas_mpi_name(void) { return mpi.name; }
+const char *prenas_mpi_file(void) { return mpi.file; }
+
+int prenas_mpi_broadcast(void *bytes, int count, int from) { return mpi.bcast(bytes, count, mpi.byte, from, mpi.world); }
+
+int prenas_mpi_gather(const void *own, void *all, int count) {
+	return mpi.allgather(own, count, mpi.byte, all, count, mpi.byte, mpi.world);
+}
+
+int prenas_mpi_exchange(const void *parts, void *own, int count) {
+	return mpi.alltoall(parts, count, mpi.byte, own, count, mpi.byte, mpi.world);
+}
+
+int prenas_mpi_send(const void *bytes, int count, int to, int tag) { return mpi.send(bytes, count, mpi.byte, to, tag, mpi.world); }
+
+int prenas_mpi_arrived(int from, int tag, int *has) { return mpi.iprobe(from, tag, mpi.world, has, status); }
+
+int prenas_mpi_receive(void *bytes, int count, int from, int tag) {
+	return mpi.recv(bytes, count, mpi.byte, from, tag, mpi.world, status);
+}
+
+void prenas_mpi_abort(int code) { mpi.abort(mpi.world, code); }
+void prenas_mpi_close(void) { mpi.finalize(); }

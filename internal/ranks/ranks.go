@@ -1,0 +1,366 @@
+package ranks
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+	"unsafe"
+
+	"prenas/internal/foreign"
+)
+
+// Errors.
+var (
+	// ErrLauncher: the launcher and the MPI library do not fit each other, or there is no library.
+	ErrLauncher = errors.New("several processes were started, but they cannot work together")
+	// ErrLate: a rank did not come to where the others wait for it.
+	ErrLate = errors.New("the ranks did not meet")
+)
+
+// WaitEnv is how long ranks wait for one that is late, as Go writes durations: 90s, 20m.
+const WaitEnv = "PRENAS_RANKS_WAIT"
+
+// defaultWait is longer than a slow disk takes for a checkpoint, or one rank longer than the
+// others to compile.
+const defaultWait = 10 * time.Minute
+
+// transport moves bytes between ranks. Broadcast is from rank 0. Gather gives all ranks what
+// each has; exchange gives each rank its part of what each has, in the order of ranks. They
+// are called by all ranks in the same order, with the same lengths, one at a time.
+type transport interface {
+	rank() int
+	size() int
+	library() string
+	broadcast(b []byte) error
+	gather(own, all []byte) error
+	exchange(parts, own []byte) error
+	send(to int, b []byte) error                          // a short message
+	receive(from int, b []byte) (arrived bool, err error) // does not wait
+	abort(code int)
+	close()
+}
+
+// World is the processes that a launcher started, this one among them. A nil one is this
+// process alone. Its methods are called by one goroutine at a time, and by all ranks in the
+// same order.
+type World struct {
+	t     transport
+	hosts []string // by rank
+	wait  time.Duration
+	met   uint64 // meetings so far
+	once  sync.Once
+}
+
+// Open joins the other processes of the launcher. Alone it returns nil and no error.
+func Open() (*World, error) {
+	l := launched()
+	if l.size <= 1 {
+		return nil, nil
+	}
+	wait := defaultWait
+	if text := os.Getenv(WaitEnv); text != "" {
+		var err error
+		if wait, err = time.ParseDuration(text); err != nil || wait <= 0 {
+			return nil, fmt.Errorf("%s is %q, it must be a time such as 90s or 20m", WaitEnv, text)
+		}
+	}
+	if file := os.Getenv(LibraryEnv); file != "" {
+		if err := foreign.Library(file); err != nil {
+			return nil, fmt.Errorf("%s: %w", LibraryEnv, err)
+		}
+		l.libraries = []string{file}
+	}
+	t, err := openMPI(l.libraries)
+	if err != nil {
+		return nil, fmt.Errorf("%w: MPI: %w; %s names the library's file by its absolute path", ErrLauncher, err, LibraryEnv)
+	}
+	if t.size() != l.size {
+		return nil, fmt.Errorf("%w: %s started %d, of which the library %s sees %d, so it is of another MPI than the launcher; "+
+			"take the launcher of this library, or name the launcher's library in %s; srun must be given the library's kind, as --mpi=pmix",
+			ErrLauncher, l.launcher, l.size, t.library(), t.size(), LibraryEnv)
+	}
+	return join(t, wait)
+}
+
+// join learns where the others are.
+func join(t transport, wait time.Duration) (*World, error) {
+	w := &World{t: t, wait: wait, hosts: make([]string, t.size())}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	names, err := w.Gather("the start", []byte(host))
+	if err != nil {
+		return nil, err
+	}
+	for r, name := range names {
+		w.hosts[r] = string(name)
+	}
+	return w, nil
+}
+
+// Rank is this process's number, from 0.
+func (w *World) Rank() int {
+	if w == nil {
+		return 0
+	}
+	return w.t.rank()
+}
+
+// Size is how many processes there are.
+func (w *World) Size() int {
+	if w == nil {
+		return 1
+	}
+	return w.t.size()
+}
+
+// First tells whether this is the rank that decides, writes and speaks.
+func (w *World) First() bool { return w.Rank() == 0 }
+
+// Local is this process's number among those of its host, and how many these are.
+func (w *World) Local() (number, of int) {
+	if w == nil {
+		return 0, 1
+	}
+	for r, host := range w.hosts {
+		if host == w.hosts[w.Rank()] {
+			if r < w.Rank() {
+				number++
+			}
+			of++
+		}
+	}
+	return number, of
+}
+
+// Library names the MPI.
+func (w *World) Library() string {
+	if w == nil {
+		return ""
+	}
+	return w.t.library()
+}
+
+// Name is a rank as a person is told of it.
+func (w *World) Name(rank int) string {
+	if w == nil {
+		return "this process"
+	}
+	if w.hosts[rank] == "" {
+		return fmt.Sprintf("rank %d of %d", rank, w.Size())
+	}
+	return fmt.Sprintf("rank %d of %d on host %s", rank, w.Size(), w.hosts[rank])
+}
+
+// Any tells whether so is true on any rank. Where the ranks are is for a person: "update 7".
+func (w *World) Any(where string, so bool) (bool, error) {
+	if w == nil {
+		return so, nil
+	}
+	return w.meet(where, so)
+}
+
+// Broadcast is rank 0's bytes.
+func (w *World) Broadcast(where string, b []byte) ([]byte, error) {
+	if w == nil {
+		return b, nil
+	}
+	if _, err := w.meet(where, false); err != nil {
+		return nil, err
+	}
+	length := binary.LittleEndian.AppendUint64(nil, uint64(len(b)))
+	if err := w.do(where, func() error { return w.t.broadcast(length) }); err != nil {
+		return nil, err
+	}
+	if !w.First() {
+		b = make([]byte, binary.LittleEndian.Uint64(length))
+	}
+	for piece := range slices.Chunk(b, mostBytes) {
+		if err := w.do(where, func() error { return w.t.broadcast(piece) }); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// mostBytes of one call: MPI counts in ints.
+const mostBytes = 1 << 30
+
+// Gather is all ranks' bytes, which may be of different lengths, on all ranks.
+func (w *World) Gather(where string, own []byte) ([][]byte, error) {
+	if w == nil {
+		return [][]byte{own}, nil
+	}
+	if _, err := w.meet(where, false); err != nil {
+		return nil, err
+	}
+	lengths := make([]byte, 8*w.Size())
+	if err := w.do(where, func() error {
+		return w.t.gather(binary.LittleEndian.AppendUint64(nil, uint64(len(own))), lengths)
+	}); err != nil {
+		return nil, err
+	}
+	length := func(rank int) int { return int(binary.LittleEndian.Uint64(lengths[8*rank:])) }
+	most := 0
+	for r := range w.Size() {
+		most = max(most, length(r))
+	}
+	each := make([][]byte, w.Size())
+	for from := 0; from < most; from += mostBytes {
+		count := min(mostBytes, most-from)
+		piece, all := make([]byte, count), make([]byte, count*w.Size())
+		copy(piece, own[min(from, len(own)):])
+		if err := w.do(where, func() error { return w.t.gather(piece, all) }); err != nil {
+			return nil, err
+		}
+		for r := range each {
+			each[r] = append(each[r], all[r*count:][:max(0, min(count, length(r)-from))]...)
+		}
+	}
+	return each, nil
+}
+
+// GatherValues puts all ranks' values, of the same number, into all, in the order of ranks.
+func (w *World) GatherValues(where string, own, all []float32) error {
+	return w.values(where, own, all, len(own), w.t.gather)
+}
+
+// Exchange sends part r of parts, which are of equal lengths, to rank r, and puts what each rank
+// sends into own, in the order of ranks. Both have the same length.
+func (w *World) Exchange(where string, parts, own []float32) error {
+	return w.values(where, parts, own, len(own)/w.Size(), w.t.exchange)
+}
+
+func (w *World) values(where string, from, to []float32, count int, move func(from, to []byte) error) error {
+	if 4*count >= 1<<31 {
+		return fmt.Errorf("%d numbers are more than MPI moves at once", count)
+	}
+	if _, err := w.meet(where, false); err != nil {
+		return err
+	}
+	return w.do(where, func() error { return move(bytesOf(from), bytesOf(to)) })
+}
+
+func bytesOf(values []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(values))), 4*len(values))
+}
+
+// do calls the transport, and ends all ranks if it does not come back: what began by all ranks
+// being there can only hang on a rank or a network that is gone.
+func (w *World) do(where string, f func() error) error {
+	watch := time.AfterFunc(w.wait, func() {
+		w.Abort(fmt.Sprintf("%s: an exchange at %s did not end within %v: a rank was stopped, or the network between hosts fails", w.Name(w.Rank()), where, w.wait))
+	})
+	defer watch.Stop()
+	if err := f(); err != nil {
+		return fmt.Errorf("%s, at %s: %w", w.Name(w.Rank()), where, err)
+	}
+	return nil
+}
+
+// message is what ranks tell rank 0 where they meet, and it answers.
+type message struct {
+	Meeting uint64
+	So      bool
+	Where   [55]byte
+}
+
+func (m message) bytes() []byte {
+	b, err := binary.Append(nil, binary.LittleEndian, m)
+	if err != nil {
+		panic(err) // a fixed form
+	}
+	return b
+}
+
+func (m message) where() string { return string(bytes.TrimRight(m.Where[:], "\x00")) }
+
+// meet waits for all ranks, and tells whether so is true on any.
+func (w *World) meet(where string, so bool) (any bool, err error) {
+	w.met++
+	own := message{Meeting: w.met, So: so}
+	copy(own.Where[:], where)
+	if !w.First() {
+		if err := w.t.send(0, own.bytes()); err != nil {
+			return false, err
+		}
+		// A little longer than rank 0 waits: it knows who is late.
+		answer, err := w.hear(0, own, w.wait+w.wait/10+time.Second)
+		return answer.So, err
+	}
+	deadline := time.Now().Add(w.wait)
+	for r := 1; r < w.Size(); r++ {
+		m, err := w.hear(r, own, time.Until(deadline))
+		if err != nil {
+			return false, err
+		}
+		own.So = own.So || m.So
+	}
+	for r := 1; r < w.Size(); r++ {
+		if err := w.t.send(r, own.bytes()); err != nil {
+			return false, err
+		}
+	}
+	return own.So, nil
+}
+
+// hear is a rank's message of a meeting.
+func (w *World) hear(from int, own message, wait time.Duration) (m message, err error) {
+	b := own.bytes()
+	for pause, began := time.Duration(0), time.Now(); ; {
+		arrived, err := w.t.receive(from, b)
+		if err != nil {
+			return m, err
+		}
+		if arrived {
+			break
+		}
+		if time.Since(began) > wait {
+			return m, fmt.Errorf("%w: %s did not come to %s within %v: it was stopped, is slower by that much, or its host or network is gone; %s is how long the others wait",
+				ErrLate, w.Name(from), own.where(), w.wait, WaitEnv)
+		}
+		// The cores are for what the late rank may be doing on them.
+		time.Sleep(pause)
+		pause = min(pause+5*time.Microsecond, 500*time.Microsecond)
+	}
+	if _, err := binary.Decode(b, binary.LittleEndian, &m); err != nil {
+		return m, err
+	}
+	if m.Meeting != own.Meeting || m.Where != own.Where {
+		return m, fmt.Errorf("%w: %s is at %s, and %s at %s", ErrLate, w.Name(from), m.where(), w.Name(w.Rank()), own.where())
+	}
+	return m, nil
+}
+
+// forwarded is how long a launcher takes to pass on what was written, which it may lose when it
+// ends the ranks.
+const forwarded = 500 * time.Millisecond
+
+// Abort says why on standard error and ends all ranks. It returns only where there are no others.
+func (w *World) Abort(why string) {
+	if w == nil {
+		return
+	}
+	w.once.Do(func() {
+		fmt.Fprintln(os.Stderr, "prenas:", why)
+		time.Sleep(forwarded)
+		w.t.abort(1)
+	})
+}
+
+// Close ends the work of the ranks, when all have come to it.
+func (w *World) Close() error {
+	if w == nil {
+		return nil
+	}
+	if _, err := w.meet("the end", false); err != nil {
+		return err
+	}
+	return w.do("the end", func() error { w.t.close(); return nil })
+}
