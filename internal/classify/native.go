@@ -100,15 +100,12 @@ func (n *native) ready(count int) error {
 		return nil
 	}
 	m := n.net.Space().Model
-	var inputs []shapes.Shape
-	for _, p := range n.inputs {
-		inputs = append(inputs, shapes.Make(dtypes.Float32, p.Shape...))
-	}
-	inputs = append(inputs, shapes.Make(dtypes.Float32, batch, m.Channels, m.ImageSize, m.ImageSize))
+	bound, stats := n.net.Bind(), supernet.StatShapes(m, n.info.SpaceArch())
+	inputs := append(slices.Concat(bound.Shapes(), stats), shapes.Make(dtypes.Float32, batch, m.Channels, m.ImageSize, m.ImageSize))
 	p, err := n.engine.Compile("classify "+n.info.Arch, inputs, func(in []*graph.Node) []*graph.Node {
-		weights, last := len(n.net.Params()), len(in)-1
-		f := supernet.Forward{Arch: n.info.SpaceArch(), Stats: in[weights:last], Operands: n.precision.Operands()}
-		return []*graph.Node{n.net.Logits(in[:weights], in[last], f)}
+		weights, rest := bound.Nodes(in)
+		f := supernet.Forward{Arch: n.info.SpaceArch(), Stats: rest[:len(stats)], Operands: n.precision.Operands()}
+		return []*graph.Node{n.net.Logits(weights, rest[len(stats)], f)}
 	})
 	if err != nil {
 		return err

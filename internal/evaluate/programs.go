@@ -2,8 +2,8 @@ package evaluate
 
 import (
 	"fmt"
+	"slices"
 
-	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
@@ -25,25 +25,15 @@ type programs struct {
 
 type archProgram struct {
 	*engine.Program
-	used []int // Params indices of its weights
+	weights supernet.Binding
 }
 
 // compile makes the programs. build gets the weights by Params index, nil where they are
 // not used. The devices share the batch, whose inputs have rows for each of them.
 func (p *programs) compile(what string, batch []shapes.Shape, build func(arch space.Arch, weights, norms, batch []*graph.Node) []*graph.Node) error {
-	params := p.net.Params()
 	for _, arch := range p.archs {
-		var used []int
-		var inputs []shapes.Shape
-		for i, uses := range p.net.Uses(arch) {
-			if uses {
-				used = append(used, i)
-				inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
-			}
-		}
-		for _, s := range supernet.Stats(p.net.Space().Model, arch) {
-			inputs = append(inputs, shapes.Make(dtypes.Float32, s.Shape...))
-		}
+		bound, norms := p.net.Bind(arch), supernet.StatShapes(p.net.Space().Model, arch)
+		inputs := append(bound.Shapes(), norms...)
 		first := len(inputs) // of the batch
 		split := make([]int, len(batch))
 		for i := range batch {
@@ -51,29 +41,23 @@ func (p *programs) compile(what string, batch []shapes.Shape, build func(arch sp
 		}
 		inputs = append(inputs, batch...)
 		program, err := p.engine.CompileParallel(what+" "+arch.String(), inputs, split, func(in []*graph.Node) []*graph.Node {
-			weights := make([]*graph.Node, len(params))
-			for k, i := range used {
-				weights[i] = in[k]
-			}
-			return build(arch, weights, in[len(used):first], in[first:])
+			weights, rest := bound.Nodes(in)
+			return build(arch, weights, rest[:len(norms)], rest[len(norms):])
 		})
 		if err != nil {
 			p.Close()
 			p.each = nil
 			return fmt.Errorf("%s %s: %w", what, arch, err)
 		}
-		p.each = append(p.each, archProgram{program, used})
+		p.each = append(p.each, archProgram{program, bound})
 	}
 	return nil
 }
 
 // run runs the program of an architecture, with weights by Params index.
 func (p *programs) run(arch int, weights, norms []*tensors.Tensor, batch ...*tensors.Tensor) ([]*tensors.Tensor, error) {
-	var args []*tensors.Tensor
-	for _, i := range p.each[arch].used {
-		args = append(args, weights[i])
-	}
-	return p.each[arch].Run(append(append(args, norms...), batch...))
+	args := slices.Concat(p.each[arch].weights.Args(weights), norms, batch)
+	return p.each[arch].Run(args)
 }
 
 // free gives back the memory of what the program of an architecture took or made.

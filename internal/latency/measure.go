@@ -68,21 +68,21 @@ type model struct {
 
 func compile(e *engine.Engine, m space.Model, a space.Arch, batch int) (*model, error) {
 	net, stats := supernet.Alone(m, a), supernet.Stats(m, a)
-	var inputs []shapes.Shape
-	compiled := &model{}
-	for _, p := range append(slices.Clone(net.Params()), stats...) {
+	bound, compiled := net.Bind(), &model{}
+	for _, p := range slices.Concat(net.Params(), stats) {
 		t, err := e.Upload(p.Init(0))
 		if err != nil {
 			return nil, fmt.Errorf("%w: weight %s: %w", ErrLatency, p.Name, err)
 		}
-		inputs, compiled.args = append(inputs, t.Shape()), append(compiled.args, t)
+		compiled.args = append(compiled.args, t)
 	}
 	images := shapes.Make(dtypes.Float32, batch, m.Channels, m.ImageSize, m.ImageSize)
-	inputs, compiled.args = append(inputs, images), append(compiled.args, tensors.FromShape(images))
+	compiled.args = append(compiled.args, tensors.FromShape(images))
+	inputs := append(slices.Concat(bound.Shapes(), supernet.StatShapes(m, a)), images)
 	var err error
 	compiled.program, err = e.Compile("latency "+a.String(), inputs, func(in []*graph.Node) []*graph.Node {
-		all, last := len(net.Params()), len(in)-1
-		return []*graph.Node{net.Logits(in[:all], in[last], supernet.Forward{Arch: a, Stats: in[all:last]})}
+		weights, rest := bound.Nodes(in)
+		return []*graph.Node{net.Logits(weights, rest[len(stats)], supernet.Forward{Arch: a, Stats: rest[:len(stats)]})}
 	})
 	return compiled, err
 }

@@ -61,7 +61,7 @@ func newStart(n *supernet.Net, from Start) (s start, err error) {
 type programs struct {
 	*Scorer
 	arch     space.Arch
-	used     []int // parameters that take part
+	weights  supernet.Binding // that take part
 	gradient *engine.Program
 	forward  *engine.Program
 	outputs  []string // of the forward program
@@ -69,13 +69,7 @@ type programs struct {
 }
 
 func newPrograms(s *Scorer, a space.Arch) *programs {
-	p := &programs{Scorer: s, arch: a}
-	for i, used := range s.net.Uses(a) {
-		if used {
-			p.used = append(p.used, i)
-		}
-	}
-	return p
+	return &programs{Scorer: s, arch: a, weights: s.net.Bind(a)}
 }
 
 func (p *programs) close() {
@@ -92,23 +86,6 @@ func (p *programs) wants(name string) bool { return slices.Contains(p.names, nam
 func (p *programs) imageShape(samples int) shapes.Shape {
 	m := p.net.Space().Model
 	return shapes.Make(dtypes.Float32, samples, m.Channels, m.ImageSize, m.ImageSize)
-}
-
-// weightShapes are the first inputs of both programs.
-func (p *programs) weightShapes() (list []shapes.Shape) {
-	for _, i := range p.used {
-		list = append(list, shapes.Make(dtypes.Float32, p.net.Params()[i].Shape...))
-	}
-	return list
-}
-
-// nodes of all parameters; nil for those that take no part.
-func (p *programs) nodes(in []*graph.Node) []*graph.Node {
-	all := make([]*graph.Node, len(p.net.Params()))
-	for k, i := range p.used {
-		all[i] = in[k]
-	}
-	return all
 }
 
 // passes are those of one architecture from one start; what one proxy computed
@@ -169,7 +146,7 @@ func (p *passes) at(where point) (*gradients, error) {
 		absolute: make([][]float64, len(p.from.weights)), square: make([][]float64, len(p.from.weights)),
 	}
 	var args []*tensors.Tensor
-	for _, i := range p.used {
+	for _, i := range p.weights.Indices() {
 		w := moved(p.from.weights[i], where)
 		g.weights[i], g.sum[i] = w, make([]float32, len(w))
 		if p.wants("zico") {
@@ -187,11 +164,11 @@ func (p *passes) at(where point) (*gradients, error) {
 		if err != nil {
 			return nil, err
 		}
-		for k, i := range p.used {
+		for k, i := range p.weights.Indices() {
 			g.add(i, out[k], divisor)
 		}
-		if len(out) > len(p.used) {
-			g.fisher += float64(out[len(p.used)][0])
+		if n := p.weights.Len(); len(out) > n {
+			g.fisher += float64(out[n][0])
 		}
 		g.chunks++
 	}
@@ -234,9 +211,10 @@ func moved(w []float32, where point) []float32 {
 }
 
 func (p *programs) compileGradient() (err error) {
-	inputs := append(p.weightShapes(), p.imageShape(chunkOf(p.starts[0].samples)))
+	inputs := append(p.weights.Shapes(), p.imageShape(chunkOf(p.starts[0].samples)))
 	p.gradient, err = p.engine.Compile("gradients of "+p.arch.String(), inputs, func(in []*graph.Node) []*graph.Node {
-		weights, images := in[:len(p.used)], in[len(p.used)]
+		weights, images := in[:p.weights.Len()], in[p.weights.Len()]
+		byIndex, _ := p.weights.Nodes(in)
 		f := supernet.Forward{Arch: p.arch}
 		var linear []*graph.Node // what matrices of the blocks put out
 		if p.wants("fisher") {
@@ -247,7 +225,7 @@ func (p *programs) compileGradient() (err error) {
 				}
 			}
 		}
-		loss := graph.ReduceAllSum(p.net.Logits(p.nodes(weights), images, f))
+		loss := graph.ReduceAllSum(p.net.Logits(byIndex, images, f))
 		all := engine.Gradient(loss, append(weights[:len(weights):len(weights)], linear...)...)
 		out := all[:len(weights):len(weights)]
 		var fisher *graph.Node
@@ -312,7 +290,7 @@ func (p *passes) runForward() error {
 		signs[i] = float32(2*r.IntN(2) - 1)
 	}
 	var args []*tensors.Tensor
-	for _, i := range p.used {
+	for _, i := range p.weights.Indices() {
 		args = append(args, tensors.FromFlatDataAndDimensions(p.from.weights[i], p.net.Params()[i].Shape...))
 	}
 	shape := p.imageShape(p.from.samples).Dimensions
@@ -335,9 +313,9 @@ func (p *programs) compileForward() (err error) {
 	if p.signs = 1; !m.IsConv() {
 		p.signs = samples * m.Tokens() * p.arch.EmbedDim
 	}
-	inputs := append(p.weightShapes(), p.imageShape(samples), p.imageShape(samples), shapes.Make(dtypes.Float32, p.signs))
+	inputs := append(p.weights.Shapes(), p.imageShape(samples), p.imageShape(samples), shapes.Make(dtypes.Float32, p.signs))
 	p.forward, err = p.engine.Compile("forward pass of "+p.arch.String(), inputs, func(in []*graph.Node) []*graph.Node {
-		weights, rest := p.nodes(in[:len(p.used)]), in[len(p.used):]
+		weights, rest := p.weights.Nodes(in)
 		f := &forward{programs: p, images: rest[0], noise: rest[1], signs: rest[2], out: map[string]*graph.Node{}}
 		f.again = func(images *graph.Node) map[supernet.Site][]*graph.Node {
 			sites := map[supernet.Site][]*graph.Node{}

@@ -138,11 +138,7 @@ func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 	size := chunkOf(total)
 
 	params := n.Params()
-	inputs := make([]shapes.Shape, 0, 2*len(params)+2)
-	for _, p := range params {
-		inputs = append(inputs, shapes.Make(dtypes.Float32, p.Shape...))
-	}
-	inputs = append(inputs, inputs...) // the gradients so far
+	inputs := slices.Repeat(n.Bind().Shapes(), 2) // weights, and the gradients so far
 	m := n.Space().Model
 	inputs = append(inputs, shapes.Make(dtypes.Float32, size, m.Channels, m.ImageSize, m.ImageSize))
 	if factors != nil {

@@ -48,7 +48,7 @@ type accumulator struct {
 type gradientProgram struct {
 	program       *engine.Program
 	arch          space.Arch
-	used, trained []int
+	used, trained supernet.Binding
 	teaches       bool
 	batch         stepInputs
 }
@@ -56,7 +56,7 @@ type gradientProgram struct {
 // applyProgram is the program that ends an update.
 type applyProgram struct {
 	program *engine.Program
-	used    []int
+	used    supernet.Binding
 }
 
 func newAccumulator(c Config, compiling func(done, total int, arch string) error) (*accumulator, error) {
@@ -106,31 +106,22 @@ func (u *accumulator) largest() int {
 
 func (u *accumulator) compileGradient(e *engine.Engine, which int) error {
 	r, net, arch := u.run.recipe, u.net, u.archs[which]
-	used := usedBy(net, arch)
 	m := net.Space().Model
-	g := &gradientProgram{arch: arch, used: used, trained: trainedOf(r.Optimizer, net.Params(), used), teaches: which == u.largest(), batch: u.run}
+	g := &gradientProgram{arch: arch, used: net.Bind(arch), teaches: which == u.largest(), batch: u.run}
+	g.trained, _ = partition(r.Optimizer, g.used)
 	g.batch.arch, g.batch.taught = arch, !r.Distill.IsZero() && !g.teaches
-	params, form := net.Params(), g.batch.form()
-	ofEach := func(which []int) (of []shapes.Shape) {
-		for _, i := range which {
-			of = append(of, shapes.Make(dtypes.Float32, params[i].Shape...))
-		}
-		return of
-	}
-	shape := slices.Concat(ofEach(g.used), statShapes(r, m, arch), ofEach(g.trained), []shapes.Shape{shapes.Make(dtypes.Float32)})
+	form := g.batch.form()
+	shape := slices.Concat(g.used.Shapes(), statShapes(r, m, arch), g.trained.Shapes(), []shapes.Shape{shapes.Make(dtypes.Float32)})
 	split := form.splitAfter(len(shape))
 	shape = append(shape, form.inputs...)
 	var err error
 	g.program, err = e.CompileParallel("gradient "+arch.String(), shape, split, func(in []*graph.Node) []*graph.Node {
-		weights, in := in[:len(g.used)], in[len(g.used):]
+		byIndex, in := g.used.Nodes(in)
 		n, in := takeStats(r, m, arch, in)
-		sums, share, rest := in[:len(g.trained)], in[len(g.trained)], in[len(g.trained)+1:]
-		byIndex := make([]*graph.Node, len(params))
-		for k, i := range g.used {
-			byIndex[i] = weights[k]
-		}
+		last := g.trained.Len()
+		sums, share, rest := in[:last], in[last], in[last+1:]
 		var trained []*graph.Node
-		for _, i := range g.trained {
+		for _, i := range g.trained.Indices() {
 			trained = append(trained, byIndex[i])
 		}
 		p := form.prepare(rest)
@@ -154,49 +145,30 @@ func (u *accumulator) compileGradient(e *engine.Engine, which int) error {
 	return nil
 }
 
-// usedBy is the Params indices of the tensors that any of the architectures uses.
-func usedBy(net *supernet.Net, archs ...space.Arch) []int {
-	any := make([]bool, len(net.Params()))
-	for _, a := range archs {
-		for i, uses := range net.Uses(a) {
-			any[i] = any[i] || uses
-		}
-	}
-	var used []int
-	for i, uses := range any {
-		if uses {
-			used = append(used, i)
-		}
-	}
-	return used
-}
-
 // trainedIn is what an update of the architectures moves.
-func (u *accumulator) trainedIn(turns []int) []int {
+func (u *accumulator) trainedIn(turns []int) supernet.Binding {
 	var archs []space.Arch
 	for _, which := range turns {
 		archs = append(archs, u.archs[which])
 	}
-	return trainedOf(u.run.recipe.Optimizer, u.net.Params(), usedBy(u.net, archs...))
+	trained, _ := partition(u.run.recipe.Optimizer, u.net.Bind(archs...))
+	return trained
 }
 
 func (u *accumulator) compileApply(e *engine.Engine, turns []int) error {
 	r, params, used := u.run.recipe, u.net.Params(), u.trainedIn(turns)
-	key := fmt.Sprint(used)
+	key := fmt.Sprint(used.Indices())
 	if u.apply[key] != nil {
 		return nil
 	}
-	var ofEach []shapes.Shape
-	for _, i := range used {
-		ofEach = append(ofEach, shapes.Make(dtypes.Float32, params[i].Shape...))
-	}
+	ofEach := used.Shapes()
 	shape := slices.Concat(slices.Repeat(ofEach, len(Groups(r))), []shapes.Shape{shapes.Make(dtypes.Float32, len(params))}, ofEach)
 	updated := len(shape)
 	shape = append(shape, shapes.Make(dtypes.Float32), shapes.Make(dtypes.Float32))
 	program, err := e.CompileUpdate("apply", shape, nil, updated, func(in []*graph.Node) []*graph.Node {
-		v, in := takeUpdate(r, params, used, in)
-		sums, finite := in[:len(used)], in[len(used)+1]
-		v.lr = in[len(used)]
+		v, in := takeUpdate(r, params, used.Indices(), in)
+		sums, finite := in[:used.Len()], in[used.Len()+1]
+		v.lr = in[used.Len()]
 		norm := graph.Sqrt(engine.SquareSum(sums))
 		v.grads = sums
 		v.finite = graph.LogicalAnd(graph.IsFinite(norm), graph.GreaterThan(finite, graph.ZerosLike(finite)))
@@ -281,19 +253,14 @@ func (u *accumulator) settle(state *State, applied bool) error {
 // add adds the gradient of one part to the sums.
 func (u *accumulator) add(state *State, which int, share float64, batch []*tensors.Tensor, teacher *tensors.Tensor) (loss float32, teaching *tensors.Tensor, err error) {
 	g := u.gradients[which]
-	var args []*tensors.Tensor
-	for _, i := range g.used {
-		args = append(args, state.Weights[i])
-	}
+	args := g.used.Args(state.Weights)
 	name := g.arch.String()
 	before, moves := u.newStats[name], true
 	if before == nil {
 		before, moves = state.batchNormsOf(g.arch), false
 	}
 	args = append(args, before.all()...)
-	for _, i := range g.trained {
-		args = append(args, u.sums[i])
-	}
+	args = append(args, g.trained.Args(u.sums)...)
 	n := len(args)
 	args = append(append(args, tensors.FromScalar(float32(share))), batch...)
 	own := args[n:]
@@ -312,11 +279,8 @@ func (u *accumulator) add(state *State, which int, share float64, batch []*tenso
 	after.replace(out[:count])
 	u.newStats[name] = &after
 	out = out[count:]
-	for k, i := range g.trained {
-		own = append(own, u.sums[i])
-		u.sums[i] = out[k]
-	}
-	out = out[len(g.trained):]
+	own = append(own, g.trained.Args(u.sums)...)
+	out = g.trained.Store(u.sums, out)
 	err = out[0].ConstFlatData(func(flat any) { loss = flat.([]float32)[0] })
 	err = errors.Join(err, g.program.Free(append(own, out[0])...))
 	if g.teaches {
@@ -327,36 +291,27 @@ func (u *accumulator) add(state *State, which int, share float64, batch []*tenso
 
 // finish applies the sums to the state and empties them.
 func (u *accumulator) finish(state *State, lr float64, turns []int, finite bool) (norm float32, err error) {
-	a := u.apply[fmt.Sprint(u.trainedIn(turns))]
+	a := u.apply[fmt.Sprint(u.trainedIn(turns).Indices())]
 	var args []*tensors.Tensor
 	for _, group := range state.groups() {
-		for _, i := range a.used {
-			args = append(args, group[i])
-		}
+		args = append(args, a.used.Args(group)...)
 	}
 	flag := float32(0)
 	if finite {
 		flag = 1
 	}
 	args = append(args, state.Counts)
-	for _, i := range a.used {
-		args = append(args, u.sums[i])
-	}
+	args = append(args, a.used.Args(u.sums)...)
 	args = append(args, tensors.FromScalar(float32(lr)), tensors.FromScalar(flag))
 	out, err := a.program.RunDonating(args, len(args))
 	if err != nil {
 		return 0, err
 	}
 	for _, group := range state.groups() {
-		for k, i := range a.used {
-			group[i] = out[k]
-		}
-		out = out[len(a.used):]
+		out = a.used.Store(group, out)
 	}
 	state.Counts = out[0]
-	for k, i := range a.used {
-		u.sums[i] = out[1+k]
-	}
+	a.used.Store(u.sums, out[1:])
 	last := out[len(out)-1]
 	err = last.ConstFlatData(func(flat any) { norm = flat.([]float32)[0] })
 	return norm, errors.Join(err, a.program.Free(last))

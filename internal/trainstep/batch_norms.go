@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
@@ -49,13 +48,7 @@ func statGroups(r recipe.Recipe) []string {
 
 // statShapes are those of the statistics of an architecture that a program takes.
 func statShapes(r recipe.Recipe, m space.Model, arch space.Arch) []shapes.Shape {
-	var all []shapes.Shape
-	for range statGroups(r) {
-		for _, p := range supernet.Stats(m, arch) {
-			all = append(all, shapes.Make(dtypes.Float32, p.Shape...))
-		}
-	}
-	return all
+	return slices.Repeat(supernet.StatShapes(m, arch), len(statGroups(r)))
 }
 
 // takeStats takes them off a program's inputs, and returns the rest of these.

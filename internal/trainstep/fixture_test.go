@@ -83,7 +83,7 @@ func TestFixtureTrainStep(t *testing.T) {
 		if diff := math.Abs(float64(stats.Loss)-s.Loss) / math.Abs(s.Loss); !(diff <= 1e-5) {
 			t.Errorf("step %d: loss %v, want %v", k, stats.Loss, s.Loss)
 		}
-		for _, i := range program.trained {
+		for _, i := range program.trained.Indices() {
 			second := download(t, state.V[i])
 			if byNoise[i] == nil {
 				byNoise[i] = make([]float64, len(second))

@@ -8,20 +8,11 @@ import (
 	"prenas/internal/supernet"
 )
 
-// trainedOf are those of the used tensors that an update moves: all of them, or the head's.
-func trainedOf(o recipe.Optimizer, params []supernet.Param, used []int) []int {
-	if !o.Freeze {
-		return used
-	}
-	return slices.DeleteFunc(slices.Clone(used), func(i int) bool { return !params[i].InHead() })
-}
-
-// frozenOf are the used tensors that an update leaves as they are.
-func frozenOf(o recipe.Optimizer, params []supernet.Param, used []int) []int {
-	if !o.Freeze {
-		return nil
-	}
-	return slices.DeleteFunc(slices.Clone(used), func(i int) bool { return params[i].InHead() })
+// partition parts the weights that a step uses into those that it trains, all of them or the
+// head's, and those that it leaves as they are.
+func partition(o recipe.Optimizer, used supernet.Binding) (trained, frozen supernet.Binding) {
+	trains := func(p supernet.Param) bool { return !o.Freeze || p.InHead() }
+	return used.Only(trains), used.Only(func(p supernet.Param) bool { return !trains(p) })
 }
 
 // layerScales is what each of the used tensors gets of the learning rate, weight decay

@@ -81,11 +81,7 @@ func (s *MaskedStep) dims(one []int) []int {
 func (s *MaskedStep) build(in []*graph.Node, r recipe.Recipe, b batchForm) []*graph.Node {
 	params := s.net.Params()
 	n := len(params)
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	u, in := takeUpdate(r, params, all, in)
+	u, in := takeUpdate(r, params, s.net.Bind().Indices(), in)
 	u.models, u.lr = s.models, in[0]
 	sizes := in[1]
 	p := b.prepare(in[2:])

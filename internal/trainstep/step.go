@@ -40,7 +40,7 @@ func (s Stats) Finite() bool {
 type step struct {
 	program         *engine.Program
 	arch            space.Arch
-	trained, frozen []int
+	trained, frozen supernet.Binding
 }
 
 // batchForm is the form in which a step gets its images: the shapes of its inputs, and how
@@ -83,39 +83,32 @@ func (p prepared) forward(arch space.Arch, r recipe.Recipe, n batchNorms[*graph.
 // compileStep builds and compiles the step of one architecture.
 func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r recipe.Recipe, b batchForm) (*step, error) {
 	params := net.Params()
-	used := usedBy(net, arch)
 	m := net.Space().Model
-	s := &step{arch: arch, trained: trainedOf(r.Optimizer, params, used), frozen: frozenOf(r.Optimizer, params, used)}
+	s := &step{arch: arch}
+	s.trained, s.frozen = partition(r.Optimizer, net.Bind(arch))
 	inputs := statShapes(r, m, arch)
 	for range Groups(r) {
-		for _, i := range s.trained {
-			inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
-		}
+		inputs = append(inputs, s.trained.Shapes()...)
 	}
 	inputs = append(inputs, shapes.Make(dtypes.Float32, len(params)))
 	updated := len(inputs)
 	inputs = append(inputs, shapes.Make(dtypes.Float32))
-	for _, i := range s.frozen {
-		inputs = append(inputs, shapes.Make(dtypes.Float32, params[i].Shape...))
-	}
+	inputs = append(inputs, s.frozen.Shapes()...)
 	split := b.splitAfter(len(inputs))
 	inputs = append(inputs, b.inputs...)
 	read := net.Corners(arch)
 
 	build := func(in []*graph.Node) []*graph.Node {
 		n, in := takeStats(r, m, arch, in)
-		u, in := takeUpdate(r, params, s.trained, in)
+		u, in := takeUpdate(r, params, s.trained.Indices(), in)
 		u.lr, in = in[0], in[1:]
-		byIndex := make([]*graph.Node, len(params))
+		byIndex, in := s.frozen.Nodes(in)
 		var corners []*graph.Node
-		for k, i := range s.trained {
+		for k, i := range s.trained.Indices() {
 			byIndex[i] = engine.Corner(u.Weights[k], read[i])
 			corners = append(corners, byIndex[i])
 		}
-		for k, i := range s.frozen {
-			byIndex[i] = in[k]
-		}
-		p := b.prepare(in[len(s.frozen):])
+		p := b.prepare(in)
 		var seen []*graph.Node
 		logits := net.Logits(byIndex, p.images, p.forward(arch, r, n, &seen))
 		loss := graph.ReduceAllMean(lossOf(r, logits, p.targets, p.teacher))
@@ -142,17 +135,13 @@ func (s *step) run(state *State, lr float64, batch ...*tensors.Tensor) (Stats, e
 	args := own.all()
 	count := len(args)
 	for _, group := range state.groups() {
-		for _, i := range s.trained {
-			args = append(args, group[i])
-		}
+		args = append(args, s.trained.Args(group)...)
 	}
 	args = append(args, state.Counts)
 	donated := len(args)
 	rate := tensors.FromScalar(float32(lr))
 	args = append(args, rate)
-	for _, i := range s.frozen {
-		args = append(args, state.Weights[i])
-	}
+	args = append(args, s.frozen.Args(state.Weights)...)
 	args = append(args, batch...)
 	out, err := s.program.RunDonating(args, donated)
 	if err != nil {
@@ -161,10 +150,7 @@ func (s *step) run(state *State, lr float64, batch ...*tensors.Tensor) (Stats, e
 	own.replace(out[:count])
 	out = out[count:]
 	for _, group := range state.groups() {
-		for k, i := range s.trained {
-			group[i] = out[k]
-		}
-		out = out[len(s.trained):]
+		out = s.trained.Store(group, out)
 	}
 	state.Counts = out[0]
 	stats := out[1]
