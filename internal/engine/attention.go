@@ -29,12 +29,7 @@ func Attention(qkv *graph.Node, heads int, relative *Relative, operands dtypes.D
 	if !hasKernels(qkv) || !kernels.Products(operands == dtypes.BFloat16) || len(d) != 3 || d[2]/3/heads%2 == 1 {
 		return nil, false
 	}
-	settings := map[string]int{"heads": heads}
-	var tables []*graph.Node
-	if relative != nil {
-		settings["side"], settings["limit"] = relative.Side, relative.Limit
-		tables = relative.Tables
-	}
+	tables, settings := relative.settings(heads)
 	low := graph.ConvertDType(qkv, operands)
 	y := call("prenas_attention", shapes.Make(operands, d[0], d[1], d[2]/3), settings, append([]*graph.Node{low}, tables...)...)
 	return CustomGradient(graph.ConvertDType(y, qkv.DType()), append([]*graph.Node{qkv}, tables...), func(v *graph.Node) []*graph.Node {
@@ -46,4 +41,14 @@ func Attention(qkv *graph.Node, heads int, relative *Relative, operands dtypes.D
 		adjoints[0] = graph.ConvertDType(adjoints[0], qkv.DType())
 		return adjoints
 	}), true
+}
+
+// settings of calls with these relative positions, or nil for none, and the tables that they take.
+func (r *Relative) settings(heads int) (tables []*graph.Node, settings map[string]int) {
+	settings = map[string]int{"heads": heads}
+	if r != nil {
+		settings["side"], settings["limit"] = r.Side, r.Limit
+		tables = r.Tables
+	}
+	return tables, settings
 }

@@ -110,9 +110,6 @@ static int64_t packed_bytes(const attention *a, int64_t depth, int64_t width) {
 
 #ifdef PRENAS_AMX
 
-// The first so many of 32 lanes.
-static inline __mmask32 halves(int64_t count) { return count >= 32 ? 0xffffffff : count > 0 ? (1u << count) - 1 : 0; }
-
 // Packs rows of values for a product over them, row_bytes apart, as the left operand.
 TARGET static void amx_left(char *to, const char *rows, int64_t row_bytes, int64_t count, int64_t size) {
 	int64_t steps = divided_up(size, AMX_DEPTH);
@@ -140,8 +137,7 @@ TARGET_BF16 static void amx_scores(const attention *a, char *to, const float *s,
 
 // Scores of some queries as the left operand of a product over queries: rows of tiles are keys.
 TARGET_BF16 static void amx_columns(const attention *a, char *to, const float *s, int64_t count) {
-	__m512i sides = _mm512_setr_epi32(0x100000, 0x110001, 0x120002, 0x130003, 0x140004, 0x150005, 0x160006, 0x170007, 0x180008, 0x190009,
-		0x1a000a, 0x1b000b, 0x1c000c, 0x1d000d, 0x1e000e, 0x1f000f);
+	__m512i sides = pair_order();
 	int64_t steps = divided_up(count, AMX_DEPTH);
 	for (int64_t j = 0; j < a->keys; j += AMX_ROWS) {
 		for (int64_t k = 0; k < steps; k++, to += AMX_TILE) {
@@ -565,8 +561,7 @@ TARGET_BF16 static const void *over_keys(const attention *a, scratch *m, const f
 
 // And of one over queries: as they are, or in bf16, pairs of rows side by side.
 TARGET_BF16 static const void *over_queries(const attention *a, scratch *m, const float *s, int64_t count) {
-	__m512i sides = _mm512_setr_epi32(0x100000, 0x110001, 0x120002, 0x130003, 0x140004, 0x150005, 0x160006, 0x170007, 0x180008, 0x190009,
-		0x1a000a, 0x1b000b, 0x1c000c, 0x1d000d, 0x1e000e, 0x1f000f);
+	__m512i sides = pair_order();
 	for (int64_t i = 0; i < count && a->bf16; i += 2) {
 		for (int64_t j = 0; j < a->over_keys.width; j += 16) {
 			__m512 x = _mm512_load_ps(s + i * a->row + j), y = i + 1 < count ? _mm512_load_ps(s + (i + 1) * a->row + j) : _mm512_setzero_ps();

@@ -173,6 +173,9 @@ static const struct {
 	{"prenas_batch_norm_adjoint", prenas_batch_norm_adjoint},
 	{"prenas_adamw", prenas_adamw},
 	{"prenas_squares", prenas_squares},
+	{"prenas_pack", prenas_pack},
+	{"prenas_branch", prenas_branch},
+	{"prenas_branch_adjoint", prenas_branch_adjoint},
 };
 
 const char *prenas_register(const char *plugin) {

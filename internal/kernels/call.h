@@ -41,9 +41,9 @@ void prenas_share(ffi_frame *frame, int64_t parts, void (*part)(void *work, int6
 // Functions that XLA may call, by the names that call.c registers.
 ffi_handler prenas_depthwise, prenas_depthwise_kernel, prenas_product, prenas_attention, prenas_attention_adjoint,
 	prenas_layer_norm, prenas_layer_norm_adjoint, prenas_bias_gelu, prenas_bias_gelu_adjoint, prenas_batch_norm, prenas_batch_norm_adjoint, prenas_adamw,
-	prenas_squares;
+	prenas_squares, prenas_pack, prenas_branch, prenas_branch_adjoint;
 
-// What prenas_product sums over, its attribute "over": the columns of a and the rows of b, the
+// What prenas_product sums over, and prenas_pack is for, the attribute "over": the columns of a and the rows of b, the
 // columns of both, the rows of both.
 enum { PRENAS_OVER_BOTH, PRENAS_OVER_COLUMNS, PRENAS_OVER_ROWS };
 

@@ -63,29 +63,23 @@ typedef struct {
 
 static void *block(size_t bytes) { return aligned_alloc(64, rounded_up(bytes, 64)); }
 
-static inline __mmask32 mask_of(int64_t count) { return count >= 32 ? 0xffffffff : count > 0 ? (1u << count) - 1 : 0; }
-
 // The tiles of 16 rows of a.
 TARGET static void pack_rows(char *to, const uint16_t *rows, int64_t count, int64_t depth, int64_t steps) {
 	for (int64_t i = 0; i < AMX_ROWS; i++, rows += depth, to += 64) {
 		for (int64_t s = 0; s < steps; s++) {
-			_mm512_store_si512(to + s * AMX_TILE, i < count ? _mm512_maskz_loadu_epi16(mask_of(depth - AMX_DEPTH * s), rows + AMX_DEPTH * s) : _mm512_setzero_si512());
+			_mm512_store_si512(to + s * AMX_TILE, i < count ? _mm512_maskz_loadu_epi16(halves(depth - AMX_DEPTH * s), rows + AMX_DEPTH * s) : _mm512_setzero_si512());
 		}
 	}
 }
 
 // A tile's depth of 32 columns, which lie along the rows of a matrix, in pairs: x[0] are the vectors of the first 16 columns, x[1] those of the others.
 TARGET static inline __attribute__((always_inline)) void pairs_of(__m512i x[2][16], const uint16_t *rows, int64_t row, int64_t columns, int64_t depth) {
-	const __m512i first = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36, 4, 35, 3,
-		34, 2, 33, 1, 32, 0);
-	const __m512i second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
-	__mmask32 there = mask_of(columns);
+	__mmask32 there = halves(columns);
 #pragma GCC unroll 16
 	for (int i = 0; i < 16; i++) {
 		__m512i even = _mm512_maskz_loadu_epi16(2 * i < depth ? there : 0, rows + 2 * i * row);
 		__m512i odd = _mm512_maskz_loadu_epi16(2 * i + 1 < depth ? there : 0, rows + (2 * i + 1) * row);
-		x[0][i] = _mm512_permutex2var_epi16(even, first, odd);
-		x[1][i] = _mm512_permutex2var_epi16(even, second, odd);
+		pair(&x[0][i], &x[1][i], even, odd);
 	}
 }
 
@@ -121,7 +115,7 @@ TARGET static void pack_b(void *work, int64_t i) {
 		for (int64_t s = 0; s < p->steps; s++) {
 			__m512i x[16];
 			for (int i = 0; i < 16; i++) {
-				x[i] = j + i < count ? _mm512_maskz_loadu_epi16(mask_of(of->depth - AMX_DEPTH * s), rows + i * of->depth + AMX_DEPTH * s) : _mm512_setzero_si512();
+				x[i] = j + i < count ? _mm512_maskz_loadu_epi16(halves(of->depth - AMX_DEPTH * s), rows + i * of->depth + AMX_DEPTH * s) : _mm512_setzero_si512();
 			}
 			transpose(x);
 			for (int i = 0; i < 16; i++) {
@@ -133,7 +127,7 @@ TARGET static void pack_b(void *work, int64_t i) {
 
 // Some rows of sums as values of c, the first count of 32; whole lines of c past the caches if past says so.
 TARGET static void store_bf16(uint16_t *to, int64_t row, const float *sums, int64_t rows, int64_t count, bool past) {
-	__mmask32 there = mask_of(count);
+	__mmask32 there = halves(count);
 	for (int64_t i = 0; i < rows; i++, to += row, sums += AMX_BLOCK) {
 		__m512i x = (__m512i)_mm512_cvtne2ps_pbh(_mm512_load_ps(sums + 16), _mm512_load_ps(sums));
 		if (past) {

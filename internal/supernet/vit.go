@@ -80,13 +80,7 @@ func (v *vit) logits(images *graph.Node) *graph.Node {
 	v.tap(SiteBlock, x)
 	rel := newRelative(n.space.Model, images.Graph())
 	for i := range f.Arch.Depth() {
-		x = v.branch(x, i, 0, func(x *graph.Node) *graph.Node {
-			return v.attention(v.norm(x, blockName(i, "attn_layer_norm"), v.Operands), i, rel)
-		})
-		x = v.branch(x, i, 1, func(x *graph.Node) *graph.Node {
-			return v.mlp(v.norm(x, blockName(i, "ffn_layer_norm"), v.Operands), i)
-		})
-		v.tap(SiteBlock, x)
+		x = v.tap(SiteBlock, v.mlpBranch(v.attentionBranch(x, i, rel), i))
 	}
 	x = graph.ConvertDType(x, dtypes.Float32)
 	if n.space.Model.Variant != (space.Variant{}) {
@@ -107,19 +101,56 @@ type vit struct{ builder }
 
 // norm is a LayerNorm, for products whose operands are cast to a type.
 func (v *vit) norm(x *graph.Node, name string, operands dtypes.DType) *graph.Node {
-	dim := v.Arch.EmbedDim
 	v.tap(SiteNorm, x)
-	return engine.LayerNorm(x, v.normVector(name+".weight", dim), v.normVector(name+".bias", dim), v.space.Model.Eps(), operands)
+	n := v.normOf(name)
+	return engine.LayerNorm(x, n.Weight, n.Bias, n.Eps, operands)
 }
 
-// branch adds a residual branch (0 attention, 1 MLP) of a block to x.
-func (v *vit) branch(x *graph.Node, block, which int, f func(*graph.Node) *graph.Node) *graph.Node {
-	y := f(x)
-	if v.DropPath != nil {
-		samples := x.Shape().Dimensions[0]
-		factor := graph.Slice(v.DropPath, graph.AxisElem(block), graph.AxisElem(which))
-		factor = graph.ConvertDType(factor, y.DType())
-		y = graph.Mul(y, graph.Reshape(factor, samples, 1, 1))
+func (v *vit) normOf(name string) engine.Norm {
+	dim := v.Arch.EmbedDim
+	return engine.Norm{Weight: v.normVector(name+".weight", dim), Bias: v.normVector(name+".bias", dim), Eps: v.space.Model.Eps()}
+}
+
+// attentionBranch adds attention to x, a block's first residual branch.
+func (v *vit) attentionBranch(x *graph.Node, block int, rel *relative) *graph.Node {
+	const norm = "attn_layer_norm"
+	if v.hasBranches(x) && !v.space.Model.Variant.QKNorm {
+		y, ok := engine.AttentionBranch(x, v.normOf(blockName(block, norm)), v.qkvLayer(block), v.Arch.NumHeads[block], rel.with(v.tables(block, rel)),
+			v.projLayer(block), v.dropPath(block, 0))
+		if ok {
+			return y
+		}
+	}
+	// The other way is its twin, for all other cases and devices.
+	return v.add(x, v.attention(v.norm(x, blockName(block, norm), v.Operands), block, rel), v.dropPath(block, 0))
+}
+
+// mlpBranch adds the MLP, the second.
+func (v *vit) mlpBranch(x *graph.Node, block int) *graph.Node {
+	const norm = "ffn_layer_norm"
+	if v.hasBranches(x) && v.space.Model.Variant.Activation == "" {
+		return engine.MLPBranch(x, v.normOf(blockName(block, norm)), v.fc1Layer(block), v.fc2Layer(block), v.dropPath(block, 1))
+	}
+	return v.add(x, v.mlp(v.norm(x, blockName(block, norm), v.Operands), block), v.dropPath(block, 1))
+}
+
+// hasBranches tells whether a whole branch is one operation: nobody sees what is within it, or drops values there.
+func (v *vit) hasBranches(x *graph.Node) bool {
+	return v.Dropout == nil && v.Tap == nil && engine.HasBranches(x, v.Operands)
+}
+
+// dropPath are the factors [N] of a block's branch, 0 or 1; nil for ones.
+func (v *vit) dropPath(block, branch int) *graph.Node {
+	if v.DropPath == nil {
+		return nil
+	}
+	return graph.Reshape(graph.Slice(v.DropPath, graph.AxisElem(block), graph.AxisElem(branch)), -1)
+}
+
+// add is x + y, or y times each sample's factor.
+func (v *vit) add(x, y, factor *graph.Node) *graph.Node {
+	if factor != nil {
+		y = graph.Mul(y, graph.Reshape(graph.ConvertDType(factor, y.DType()), -1, 1, 1))
 	}
 	return graph.Add(x, y)
 }
@@ -158,26 +189,53 @@ func (v *vit) embed(images *graph.Node) *graph.Node {
 	return v.drop(x, dropEmbedding, 0, m.Tokens(), v.space.Supernet.EmbedDim)
 }
 
-func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
-	m, dim, heads := v.space.Model, v.Arch.EmbedDim, v.Arch.NumHeads[block]
-	tokens, width := x.Shape().Dimensions[1], heads*m.HeadDim
-
-	// Rows of qkv are interleaved (q, k, v, q, k, v, …): sorting the weight's
-	// rows is cheaper than sorting the activations' features.
-	sorted := graph.Reshape(v.matrix(blockName(block, "attn.qkv.weight"), 3*width, dim), width, 3, dim)
-	sorted = graph.Reshape(graph.TransposeAllAxes(sorted, 1, 0, 2), 3*width, dim)
-	qkv := v.product(x, sorted)
-	if m.QKVBias {
-		bias := graph.Reshape(v.vector(blockName(block, "attn.qkv.bias"), 3*width), width, 3)
-		qkv = v.addBias(qkv, graph.Reshape(graph.TransposeAllAxes(bias, 1, 0), 3*width))
+// layer is x · weightᵀ + bias.
+func (v *vit) layer(x *graph.Node, l engine.Layer) *graph.Node {
+	x = v.product(x, l.Weight)
+	if l.Bias != nil {
+		x = v.addBias(x, l.Bias)
 	}
+	return x
+}
+
+func (v *vit) layerOf(name string, out, in int) engine.Layer {
+	return engine.Layer{Weight: v.matrix(name+".weight", out, in), Bias: v.vector(name+".bias", out)}
+}
+
+// qkvLayer is the projection to queries, keys and values. Rows of its weight are interleaved (q, k, v, q, k, v, …): sorting
+// them is cheaper than sorting the activations' features.
+func (v *vit) qkvLayer(block int) (l engine.Layer) {
+	width, dim := v.Arch.NumHeads[block]*v.space.Model.HeadDim, v.Arch.EmbedDim
+	sorted := graph.Reshape(v.matrix(blockName(block, "attn.qkv.weight"), 3*width, dim), width, 3, dim)
+	l.Weight = graph.Reshape(graph.TransposeAllAxes(sorted, 1, 0, 2), 3*width, dim)
+	if v.space.Model.QKVBias {
+		bias := graph.Reshape(v.vector(blockName(block, "attn.qkv.bias"), 3*width), width, 3)
+		l.Bias = graph.Reshape(graph.TransposeAllAxes(bias, 1, 0), 3*width)
+	}
+	return l
+}
+
+func (v *vit) projLayer(block int) engine.Layer {
+	return v.layerOf(blockName(block, "attn.proj"), v.Arch.EmbedDim, v.Arch.NumHeads[block]*v.space.Model.HeadDim)
+}
+
+func (v *vit) fc1Layer(block int) engine.Layer {
+	return v.layerOf(blockName(block, "fc1"), space.Hidden(v.Arch.EmbedDim, v.Arch.MLPRatio[block]), v.Arch.EmbedDim)
+}
+
+func (v *vit) fc2Layer(block int) engine.Layer {
+	return v.layerOf(blockName(block, "fc2"), v.Arch.EmbedDim, space.Hidden(v.Arch.EmbedDim, v.Arch.MLPRatio[block]))
+}
+
+func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
+	m, heads, tokens := v.space.Model, v.Arch.NumHeads[block], x.Shape().Dimensions[1]
+	qkv := v.layer(x, v.qkvLayer(block))
 	if m.Variant.QKNorm {
 		qkv = normQK(qkv, m, block, heads, v.headNorm)
 	}
 	v.tap(SiteQKV, qkv)
 	out := v.selfAttention(qkv, v.tables(block, rel), block, heads, rel)
-	out = v.product(out, v.matrix(blockName(block, "attn.proj.weight"), dim, width))
-	out = v.addBias(out, v.vector(blockName(block, "attn.proj.bias"), dim))
+	out = v.layer(out, v.projLayer(block))
 	for _, site := range []dropSite{dropProj, dropBranch} {
 		out = v.drop(out, site, block, tokens, v.space.Supernet.EmbedDim)
 	}
@@ -277,17 +335,14 @@ func (v *vit) attend(query, key, value *graph.Node, block int, rel *relative, ta
 }
 
 func (v *vit) mlp(x *graph.Node, block int) *graph.Node {
-	dim, top, tokens := v.Arch.EmbedDim, v.space.Supernet, x.Shape().Dimensions[1]
-	hidden := space.Hidden(dim, v.Arch.MLPRatio[block])
-	x = v.product(x, v.matrix(blockName(block, "fc1.weight"), hidden, dim))
-	bias := v.vector(blockName(block, "fc1.bias"), hidden)
+	top, tokens, fc1 := v.space.Supernet, x.Shape().Dimensions[1], v.fc1Layer(block)
+	x = v.product(x, fc1.Weight)
 	if f := v.space.Model.Variant.Activation; v.Tap != nil || f != "" { // who looks at it may differentiate by it
-		x = activation(f, v.tap(SiteHidden, v.addBias(x, bias)))
+		x = activation(f, v.tap(SiteHidden, v.addBias(x, fc1.Bias)))
 	} else {
-		x = engine.BiasGelu(x, bias, v.Operands)
+		x = engine.BiasGelu(x, fc1.Bias, v.Operands)
 	}
 	x = v.drop(x, dropHidden, block, tokens, space.Hidden(top.EmbedDim, top.MLPRatio))
-	x = v.product(x, v.matrix(blockName(block, "fc2.weight"), dim, hidden))
-	x = v.drop(v.addBias(x, v.vector(blockName(block, "fc2.bias"), dim)), dropMLP, block, tokens, top.EmbedDim)
+	x = v.drop(v.layer(x, v.fc2Layer(block)), dropMLP, block, tokens, top.EmbedDim)
 	return v.tap(SiteMLP, x)
 }

@@ -2,8 +2,9 @@
 // operands and results that end where their memory ends. kernels_test.go compiles it with
 // the compiler's sanitizers, which end the program at the first read or write outside.
 
-// Products and attention, whose parts are summed, are called with one thread and with several, and the results must have the same bits.
+// Products, attention and branches, whose parts are summed, are called with one thread and with several, and the results must have the same bits.
 
+#include "../amx.h"
 #include "../call.h"
 
 #include <pthread.h>
@@ -149,6 +150,32 @@ static void attentions(int dtype) {
 	}
 }
 
+static int64_t whole(int64_t size) { return (size + 31) / 32 * 32; }
+
+static void branches(void) {
+	static const int64_t shapes[][4] = { // samples, tokens, size, inner
+		{1, 1, 1, 1}, {1, 3, 2, 5}, {2, 5, 16, 33}, {3, 17, 33, 16}, {1, 197, 48, 130}, {2, 300, 240, 96}, {1, 33, 624, 700}, {5, 250, 20, 48}, {64, 577, 40, 20}};
+	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+		const int64_t *s = shapes[i];
+		tensor x = {FFI_FLOAT32, 3, {s[0], s[1], s[2]}}, z = {FFI_BF16, 3, {s[0], s[1], s[3]}}, of_size = {FFI_FLOAT32, 1, {s[2]}}, of_inner = {FFI_FLOAT32, 1, {s[3]}};
+		tensor scalar = {FFI_FLOAT32, 0, {0}}, factor = {FFI_FLOAT32, 1, {s[0]}}, w1 = {FFI_FLOAT32, 2, {s[3], s[2]}}, w2 = {FFI_FLOAT32, 2, {s[2], s[3]}};
+		tensor to_inner = {FFI_BF16, 2, {whole(s[3]), whole(s[2])}}, to_size = {FFI_BF16, 2, {whole(s[2]), whole(s[3])}};
+		int64_t over = PRENAS_OVER_COLUMNS;
+		call(prenas_pack, 1, 1, (tensor[]){w1, to_inner}, 1, (const char *[]){"over"}, &over);
+		over = PRENAS_OVER_BOTH;
+		call(prenas_pack, 1, 1, (tensor[]){w1, to_size}, 1, (const char *[]){"over"}, &over);
+		const char *names[] = {"first", "second", "tokens"};
+		int64_t first[] = {1, 0, s[1]}, second[] = {0, 1, s[1]}, both[] = {1, 1, s[1]};
+		call(prenas_branch, 6, 1, (tensor[]){x, of_size, of_size, scalar, to_inner, of_inner, z}, 3, names, first);
+		call(prenas_branch, 5, 1, (tensor[]){x, z, to_size, of_size, factor, x}, 3, names, second);
+		call(prenas_branch, 9, 1, (tensor[]){x, of_size, of_size, scalar, to_inner, of_inner, to_size, of_size, factor, x}, 3, names, both);
+		call(prenas_branch_adjoint, 7, 5, (tensor[]){x, x, of_size, of_size, scalar, to_size, z, x, of_size, of_size, w1, of_inner}, 3, names, first);
+		call(prenas_branch_adjoint, 4, 3, (tensor[]){x, to_inner, factor, z, w2, of_size, z}, 3, names, second);
+		call(prenas_branch_adjoint, 10, 7,
+			(tensor[]){x, x, of_size, of_size, scalar, to_size, to_inner, of_inner, to_inner, factor, x, of_size, of_size, w1, of_inner, w2, of_size}, 3, names, both);
+	}
+}
+
 static void convolutions(int dtype, int64_t lanes) {
 	for (int64_t k = 1; k <= 9; k += 2) {
 		for (int64_t stride = 1; stride <= 3; stride++) {
@@ -231,6 +258,9 @@ int main(int count, char **arguments) {
 			products(bf16 ? FFI_BF16 : FFI_FLOAT32);
 			attentions(bf16 ? FFI_BF16 : FFI_FLOAT32);
 		}
+	}
+	if (prenas_amx()) {
+		branches();
 	}
 	return 0;
 }
