@@ -14,6 +14,7 @@ import (
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
 	"prenas/internal/sealed"
+	"prenas/internal/strictjson"
 	"prenas/pkg/space"
 )
 
@@ -109,7 +110,7 @@ func parse(text []byte) (*Benchmark, error) {
 		number++
 		bad := func(why error) error { return fmt.Errorf("%w: line %d: %w", ErrBenchmark, number, why) }
 		if number == 1 {
-			if err := strict(lines.Bytes(), &b.Header); err != nil {
+			if err := strictjson.UnmarshalKnown(lines.Bytes(), &b.Header); err != nil {
 				return nil, bad(err)
 			}
 			if err := b.Header.check(); err != nil {
@@ -118,7 +119,7 @@ func parse(text []byte) (*Benchmark, error) {
 			continue
 		}
 		var t Trained
-		err := strict(lines.Bytes(), &t)
+		err := strictjson.UnmarshalKnown(lines.Bytes(), &t)
 		if err == nil {
 			err = t.check(b.Header)
 		}
@@ -138,18 +139,6 @@ func parse(text []byte) (*Benchmark, error) {
 		return nil, fmt.Errorf("%w: it has no architecture", ErrBenchmark)
 	}
 	return b, nil
-}
-
-func strict(line []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return err
-	}
-	if d.More() {
-		return errors.New("more than one value")
-	}
-	return nil
 }
 
 func (h Header) check() error {

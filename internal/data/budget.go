@@ -20,6 +20,13 @@ var pixels = sync.OnceValue(func() *budget {
 	return newBudget(max(have/8, min(have/2, maxPixels*bytesOf("png"))))
 })
 
+// texts is another such budget, of the bytes of files that images are decoded from. Who holds
+// some of it may wait for pixels; nobody who holds pixels waits for it.
+var texts = sync.OnceValue(func() *budget {
+	have := machine.Memory()
+	return newBudget(max(have/16, min(have/4, 4*maxBytes)))
+})
+
 type budget struct {
 	bytes int64
 	free  *semaphore.Weighted
@@ -47,6 +54,19 @@ func (b *budget) take(width, height int, format string) (release func(), err err
 		return nil, fmt.Errorf("%w: its %dx%d pixels take up to %s to decode, and images together may take %s of this machine's memory: make it smaller",
 			machine.ErrMemory, width, height, machine.Bytes(float64(need)), machine.Bytes(float64(b.bytes)))
 	}
+	return b.hold(need)
+}
+
+// takeBytes is take of a text of so many bytes.
+func (b *budget) takeBytes(need int64) (release func(), err error) {
+	if need > b.bytes {
+		return nil, fmt.Errorf("%w: it takes %s, and files that are read together may take %s of this machine's memory",
+			machine.ErrMemory, machine.Bytes(float64(need)), machine.Bytes(float64(b.bytes)))
+	}
+	return b.hold(need)
+}
+
+func (b *budget) hold(need int64) (release func(), err error) {
 	if err := b.free.Acquire(context.Background(), need); err != nil {
 		return nil, err
 	}

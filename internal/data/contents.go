@@ -19,15 +19,25 @@ type Contents struct {
 	mu      sync.Mutex
 	sums    []uint64 // the first 8 bytes of the SHA-256 of each image, 0 where it was not read yet
 	checked []bool   // in this process
+	used    []bool   // handed out in a batch, or so by an earlier process: what is read ahead is not
 	news    bool
-	files   []noted
+	files   []numbered
+}
+
+// numbered are images, from number first on.
+type numbered struct {
+	first  int
+	images interface {
+		Len() int
+		Name(i int) string
+	}
 }
 
 // name of image i.
 func (c *Contents) name(i int) string {
 	for _, f := range c.files {
-		if k := i - f.first; k < f.Len() {
-			return f.Name(k)
+		if k := i - f.first; k < f.images.Len() {
+			return f.images.Name(k)
 		}
 	}
 	return ""
@@ -47,7 +57,7 @@ func (c *Contents) note(i int, text []byte) error {
 	defer c.mu.Unlock()
 	switch c.sums[i] {
 	case 0:
-		c.sums[i], c.news = sum, true
+		c.sums[i] = sum
 	case sum:
 	default:
 		return ErrChanged
@@ -56,14 +66,36 @@ func (c *Contents) note(i int, text []byte) error {
 	return nil
 }
 
-// Sums are the digests of the images until now, in the order of the splits train, held-out and
-// test as they came, and whether there are new ones since the last call; 0 stands for an
-// image that was not read.
+// use notes that image i, which was read, is handed out.
+func (c *Contents) use(i int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.used[i] && c.sums[i] != 0 {
+		c.used[i], c.news = true, true
+	}
+}
+
+// Sums are the digests of the images in the batches until now, in the order of the splits train,
+// held-out and test as they came, and whether there are new ones since the last call; 0
+// stands for an image that was in none. How far workers read ahead changes nothing.
 func (c *Contents) Sums() (sums []uint64, news bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	news, c.news = c.news, false
-	return append([]uint64{}, c.sums...), news
+	sums = make([]uint64, len(c.sums))
+	for i, used := range c.used {
+		if used {
+			sums[i] = c.sums[i]
+		}
+	}
+	return sums, news
+}
+
+// read is the digest of image i, whether it was handed out or not; 0: it was not read.
+func (c *Contents) read(i int) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sums[i]
 }
 
 // Remember takes what Sums said of the same images in an earlier process.
@@ -78,7 +110,7 @@ func (c *Contents) Remember(sums []uint64) error {
 			return fmt.Errorf("%s: %w", c.name(i), ErrChanged)
 		}
 		if sum != 0 {
-			c.sums[i] = sum
+			c.sums[i], c.used[i] = sum, true
 		}
 	}
 	return nil
@@ -99,19 +131,72 @@ func (n noted) Encoded(i int) ([]byte, error) {
 	return text, err
 }
 
-// noteContents makes the images of a data set be noted, where they are files.
-func (d *Dataset) noteContents() {
-	c := new(Contents)
-	count := 0
-	for _, split := range []*Split{&d.Train, &d.HeldOut, &d.Test} {
-		if files, are := (*split).(decoded); are {
-			own := noted{files.encoded, c, count}
-			*split, c.files = decoded{own}, append(c.files, own)
-			count += files.Len()
+// contentOf is where the digest of image i of a split is: nil where there is none.
+func contentOf(s Split, i int) (c *Contents, k int) {
+	switch s := s.(type) {
+	case subset:
+		return contentOf(s.Split, s.index[i])
+	case chain:
+		split, k := s.at(i)
+		return contentOf(split, k)
+	case relabelled:
+		return contentOf(s.Split, i)
+	case notedPack:
+		return s.contents, s.first + i
+	case decoded:
+		if n, is := s.encoded.(noted); is {
+			return n.contents, n.first + i
 		}
 	}
-	if count > 0 {
-		c.sums, c.checked = make([]uint64, count), make([]bool, count)
+	return nil, 0
+}
+
+// asItIs is the digest of image i, whose file it reads for that if need be; 0 of one that holds
+// no image.
+func (c *Contents) asItIs(i int) (uint64, error) {
+	for _, f := range c.files {
+		k := i - f.first
+		files, are := f.images.(decoded)
+		if c.read(i) != 0 || !are || k < 0 || k >= files.Len() {
+			continue
+		}
+		err := holding(files.Size(k), func() error { _, err := files.Encoded(k); return err })
+		if err != nil && !errors.Is(err, ErrFormat) {
+			return 0, explain(files.Name(k), err)
+		}
+	}
+	return c.read(i), nil
+}
+
+// notedPack are packed images; the digests of the files that they were made from are in the pack.
+type notedPack struct {
+	*packed
+	contents *Contents
+	first    int
+}
+
+// noteContents makes the images of a data set be noted, where they are files, or were.
+func (d *Dataset) noteContents() {
+	c := new(Contents)
+	for _, split := range []*Split{&d.Train, &d.HeldOut, &d.Test} {
+		first := len(c.sums)
+		switch images := (*split).(type) {
+		case decoded:
+			own := decoded{noted{images.encoded, c, first}}
+			*split, c.files = own, append(c.files, numbered{first, own})
+			c.sums = append(c.sums, make([]uint64, images.Len())...)
+		case *packed:
+			sums, has := images.contents()
+			if !has { // of an earlier version, or of a source without files
+				continue
+			}
+			*split = notedPack{images, c, first}
+			c.files = append(c.files, numbered{first, images})
+			c.sums = append(c.sums, sums...)
+		}
+	}
+	if n := len(c.sums); n > 0 {
+		c.checked, c.used = make([]bool, n), make([]bool, n)
 		d.Contents = c
 	}
 }

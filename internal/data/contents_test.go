@@ -24,10 +24,19 @@ func TestImagesThatChangePlacesAreSeen(t *testing.T) {
 		return d
 	}
 	first := open()
-	for _, i := range []int{0, 2, 3} { // 1 is not read
-		if _, err := first.Train.Image(i); err != nil {
+	l, err := NewLoader(first.Train, LoaderOptions{Batch: 1, Channels: 3, Size: 4, Mean: []float32{0, 0, 0}, Std: []float32{1, 1, 1}, OneEpoch: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []int{0, 2, 3} { // 1 is only read ahead
+		next, stop := l.Stream(context.Background(), 0, i)
+		if _, err := next(); err != nil {
 			t.Fatal(err)
 		}
+		stop()
+	}
+	if _, err := first.Train.Image(1); err != nil {
+		t.Fatal(err)
 	}
 	sums, news := first.Contents.Sums()
 	if !news || sums[0] == 0 || sums[1] != 0 || sums[2] == 0 || sums[3] == 0 {

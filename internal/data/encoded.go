@@ -14,6 +14,8 @@ type encoded interface {
 	Label(i int) int
 	// Name says where image i is, to a reader of an error.
 	Name(i int) string
+	// Size is how many bytes image i had when the source was opened.
+	Size(i int) int64
 	// Encoded returns the bytes of image i. An error that wraps ErrFormat says that the
 	// image is damaged, any other that it cannot be had now.
 	Encoded(i int) ([]byte, error)
@@ -23,19 +25,33 @@ type encoded interface {
 type decoded struct{ encoded }
 
 func (d decoded) Image(i int) (img Image, err error) {
-	text, err := d.Encoded(i)
-	if err == nil {
-		img, err = decode(text)
-	}
-	return img, explain(d.Name(i), err)
+	err = d.part(i, all, func(p augment.Piece) { img = p.Image })
+	return img, err
 }
 
 func (d decoded) part(i int, choose func(height, width int) augment.Cut, use func(augment.Piece)) error {
-	text, err := d.Encoded(i)
-	if err == nil {
-		err = decodePart(text, choose, use)
-	}
+	err := holding(d.Size(i), func() error {
+		text, err := d.Encoded(i)
+		if err != nil {
+			return err
+		}
+		return decodePart(text, choose, use)
+	})
 	return explain(d.Name(i), err)
+}
+
+// holding runs what reads the file of an image of so many bytes and decodes it, as soon as there
+// is memory for it. What no image may have is refused as it is read.
+func holding(size int64, read func() error) error {
+	if size > maxBytes {
+		return read()
+	}
+	release, err := texts().takeBytes(size)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return read()
 }
 
 // explain says where an error is, and whether it is the image that is damaged.

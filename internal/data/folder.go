@@ -131,6 +131,9 @@ func (f folder) Label(i int) int { return f.files[i].label }
 // Name is the path of image i.
 func (f folder) Name(i int) string { return f.files[i].path }
 
+// Size is how many bytes image i has.
+func (f folder) Size(i int) int64 { return f.files[i].size }
+
 // Encoded are the bytes of image i.
 func (f folder) Encoded(i int) ([]byte, error) {
 	if err := f.files[i].missing(); err != nil {

@@ -1,7 +1,6 @@
 package data
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/matfile"
 	"prenas/internal/plaintext"
+	"prenas/internal/strictjson"
 )
 
 // classIndex is the classes of ImageNet in the order of their numbers.
@@ -85,7 +85,7 @@ func parseClassIndex(text []byte) (classIndex, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	if err := json.Unmarshal(text, &classes); err != nil {
+	if err := strictjson.Unmarshal(text, &classes); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	index := make(classIndex, len(classes))

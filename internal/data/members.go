@@ -70,6 +70,11 @@ func (m *members) Name(i int) string {
 	return file.shown + ", " + one.name
 }
 
+func (m *members) Size(i int) int64 {
+	_, one := m.at(i)
+	return one.size
+}
+
 func (m *members) Encoded(i int) ([]byte, error) {
 	file, one := m.at(i)
 	if one.size > maxBytes {

@@ -8,6 +8,14 @@ import (
 	"prenas/internal/crash"
 )
 
+// waiting is how many results of so many workers of ordered may wait for their turn.
+func waiting(workers int) int {
+	if workers < 1 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	return 2*workers + 1
+}
+
 // ordered yields what do makes of 0 to n-1, in order, computed ahead by several
 // goroutines (workers; 0: one per core). It ends early when ctx does.
 func ordered[T any](ctx context.Context, n, workers int, do func(i int) T) iter.Seq2[int, T] {

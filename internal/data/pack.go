@@ -3,17 +3,18 @@ package data
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 
 	"github.com/edsrzf/mmap-go"
 
 	"prenas/internal/fsys"
 	"prenas/internal/sealed"
+	"prenas/internal/strictjson"
 )
 
 // The packed form: a folder with pack.json and shards of pixels that are mapped
@@ -69,6 +70,10 @@ type shardIndex struct {
 	Labels   []int          `json:"labels"`
 	Sums     []uint32       `json:"crc32c"`
 	Skipped  []SkippedImage `json:"skipped,omitempty"`
+	// Contents are the digests (see Contents) of the files that the shard was made from, where they
+	// were files, and Left which of them, from 0 on, were left out.
+	Contents []uint64 `json:"contents,omitempty"`
+	Left     []int    `json:"left,omitempty"`
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -131,11 +136,14 @@ func (s *shard) readIndex() (pixels int, err error) {
 	if s.sum = crc32.Checksum(text, castagnoli); s.sum != binary.LittleEndian.Uint32(tail[8:]) {
 		return 0, fmt.Errorf("the checksum of its index is wrong")
 	}
-	if err := json.Unmarshal(text, &s.shardIndex); err != nil {
+	if err := strictjson.Unmarshal(text, &s.shardIndex); err != nil {
 		return 0, fmt.Errorf("index: %v", err)
 	}
 	n := len(s.Labels)
 	if len(s.Heights) != n || len(s.Widths) != n || len(s.Sums) != n || (s.Channels != 1 && s.Channels != 3) {
+		return 0, fmt.Errorf("the index contradicts itself")
+	}
+	if len(s.Contents) > 0 && (len(s.Contents) != n+len(s.Left) || !slices.IsSorted(s.Left) || len(s.Left) > 0 && (s.Left[0] < 0 || s.Left[len(s.Left)-1] >= len(s.Contents))) {
 		return 0, fmt.Errorf("the index contradicts itself")
 	}
 	at := 0
@@ -163,14 +171,14 @@ func (s *shard) image(i int) (img Image, err error) {
 			if !is {
 				panic(r)
 			}
-			err = kept(fmt.Sprintf("%s, image %d", s.path, i), fmt.Errorf("it cannot be read any more: a disk fails, or the file became shorter (fault at %#x)", fault.Addr()))
+			err = kept(s.name(i), fmt.Errorf("it cannot be read any more: a disk fails, or the file became shorter (fault at %#x)", fault.Addr()))
 		}
 	}()
 	h, w := s.Heights[i], s.Widths[i]
 	n := h * w * s.Channels
 	pixels := s.pixels[s.offsets[i]:][:n:n]
 	if sum := crc32.Checksum(pixels, castagnoli); sum != s.Sums[i] {
-		return Image{}, &DamagedImage{fmt.Sprintf("%s, image %d", s.path, i), fmt.Errorf("%w: its checksum is %08x, not %08x", ErrFormat, sum, s.Sums[i])}
+		return Image{}, &DamagedImage{s.name(i), fmt.Errorf("%w: its checksum is %08x, not %08x", ErrFormat, sum, s.Sums[i])}
 	}
 	return Image{Pixels: pixels, Height: h, Width: w, Channels: s.Channels}, nil
 }
@@ -183,6 +191,29 @@ type packed struct {
 
 // place of an image: its shard and its number there.
 type place struct{ shard, image int }
+
+// contents are the digests of the files that the images were made from, if it has all of them.
+func (p *packed) contents() (sums []uint64, has bool) {
+	for _, s := range p.shards {
+		if len(s.Labels) > 0 && len(s.Contents) == 0 {
+			return nil, false
+		}
+		for i, sum := range s.Contents {
+			if _, left := slices.BinarySearch(s.Left, i); !left {
+				sums = append(sums, sum)
+			}
+		}
+	}
+	return sums, true
+}
+
+// Name is where image i is.
+func (p *packed) Name(i int) string {
+	at := p.places[i]
+	return p.shards[at.shard].name(at.image)
+}
+
+func (s *shard) name(i int) string { return fmt.Sprintf("%s, image %d", s.path, i) }
 
 func (p *packed) Len() int        { return len(p.places) }
 func (p *packed) Label(i int) int { return p.shards[p.places[i].shard].Labels[p.places[i].image] }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"prenas/internal/augment"
+	"prenas/internal/fsys"
 )
 
 // pack packs a folder of images into shards of four.
@@ -187,7 +188,7 @@ func TestDamagedShards(t *testing.T) {
 		if err == nil {
 			checked, failed := Check(context.Background(), d, 1, nil)
 			for _, p := range []Split{d.Train, d.HeldOut, d.Test} {
-				for _, s := range p.(*packed).shards {
+				for _, s := range p.(notedPack).shards {
 					if err := s.close(); err != nil {
 						t.Fatal(err)
 					}
@@ -231,4 +232,101 @@ func FuzzShard(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// Images of other pixels, with the same names and sizes of files, are packed anew; and a run that
+// remembers the images finds out.
+func TestPackedAnewWhereImagesChanged(t *testing.T) {
+	files := t.TempDir()
+	one, two := pngOf(t, 9, 9, 10), pngOf(t, 9, 9, 20)
+	if len(one) != len(two) {
+		t.Fatal("their sizes differ")
+	}
+	dir := filepath.Join(t.TempDir(), "packed")
+	plain := func(src string) *Dataset {
+		d, err := Open(context.Background(), src, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	level := func() byte {
+		if err := pack(t, context.Background(), "folder:"+files, dir, PackOptions{Size: 9}); err != nil {
+			t.Fatal(err)
+		}
+		img, err := plain("pack:" + dir).Train.Image(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return img.Pixels[0]
+	}
+	writeFiles(t, files, map[string][]byte{"a/0.png": one, "a/1.png": []byte("damaged"), "b/0.png": two})
+	skip := &Skipped{}
+	if err := pack(t, context.Background(), "folder:"+files, dir, PackOptions{Size: 9, Skip: skip}); err != nil {
+		t.Fatal(err)
+	}
+	first := plain("pack:" + dir)
+	sums := []uint64{first.Contents.read(0), first.Contents.read(1)}
+	if first.Train.Len() != 2 || sums[0] == 0 || sums[1] == 0 || sums[0] == sums[1] {
+		t.Fatalf("%d images, digests %x", first.Train.Len(), sums)
+	}
+	if source := plain("folder:" + files); true {
+		if sum, err := source.Contents.asItIs(2); err != nil || sum != sums[1] {
+			t.Errorf("the source's image has the digest %x, %v; the packed one %x", sum, err, sums[1])
+		}
+	}
+
+	writeFiles(t, files, map[string][]byte{"a/0.png": one, "a/1.png": one, "b/0.png": two})
+	if got := level(); got != 10 {
+		t.Errorf("level %d, want 10", got)
+	}
+	stat := func() os.FileInfo {
+		info, err := os.Stat(filepath.Join(dir, "train-00000.pack"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	before := stat()
+	if level(); !os.SameFile(before, stat()) {
+		t.Error("of the same images, it was packed anew")
+	}
+	writeFiles(t, files, map[string][]byte{"a/0.png": two, "a/1.png": one, "b/0.png": one})
+	if got := level(); got != 20 {
+		t.Errorf("level %d of the image before; want 20", got)
+	}
+	if err := plain("pack:" + dir).Contents.Remember([]uint64{sums[0], 0, sums[1]}); !errors.Is(err, ErrChanged) {
+		t.Errorf("%v, want ErrChanged", err)
+	}
+}
+
+// Images that wait to be written take a part of the budget, however large they are; the bytes
+// are the same.
+func TestPackingLargeImages(t *testing.T) {
+	src := soundFolder(t, 10)
+	var sums []string
+	for _, bytes := range []int64{1 << 30, 4 * 12 * 12 * 11} { // the share is then less than an image
+		small := newBudget(bytes)
+		before := pixels
+		pixels = func() *budget { return small }
+		dir := filepath.Join(t.TempDir(), "packed")
+		err := pack(t, context.Background(), src, dir, PackOptions{Workers: 4})
+		pixels = before
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums = append(sums, sha(t, filepath.Join(dir, "train-00000.pack")))
+	}
+	if sums[0] != sums[1] {
+		t.Error("the bytes differ")
+	}
+}
+
+func sha(t *testing.T, path string) string {
+	t.Helper()
+	sum, err := fsys.Sum(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
 }

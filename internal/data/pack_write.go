@@ -55,7 +55,7 @@ func WritePack(ctx context.Context, set *Dataset, dir string, o PackOptions) (Pa
 		for k, first := 0, 0; first < split.Len(); k, first = k+1, first+o.shard {
 			n := min(o.shard, split.Len()-first)
 			w := shardWriter{
-				split: split, first: first, n: n, channels: set.Channels, o: o,
+				split: split.Split, first: first, n: n, channels: set.Channels, o: o,
 				path: filepath.Join(dir, fmt.Sprintf("%s-%05d.pack", split.name, k)),
 				plan: fmt.Sprintf("%s %s %d+%d size %d channels %d skip %v", set.Digest, split.name, first, n, o.Size, set.Channels, o.Skip != nil),
 				progress: func(i int) {
@@ -87,7 +87,13 @@ type shardWriter struct {
 
 func (w shardWriter) write(ctx context.Context) (PackShard, []SkippedImage, error) {
 	s, err := openShard(w.path)
-	if err != nil || s.Plan != w.plan {
+	same := false
+	if err == nil && s.Plan == w.plan {
+		if same, err = w.same(ctx, s.Contents); err != nil {
+			return PackShard{}, nil, errors.Join(err, s.close())
+		}
+	}
+	if !same {
 		err = fsys.WriteAtomic(fsys.OS, w.path, func(to io.Writer) error { return w.fill(ctx, to) })
 		if err == nil {
 			s, err = openShard(w.path)
@@ -102,33 +108,81 @@ func (w shardWriter) write(ctx context.Context) (PackShard, []SkippedImage, erro
 	return PackShard{File: filepath.Base(w.path), Images: len(s.Labels), Index: s.sum}, s.Skipped, s.close()
 }
 
+// same tells whether the shard's images, where they come as files, have these digests. Each of
+// them is read, which takes far less time than to decode it.
+func (w shardWriter) same(ctx context.Context, contents []uint64) (bool, error) {
+	if c, _ := contentOf(w.split, w.first); c == nil {
+		return true, nil // the plan has the digest of all of them
+	}
+	if len(contents) != w.n {
+		return false, nil
+	}
+	type digest struct {
+		sum uint64
+		err error
+	}
+	for k, read := range ordered(ctx, w.n, w.o.Workers, func(k int) digest {
+		c, i := contentOf(w.split, w.first+k)
+		sum, err := c.asItIs(i)
+		return digest{sum, err}
+	}) {
+		if read.err != nil || read.sum != contents[k] {
+			return false, read.err
+		}
+	}
+	return true, ctx.Err()
+}
+
 // fill writes the pixels, and the index behind them.
 func (w shardWriter) fill(ctx context.Context, to io.Writer) error {
 	index := shardIndex{Plan: w.plan, Channels: w.channels}
+	small := func(img Image) Image {
+		if img = augment.Convert(img, w.channels); w.o.Size > 0 {
+			img = augment.Shrink(img, w.o.Size)
+		}
+		return img
+	}
+	// Images that wait for their turn together take a quarter of the budget. One that is larger
+	// than its share is made again when it is its turn.
+	share := pixels().bytes / 4 / int64(waiting(w.o.Workers))
 	prepare := func(i int) reading {
 		return read(w.split, w.first+i, func(img Image) Image {
-			if img = augment.Convert(img, w.channels); w.o.Size > 0 {
-				img = augment.Shrink(img, w.o.Size)
+			if img = small(img); int64(len(img.Pixels)) > share {
+				img.Pixels = nil
 			}
 			return img
 		})
 	}
-	for i, made := range ordered(ctx, w.n, w.o.Workers, prepare) {
-		var damaged *DamagedImage
-		switch {
-		case errors.As(made.err, &damaged) && w.o.Skip != nil:
-			index.Skipped = append(index.Skipped, SkippedImage{damaged.Name, damaged.Err.Error()})
-			continue
-		case made.err != nil:
-			return made.err
-		}
-		img := made.image
+	put := func(i int, img Image) error {
 		if _, err := to.Write(img.Pixels); err != nil {
 			return err
 		}
 		index.Heights, index.Widths = append(index.Heights, img.Height), append(index.Widths, img.Width)
 		index.Labels = append(index.Labels, w.split.Label(w.first+i))
 		index.Sums = append(index.Sums, crc32.Checksum(img.Pixels, castagnoli))
+		return nil
+	}
+	for i, made := range ordered(ctx, w.n, w.o.Workers, prepare) {
+		if c, k := contentOf(w.split, w.first+i); c != nil {
+			index.Contents = append(index.Contents, c.read(k))
+		}
+		var damaged *DamagedImage
+		switch {
+		case errors.As(made.err, &damaged) && w.o.Skip != nil:
+			index.Skipped, index.Left = append(index.Skipped, SkippedImage{damaged.Name, damaged.Err.Error()}), append(index.Left, i)
+			continue
+		case made.err != nil:
+			return made.err
+		}
+		err := error(nil)
+		if made.image.Pixels != nil {
+			err = put(i, made.image)
+		} else {
+			err = Whole(w.split, w.first+i, func(img Image) error { return put(i, small(img)) })
+		}
+		if err != nil {
+			return err
+		}
 		w.progress(i + 1)
 	}
 	if err := ctx.Err(); err != nil {

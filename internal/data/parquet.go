@@ -3,7 +3,6 @@ package data
 import (
 	"archive/tar"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -73,6 +72,11 @@ func rowsToTar(ctx context.Context, from io.ReaderAt, size int64, to io.Writer) 
 	if err != nil {
 		return err
 	}
+	for _, column := range []*parquet.Column{layout.image, layout.label} {
+		if err := checkPages(from, size, file, column); err != nil {
+			return err
+		}
+	}
 	images, labels := &columnReader{pages: layout.image.Pages()}, &columnReader{pages: layout.label.Pages()}
 	defer images.close()
 	defer labels.close()
@@ -122,24 +126,6 @@ func labelOf(v parquet.Value) (string, error) {
 	}
 	_, err := parseLabel(strings.TrimSpace(said))
 	return said, err
-}
-
-// checkFooter checks the length of the footer against that of the file before the library
-// asks for as much memory: a file ends with it (uint32, little-endian) and the magic PAR1.
-func checkFooter(from io.ReaderAt, size int64) error {
-	const magic = "PAR1"
-	var tail [8]byte
-	if size < int64(len(tail)+len(magic)) {
-		return fmt.Errorf("%d bytes are no Parquet file", size)
-	}
-	if _, err := from.ReadAt(tail[:], size-int64(len(tail))); err != nil {
-		return err
-	}
-	length := int64(binary.LittleEndian.Uint32(tail[:]))
-	if string(tail[4:]) != magic || length > size-int64(len(tail)+len(magic)) {
-		return fmt.Errorf("it does not end as a Parquet file does: it was cut off, is encrypted, or is none")
-	}
-	return nil
 }
 
 func writeMember(w *tar.Writer, name string, text []byte) error {

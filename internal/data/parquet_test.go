@@ -2,10 +2,14 @@ package data
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -13,7 +17,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 
 	"prenas/internal/pytools"
 )
@@ -80,6 +87,70 @@ func TestParquetBomb(t *testing.T) {
 		t.Fatal(err)
 	}
 	refusesBomb(t, "parquet:", "bomb.parquet", text.Bytes())
+}
+
+// Pages, dictionaries and lists that are said to be larger than they are take no memory: the
+// file is refused by what it says.
+func TestParquetThatSaysTooMuch(t *testing.T) {
+	header := func(page format.PageHeader) []byte {
+		text, err := thrift.Marshal(new(thrift.CompactProtocol), &page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	data := func(values int32) thrift.Null[format.DataPageHeader] {
+		return thrift.Null[format.DataPageHeader]{V: format.DataPageHeader{NumValues: values}, Valid: true}
+	}
+	zeros := make([]byte, 1<<20)
+	var gz bytes.Buffer
+	z := gzip.NewWriter(&gz)
+	if _, err := z.Write(zeros); err != nil || z.Close() != nil {
+		t.Fatal(err)
+	}
+	zst, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed := zst.EncodeAll(zeros, nil)
+	const most = math.MaxInt32
+	for name, c := range map[string]struct {
+		page  format.PageHeader
+		body  []byte
+		codec format.CompressionCodec
+		sound bool
+	}{
+		"sound":             {format.PageHeader{UncompressedPageSize: 5, CompressedPageSize: 5, DataPageHeader: data(1)}, []byte("12345"), format.Uncompressed, true},
+		"sound gzip":        {format.PageHeader{UncompressedPageSize: 1 << 20, CompressedPageSize: int32(gz.Len()), DataPageHeader: data(1)}, gz.Bytes(), format.Gzip, true},
+		"sound zstd":        {format.PageHeader{UncompressedPageSize: 1 << 20, CompressedPageSize: int32(len(packed)), DataPageHeader: data(1)}, packed, format.Zstd, true},
+		"2 GB":              {format.PageHeader{UncompressedPageSize: most, CompressedPageSize: 5, DataPageHeader: data(1)}, []byte("12345"), format.Snappy, false},
+		"2 GB dictionary":   {format.PageHeader{Type: format.DictionaryPage, UncompressedPageSize: most, CompressedPageSize: 5, DictionaryPageHeader: thrift.Null[format.DictionaryPageHeader]{Valid: true}}, []byte("12345"), format.Snappy, false},
+		"2^31 values":       {format.PageHeader{UncompressedPageSize: 5, CompressedPageSize: 5, DataPageHeader: data(most)}, []byte("12345"), format.Uncompressed, false},
+		"snappy of 4 GB":    {format.PageHeader{UncompressedPageSize: 100, CompressedPageSize: 6, DataPageHeader: data(1)}, []byte{0xff, 0xff, 0xff, 0xff, 0x0f, 0}, format.Snappy, false},
+		"damaged lz4":       {format.PageHeader{UncompressedPageSize: 100, CompressedPageSize: 5, DataPageHeader: data(1)}, []byte("\xff\xff\xff\xff\xff"), format.Lz4Raw, false},
+		"gzip that is more": {format.PageHeader{UncompressedPageSize: 100, CompressedPageSize: int32(gz.Len()), DataPageHeader: data(1)}, gz.Bytes(), format.Gzip, false},
+		"zstd that is more": {format.PageHeader{UncompressedPageSize: 100, CompressedPageSize: int32(len(packed)), DataPageHeader: data(1)}, packed, format.Zstd, false},
+		"beyond its column": {format.PageHeader{UncompressedPageSize: 6, CompressedPageSize: 6, DataPageHeader: data(1)}, []byte("12345"), format.Uncompressed, false},
+		"negative":          {format.PageHeader{UncompressedPageSize: -1, CompressedPageSize: 5, DataPageHeader: data(1)}, []byte("12345"), format.Uncompressed, false},
+	} {
+		text := append(header(c.page), c.body...)
+		length, err := checkPage(io.NewSectionReader(bytes.NewReader(text), 0, int64(len(text))), c.codec)
+		if c.sound && (err != nil || length != int64(len(text))) || !c.sound && !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: %d of %d bytes, %v", name, length, len(text), err)
+		}
+	}
+
+	// A list of 2^31 row groups.
+	footer := []byte{0x15, 2, 0x49, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x07}
+	text := append([]byte("PAR1"), footer...)
+	text = append(binary.LittleEndian.AppendUint32(text, uint32(len(footer))), "PAR1"...)
+	if err := checkFooter(bytes.NewReader(text), int64(len(text))); err == nil {
+		t.Error("a footer with a list of 2^31 row groups is sound")
+	}
+	whole := parquetOf(t, hfMetadata, hfRows(t, 0, 7)...)
+	if err := checkFooter(bytes.NewReader(whole), int64(len(whole))); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestParquet(t *testing.T) {

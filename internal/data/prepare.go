@@ -3,6 +3,7 @@ package data
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -12,11 +13,18 @@ import (
 // UseImage gives use an image file as RGB. Its pixels count as held, in the budget that all
 // workers share, until use returns, whose error it returns. Errors of the file name it.
 func UseImage(path string, use func(Image) error) error {
-	text, err := readLimited(path)
 	var used error
-	if err == nil {
-		err = decodePart(text, all, func(p augment.Piece) { used = use(p.Image) })
+	size := int64(0)
+	if info, err := os.Stat(path); err == nil { // else reading says what is wrong
+		size = info.Size()
 	}
+	err := holding(size, func() error {
+		text, err := readLimited(path)
+		if err == nil {
+			err = decodePart(text, all, func(p augment.Piece) { used = use(p.Image) })
+		}
+		return err
+	})
 	if err != nil {
 		return explain(path, err)
 	}

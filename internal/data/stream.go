@@ -86,6 +86,11 @@ func (l *Loader) Stream(ctx context.Context, epoch, step int) (next func() (*Bat
 					return nil, err
 				}
 			}
+			for k := range p.batch.Count {
+				if c, i := contentOf(l.split, p.order[p.batch.Step*l.o.Batch+k]); c != nil {
+					c.use(i)
+				}
+			}
 			return p.batch, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()

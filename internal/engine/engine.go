@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"prenas/internal/crash"
+
 	"github.com/gomlx/gomlx/backends"
 	"github.com/gomlx/gomlx/backends/simplego"
 )
@@ -119,11 +121,11 @@ func (e *Engine) unlessStopped(f func() error) error {
 	}
 	e.compiling.Add(1)
 	done := make(chan error, 1)
-	go func() {
+	crash.Go(func() {
 		err := catch(f)
 		e.compiling.Add(-1)
 		done <- err
-	}()
+	})
 	select {
 	case err := <-done:
 		return err

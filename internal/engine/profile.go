@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"prenas/internal/fsys"
+	"prenas/internal/strictjson"
 )
 
 // profile is what was measured of an engine on a machine, once: two starts of a command
@@ -150,7 +151,7 @@ func readProfile(path string, key []byte) (profile, error) {
 	if want := sha256.Sum256([]byte(text)); sum != hex.EncodeToString(want[:])+"\n" {
 		return p, fmt.Errorf("%w: its checksum is wrong", errDamagedProfile)
 	}
-	if err := json.Unmarshal([]byte(text), &p); err != nil {
+	if err := strictjson.Unmarshal([]byte(text), &p); err != nil {
 		return p, fmt.Errorf("%w: %w", errDamagedProfile, err)
 	}
 	of, err := p.Of.key()

@@ -2,6 +2,7 @@ package export_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/rng"
 	"prenas/internal/sealed"
+	"prenas/internal/strictjson"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
@@ -326,6 +328,34 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		}
 	}
 	walk(reflect.TypeFor[export.Info]())
+}
+
+// No description of a model, whatever it holds, makes a panic, and none gives a key twice.
+func TestAlteredDescriptions(t *testing.T) {
+	for _, s := range spaces(t)[1:3] {
+		a := s.Smallest()
+		m := reread(t, random(supernet.New(s), a), s.Model, a)
+		text, err := json.Marshal(m.Info)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "model.safetensors")
+		fixture.Mutated(t, text, func(what string, text []byte) {
+			i, err := export.ParseInfo(text)
+			if twice := strings.HasSuffix(what, fixture.Twice); twice != errors.Is(err, strictjson.ErrTwice) {
+				t.Errorf("%s: %v", what, err)
+			}
+			if err != nil {
+				return
+			}
+			supernet.Stats(i.SpaceModel(), i.SpaceArch())
+			file := &tensorfile.File{Tensors: m.Tensors, Metadata: map[string]string{export.MetadataKey: string(text)}}
+			if err := tensorfile.Write(fsys.OS, path, file); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = export.Read(fsys.OS, path)
+		})
+	}
 }
 
 func FuzzParseInfo(f *testing.F) {

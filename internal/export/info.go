@@ -1,13 +1,12 @@
 package export
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
 
 	"prenas/internal/engine"
+	"prenas/internal/strictjson"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
 )
@@ -136,10 +135,8 @@ func (i Info) SpaceArch() space.Arch {
 // ParseInfo reads the JSON of an Info and refuses what no graph can be built from.
 func ParseInfo(text []byte) (Info, error) {
 	var i Info
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&i); err != nil {
-		return Info{}, fmt.Errorf("%w: its description: %v", ErrModel, err)
+	if err := strictjson.UnmarshalKnown(text, &i); err != nil {
+		return Info{}, fmt.Errorf("%w: its description: %w", ErrModel, err)
 	}
 	if err := i.check(); err != nil {
 		return Info{}, fmt.Errorf("%w: its description: %w", ErrModel, err)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"prenas/internal/crash"
 )
 
 // ErrProgram: a program is not there, or fails.
@@ -58,12 +60,12 @@ func Run(ctx context.Context, p Program) ([]byte, error) {
 	var out, said bytes.Buffer
 	c.Stdout, c.Stderr = &out, &said
 	done := make(chan error)
-	go func() {
+	crash.Go(func() {
 		// On Linux the child ends with the thread that started it.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		done <- c.Run()
-	}()
+	})
 	if err := <-done; err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()

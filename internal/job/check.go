@@ -19,6 +19,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/rundir"
 	"prenas/internal/sealed"
+	"prenas/internal/strictjson"
 	"prenas/internal/tensorfile"
 )
 
@@ -169,8 +170,11 @@ func (c *checking) json(path string) (has bool, err error) {
 		return false, err
 	}
 	content, has, err := sealed.Check(text)
-	if err == nil && !json.Valid(content) {
-		err = errors.New("it is not JSON: it was cut off or damaged")
+	if err == nil {
+		err = strictjson.Unmarshal(content, new(any))
+		if err != nil && !errors.Is(err, strictjson.ErrTwice) {
+			err = errors.New("it is not JSON: it was cut off or damaged")
+		}
 	}
 	if err != nil {
 		return has, err
@@ -210,7 +214,10 @@ func lines(path string) (has bool, err error) {
 		if !whole { // what a kill cut off is cut away by the next start
 			return has, nil
 		}
-		if !json.Valid(line) {
+		switch err := strictjson.Unmarshal(line, new(any)); {
+		case errors.Is(err, strictjson.ErrTwice):
+			return has, fmt.Errorf("line %d: %w", number, err)
+		case err != nil:
 			return has, fmt.Errorf("line %d is not JSON", number)
 		}
 		content = rest

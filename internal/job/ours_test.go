@@ -3,9 +3,11 @@ package job
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"prenas/internal/audit"
@@ -20,7 +22,7 @@ import (
 )
 
 // No file of ours, whatever it holds, makes what reads it panic, whether it has a digest or
-// not. Files without one are read as they are, so these are.
+// not; and none gives a key twice. Files without a digest are read as they are, so these are.
 func TestNoFileOfOursMakesAPanic(t *testing.T) {
 	run := filepath.Join("..", "report", "testdata", "run")
 	dir := t.TempDir()
@@ -40,45 +42,50 @@ func TestNoFileOfOursMakesAPanic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	readRun := func(string) {
+	readRun := func(string) error {
 		m, err := rundir.ReadManifest(fsys.OS, dir)
 		if err == nil {
-			_, _ = m.Trained(fsys.OS, dir)
+			_, err = m.Trained(fsys.OS, dir)
 		}
-		_, _ = evaluate.ReadResults(fsys.OS, filepath.Join(dir, ResultsFile))
-		_, _ = rundir.ReadMetrics(fsys.OS, dir)
+		_, ofResults := evaluate.ReadResults(fsys.OS, filepath.Join(dir, ResultsFile))
+		_, ofMetrics := rundir.ReadMetrics(fsys.OS, dir)
 		_, _ = report.Write(fsys.OS, dir)
 		if status, err := watch.Read(dir); err == nil {
 			status.Picture(80)
 		}
+		return errors.Join(err, ofResults, ofMetrics)
 	}
-	readSearch := func(path string) {
-		_, _ = Explain(ExplainOptions{Candidates: filepath.Join(dir, "candidates.json")})
+	readSearch := func(path string) error {
+		_, err := Explain(ExplainOptions{Candidates: filepath.Join(dir, "candidates.json")})
 		o := TrainOptions{Candidates: filepath.Join(dir, "candidates.json"), Log: func(string) {}}
-		_, _ = o.readCandidates()
+		_, ofTrain := o.readCandidates()
 		if o.Space != nil {
 			_, _ = o.DefaultRecipe()
 		}
+		return errors.Join(err, ofTrain)
 	}
 	for _, f := range []struct {
 		name string
 		text []byte // nil: what is there
-		read func(path string)
+		read func(path string) error
 	}{
 		{"manifest.json", nil, readRun},
 		{"results.json", nil, readRun},
-		{"candidates.json", nil, func(path string) { readRun(path); readSearch(path) }},
+		{"candidates.json", nil, func(path string) error { return errors.Join(readRun(path), readSearch(path)) }},
 		{"candidates.meta.json", meta, readSearch},
-		{"candidates.parts.json", []byte(`{"az of x seed 1": {"` + winner + `": [1, 2, 3, 4]}, "zen of x seed 1": {"` + winner + `": [1]}}`), func(path string) {
+		{"candidates.parts.json", []byte(`{"az of x seed 1": {"` + winner + `": [1, 2, 3, 4]}, "zen of x seed 1": {"` + winner + `": [1]}}`), func(path string) (err error) {
 			for _, name := range []string{"az", "zen"} {
-				store, _ := openParts(path, name+" of x seed 1")
+				var store *partsStore
+				store, err = openParts(path, name+" of x seed 1")
 				if parts, known := store.parts[winner]; known && len(parts) > 0 {
 					proxy.Scores(name, []proxy.Parts{parts, parts})
 				}
 			}
+			return err
 		}},
-		{"candidates.sums.json", []byte(`{"d": {"gradients": false, "rare": false, "tensors": {"blocks.0.attn.qkv.weight": {"rows": [1], "cols": [1], "sums": [[[1]]]}}}}`), func(path string) {
-			_, _ = readSums(path, s, "d")
+		{"candidates.sums.json", []byte(`{"d": {"gradients": false, "rare": false, "tensors": {"blocks.0.attn.qkv.weight": {"rows": [1], "cols": [1], "sums": [[[1]]]}}}}`), func(path string) error {
+			_, err := readSums(path, s, "d")
+			return err
 		}},
 	} {
 		path := filepath.Join(dir, f.name)
@@ -95,13 +102,16 @@ func TestNoFileOfOursMakesAPanic(t *testing.T) {
 					t.Errorf("%s, %s: %v", f.name, what, p)
 				}
 			}()
-			if tries++; tries%29 != 0 && len(text) > 1500 { // a sample of those of long files
+			twice := strings.HasSuffix(what, fixture.Twice)
+			if tries++; !twice && tries%29 != 0 && len(text) > 1500 { // a sample of those of long files
 				return
 			}
 			if err := os.WriteFile(path, mutated, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			f.read(path)
+			if err := f.read(path); twice && err == nil {
+				t.Errorf("%s, %s: it is read", f.name, what)
+			}
 		})
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
@@ -132,8 +142,12 @@ func TestNoFileOfOursMakesAPanic(t *testing.T) {
 			if err := os.WriteFile(path, text, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if b, err := audit.Read(fsys.OS, path); err == nil {
+			b, err := audit.Read(fsys.OS, path)
+			if err == nil {
 				b.Arches()
+			}
+			if twice := strings.HasSuffix(what, fixture.Twice); twice && err == nil {
+				t.Errorf("benchmark, line %d, %s: it is read", k+1, what)
 			}
 		})
 	}

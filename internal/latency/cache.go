@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -64,6 +65,9 @@ func key(e *engine.Engine, s *space.Space, batch int) string {
 	return hex.EncodeToString(h.Sum(nil)[:12])
 }
 
+// maxTime bounds the time of a part in milliseconds, so that sums of them are finite.
+const maxTime = 1e12
+
 // read reads a stored profile; what is no profile wraps ErrLatency.
 func read(path string) (*Profile, error) {
 	text, err := fsys.ReadText(fsys.OS, path)
@@ -82,6 +86,11 @@ func parse(path string, text []byte) (*Profile, error) {
 		return nil, fmt.Errorf("%w: a stored measurement has no batch, layers, dims or choices", ErrLatency)
 	}
 	for _, d := range p.Dims {
+		for _, ms := range slices.Concat([]float64{d.Trunk, d.Block}, d.Heads, d.MLP) {
+			if math.Abs(ms) > maxTime {
+				return nil, fmt.Errorf("%w: a stored measurement has a part of %v milliseconds", ErrLatency, ms)
+			}
+		}
 		if len(d.Heads) != len(p.NumHeads) || len(d.MLP) != len(p.MLPRatio) {
 			return nil, fmt.Errorf("%w: a stored measurement has %d and %d times for %d heads and %d ratios", ErrLatency, len(d.Heads), len(d.MLP), len(p.NumHeads), len(p.MLPRatio))
 		}

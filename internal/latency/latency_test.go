@@ -8,9 +8,12 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"prenas/internal/engine/enginetest"
+	"prenas/internal/fixture"
+	"prenas/internal/strictjson"
 	"prenas/pkg/space"
 )
 
@@ -118,6 +121,34 @@ func TestMeasureRefuses(t *testing.T) {
 	if _, err := Measure(ctx, enginetest.Test(t), littleSpace(t), 1, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: got %v", err)
 	}
+}
+
+// No stored profile, whatever it holds, makes a panic, and none gives a key twice.
+func TestAlteredProfiles(t *testing.T) {
+	s := littleSpace(t)
+	text := []byte(`{"machine": "m", "batch": 1, "layers": 4, "num_heads": [1, 2, 3], "mlp_ratio": [1, 2], "dims": [` +
+		`{"embed_dim": 8, "trunk_ms": 1, "block_ms": 2, "heads_ms": [0, 1, 2], "mlp_ms": [0, 1]},` +
+		`{"embed_dim": 16, "trunk_ms": 1, "block_ms": 2, "heads_ms": [0, 1, 2], "mlp_ms": [0, 1]}]}`)
+	if p, err := parse("profile.json", text); err != nil || !p.serves(s) {
+		t.Fatal(p, err)
+	}
+	fixture.Mutated(t, text, func(what string, text []byte) {
+		p, err := parse("profile.json", text)
+		switch {
+		case strings.HasSuffix(what, fixture.Twice):
+			if !errors.Is(err, strictjson.ErrTwice) {
+				t.Errorf("%s: %v", what, err)
+			}
+		case err != nil && !errors.Is(err, ErrLatency):
+			t.Errorf("%s: %v", what, err)
+		case err == nil && p.serves(s):
+			for _, a := range []space.Arch{s.Smallest(), s.Largest()} {
+				if ms := p.Predict(a); math.IsNaN(ms) || math.IsInf(ms, 0) {
+					t.Errorf("%s: %v milliseconds", what, ms)
+				}
+			}
+		}
+	})
 }
 
 func FuzzParse(f *testing.F) {

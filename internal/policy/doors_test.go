@@ -9,7 +9,8 @@ import (
 )
 
 // doors are the rooms through which alone something is done, and what does it: files are
-// opened where pipes and devices are refused, programs started where they are isolated.
+// opened where pipes and devices are refused, programs started where they are isolated,
+// goroutines started where a panic has an end.
 var doors = []struct {
 	what  string
 	calls *regexp.Regexp
@@ -21,6 +22,9 @@ var doors = []struct {
 	{"start programs with foreign.Run",
 		regexp.MustCompile(`\b(exec\.Command(Context)?|os\.StartProcess|syscall\.(Exec|ForkExec))\(`),
 		[]string{"internal/foreign", "internal/faults", "internal/pytools", "internal/ranks/rankstest"}},
+	{"start goroutines with crash.Go, so that a panic ends with a sentence and a code of its own",
+		regexp.MustCompile(`(?m)^\s*go (func\b|[\w.]+\()`),
+		[]string{"internal/crash", "internal/browser", "internal/faults"}},
 }
 
 func TestDoors(t *testing.T) {

@@ -15,6 +15,8 @@ import (
 	"runtime"
 	"strings"
 	"unsafe"
+
+	"prenas/internal/crash"
 )
 
 // mpi is the transport of a launcher's processes.
@@ -26,12 +28,12 @@ func openMPI(files []string) (transport, error) {
 	// UCX, under MPICH, would take the signals by which Go finds a nil pointer.
 	os.Setenv("UCX_ERROR_SIGNALS", "")
 	m := mpi{make(chan func())}
-	go func() {
+	crash.Go(func() {
 		runtime.LockOSThread()
 		for f := range m.calls {
 			f()
 		}
-	}()
+	})
 	names := make([]*C.char, len(files)) // for ever, as the library's
 	for i, file := range files {
 		names[i] = C.CString(file)

@@ -11,6 +11,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/rundir"
 	"prenas/internal/sealed"
+	"prenas/internal/strictjson"
 	"prenas/pkg/space"
 )
 
@@ -72,7 +73,7 @@ func (r *run) parseManifest(text []byte) error {
 		return err
 	}
 	var object map[string]json.RawMessage
-	if err := json.Unmarshal(content, &object); err != nil {
+	if err := strictjson.Unmarshal(content, &object); err != nil {
 		return err
 	}
 	r.manifest = content

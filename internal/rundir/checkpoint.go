@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"prenas/internal/fsys"
+	"prenas/internal/strictjson"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
@@ -160,7 +161,7 @@ func ReadCheckpoint(f fsys.FS, path string, net *supernet.Net, archs ...space.Ar
 		return nil, Progress{}, err
 	}
 	var progress Progress
-	if err := json.Unmarshal([]byte(file.Metadata[progressKey]), &progress); err != nil {
+	if err := strictjson.Unmarshal([]byte(file.Metadata[progressKey]), &progress); err != nil {
 		return nil, Progress{}, fmt.Errorf("%s: its metadata is not a checkpoint's: %w", path, err)
 	}
 	if progress.Format != ProgressFormat {

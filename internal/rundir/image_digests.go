@@ -3,6 +3,7 @@ package rundir
 import (
 	"encoding/binary"
 	"path/filepath"
+
 	"prenas/internal/fsys"
 	"prenas/internal/tensorfile"
 )

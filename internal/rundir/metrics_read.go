@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+
 	"prenas/internal/fsys"
+	"prenas/internal/strictjson"
 )
 
 // Metrics are the lines of a run's metrics and timing files, in order.
@@ -41,7 +43,7 @@ func ReadMetrics(f fsys.FS, run string) (Metrics, error) {
 			return appendLine(&m.Back, line)
 		case "not_finite":
 			m.Stopped = &NonFiniteLine{}
-			return json.Unmarshal(line, m.Stopped)
+			return strictjson.Unmarshal(line, m.Stopped)
 		}
 		return fmt.Errorf("it is of kind %q", kind.Kind)
 	})
@@ -51,7 +53,7 @@ func ReadMetrics(f fsys.FS, run string) (Metrics, error) {
 	m.note(note)
 	note, err = readLines(f, filepath.Join(run, TimingFile), func(line []byte) error {
 		var timing TimingLine
-		err := json.Unmarshal(line, &timing)
+		err := strictjson.Unmarshal(line, &timing)
 		if err == nil {
 			m.Timings[timing.Step] = timing
 		}
@@ -75,7 +77,7 @@ func (m *Metrics) note(text string) {
 
 func appendLine[T any](to *[]T, line []byte) error {
 	var value T
-	err := json.Unmarshal(line, &value)
+	err := strictjson.Unmarshal(line, &value)
 	if err == nil {
 		*to = append(*to, value)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"prenas/internal/fsys"
+	"prenas/internal/strictjson"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
@@ -49,7 +50,7 @@ func ReadStatistics(f fsys.FS, run string) (map[string]tensorfile.Tensor, Calibr
 		return nil, c, nil
 	}
 	if err == nil {
-		err = json.Unmarshal([]byte(file.Metadata[progressKey]), &c)
+		err = strictjson.Unmarshal([]byte(file.Metadata[progressKey]), &c)
 	}
 	if err != nil {
 		return nil, c, fmt.Errorf("%s: %w", path, err)

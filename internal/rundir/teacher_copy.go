@@ -3,6 +3,7 @@ package rundir
 import (
 	"io"
 	"path/filepath"
+
 	"prenas/internal/fsys"
 )
 

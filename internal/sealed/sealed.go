@@ -20,6 +20,7 @@ import (
 
 	"prenas/internal/fsys"
 	"prenas/internal/mistaken"
+	"prenas/internal/strictjson"
 )
 
 // ErrDamaged: a file whose bytes do not agree with its digest.
@@ -155,7 +156,7 @@ func Parse(path string, text []byte, into any) error {
 		if !has {
 			Told(path)
 		}
-		err = mistaken.Instead(text, json.Unmarshal(content, into))
+		err = mistaken.Instead(text, strictjson.Unmarshal(content, into))
 	}
 	return err
 }

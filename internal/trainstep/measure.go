@@ -9,6 +9,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/crash"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
@@ -78,10 +79,10 @@ func begin[T any](f func() (T, error)) (wait func() (T, error)) {
 		err   error
 	}
 	done := make(chan result, 1)
-	go func() {
+	crash.Go(func() {
 		value, err := f()
 		done <- result{value, err}
-	}()
+	})
 	return sync.OnceValues(func() (T, error) { r := <-done; return r.value, r.err })
 }
 

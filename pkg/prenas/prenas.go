@@ -29,6 +29,7 @@ import (
 	"sync"
 
 	"prenas/internal/classify"
+	"prenas/internal/crash"
 	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/export"
@@ -205,11 +206,11 @@ func (m *Model) Logits(ctx context.Context, images []image.Image) ([][]float32, 
 		err  error
 	}
 	done := make(chan result, 1)
-	go func() {
+	crash.Go(func() {
 		defer m.running.Done()
 		rows, err := m.logits(ctx, images)
 		done <- result{rows, err}
-	}()
+	})
 	select {
 	case r := <-done:
 		return r.rows, r.err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"prenas/internal/strictjson"
 	"prenas/pkg/space"
 )
 
@@ -45,7 +46,7 @@ func (u *Sums) each(visit func(name string, c *cells)) {
 // ErrWeights if they were not.
 func ParseSums(s *space.Space, text []byte) (*Sums, error) {
 	var stored storedSums
-	if err := json.Unmarshal(text, &stored); err != nil {
+	if err := strictjson.Unmarshal(text, &stored); err != nil {
 		return nil, fmt.Errorf("%w: stored sums: %w", ErrWeights, err)
 	}
 	// Sums of nothing have the tensors and the cuts that the space asks for.

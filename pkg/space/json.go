@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+
+	"prenas/internal/strictjson"
 )
 
 // UnmarshalJSON reads what json.Marshal writes of a space, and the files of the first
@@ -18,34 +20,46 @@ func (s *Space) UnmarshalJSON(text []byte) error {
 	if err := d.Decode(&any); err != nil {
 		return err
 	}
-	renamed, err := json.Marshal(snakeKeys(any))
+	any, err := snakeKeys(any)
+	if err != nil {
+		return fmt.Errorf("space: %w", err)
+	}
+	renamed, err := json.Marshal(any)
 	if err != nil {
 		return err
 	}
 	type plain Space // without this method
-	d = json.NewDecoder(bytes.NewReader(renamed))
-	d.DisallowUnknownFields()
-	if err := d.Decode((*plain)(s)); err != nil {
+	if err := strictjson.UnmarshalKnown(renamed, (*plain)(s)); err != nil {
 		return fmt.Errorf("space: %w", err)
 	}
 	return nil
 }
 
-// snakeKeys renames the keys of all objects in a JSON value.
-func snakeKeys(value any) any {
+// snakeKeys renames the keys of all objects in a JSON value. Two keys that get one name wrap
+// strictjson.ErrTwice.
+func snakeKeys(value any) (any, error) {
+	var err error
 	switch v := value.(type) {
 	case map[string]any:
 		renamed := make(map[string]any, len(v))
 		for key, of := range v {
-			renamed[snake(key)] = snakeKeys(of)
+			name := snake(key)
+			if _, twice := renamed[name]; twice {
+				return nil, fmt.Errorf("key %.40q %w", name, strictjson.ErrTwice)
+			}
+			if renamed[name], err = snakeKeys(of); err != nil {
+				return nil, err
+			}
 		}
-		return renamed
+		return renamed, nil
 	case []any:
 		for i, of := range v {
-			v[i] = snakeKeys(of)
+			if v[i], err = snakeKeys(of); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return value
+	return value, nil
 }
 
 // snake is max_relative_position for MaxRelativePosition, qkv_bias for QKVBias, and what
