@@ -66,7 +66,7 @@ var rooms = []struct {
 	{"watch", []string{"evaluate", "fsys", "recipe", "rundir"}},
 	{"report", []string{"evaluate", "fsys", "rundir", "sealed", "search", "space", "strictjson"}},
 	{"audit", []string{"engine", "evaluate", "fsys", "recipe", "rng", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train"}},
-	{"job", []string{"audit", "classify", "crash", "data", "engine", "evaluate", "export", "fsys", "latency", "machine", "onnx", "plaintext", "printable", "proxy", "recipe", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train", "trainstep"}},
+	{"job", []string{"audit", "classify", "crash", "data", "engine", "evaluate", "export", "fsys", "latency", "machine", "onnx", "plaintext", "printable", "proxy", "recipe", "report", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train", "trainstep"}},
 	{"policy", nil},
 }
 

@@ -1,0 +1,157 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"prenas/internal/engine"
+	"prenas/internal/evaluate"
+	"prenas/internal/fsys"
+	"prenas/internal/recipe"
+	"prenas/internal/report"
+	"prenas/internal/rundir"
+	"prenas/internal/train"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
+)
+
+// quickstarts is, by family, what a quickstart searches and trains by; the recipe has a
+// twin with fewer updates, whose name ends in -small.
+var quickstarts = map[string]struct{ space, recipe string }{
+	"vit":  {"quickstart", "quickstart"},
+	"conv": {"conv-quickstart", "quickstart-conv"},
+}
+
+// ErrFamily: there is no quickstart of that family.
+var ErrFamily = errors.New("family")
+
+// ErrNotQuickstart: the folder holds a run that no quickstart began.
+var ErrNotQuickstart = errors.New("holds a run that prenas quickstart did not begin")
+
+// QuickstartFolder is where the quickstart of a family is written if no folder is named. The
+// error wraps ErrFamily.
+func QuickstartFolder(family string) (string, error) {
+	first, known := quickstarts[family]
+	if !known {
+		return "", fmt.Errorf("%w is %q, it must be one of %s", ErrFamily, family, strings.Join(slices.Sorted(maps.Keys(quickstarts)), ", "))
+	}
+	return filepath.Join("runs", first.recipe), nil
+}
+
+// QuickstartOptions of Quickstart.
+type QuickstartOptions struct {
+	Open       func(context.Context) (*engine.Engine, error) // called once the folder is held
+	Family     string                                        // vit or conv
+	Small      bool                                          // fewer updates
+	Data       string
+	Seed       uint64
+	Out        string // run directory; a quickstart that was stopped goes on
+	Command    string
+	Log        func(string)
+	Fetch      func(done, total int64)
+	Gradients  func(done, total int)
+	Training   func(train.Status)
+	Evaluating func(done, total int)
+}
+
+// Quickstart searches, trains, evaluates and reports. It returns the results and the path of
+// the report. Its errors wrap ErrFamily, ErrNotQuickstart, rundir.ErrOtherRun and
+// train.ErrInterrupted, or are those of its stages.
+func Quickstart(ctx context.Context, o QuickstartOptions) (results evaluate.Results, page string, err error) {
+	first, known := quickstarts[o.Family]
+	if !known {
+		_, err := QuickstartFolder(o.Family)
+		return results, "", err
+	}
+	release, err := rundir.Hold(o.Out)
+	if err != nil {
+		return results, "", err
+	}
+	defer release()
+	began := time.Now()
+	stage := func(name string) { o.Log(fmt.Sprintf("[%3.0f s] %s", time.Since(began).Seconds(), name)) }
+
+	stage("engine")
+	e, err := o.Open(ctx)
+	if err != nil {
+		return results, "", err
+	}
+	defer e.Close()
+	name := first.recipe
+	if o.Small {
+		name += "-small"
+	}
+	by, err := recipe.Load(name)
+	if err != nil {
+		return results, "", err
+	}
+	candidates := filepath.Join(o.Out, "search", rundir.CandidatesFile)
+	begun := exists(filepath.Join(o.Out, rundir.ManifestFile))
+	switch {
+	case !begun:
+		stage("search: one forward and backward pass of the supernet on noise")
+		if err := o.search(ctx, e, first.space, candidates); err != nil {
+			return results, "", err
+		}
+	case !exists(candidates):
+		return results, "", fmt.Errorf("%s %w", o.Out, ErrNotQuickstart)
+	default:
+		stage("search: done before; see " + candidates)
+	}
+
+	stage("train: one supernet on the preferred architectures")
+	if _, err := Train(ctx, TrainOptions{
+		Engine: e, Candidates: candidates, Data: o.Data, Recipe: by, Seed: o.Seed, Out: o.Out, Resume: begun,
+		Command: o.Command, Log: o.Log, Fetch: o.Fetch, Progress: o.Training,
+	}); err != nil {
+		return results, "", err
+	}
+
+	stage("evaluate: each architecture's slice of the weights, on the test images")
+	measuring := EvaluateOptions{Engine: e, Run: o.Out, Batch: 100, Log: o.Log, Progress: o.Evaluating}
+	results, err = Evaluate(ctx, measuring)
+	if errors.Is(err, ErrNoTest) {
+		stage("evaluate: there are no test images, so on the training images that were held out")
+		measuring.Split = HeldOut
+		results, err = Evaluate(ctx, measuring)
+	}
+	if err != nil {
+		return results, "", err
+	}
+	stage("report")
+	page, err = report.Write(fsys.OS, o.Out)
+	if err == nil {
+		stage("done")
+	}
+	return results, page, err
+}
+
+// search searches a built-in space, in its own intervals, into a folder that need not exist.
+func (o QuickstartOptions) search(ctx context.Context, e *engine.Engine, name, candidates string) error {
+	s, err := space.Load(name)
+	if err != nil {
+		return err
+	}
+	if err := fsys.OS.MkdirAll(filepath.Dir(candidates)); err != nil {
+		return fmt.Errorf("folder of the search: %w", err)
+	}
+	found, _, err := Search(ctx, SearchOptions{
+		Engine: e, Scoring: Scoring{Seed: o.Seed}, Out: candidates, Space: s, Search: search.Options{Interval: s.Interval}, Progress: o.Gradients,
+	})
+	if err != nil {
+		return err
+	}
+	o.Log(fmt.Sprintf("%d architectures scored, %d preferred", found.Report.Enumerated, len(found.Candidates)))
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := fsys.OS.Stat(path)
+	return err == nil
+}
