@@ -329,6 +329,9 @@ func scoringDigest(s *space.Space, weights map[string]tensorfile.Tensor, batch p
 	h := sha256.New()
 	fmt.Fprintf(h, "%+v %+v %v %v %v %v %v %d\n", s.Supernet, s.Model, s.EmbedDim, s.Depth, s.NumHeads, s.MLPRatio, batch.DropPathRate, batch.Batches)
 	digestTensors(h, weights)
+	if batch.Linear {
+		fmt.Fprintln(h, "linear")
+	}
 	digestTensors(h, batch.Masks)
 	digestTensors(h, map[string]tensorfile.Tensor{"input": batch.Images})
 	return hex.EncodeToString(h.Sum(nil)[:16])

@@ -135,7 +135,7 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 			return result, timing, err
 		}
 		if o.RankBy != "" {
-			if err := proxy.Check(o.RankBy, s); err != nil {
+			if err := proxy.Check(o.RankBy); err != nil {
 				return result, timing, fmt.Errorf("--proxy: %w", err)
 			}
 		}

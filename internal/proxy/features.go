@@ -44,13 +44,14 @@ func naswot(p *passes) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	value, _ := mat.LogDet(square(codes))
+	value, _ := mat.LogDet(codes.matrix())
 	return value, nil
 }
 
-func square(values []float32) *mat.Dense {
-	n := int(math.Round(math.Sqrt(float64(len(values)))))
-	return corner(values, n, n, n)
+// byPlace is an activation as [N, places, features]: a transformer's tokens or an image's pixels.
+func byPlace(x *graph.Node) *graph.Node {
+	d := x.Shape().Dimensions
+	return graph.Reshape(x, d[0], -1, d[len(d)-1])
 }
 
 // perturbation of zen's images.
@@ -102,8 +103,8 @@ func zen(p *passes) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	score := math.Log(float64(moved[0]))
-	for _, v := range variances {
+	score := math.Log(float64(moved.values[0]))
+	for _, v := range variances.values {
 		score += math.Log(float64(v)) / 2
 	}
 	return score, nil
@@ -111,15 +112,23 @@ func zen(p *passes) (float64, error) {
 
 // lookAtTokens puts out token_entropy.
 func lookAtTokens(f *forward) {
+	at := []supernet.Site{supernet.SiteQKV, supernet.SiteAttention, supernet.SiteMLP}
+	if f.net.Space().Model.IsConv() {
+		at = []supernet.Site{supernet.SiteNorm}
+	}
 	f.put("token entropy", func() *graph.Node {
 		var total *graph.Node
-		for _, at := range []supernet.Site{supernet.SiteQKV, supernet.SiteAttention, supernet.SiteMLP} {
-			for _, x := range f.sites[at] { // [N, tokens, features]
+		for _, at := range at {
+			for _, x := range f.sites[at] {
+				x := byPlace(x)
 				length := graph.Sqrt(graph.ReduceAndKeep(graph.Square(x), graph.ReduceSum, 2))
 				unit := graph.Div(x, graph.MaxScalar(length, 1e-12))
-				k := graph.DotGeneral(unit, []int{2}, []int{0}, unit, []int{2}, []int{0}) // [N, tokens, tokens]
-				tokens := float64(x.Shape().Dimensions[1])
-				purity := graph.MulScalar(graph.ReduceSum(graph.Square(k), 1, 2), 1/(tokens*tokens))
+				tokens, axis := x.Shape().Dimensions[1], 2
+				if tokens > x.Shape().Dimensions[2] {
+					axis = 1 // ‖U·Uᵀ‖ = ‖Uᵀ·U‖, and this one is smaller
+				}
+				k := graph.DotGeneral(unit, []int{axis}, []int{0}, unit, []int{axis}, []int{0})
+				purity := graph.MulScalar(graph.ReduceSum(graph.Square(k), 1, 2), 1/(float64(tokens)*float64(tokens)))
 				entropy := graph.Neg(graph.ReduceAllMean(graph.Log(purity)))
 				if total == nil {
 					total = entropy
@@ -133,7 +142,7 @@ func lookAtTokens(f *forward) {
 }
 
 // tokenEntropy is the sum, over the outputs of qkv, of attention and of the MLP of each
-// block, of the entropy of an image's tokens, a mean over images. The entropy is
+// block (of a convolutional network: over those of its convolutions, whose pixels are the tokens), of the entropy of an image's tokens, a mean over images. The entropy is
 // Rényi's of order 2 of the tokens' directions, -log Σ(K[i, j])², where
 // K = U·Uᵀ/T for the T tokens scaled to unit length: 0 when all
 // tokens point the same way, log T when all are orthogonal.
@@ -146,43 +155,63 @@ func tokenEntropy(p *passes) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return float64(v[0]), nil
+	return float64(v.values[0]), nil
 }
 
-// blockOutput is the name of a block's output in the forward program; block 0 is the embedding.
+// blockOutput is the name of a block's output in the forward program; block 0 is the embedding, or the stem.
 func blockOutput(what string, block int) string { return fmt.Sprintf("%s %d", what, block) }
 
 // lookAtCovariance puts out the covariance of the features of each block's output
-// over all tokens of all images.
+// over all tokens, or pixels, of all images.
 func lookAtCovariance(f *forward) {
 	for i, x := range f.sites[supernet.SiteBlock] {
 		f.put(blockOutput("covariance", i), func() *graph.Node {
-			x := graph.Reshape(x, -1, x.Shape().Dimensions[2])
+			x := graph.Reshape(x, -1, x.Shape().Dim(-1))
 			x = graph.Sub(x, graph.ReduceAndKeep(x, graph.ReduceMean, 0))
 			return graph.MulScalar(graph.DotGeneral(x, []int{0}, nil, x, []int{0}, nil), 1/float64(x.Shape().Dimensions[0]))
 		})
 	}
 }
 
-// lookAtJacobians puts out, for each block, E[gᵀr] over tokens and images, [features in, features out],
+// lookAtJacobians puts out, for each block, E[gᵀr] over tokens, or pixels, and images, [features in, features out],
 // where r are random signs at its output and g is what they become when they
-// are propagated back to its input.
+// are propagated back to its input. Where a block has a stride, the input's pixels that an output pixel stands for are
+// features of one (as the paper's code has it, by torch's pixel_unshuffle).
 func lookAtJacobians(f *forward) {
 	blocks := f.sites[supernet.SiteBlock]
 	for i, out := range blocks[1:] {
 		f.put(blockOutput("jacobian", i+1), func() *graph.Node {
-			signs := graph.Reshape(f.signs, out.Shape().Dimensions...)
+			signs := graph.Reshape(graph.Slice(f.signs, graph.AxisRangeFromStart(out.Shape().Size())), out.Shape().Dimensions...)
 			g := engine.Gradient(graph.ReduceAllSum(graph.Mul(out, signs)), blocks[i])[0]
-			flat := func(x *graph.Node) *graph.Node { return graph.Reshape(x, -1, x.Shape().Dimensions[2]) }
+			if d := out.Shape().Dimensions; len(d) == 4 {
+				g = unshuffled(g, d[1])
+			}
+			flat := func(x *graph.Node) *graph.Node { return graph.Reshape(x, -1, x.Shape().Dim(-1)) }
 			product := graph.DotGeneral(flat(g), []int{0}, nil, flat(signs), []int{0}, nil)
-			return graph.MulScalar(product, 1/float64(flat(g).Shape().Dimensions[0]))
+			return graph.MulScalar(product, 1/float64(flat(signs).Shape().Dimensions[0]))
 		})
 	}
 }
 
+// unshuffled makes of x [N, side, side, features] the pixels of side to: those of a square of stride · stride are the features of one.
+// What is missing at the lower and right border is zero.
+func unshuffled(x *graph.Node, to int) *graph.Node {
+	d := x.Shape().Dimensions
+	stride := (d[1] + to - 1) / to
+	for axis := 1; axis <= 2; axis++ {
+		if missing := to*stride - d[axis]; missing > 0 {
+			shape := x.Shape().Clone()
+			shape.Dimensions[axis] = missing
+			x = graph.Concatenate([]*graph.Node{x, graph.Zeros(x.Graph(), shape)}, axis)
+		}
+	}
+	x = graph.TransposeAllAxes(graph.Reshape(x, d[0], to, stride, to, stride, d[3]), 0, 1, 3, 2, 4, 5)
+	return graph.Reshape(x, d[0], to, to, stride*stride*d[3])
+}
+
 // AZ-NAS's four (Lee and Ham, AZ-NAS: Assembling Zero-Cost Proxies for Network
-// Architecture Search, CVPR 2024), a block being a transformer block and the first features the
-// embedding:
+// Architecture Search, CVPR 2024), a block being one of the transformer, or an inverted residual, and the first features the
+// embedding, or the stem's:
 //
 //	expressivity   Σ over blocks of the entropy of the covariance's normalised
 //	               eigenvalues
@@ -199,12 +228,12 @@ func (p *passes) entropies() ([]float64, error) {
 		return p.spectra, nil
 	}
 	var all []float64
-	for block := range p.arch.Depth() + 1 {
+	for block := range p.blocks() + 1 {
 		covariance, err := p.look(blockOutput("covariance", block))
 		if err != nil {
 			return nil, err
 		}
-		m := square(covariance)
+		m := covariance.matrix()
 		var eigen mat.EigenSym
 		n, _ := m.Dims()
 		if !eigen.Factorize(mat.NewSymDense(n, m.RawMatrix().Data), false) {
@@ -245,15 +274,15 @@ func progressivity(p *passes) (float64, error) {
 
 func trainability(p *passes) (float64, error) {
 	sum := 0.0
-	for block := 1; block <= p.arch.Depth(); block++ {
+	for block := 1; block <= p.blocks(); block++ {
 		jacobian, err := p.look(blockOutput("jacobian", block))
 		if err != nil {
 			return 0, err
 		}
-		sigma := singular(square(jacobian))[0]
+		sigma := singular(jacobian.matrix())[0]
 		sum += -sigma - 1/(sigma+1e-6) + 2
 	}
-	return sum / float64(p.arch.Depth()), nil
+	return sum / float64(p.blocks()), nil
 }
 
 const azCount = 4 // parts: those below, and the multiply-accumulates

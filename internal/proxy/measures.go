@@ -2,11 +2,10 @@ package proxy
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/gonum/mat"
-
-	"prenas/pkg/space"
 )
 
 // Proxies of the gradient g of the weights w, the loss being the plain sum of the
@@ -110,8 +109,8 @@ func zico(p *passes) (float64, error) {
 }
 
 // fisher is half the mean over images of Σ (Σ a·∂loss/∂a)², the inner sum over the
-// tokens of a feature a, the outer over the features that the matrices of the
-// blocks put out (Turner et al., BlockSwap, ICLR 2020, after Theis et al., Faster
+// tokens of a feature a, or over its pixels, the outer over the features that the matrices of the
+// blocks put out, or the convolutions that a norm follows (Turner et al., BlockSwap, ICLR 2020, after Theis et al., Faster
 // gaze prediction with dense networks and Fisher pruning, 2018; there the inner
 // sum is over the pixels of a channel). One pass.
 func fisher(p *passes) (float64, error) {
@@ -126,41 +125,33 @@ func fisher(p *passes) (float64, error) {
 // norms for qkv and proj each, and of the saliency of the MLP, Σ|w·g| (Zhou et al.,
 // Training-free Transformer Architecture Search, CVPR 2022). Weights are absolute and
 // the input is one image of ones, as in the paper's code. One pass of one chunk.
+//
+// The paper has it of transformers alone. Of a convolutional network it is ours: the 1x1 convolutions of a block mix
+// features as attention's projections do, and have the diversity; the depthwise kernels have the saliency.
 func dss(p *passes) (float64, error) {
 	g, err := p.at(atLinear)
 	if err != nil {
 		return 0, err
 	}
-	total, m := 0.0, p.net.Space().Model
+	total, read := 0.0, p.net.Corners(p.arch)
 	for i, param := range p.net.Params() {
-		if g.sum[i] == nil || param.Block < 0 || !strings.HasSuffix(param.Name, ".weight") {
+		if g.sum[i] == nil {
 			continue
 		}
-		e, width := p.arch.EmbedDim, p.arch.NumHeads[param.Block]*m.HeadDim
-		hidden := space.Hidden(e, p.arch.MLPRatio[param.Block])
-		slice := func(values []float32, rows, columns int) *mat.Dense {
-			return corner(values, param.Shape[1], rows, columns)
+		of := func(suffixes ...string) bool {
+			return slices.ContainsFunc(suffixes, func(suffix string) bool { return strings.HasSuffix(param.Name, suffix) })
 		}
 		switch {
-		case strings.HasSuffix(param.Name, "attn.qkv.weight"):
-			total += nuclear(slice(g.sum[i], 3*width, e)) * nuclear(slice(g.weights[i], 3*width, e))
-		case strings.HasSuffix(param.Name, "attn.proj.weight"):
-			total += nuclear(slice(g.sum[i], e, width)) * nuclear(slice(g.weights[i], e, width))
-		case strings.HasSuffix(param.Name, "fc1.weight"):
-			total += salient(slice(g.sum[i], hidden, e), slice(g.weights[i], hidden, e))
-		case strings.HasSuffix(param.Name, "fc2.weight"):
-			total += salient(slice(g.sum[i], e, hidden), slice(g.weights[i], e, hidden))
+		case of("attn.qkv.weight", "attn.proj.weight", ".conv_pw.weight", ".conv_pwl.weight"):
+			slice := func(values []float32) *mat.Dense { return corner(values, param.Shape[1], read[i][0], read[i][1]) }
+			total += nuclear(slice(g.sum[i])) * nuclear(slice(g.weights[i]))
+		case of("fc1.weight", "fc2.weight", ".conv_dw.weight"): // gradients are zero outside of what is read
+			for j, v := range g.sum[i] {
+				total += math.Abs(float64(v) * float64(g.weights[i][j]))
+			}
 		}
 	}
 	return total, nil
-}
-
-// salient is Σ|w·g|.
-func salient(g, w *mat.Dense) float64 {
-	var product mat.Dense
-	product.MulElem(g, w)
-	product.Apply(func(_, _ int, v float64) float64 { return math.Abs(v) }, &product)
-	return mat.Sum(&product)
 }
 
 // corner is the first rows and columns of a matrix of so many columns.

@@ -11,6 +11,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
+	"gonum.org/v1/gonum/mat"
 
 	"prenas/internal/engine"
 	"prenas/internal/rng"
@@ -61,22 +62,57 @@ func newStart(n *supernet.Net, from Start) (s start, err error) {
 type programs struct {
 	*Scorer
 	arch     space.Arch
-	weights  supernet.Binding // that take part
-	gradient *engine.Program
+	weights  supernet.Binding         // that take part
+	gradient map[bool]*engine.Program // see gradientProgram
 	forward  *engine.Program
-	outputs  []string // of the forward program
+	outputs  []output // of the forward program
 	signs    int      // random signs that it takes
 }
 
+// output of the forward program.
+type output struct {
+	name string
+	dims []int
+}
+
+// blocks of the architecture, whose outputs proxies look at.
+func (p *programs) blocks() int {
+	if m := p.net.Space().Model; m.IsConv() {
+		return len(m.ConvBlocks(p.arch))
+	}
+	return p.arch.Depth()
+}
+
+// blockSize is how many values the widest block puts out for an image.
+func (p *programs) blockSize() (most int) {
+	m := p.net.Space().Model
+	if !m.IsConv() {
+		return m.Tokens() * p.arch.EmbedDim
+	}
+	for _, b := range m.ConvBlocks(p.arch) {
+		most = max(most, b.OutSide()*b.OutSide()*b.Out)
+	}
+	return most
+}
+
+// linear tells whether what is there is what a matrix of the blocks puts out, or a convolution that a norm follows.
+func (p *programs) linear(at supernet.Site) bool {
+	if p.net.Space().Model.IsConv() {
+		return at == supernet.SiteNorm
+	}
+	return at == supernet.SiteQKV || at == supernet.SiteAttention || at == supernet.SiteHidden || at == supernet.SiteMLP
+}
+
 func newPrograms(s *Scorer, a space.Arch) *programs {
-	return &programs{Scorer: s, arch: a, weights: s.net.Bind(a)}
+	return &programs{Scorer: s, arch: a, weights: s.net.Bind(a), gradient: map[bool]*engine.Program{}}
 }
 
 func (p *programs) close() {
-	for _, program := range []*engine.Program{p.gradient, p.forward} {
-		if program != nil {
-			program.Close()
-		}
+	for _, program := range p.gradient {
+		program.Close()
+	}
+	if p.forward != nil {
+		p.forward.Close()
 	}
 }
 
@@ -96,8 +132,8 @@ type passes struct {
 	from *start
 
 	gradients map[point]*gradients
-	seen      map[string][]float32 // what the forward program put out
-	spectra   []float64            // see entropies
+	seen      map[string]seen // what the forward program put out
+	spectra   []float64       // see entropies
 }
 
 // point says where gradients are taken.
@@ -107,8 +143,7 @@ const (
 	atWeights point = iota
 	atGrown         // at all weights times 1 + growth
 	atShrunk        // at all weights times 1 - growth
-	// atLinear is the point of SynFlow (Tanaka et al., NeurIPS 2020): the
-	// absolute weights, and one image of ones.
+	// atLinear is the point of SynFlow (see Linear).
 	atLinear
 )
 
@@ -130,10 +165,9 @@ func (p *passes) at(where point) (*gradients, error) {
 	if g := p.gradients[where]; g != nil {
 		return g, nil
 	}
-	if p.gradient == nil {
-		if err := p.compileGradient(); err != nil {
-			return nil, err
-		}
+	program, err := p.gradientProgram(where)
+	if err != nil {
+		return nil, err
 	}
 	images, size := p.from.images, chunkOf(p.from.samples)
 	perChunk := len(images) / p.from.samples * size
@@ -160,7 +194,7 @@ func (p *passes) at(where point) (*gradients, error) {
 			return nil, err
 		}
 		chunk := tensors.FromFlatDataAndDimensions(images[at:at+perChunk], p.imageShape(size).Dimensions...)
-		out, err := p.run(p.gradient, append(args[:len(args):len(args)], chunk))
+		out, err := p.run(program, append(args[:len(args):len(args)], chunk))
 		if err != nil {
 			return nil, err
 		}
@@ -210,17 +244,35 @@ func moved(w []float32, where point) []float32 {
 	return out
 }
 
-func (p *programs) compileGradient() (err error) {
+// gradientProgram of a point, which is compiled once. A convolutional network has another one where its norms do not normalise.
+func (p *programs) gradientProgram(where point) (*engine.Program, error) {
+	m := p.net.Space().Model
+	linear := where == atLinear && m.IsConv()
+	program := p.gradient[linear]
+	if program != nil {
+		return program, nil
+	}
+	program, err := p.compileGradient(linear)
+	if err == nil {
+		p.gradient[linear] = program
+	}
+	return program, err
+}
+
+// compileGradient makes a gradient program; unnormal: of batch norms that do not normalise.
+func (p *programs) compileGradient(unnormal bool) (*engine.Program, error) {
 	inputs := append(p.weights.Shapes(), p.imageShape(chunkOf(p.starts[0].samples)))
-	p.gradient, err = p.engine.Compile("gradients of "+p.arch.String(), inputs, func(in []*graph.Node) []*graph.Node {
+	return p.engine.Compile("gradients of "+p.arch.String(), inputs, func(in []*graph.Node) []*graph.Node {
 		weights, images := in[:p.weights.Len()], in[p.weights.Len()]
 		byIndex, _ := p.weights.Nodes(in)
 		f := supernet.Forward{Arch: p.arch}
-		var linear []*graph.Node // what matrices of the blocks put out
+		if unnormal {
+			f.Stats = unnormalised(images.Graph(), p.net.Space().Model, p.arch)
+		}
+		var linear []*graph.Node
 		if p.wants("fisher") {
 			f.Tap = func(at supernet.Site, x *graph.Node) {
-				switch at {
-				case supernet.SiteQKV, supernet.SiteAttention, supernet.SiteHidden, supernet.SiteMLP:
+				if p.linear(at) {
 					linear = append(linear, x)
 				}
 			}
@@ -230,7 +282,7 @@ func (p *programs) compileGradient() (err error) {
 		out := all[:len(weights):len(weights)]
 		var fisher *graph.Node
 		for i, x := range linear {
-			perFeature := graph.ReduceSum(graph.Mul(x, all[len(weights)+i]), 1) // [N, features]
+			perFeature := graph.ReduceSum(byPlace(graph.Mul(x, all[len(weights)+i])), 1) // [N, features]
 			part := graph.MulScalar(graph.ReduceAllSum(graph.Square(perFeature)), 0.5)
 			if fisher == nil {
 				fisher = part
@@ -243,7 +295,6 @@ func (p *programs) compileGradient() (err error) {
 		}
 		return out
 	})
-	return err
 }
 
 // forward is the forward program while it is built.
@@ -251,7 +302,7 @@ type forward struct {
 	*programs
 	images *graph.Node
 	noise  *graph.Node // standard normal, one for each pixel
-	signs  *graph.Node // 1 or -1, as many as the widest block has features
+	signs  *graph.Node // 1 or -1, as many as the widest block puts out values
 	sites  map[supernet.Site][]*graph.Node
 	out    map[string]*graph.Node
 	again  func(images *graph.Node) map[supernet.Site][]*graph.Node // sites of other images
@@ -264,11 +315,20 @@ func (f *forward) put(name string, make func() *graph.Node) {
 	}
 }
 
+// seen is what the forward program put out under a name.
+type seen struct {
+	values []float32
+	dims   []int
+}
+
+// matrix is an output of two axes.
+func (s seen) matrix() *mat.Dense { return corner(s.values, s.dims[1], s.dims[0], s.dims[1]) }
+
 // look is what the forward program put out under a name.
-func (p *passes) look(name string) ([]float32, error) {
+func (p *passes) look(name string) (seen, error) {
 	if p.seen == nil {
 		if err := p.runForward(); err != nil {
-			return nil, err
+			return seen{}, err
 		}
 	}
 	return p.seen[name], nil
@@ -301,18 +361,16 @@ func (p *passes) runForward() error {
 	if err != nil {
 		return err
 	}
-	p.seen = map[string][]float32{}
-	for i, name := range p.outputs {
-		p.seen[name] = out[i]
+	p.seen = map[string]seen{}
+	for i, o := range p.outputs {
+		p.seen[o.name] = seen{out[i], o.dims}
 	}
 	return nil
 }
 
 func (p *programs) compileForward() (err error) {
-	samples, m := p.starts[0].samples, p.net.Space().Model
-	if p.signs = 1; !m.IsConv() {
-		p.signs = samples * m.Tokens() * p.arch.EmbedDim
-	}
+	samples := p.starts[0].samples
+	p.signs = samples * p.blockSize()
 	inputs := append(p.weights.Shapes(), p.imageShape(samples), p.imageShape(samples), shapes.Make(dtypes.Float32, p.signs))
 	p.forward, err = p.engine.Compile("forward pass of "+p.arch.String(), inputs, func(in []*graph.Node) []*graph.Node {
 		weights, rest := p.weights.Nodes(in)
@@ -333,7 +391,7 @@ func (p *programs) compileForward() (err error) {
 		var out []*graph.Node
 		p.outputs = nil
 		for _, name := range slices.Sorted(maps.Keys(f.out)) {
-			p.outputs, out = append(p.outputs, name), append(out, f.out[name])
+			p.outputs, out = append(p.outputs, output{name, f.out[name].Shape().Dimensions}), append(out, f.out[name])
 		}
 		return out
 	})

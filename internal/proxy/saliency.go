@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -62,6 +63,8 @@ type Batch struct {
 	// Batches is how many batches of the original the images make up; the
 	// gradients of their sum are divided by it. 0 is 1.
 	Batches int
+	// Linear: batch norms do not normalise. (See Linear.)
+	Linear bool
 }
 
 // Noise draws the data-free batch of the original: NoiseBatch images, each
@@ -87,7 +90,9 @@ func Noise(m space.Model, seed uint64) Batch {
 }
 
 // Linear is the point of SynFlow (Tanaka et al., Pruning Neural Networks without any
-// Data by Iteratively Conserving Synaptic Flow, NeurIPS 2020): the absolute weights, and one image of ones.
+// Data by Iteratively Conserving Synaptic Flow, NeurIPS 2020): the absolute weights, and one image of ones. Batch norms do not
+// normalise: of one image of ones nearly all would be zero after them, and gradients rounding errors. (Abdelfattah et al.,
+// Zero-Cost Proxies for Lightweight NAS, ICLR 2021, leave them out too.)
 func Linear(m space.Model, weights map[string]tensorfile.Tensor) (map[string]tensorfile.Tensor, Batch, error) {
 	absolute := make(map[string]tensorfile.Tensor, len(weights))
 	for name, t := range weights {
@@ -99,7 +104,19 @@ func Linear(m space.Model, weights map[string]tensorfile.Tensor) (map[string]ten
 	}
 	shape := []int{1, m.Channels, m.ImageSize, m.ImageSize}
 	ones := slices.Repeat([]float32{1}, m.Channels*m.ImageSize*m.ImageSize)
-	return absolute, Batch{Images: tensorfile.FromFloat32(shape, ones)}, nil
+	return absolute, Batch{Images: tensorfile.FromFloat32(shape, ones), Linear: m.IsConv()}, nil
+}
+
+// unnormalised are statistics of an architecture's batch norms by which they do not normalise: means of 0 and variances of 1.
+func unnormalised(g *graph.Graph, m space.Model, a space.Arch) (stats []*graph.Node) {
+	for _, p := range supernet.Stats(m, a) {
+		value := 0.0
+		if strings.HasSuffix(p.Name, "running_var") {
+			value = 1
+		}
+		stats = append(stats, graph.BroadcastToDims(graph.Scalar(g, dtypes.Float32, value), p.Shape...))
+	}
+	return stats
 }
 
 // BatchFromFile takes a batch from the tensors of an inputs file: "input"
@@ -149,6 +166,9 @@ func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 		forward := supernet.Forward{Arch: arch}
 		if factors != nil {
 			forward.DropPath = rest[1]
+		}
+		if b.Linear {
+			forward.Stats = unnormalised(rest[0].Graph(), m, arch)
 		}
 		loss := graph.ReduceAllSum(n.Logits(w, rest[0], forward))
 		grads := engine.Gradient(loss, w...)

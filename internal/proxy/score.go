@@ -15,12 +15,11 @@ import (
 	"prenas/pkg/space"
 )
 
-// ErrName: there is no proxy of that name, or not for this kind of network.
+// ErrName: there is no proxy of that name.
 var ErrName = errors.New("unknown proxy")
 
 // A proxy is a score of one architecture from its own passes.
 type proxy struct {
-	conv bool // defined for convolutional networks too
 	// of computes the parts of the score.
 	of func(p *passes) (Parts, error)
 	// look adds what of reads to the forward program; nil for proxies of gradients.
@@ -47,19 +46,19 @@ func one(f func(p *passes) (float64, error)) func(p *passes) (Parts, error) {
 var proxies = map[string]proxy{
 	// The baselines: a proxy that does not beat them says nothing that the size
 	// of an architecture does not say.
-	"params": {conv: true, of: one(func(p *passes) (float64, error) { return float64(p.net.Space().Model.Params(p.arch)), nil })},
-	"macs":   {conv: true, of: one(func(p *passes) (float64, error) { return float64(p.net.Space().Model.MACs(p.arch)), nil })},
+	"params": {of: one(func(p *passes) (float64, error) { return float64(p.net.Space().Model.Params(p.arch)), nil })},
+	"macs":   {of: one(func(p *passes) (float64, error) { return float64(p.net.Space().Model.MACs(p.arch)), nil })},
 
-	"grad_norm": {conv: true, of: one(gradNorm)},
-	"snip":      {conv: true, of: one(snip)},
-	"plain":     {conv: true, of: one(plain)},
-	"grasp":     {conv: true, of: one(grasp)},
-	"zico":      {conv: true, of: one(zico)},
+	"grad_norm": {of: one(gradNorm)},
+	"snip":      {of: one(snip)},
+	"plain":     {of: one(plain)},
+	"grasp":     {of: one(grasp)},
+	"zico":      {of: one(zico)},
 	"fisher":    {of: one(fisher)},
 	"dss":       {of: one(dss)},
 
-	"naswot":           {conv: true, of: one(naswot), look: lookAtCodes},
-	"zen":              {conv: true, of: one(zen), look: lookAtPerturbed},
+	"naswot":           {of: one(naswot), look: lookAtCodes},
+	"zen":              {of: one(zen), look: lookAtPerturbed},
 	"token_entropy":    {of: one(tokenEntropy), look: lookAtTokens},
 	"az_expressivity":  {of: one(expressivity), look: lookAtCovariance},
 	"az_progressivity": {of: one(progressivity), look: lookAtCovariance},
@@ -70,21 +69,10 @@ var proxies = map[string]proxy{
 // Names lists the proxies, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(proxies)) }
 
-// Check tells whether there is a proxy of that name for architectures of a
-// space; the error wraps ErrName and says which there are.
-func Check(name string, s *space.Space) error {
-	p, ok := proxies[name]
-	if !ok {
+// Check tells whether there is a proxy of that name; the error wraps ErrName and says which there are.
+func Check(name string) error {
+	if _, known := proxies[name]; !known {
 		return fmt.Errorf("%w %q; there are %s", ErrName, name, strings.Join(Names(), ", "))
-	}
-	if s.Model.IsConv() && !p.conv {
-		var names []string
-		for _, name := range Names() {
-			if proxies[name].conv {
-				names = append(names, name)
-			}
-		}
-		return fmt.Errorf("%w of convolutional networks: %s looks at the tokens or blocks of a transformer; there are %s", ErrName, name, strings.Join(names, ", "))
 	}
 	return nil
 }
@@ -107,12 +95,12 @@ type Scorer struct {
 }
 
 // NewScorer checks names, weights and images. The starts must have equally many
-// images. It returns ErrName for a name that is not in Names or not for the
-// family, and ErrInputs for a batch that does not fit or has drop-path masks.
+// images. It returns ErrName for a name that is not in Names, and ErrInputs for a batch that does not fit or has
+// drop-path masks.
 func NewScorer(e *engine.Engine, n *supernet.Net, names []string, starts []Start) (*Scorer, error) {
 	s := &Scorer{engine: e, net: n, names: names}
 	for _, name := range names {
-		if err := Check(name, n.Space()); err != nil {
+		if err := Check(name); err != nil {
 			return nil, err
 		}
 		s.chosen = append(s.chosen, proxies[name])

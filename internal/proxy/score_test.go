@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/fixture"
+	"prenas/internal/fsys"
 	"prenas/internal/proxy"
 	"prenas/internal/pytools"
 	"prenas/internal/rng"
@@ -170,17 +173,7 @@ MODEL: {IMAGE_SIZE: 16, CHANNELS: 2, NUM_CLASSES: 5, STEM: 8, WIDTH: [8], STRIDE
 	}
 	n, e := supernet.New(s), enginetest.Test(t)
 	start := proxy.Start{Weights: n.Init(1), Batch: proxy.Noise(s.Model, 1), Seed: 1}
-	var names []string
-	for _, name := range proxy.Names() {
-		if err := proxy.Check(name, s); err == nil {
-			names = append(names, name)
-		} else if !errors.Is(err, proxy.ErrName) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if want := []string{"grad_norm", "grasp", "macs", "naswot", "params", "plain", "snip", "zen", "zico"}; !slices.Equal(names, want) {
-		t.Errorf("there are %v, want %v", names, want)
-	}
+	names := proxy.Names()
 	scorer, err := proxy.NewScorer(e, n, names, []proxy.Start{start})
 	if err != nil {
 		t.Fatal(err)
@@ -214,5 +207,121 @@ MODEL: {IMAGE_SIZE: 16, CHANNELS: 2, NUM_CLASSES: 5, STEM: 8, WIDTH: [8], STRIDE
 		if w, ok := want[name]; ok && math.Abs(got[0][i][0]-w) > 1e-4*w {
 			t.Errorf("%s is %g, want %g", name, got[0][i][0], w)
 		}
+	}
+}
+
+// What NumPy and autograd make of the formulas in float64 for an architecture that is smaller than the supernet: with strides, one
+// of an odd side, squeeze-excite, both activation functions and a kernel out of the middle of the shared one.
+func TestProxiesOfConvolutionalNetworksAreThoseOfTheFormulas(t *testing.T) {
+	python := pytools.Python(t, pytools.Autograd)
+	program, err := os.ReadFile("testdata/proxies_conv.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := space.Parse("test", "test", []byte(`
+FAMILY: conv
+SUPERNET: {DEPTH: 2, KERNEL: 5, EXPAND: 3}
+SEARCH_SPACE: {DEPTH: [1, 2], KERNEL: [3, 5], EXPAND: [2, 3]}
+MODEL: {IMAGE_SIZE: 18, CHANNELS: 2, NUM_CLASSES: 5, STEM: 8, WIDTH: [8, 16], STRIDE: [2, 2], SQUEEZE_EXCITE: [false, true], H_SWISH: [false, true], FEATURES: 24, MIX: 16, MIX_BIAS: true}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := space.ParseArch("i18-d1_2-k3x2_5-x2_3x2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, dir := supernet.New(s), t.TempDir()
+	weights := n.Init(1)
+	for name, w := range weights { // norms and biases that are not ones and zeros
+		values, err := w.Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := rng.New(2, name)
+		for i := range values {
+			values[i] += 0.1 * float32(r.NormFloat64())
+		}
+		weights[name] = tensorfile.FromFloat32(w.Shape, values)
+	}
+	if err := tensorfile.Write(fsys.OS, filepath.Join(dir, "weights.safetensors"), &tensorfile.File{Tensors: weights}); err != nil {
+		t.Fatal(err)
+	}
+	const samples = 6
+	batch := proxy.Noise(s.Model, 1)
+	shape := append([]int{samples}, batch.Images.Shape[1:]...)
+	values, err := batch.Images.Float32s()
+	if err != nil {
+		t.Fatal(err)
+	}
+	images := values[:samples*2*18*18]
+	start := proxy.Start{Weights: weights, Batch: proxy.Batch{Images: tensorfile.FromFloat32(shape, images)}, Seed: 3}
+	formulas := func(a space.Arch) map[string]float64 {
+		var blocks []map[string]any
+		most := 0
+		for _, b := range s.Model.ConvBlocks(a) {
+			most = max(most, b.OutSide()*b.OutSide()*b.Out)
+			blocks = append(blocks, map[string]any{"name": fmt.Sprintf("blocks.%d.%d.", b.Unit+1, b.Layer), "in": b.In, "hidden": b.Hidden, "out": b.Out,
+				"expands": b.Expands, "kernel": b.Kernel, "stride": b.Stride, "squeeze": b.Squeeze, "h_swish": b.HSwish, "residual": b.Residual})
+		}
+		signs, r := make([]float64, samples*most), rng.New(start.Seed, "proxy signs")
+		for i := range signs {
+			signs[i] = float64(2*r.IntN(2) - 1)
+		}
+		job, err := json.Marshal(map[string]any{"weights": filepath.Join(dir, "weights.safetensors"), "blocks": blocks, "stem_stride": s.Model.Conv.StemStride,
+			"last": "blocks.3.0.", "images": images, "shape": shape, "signs": signs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		values := map[string]float64{}
+		if err := json.Unmarshal(pytools.Run(t, python, string(program), job), &values); err != nil {
+			t.Fatal(err)
+		}
+		return values
+	}
+	want := formulas(a)
+	delete(want, "synflow")
+	names := slices.Sorted(maps.Keys(want))
+	scorer, err := proxy.NewScorer(enginetest.Test(t), n, names, []proxy.Start{start})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := scorer.Of(context.Background(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) != 6 {
+		t.Errorf("the formulas are of %v", names)
+	}
+	for i, name := range names {
+		if math.Abs(got[0][i][0]-want[name]) > 1e-4*math.Abs(want[name]) {
+			t.Errorf("%s is %.8g, by its formula %.8g", name, got[0][i][0], want[name])
+		}
+	}
+	// SynFlow adds up over slices: it is the search's, from gradients of the largest architecture.
+	absolute, ones, err := proxy.Linear(s.Model, weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	grads, err := proxy.Gradients(context.Background(), enginetest.Test(t), n, absolute, ones, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synflow := 0.0
+	for name, g := range grads {
+		values, err := g.Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := absolute[name].Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range values {
+			synflow += math.Abs(float64(v) * float64(w[i]))
+		}
+	}
+	if want := formulas(s.Largest())["synflow"]; math.Abs(synflow-want) > 1e-4*want {
+		t.Errorf("synflow is %.8g, by its formula %.8g", synflow, want)
 	}
 }
