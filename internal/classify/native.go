@@ -26,13 +26,13 @@ type native struct {
 	batch     int
 	sizes     []int // of programs, in order; the last is batch
 	precision engine.Precision
-	inputs    []supernet.Param        // weights and statistics
-	weights   []*tensors.Tensor       // those of inputs
-	programs  map[int]*engine.Program // by batch
+	inputs    []supernet.Param         // weights and statistics
+	weights   []*tensors.Tensor        // those of inputs
+	programs  map[int]*engine.Prepared // by batch
 }
 
 func openEngine(ctx context.Context, m *export.Model, o Options) (*native, error) {
-	n := &native{engine: o.Engine, net: m.Net(), info: m.Info, batch: o.Batch, sizes: sizes(o), programs: map[int]*engine.Program{}}
+	n := &native{engine: o.Engine, net: m.Net(), info: m.Info, batch: o.Batch, sizes: sizes(o), programs: map[int]*engine.Prepared{}}
 	n.inputs = slices.Concat(n.net.Params(), supernet.Stats(n.net.Space().Model, m.Info.SpaceArch()))
 	weights, err := m.Weights()
 	if err != nil {
@@ -62,7 +62,7 @@ func (n *native) run(images []float32, count int) ([]float32, error) {
 	padded := make([]float32, batch*m.Channels*m.ImageSize*m.ImageSize)
 	copy(padded, images)
 	input := tensors.FromFlatDataAndDimensions(padded, batch, m.Channels, m.ImageSize, m.ImageSize)
-	out, err := n.programs[batch].Run(append(append([]*tensors.Tensor{}, n.weights...), input))
+	out, err := n.programs[batch].Run([]*tensors.Tensor{input})
 	if err != nil {
 		return nil, errors.Join(err, input.FinalizeAll())
 	}
@@ -101,14 +101,17 @@ func (n *native) ready(count int) error {
 	}
 	m := n.net.Space().Model
 	bound, stats := n.net.Bind(), supernet.StatShapes(m, n.info.SpaceArch())
-	inputs := append(slices.Concat(bound.Shapes(), stats), shapes.Make(dtypes.Float32, batch, m.Channels, m.ImageSize, m.ImageSize))
-	p, err := n.engine.Compile("classify "+n.info.Arch, inputs, func(in []*graph.Node) []*graph.Node {
-		weights, rest := bound.Nodes(in)
-		f := supernet.Forward{Arch: n.info.SpaceArch(), Stats: rest[:len(stats)], Operands: n.precision.Operands()}
-		return []*graph.Node{n.net.Logits(weights, rest[len(stats)], f)}
+	images := []shapes.Shape{shapes.Make(dtypes.Float32, batch, m.Channels, m.ImageSize, m.ImageSize)}
+	p, err := n.engine.CompilePrepared("classify "+n.info.Arch, slices.Concat(bound.Shapes(), stats), images, func(fixed, in []*graph.Node) []*graph.Node {
+		weights, stats := bound.Nodes(fixed)
+		f := supernet.Forward{Arch: n.info.SpaceArch(), Stats: stats, Operands: n.precision.Operands()}
+		return []*graph.Node{n.net.Logits(weights, in[0], f)}
 	})
 	if err != nil {
 		return err
+	}
+	if err := p.Prepare(n.weights); err != nil {
+		return errors.Join(err, p.Close())
 	}
 	n.programs[batch] = p
 	return nil
@@ -117,7 +120,7 @@ func (n *native) ready(count int) error {
 func (n *native) close() error {
 	var failed error
 	for _, p := range n.programs {
-		p.Close()
+		failed = errors.Join(failed, p.Close())
 	}
 	for _, w := range n.weights {
 		failed = errors.Join(failed, w.FinalizeAll())

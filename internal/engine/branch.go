@@ -99,7 +99,9 @@ func packed(weight *graph.Node, over int) *graph.Node {
 		columns, depth = depth, columns
 	}
 	up := func(n int) int { return (n + tile - 1) / tile * tile }
-	return call("prenas_pack", shapes.Make(dtypes.BFloat16, up(columns), up(depth)), map[string]int{"over": over}, weight)
+	return once(weight.Graph(), func() *graph.Node {
+		return call("prenas_pack", shapes.Make(dtypes.BFloat16, up(columns), up(depth)), map[string]int{"over": over}, weight)
+	})
 }
 
 func shapesOf(nodes ...*graph.Node) (of []shapes.Shape) {
