@@ -14,7 +14,8 @@ func reportCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "report RUN", Short: "Write a run's report as one HTML file", Args: cobra.ExactArgs(1), Example: "  prenas report run",
 		RunE: func(_ *cobra.Command, args []string) error {
-			path, err := report.Write(fsys.OS, args[0])
+			out := newConsole(g)
+			path, err := report.Write(fsys.OS, args[0], func(doubt string) { out.line(warning + doubt) })
 			if err != nil {
 				return err
 			}

@@ -238,6 +238,9 @@ func (c *checking) run(dir string) {
 	if _, err := rundir.ReadMetrics(fsys.OS, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		c.note(in("metrics.jsonl"), Damaged, err.Error())
 	}
+	if has, err := rundir.CheckMetrics(fsys.OS, dir); has {
+		c.found(in("metrics.jsonl"), err)
+	}
 	results, err := evaluate.ReadResults(fsys.OS, in(ResultsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return

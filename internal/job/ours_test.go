@@ -49,7 +49,7 @@ func TestNoFileOfOursMakesAPanic(t *testing.T) {
 		}
 		_, ofResults := evaluate.ReadResults(fsys.OS, filepath.Join(dir, ResultsFile))
 		_, ofMetrics := rundir.ReadMetrics(fsys.OS, dir)
-		_, _ = report.Write(fsys.OS, dir)
+		_, _ = report.Write(fsys.OS, dir, func(string) {})
 		if status, err := watch.Read(dir); err == nil {
 			status.Picture(80)
 		}

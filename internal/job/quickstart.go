@@ -125,7 +125,7 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (results evaluate.Resu
 		return results, "", err
 	}
 	stage("report")
-	page, err = report.Write(fsys.OS, o.Out)
+	page, err = report.Write(fsys.OS, o.Out, o.Log)
 	if err == nil {
 		stage("done")
 	}

@@ -64,7 +64,7 @@ var rooms = []struct {
 	{"onnx", []string{"export", "fsys", "onnx/schema", "space", "version"}},
 	{"serve", []string{"classify", "crash", "data", "engine", "export", "printable"}},
 	{"watch", []string{"evaluate", "fsys", "recipe", "rundir"}},
-	{"report", []string{"evaluate", "fsys", "rundir", "sealed", "search", "space", "strictjson"}},
+	{"report", []string{"evaluate", "fsys", "rundir", "sealed", "search", "space", "strictjson", "tensorfile"}},
 	{"audit", []string{"engine", "evaluate", "fsys", "recipe", "rng", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train"}},
 	{"job", []string{"audit", "classify", "crash", "data", "engine", "evaluate", "export", "fsys", "latency", "machine", "onnx", "plaintext", "printable", "proxy", "recipe", "report", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train", "trainstep"}},
 	{"policy", nil},

@@ -24,6 +24,7 @@ type page struct {
 	Accuracy chart
 	Loss     *chart // nil: no metrics line yet
 	Notes    []string
+	Doubts   []string
 	Classes  []classes
 	Legend   string // of the pictures
 	Pictures []picture
@@ -58,7 +59,7 @@ func label(i int) string {
 func newPage(r *run) page {
 	p := page{
 		Space: r.results.Space, Step: r.results.Step, Of: r.results.Of(),
-		Accuracy: accuracyChart(r), Loss: lossChart(r), Notes: r.notes, Classes: classesOf(r.results), Legend: legend(r.archs), Pictures: pictures(r.archs), Settings: settings(r.manifest),
+		Accuracy: accuracyChart(r), Loss: lossChart(r), Notes: r.notes, Doubts: r.doubts, Classes: classesOf(r.results), Legend: legend(r.archs), Pictures: pictures(r.archs), Settings: settings(r.manifest),
 	}
 	p.Budget = "params M"
 	for i, a := range r.results.Asked {

@@ -12,6 +12,7 @@ import (
 	"prenas/internal/rundir"
 	"prenas/internal/sealed"
 	"prenas/internal/strictjson"
+	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
 )
 
@@ -23,6 +24,7 @@ type run struct {
 	scores   []float64          // the candidates' scores, by index of results.Archs
 	losses   map[string][]point // step and mean loss of each interval, by architecture
 	notes    []string           // on the losses
+	doubts   []string           // on whether the files belong together
 }
 
 // source is a file of the run and the command that writes it.
@@ -63,7 +65,38 @@ func read(fs fsys.FS, dir string) (*run, error) {
 			return nil, fmt.Errorf("%w: %s: %w; write it anew with `%s`", ErrIncomplete, path, err, file.command)
 		}
 	}
+	r.doubts = doubts(fs, dir, r.results)
 	return r, nil
+}
+
+// doubts are sentences on what does not belong together: figures of other weights than those in the
+// run, lines of metrics that are not those that were written.
+func doubts(fs fsys.FS, dir string, results evaluate.Results) (list []string) {
+	if results.Weights != "" { // those of earlier versions have no digest of them
+		path := filepath.Join(dir, "results.json")
+		manifest, err := rundir.ReadManifest(fs, dir)
+		var weights map[string]tensorfile.Tensor
+		step := 0
+		if err == nil {
+			weights, step, err = rundir.Weights(fs, dir, manifest.Space, func(path string, why error) {
+				list = append(list, fmt.Sprintf("skipped %s: %v", path, why))
+			})
+		}
+		switch {
+		case errors.Is(err, rundir.ErrNoCheckpoint):
+			list = append(list, fmt.Sprintf("%s: whether it is of the run's weights cannot be told: there is no checkpoint of them", path))
+		case err != nil:
+			list = append(list, fmt.Sprintf("%s: whether it is of the run's weights cannot be told: %v", path, err))
+		case results.Step != step:
+			list = append(list, fmt.Sprintf("%s is of the weights after %d updates, the run has those after %d; prenas eval writes it anew", path, results.Step, step))
+		case results.Weights != tensorfile.Digest(weights):
+			list = append(list, path+" is of other weights or statistics than those in the run; prenas eval writes it anew")
+		}
+	}
+	if has, err := rundir.CheckMetrics(fs, dir); has && err != nil {
+		list = append(list, fmt.Sprintf("%s: %v", filepath.Join(dir, rundir.MetricsFile), err))
+	}
+	return list
 }
 
 // parseManifest keeps the manifest as it stands, but for its digest.

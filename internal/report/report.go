@@ -20,11 +20,15 @@ var pageText string
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
 // Write writes the report of a run directory into it, whole or not at all, and returns
-// its path. Errors about the run's files wrap [ErrIncomplete].
-func Write(fs fsys.FS, runDir string) (string, error) {
+// its path. What of the run's files does not belong together is on the page, and tell hears of it.
+// Errors about the files wrap [ErrIncomplete].
+func Write(fs fsys.FS, runDir string, tell func(string)) (string, error) {
 	r, err := read(fs, runDir)
 	if err != nil {
 		return "", err
+	}
+	for _, doubt := range r.doubts {
+		tell(doubt)
 	}
 	// Rendered first: a template that fails must not leave half a page.
 	var text bytes.Buffer

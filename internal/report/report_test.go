@@ -31,7 +31,7 @@ func copyRun(t *testing.T) string {
 
 func writeReport(t *testing.T) string {
 	t.Helper()
-	path, err := Write(fsys.OS, copyRun(t))
+	path, err := Write(fsys.OS, copyRun(t), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestTextOfTheRunIsEscaped(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "manifest.json"), []byte(manifest), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	path, err := Write(fsys.OS, dir)
+	path, err := Write(fsys.OS, dir, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestDamagedMetricsAreLeftOut(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "timing.jsonl"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	path, err := Write(fsys.OS, dir)
+	path, err := Write(fsys.OS, dir, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestIncompleteRun(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			_, err := Write(fsys.OS, dir)
+			_, err := Write(fsys.OS, dir, quiet)
 			if !errors.Is(err, ErrIncomplete) {
 				t.Fatalf("error %v, want one that wraps ErrIncomplete", err)
 			}
@@ -225,3 +225,5 @@ func TestSmoothKeepsAStraightLine(t *testing.T) {
 		}
 	}
 }
+
+func quiet(string) {}

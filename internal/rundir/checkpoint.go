@@ -48,10 +48,11 @@ type Progress struct {
 	Recipe     string `json:"recipe"`     // digest
 	Candidates string `json:"candidates"` // digest
 
-	MetricsBytes int64   `json:"metrics_bytes"` // length of metrics.jsonl at this step
-	Window       Window  `json:"window"`        // losses since the last metrics line
-	BadSteps     int     `json:"bad_steps"`     // steps in a row that were not finite
-	BestStep     int     `json:"best_step"`     // checkpoint with the best held-out accuracy; 0: none yet
+	MetricsBytes int64   `json:"metrics_bytes"`            // length of metrics.jsonl at this step
+	MetricsSum   string  `json:"metrics_sha256,omitempty"` // of these bytes; none in checkpoints of earlier versions
+	Window       Window  `json:"window"`                   // losses since the last metrics line
+	BadSteps     int     `json:"bad_steps"`                // steps in a row that were not finite
+	BestStep     int     `json:"best_step"`                // checkpoint with the best held-out accuracy; 0: none yet
 	BestTop1     float64 `json:"best_top1"`
 	RolledBack   int     `json:"rolled_back,omitempty"` // times that training went back and lowered its rate
 }

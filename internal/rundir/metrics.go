@@ -2,14 +2,19 @@ package rundir
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"path/filepath"
 
 	"prenas/internal/fsys"
+	"prenas/internal/strictjson"
+	"prenas/internal/tensorfile"
 )
 
 // metricsFile holds a line of JSON per interval and per evaluation. Every field of it is
@@ -126,8 +131,12 @@ type Journal struct {
 	Path string
 	fs   fsys.FS
 	file fsys.File
-	Size int64 // of whole lines
+	Size int64     // of whole lines
+	sum  hash.Hash // of these
 }
+
+// Sum is the SHA-256 of the file's whole lines.
+func (j *Journal) Sum() string { return hex.EncodeToString(j.sum.Sum(nil)) }
 
 // OpenJournal opens a run's file to go on after its first size bytes, or after the last
 // whole line of fewer: what an interrupted process wrote after it is cut off. It returns how
@@ -138,14 +147,18 @@ func OpenJournal(f fsys.FS, run, name string, size int64) (j *Journal, missing i
 	if err != nil {
 		return nil, 0, fmt.Errorf("open %s: %w", path, err)
 	}
+	sum := sha256.New()
 	whole, err := wholeLines(f, path, size)
 	if err == nil {
 		err = f.Truncate(path, whole)
 	}
+	if err == nil {
+		err = hashBegin(f, path, whole, sum)
+	}
 	if err != nil {
 		return nil, 0, errors.Join(fmt.Errorf("open %s: %w", path, err), file.Close())
 	}
-	return &Journal{Path: path, fs: f, file: file, Size: whole}, size - whole, nil
+	return &Journal{Path: path, fs: f, file: file, Size: whole, sum: sum}, size - whole, nil
 }
 
 // AppendJournal opens a run's file to go on after its last whole line.
@@ -186,6 +199,43 @@ func wholeLines(f fsys.FS, path string, most int64) (int64, error) {
 	}
 }
 
+// hashBegin hashes the first n bytes of a file.
+func hashBegin(f fsys.FS, path string, n int64, into hash.Hash) error {
+	file, err := f.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	_, err = io.CopyN(into, file, n)
+	return err
+}
+
+// CheckMetrics compares the metrics with the digest that the newest checkpoint has of them, of the
+// lines until it. has tells whether there is one: there is none in runs of earlier versions, before
+// the first checkpoint, and for the lines after the newest.
+func CheckMetrics(f fsys.FS, run string) (has bool, err error) {
+	steps, err := CheckpointSteps(f, run)
+	if err != nil || len(steps) == 0 {
+		return false, err
+	}
+	file, err := tensorfile.ReadVerified(f, CheckpointFile(run, steps[0]))
+	if err != nil {
+		return false, err
+	}
+	var p Progress
+	if err := strictjson.Unmarshal([]byte(file.Metadata[progressKey]), &p); err != nil || p.MetricsSum == "" {
+		return false, err
+	}
+	sum := sha256.New()
+	if err := hashBegin(f, filepath.Join(run, MetricsFile), p.MetricsBytes, sum); err != nil {
+		return true, fmt.Errorf("its first %d bytes, that the checkpoint of step %d counts on: %w", p.MetricsBytes, p.Step, err)
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != p.MetricsSum {
+		return true, fmt.Errorf("the lines until step %d are not those that the checkpoint of that step has the digest of: they were damaged or edited", p.Step)
+	}
+	return true, nil
+}
+
 // Write appends a line. Where that fails no part of it stays, unless the next to open the
 // file has to cut it off.
 func (j *Journal) Write(line any) error {
@@ -200,6 +250,7 @@ func (j *Journal) Write(line any) error {
 		return fmt.Errorf("write %s: %w", j.Path, err)
 	}
 	j.Size += int64(len(text))
+	j.sum.Write(text) // a hash's Write never fails
 	return nil
 }
 

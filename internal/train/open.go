@@ -237,6 +237,9 @@ func (t *trainer) openMetrics() error {
 	if missing > 0 {
 		t.warn(fmt.Sprintf("%s is damaged: %d of the %d bytes that it had at step %d are lost, and stay so; the weights are whole, and the run goes on",
 			t.metrics.Path, missing, t.progress.MetricsBytes, t.progress.Step))
+	} else if sum := t.progress.MetricsSum; sum != "" && sum != t.metrics.Sum() {
+		t.warn(fmt.Sprintf("%s was damaged or edited after step %d: its lines are not those that were written, and stay so; the weights are whole, and the run goes on",
+			t.metrics.Path, t.progress.Step))
 	}
 	return nil
 }
@@ -257,7 +260,7 @@ func (t *trainer) save() error {
 	if err := t.saveContents(); err != nil {
 		return err
 	}
-	p.MetricsBytes = t.metrics.Size
+	p.MetricsBytes, p.MetricsSum = t.metrics.Size, t.metrics.Sum()
 	host, err := t.state.Download(t.net, t.archs...)
 	if err != nil {
 		return fmt.Errorf("checkpoint of step %d: %w", p.Step, err)
