@@ -140,7 +140,7 @@ func compare(ctx context.Context) (err error) {
 // write writes the model in all forms.
 func write(dir string, m space.Model, arch space.Arch) error {
 	plain := m.Plain()
-	model, err := export.Take(supernet.Alone(plain, arch).Init(0), plain, arch, export.Info{
+	model, err := export.Take(supernet.Standalone(plain, arch).Init(0), plain, arch, export.Info{
 		Preprocess: export.Preprocess{Size: m.ImageSize, Resize: m.ImageSize, Interpolation: export.Bicubic, Mean: slices.Repeat([]float32{0.5}, m.Channels),
 			Std: slices.Repeat([]float32{0.5}, m.Channels)},
 	})

@@ -72,7 +72,7 @@ func dataInfoCommand(g *global) *cobra.Command {
 				return err
 			}
 			if sheet != "" {
-				if err := fsys.WriteAtomic(fsys.OS, sheet, func(w io.Writer) error { return data.WriteSheet(c.Context(), set, w) }); err != nil {
+				if err := fsys.WriteAtomic(fsys.OS, sheet, func(w io.Writer) error { return data.WriteContactSheet(c.Context(), set, w) }); err != nil {
 					return fmt.Errorf("--sheet: %w", err)
 				}
 			}

@@ -90,36 +90,36 @@ func (b *Benchmark) done(o Options, seed uint64, which []int, scores []evaluate.
 	return b.Write(o.FS, o.Out)
 }
 
-// crew are architectures that one program trains, several at a time. The
+// trainingGroup are architectures that one program trains, several at a time. The
 // program is as large as they need together, not as the space: architectures of
 // the same embedding dim and depth waste little in each other's company.
-type crew struct {
-	archs  []int // in the benchmark
-	models int
-	net    *supernet.Net
-	alone  *train.Alone
+type trainingGroup struct {
+	archs    []int // in the benchmark
+	models   int
+	net      *supernet.Net
+	training *train.Standalone
 }
 
-func (b *Benchmark) crews() []*crew {
+func (b *Benchmark) groups() []*trainingGroup {
 	type key struct{ dim, depth int }
-	groups := map[key][]int{}
+	alike := map[key][]int{}
 	for i, t := range b.Archs {
 		k := key{t.arch.EmbedDim, t.arch.Depth()}
-		groups[k] = append(groups[k], i)
+		alike[k] = append(alike[k], i)
 	}
-	var crews []*crew
-	for _, archs := range groups {
-		c := &crew{archs: archs, net: supernet.New(b.box(archs))}
-		shifts := (len(archs) + maxModels - 1) / maxModels
-		c.models = (len(archs) + shifts - 1) / shifts
-		crews = append(crews, c)
+	var groups []*trainingGroup
+	for _, archs := range alike {
+		c := &trainingGroup{archs: archs, net: supernet.New(b.enclosing(archs))}
+		chunks := (len(archs) + maxModels - 1) / maxModels
+		c.models = (len(archs) + chunks - 1) / chunks
+		groups = append(groups, c)
 	}
-	slices.SortFunc(crews, func(x, y *crew) int { return cmp.Compare(x.archs[0], y.archs[0]) })
-	return crews
+	slices.SortFunc(groups, func(x, y *trainingGroup) int { return cmp.Compare(x.archs[0], y.archs[0]) })
+	return groups
 }
 
-// box is the space with the smallest supernet that holds the architectures.
-func (b *Benchmark) box(archs []int) *space.Space {
+// enclosing is the space with the smallest supernet that holds the architectures.
+func (b *Benchmark) enclosing(archs []int) *space.Space {
 	s := *b.Space
 	s.Supernet = space.Supernet{}
 	for _, i := range archs {
@@ -134,11 +134,11 @@ func (b *Benchmark) box(archs []int) *space.Space {
 
 // train trains what has no result yet.
 func (b *Benchmark) train(ctx context.Context, o Options) error {
-	crews := b.crews()
+	groups := b.groups()
 	defer func() {
-		for _, c := range crews {
-			if c.alone != nil {
-				c.alone.Close()
+		for _, c := range groups {
+			if c.training != nil {
+				c.training.Close()
 			}
 		}
 	}()
@@ -149,25 +149,25 @@ func (b *Benchmark) train(ctx context.Context, o Options) error {
 		if err != nil {
 			return err
 		}
-		for number, c := range crews {
+		for number, c := range groups {
 			left := slices.DeleteFunc(slices.Clone(c.archs), func(i int) bool { return len(b.Archs[i].Results) > k })
-			for shift := range slices.Chunk(left, c.models) {
-				if c.alone == nil {
-					o.Log(fmt.Sprintf("compiling program %d of %d", number+1, len(crews)))
-					if c.alone, err = train.NewAlone(o.Engine, c.net, b.Recipe, c.models, b.Images); err != nil {
+			for chunk := range slices.Chunk(left, c.models) {
+				if c.training == nil {
+					o.Log(fmt.Sprintf("compiling program %d of %d", number+1, len(groups)))
+					if c.training, err = train.NewStandalone(o.Engine, c.net, b.Recipe, c.models, b.Images); err != nil {
 						return err
 					}
 				}
 				archs := make([]space.Arch, c.models)
 				for m := range archs {
-					archs[m] = b.Archs[shift[min(m, len(shift)-1)]].arch // an empty place trains the last once more
+					archs[m] = b.Archs[chunk[min(m, len(chunk)-1)]].arch // an empty place trains the last once more
 				}
 				before := total - b.missing()*perRun
-				scores, err := c.alone.Train(ctx, archs, source, seed, func(done, _ int) { o.Progress(before+done*len(shift), total) })
+				scores, err := c.training.Train(ctx, archs, source, seed, func(done, _ int) { o.Progress(before+done*len(chunk), total) })
 				if err != nil {
 					return fmt.Errorf("seed %d: %w", seed, err)
 				}
-				if err := b.done(o, seed, shift, scores); err != nil {
+				if err := b.done(o, seed, chunk, scores); err != nil {
 					return err
 				}
 			}

@@ -30,7 +30,7 @@ func open(t *testing.T, o classify.Options) *classify.Model { return openResizin
 func openResizing(t *testing.T, resize int, o classify.Options) *classify.Model {
 	t.Helper()
 	a := space.Arch{EmbedDim: 8, NumHeads: []int{1}, MLPRatio: []float64{1}}
-	return openOf(t, supernet.Alone(model, a).Init(1), model, a, resize, o)
+	return openOf(t, supernet.Standalone(model, a).Init(1), model, a, resize, o)
 }
 
 // openOf opens a model that takes 8 x 8 gray pixels of 3 classes.
@@ -79,7 +79,7 @@ func TestRank(t *testing.T) {
 func TestLogitsThatAreNotFiniteAreErrors(t *testing.T) {
 	a := space.Arch{EmbedDim: 8, NumHeads: []int{1}, MLPRatio: []float64{1}}
 	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1))} {
-		weights := supernet.Alone(model, a).Init(1)
+		weights := supernet.Standalone(model, a).Init(1)
 		weights["head.bias"] = tensorfile.FromFloat32([]int{3}, []float32{0, bad, 0})
 		m := openOf(t, weights, model, a, 8, classify.Options{})
 		img, err := load(0)
@@ -179,7 +179,7 @@ func TestConvHasItsStatistics(t *testing.T) {
 	}
 	var logits [2][]float32
 	for i, variance := range []float32{1, 4} {
-		weights := supernet.Alone(m, a).Init(1)
+		weights := supernet.Standalone(m, a).Init(1)
 		for _, p := range supernet.Stats(m, a) {
 			value := float32(0.1)
 			if strings.HasSuffix(p.Name, ".running_var") {

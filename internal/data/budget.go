@@ -11,7 +11,7 @@ import (
 	"prenas/internal/machine"
 )
 
-// Pixels may take far more memory than the file that they come from: some kilobytes of PNG
+// pixels may take far more memory than the file that they come from: some kilobytes of PNG
 // become gigabytes. All workers of a process share one budget of memory for them, so that
 // any number of them holds no more than that: who would exceed it waits for others to
 // finish theirs. Where one image alone needs more, it is refused.

@@ -221,7 +221,7 @@ func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
 	if text := d.LeftOut.String(); text != "" {
 		o.log("data: left out: %s", text)
 	}
-	o.tellUntrained(d)
+	o.tellClassesWithoutImages(d)
 	if o.Look {
 		o.tellOneColour(ctx, d)
 	}

@@ -9,8 +9,8 @@ import (
 	"prenas/internal/rng"
 )
 
-// Batch is what a step or an evaluation takes.
-type Batch struct {
+// LoadedBatch is what a step or an evaluation takes.
+type LoadedBatch struct {
 	Images      []float32 // [N, C, H, W], normalised; with crops [N, crops, C, H, W]
 	Labels      []int32   // [N]; NoLabel where an image was left out
 	Count       int       // valid ones of N; the rest pads the last batch
@@ -105,7 +105,7 @@ func (l *Loader) order(epoch int) []int {
 }
 
 // Batch makes one batch; step counts from 0 within the epoch.
-func (l *Loader) Batch(epoch, step int) (*Batch, error) {
+func (l *Loader) Batch(epoch, step int) (*LoadedBatch, error) {
 	order := l.order(epoch)
 	b := l.empty(order, epoch, step)
 	for k := range b.Count {
@@ -125,16 +125,16 @@ func (l *Loader) values() int {
 }
 
 // empty is a batch to fill.
-func (l *Loader) empty(order []int, epoch, step int) *Batch {
+func (l *Loader) empty(order []int, epoch, step int) *LoadedBatch {
 	n := l.o.Batch
-	return &Batch{
+	return &LoadedBatch{
 		Images: make([]float32, n*l.values()), Labels: make([]int32, n), Count: min(n, len(order)-step*n),
 		Epoch: epoch, Step: step,
 	}
 }
 
 // image makes number k of a batch.
-func (l *Loader) image(b *Batch, order []int, k int) error {
+func (l *Loader) image(b *LoadedBatch, order []int, k int) error {
 	place := b.Step*l.o.Batch + k
 	for range order {
 		err := l.placed(b, order, k, place)
@@ -156,7 +156,7 @@ func (l *Loader) image(b *Batch, order []int, k int) error {
 }
 
 // placed writes the image at a place of the order as number k of a batch.
-func (l *Loader) placed(b *Batch, order []int, k, place int) error {
+func (l *Loader) placed(b *LoadedBatch, order []int, k, place int) error {
 	i, size := order[place], l.values()
 	out := b.Images[k*size:][:size]
 	b.Labels[k] = int32(l.split.Label(i))

@@ -13,7 +13,7 @@ const ahead = 2
 
 // promise is a batch that workers are filling.
 type promise struct {
-	batch *Batch
+	batch *LoadedBatch
 	order []int
 	left  atomic.Int64 // images to go
 	done  chan struct{}
@@ -24,7 +24,7 @@ type promise struct {
 // the epochs that follow, in order, whatever the number of workers; the workers
 // share the images of a batch, and few batches are in memory at once. next
 // returns them one by one; stop ends the workers and must be called.
-func (l *Loader) Stream(ctx context.Context, epoch, step int) (next func() (*Batch, error), stop func()) {
+func (l *Loader) Stream(ctx context.Context, epoch, step int) (next func() (*LoadedBatch, error), stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	type job struct {
 		p     *promise
@@ -70,7 +70,7 @@ func (l *Loader) Stream(ctx context.Context, epoch, step int) (next func() (*Bat
 			}
 		}
 	})
-	return func() (*Batch, error) {
+	return func() (*LoadedBatch, error) {
 		select {
 		case p, open := <-promises:
 			if !open {

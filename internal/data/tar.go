@@ -52,7 +52,7 @@ func openAsTars(ctx context.Context, pattern string, endings []string, o Options
 	if err != nil {
 		return nil, err
 	}
-	return openMembers(ctx, shards, func(ctx context.Context, s shardFile) (*membersFile, error) {
+	return openMembers(ctx, shards, func(ctx context.Context, s shardFile) (*containerFile, error) {
 		local, forget, err := cache.plain(ctx, s)
 		if err != nil {
 			return nil, err
@@ -70,7 +70,7 @@ func openAsTars(ctx context.Context, pattern string, endings []string, o Options
 	})
 }
 
-func scanTarFile(path string) (*membersFile, error) {
+func scanTarFile(path string) (*containerFile, error) {
 	file, err := fsys.OpenRegular(path)
 	if err != nil {
 		return nil, withoutPath(err)
@@ -81,7 +81,7 @@ func scanTarFile(path string) (*membersFile, error) {
 
 // pictureOf is an image file of a tar, with the number of its sample.
 type pictureOf struct {
-	member
+	containerImage
 	sample  int
 	alone   bool // it has no part in its name between the sample's and the ending
 	sniffed bool // its content says that it is an image, not its name
@@ -95,8 +95,8 @@ type sampleLabel struct {
 
 // scanTar lists the images of a plain tar, in its order, with the names of the
 // classes if it has them, and checks that it is whole.
-func scanTar(file io.ReadSeeker) (*membersFile, error) {
-	scanned := &membersFile{}
+func scanTar(file io.ReadSeeker) (*containerFile, error) {
+	scanned := &containerFile{}
 	var pictures []pictureOf
 	var keys []string // of the samples
 	labels := map[int]sampleLabel{}
@@ -154,7 +154,7 @@ func scanTar(file io.ReadSeeker) (*membersFile, error) {
 		switch {
 		case isImage, !isLabel && sniffed(base, head):
 			alone := !strings.Contains(ending, ".") || !isImage && !strings.Contains(strings.TrimSuffix(ending, path.Ext(ending)), ".")
-			pictures = append(pictures, pictureOf{member{name: name, offset: at, size: h.Size, label: noLabelYet}, sample, alone, !isImage})
+			pictures = append(pictures, pictureOf{containerImage{name: name, offset: at, size: h.Size, label: noLabelYet}, sample, alone, !isImage})
 		case ending == "cls", ending == "json" && !marked:
 			label, found, err := readLabel(r, ending)
 			if err != nil {
@@ -174,7 +174,7 @@ func scanTar(file io.ReadSeeker) (*membersFile, error) {
 }
 
 // match gives each sample's label to its image.
-func (m *membersFile) match(pictures []pictureOf, labels map[int]sampleLabel, keys []string) error {
+func (m *containerFile) match(pictures []pictureOf, labels map[int]sampleLabel, keys []string) error {
 	named := map[int]bool{} // samples with an image that is one by its name
 	for _, p := range pictures {
 		if p.alone && !p.sniffed {
@@ -198,7 +198,7 @@ func (m *membersFile) match(pictures []pictureOf, labels map[int]sampleLabel, ke
 				p.label = label.number
 			}
 		}
-		m.members = append(m.members, p.member)
+		m.members = append(m.members, p.containerImage)
 	}
 	if seen != len(labels) {
 		return fmt.Errorf("%w: %d samples have a label but no image (%s)", ErrFormat, len(labels)-seen, strings.Join(imageEndings, " "))

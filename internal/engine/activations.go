@@ -13,7 +13,7 @@ import (
 // derivative, Φ(x) + x·exp(-x²/2)/√(2π), is computed of x alone.
 func Gelu(x *graph.Node) *graph.Node {
 	return CustomGradient(graph.Mul(x, cumulative(x)), []*graph.Node{x}, func(v *graph.Node) []*graph.Node {
-		return []*graph.Node{graph.Mul(v, geluSlope(Anew(x, v)))}
+		return []*graph.Node{graph.Mul(v, geluSlope(Rematerialize(x, v)))}
 	})
 }
 
@@ -50,7 +50,7 @@ func biasGeluStored(x, bias *graph.Node) *graph.Node {
 	z := biased(x)
 	y := graph.ConvertDType(graph.Mul(z, cumulative(z)), stored)
 	return CustomGradient(y, []*graph.Node{x, bias}, func(v *graph.Node) []*graph.Node {
-		dz := graph.Mul(graph.ConvertDType(v, wide), geluSlope(biased(Anew(x, v))))
+		dz := graph.Mul(graph.ConvertDType(v, wide), geluSlope(biased(Rematerialize(x, v))))
 		return []*graph.Node{graph.ConvertDType(dz, stored), graph.ReduceSum(dz, axisRange(0, x.Rank()-1)...)}
 	})
 }

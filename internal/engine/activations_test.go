@@ -20,11 +20,11 @@ func TestSoftmaxGradientByCentralDifferences(t *testing.T) {
 	})
 }
 
-// Anew is the same number to the last bit, and passes gradients as x does, unless the
+// Rematerialize gives the same number to the last bit, and passes gradients as x does, unless the
 // adjoint is not finite.
-func TestAnewIsTheSame(t *testing.T) {
+func TestRematerializedIsTheSame(t *testing.T) {
 	anew := graph.MustNewExec(goBackend(t), func(x, v *graph.Node) []*graph.Node {
-		y := Anew(x, v)
+		y := Rematerialize(x, v)
 		return []*graph.Node{y, Gradient(graph.ReduceAllSum(graph.Mul(y, v)), x)[0]}
 	})
 	x, v := randomTensor("x", 7), randomTensor("v", 7)
@@ -42,6 +42,6 @@ func TestAnewIsTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	if y := tensors.MustCopyFlatData[float64](out[0]); !math.IsNaN(y[3]) {
-		t.Errorf("with an infinite adjoint Anew is %v: a step that must not be applied might be", y)
+		t.Errorf("with an infinite adjoint Rematerialize gives %v: a step that must not be applied might be", y)
 	}
 }

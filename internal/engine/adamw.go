@@ -77,8 +77,8 @@ func adamWCall(u AdamWUpdate, lanes int) [][]*graph.Node {
 	return after
 }
 
-// Corner is what x has before the indices dims of its axes.
-func Corner(x *graph.Node, dims []int) *graph.Node {
+// LeadingSlice is what x has before the indices dims of its axes.
+func LeadingSlice(x *graph.Node, dims []int) *graph.Node {
 	if slices.Equal(x.Shape().Dimensions, dims) {
 		return x
 	}
@@ -89,8 +89,8 @@ func Corner(x *graph.Node, dims []int) *graph.Node {
 	return graph.Slice(x, specs...)
 }
 
-// Widened is a tensor of so many values along each axis that has x for a corner, and zeros beyond.
-func Widened(x *graph.Node, dims []int) *graph.Node {
+// ZeroPad is a tensor of so many values along each axis that begins with x and has zeros beyond.
+func ZeroPad(x *graph.Node, dims []int) *graph.Node {
 	if slices.Equal(x.Shape().Dimensions, dims) {
 		return x
 	}

@@ -256,8 +256,8 @@ func TestWidenedAndCorner(t *testing.T) {
 		}
 		defer e.Close()
 		exec := graph.MustNewExec(e.backend, func(in []*graph.Node) []*graph.Node {
-			wide := Widened(in[0], []int{3, 2, 4})
-			return []*graph.Node{wide, Corner(wide, []int{2, 1, 3}), SquareSum([]*graph.Node{wide, in[0]})}
+			wide := ZeroPad(in[0], []int{3, 2, 4})
+			return []*graph.Node{wide, LeadingSlice(wide, []int{2, 1, 3}), SquareSum([]*graph.Node{wide, in[0]})}
 		})
 		out, err := exec.Exec(tensors.FromFlatDataAndDimensions([]float32{1, 2, 3, 4, 5, 6}, 2, 1, 3))
 		if err != nil {

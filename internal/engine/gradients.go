@@ -126,7 +126,7 @@ func productRule(lhs *graph.Node, lhsContract, lhsBatch []int, rhs *graph.Node, 
 
 // rowsProduct sums the products of x and y, which is no smaller, over xRows and
 // yRows: axes [batch, the rest of x, the rest of y]. The transposition of x is kept
-// from XLA by factors of 1 as Anew's, one for each number of a matrix (a single one
+// from XLA by factors of 1 as Rematerialize's, one for each number of a matrix (a single one
 // it looks through), and so is one that may come after the product. XLA would make
 // of either a product that it has no fast code for: of batches half as fast in
 // float32 and a fifth in bfloat16, of single matrices in bfloat16 twenty times
@@ -138,7 +138,7 @@ func rowsProduct(x *graph.Node, xRows, xRest, xBatch []int, y *graph.Node, yRows
 	flat := graph.Reshape(x, append(slices.Clone(dims[:batch]), -1)...)
 	factors := ones(graph.Slice(graph.Reshape(y, -1), graph.AxisRangeFromStart(flat.Shape().Dim(-1))))
 	x = graph.Reshape(graph.Mul(flat, alongLastAxis(factors, flat)), dims...)
-	return Anew(graph.DotGeneral(x, axisRange(batch+rest, len(xRows)), axisRange(0, batch), y, yRows, yBatch), y)
+	return Rematerialize(graph.DotGeneral(x, axisRange(batch+rest, len(xRows)), axisRange(0, batch), y, yRows, yBatch), y)
 }
 
 // pairedOrder sorts the pairs (key[i], axis[i]) by key and returns the axes:

@@ -38,7 +38,7 @@ func layerNorm(x, weight, bias *graph.Node, eps float64) *graph.Node {
 	normal := func(x *graph.Node) *graph.Node { return graph.Mul(graph.Sub(x, centre), scale) }
 	y := graph.Add(graph.Mul(normal(x), alongLastAxis(weight, x)), alongLastAxis(bias, x))
 	return CustomGradient(graph.ConvertDType(y, stored), []*graph.Node{given, weight, bias}, func(v *graph.Node) []*graph.Node {
-		x := graph.ConvertDType(Anew(given, v), wide)
+		x := graph.ConvertDType(Rematerialize(given, v), wide)
 		v = graph.ConvertDType(v, wide)
 		h, u := normal(x), graph.Mul(v, alongLastAxis(weight, x))
 		dx := graph.Mul(scale, graph.Sub(graph.Sub(u, mean(u)), graph.Mul(h, mean(graph.Mul(u, h)))))

@@ -86,7 +86,9 @@ func slice(t tensorfile.Tensor, shape []int) ([]float32, error) {
 }
 
 // Net is the graph of the model: a supernet whose one architecture has its own size.
-func (m *Model) Net() *supernet.Net { return supernet.Alone(m.Info.SpaceModel(), m.Info.SpaceArch()) }
+func (m *Model) Net() *supernet.Net {
+	return supernet.Standalone(m.Info.SpaceModel(), m.Info.SpaceArch())
+}
 
 // Weights are the model's tensors as Net takes them, and the statistics of its batch
 // norms, if it has any, by the names of supernet.Stats.

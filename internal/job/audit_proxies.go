@@ -107,7 +107,7 @@ func additiveProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, 
 					return nil, err
 				}
 			}
-			if sums[i], err = gradientSums(ctx, e, b.Space, net, weights, batch, search.Needs{Weights: true, Gradients: true, Rare: true}, new(Timing), nil); err != nil {
+			if sums[i], err = gradientSums(ctx, e, b.Space, net, weights, batch, search.Needs{Weights: true, Gradients: true, Moments: true}, new(Timing), nil); err != nil {
 				return nil, err
 			}
 		}

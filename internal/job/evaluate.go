@@ -122,7 +122,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if resize := manifest.Recipe.Augment.TestResize(s.Model.ImageSize); o.Crops > 1 && resize == s.Model.ImageSize {
 		return results, fmt.Errorf("--crops %d: the run's images are resized to %d pixels, all that the model takes, so there is nothing to crop; eval_resize in the recipe's augment block says to what", o.Crops, resize)
 	}
-	normaliseAs(set, manifest.Data.Look)
+	normaliseAs(set, manifest.Data.ImageInfo)
 	manifest.Recipe.SkipBadImages = manifest.Recipe.SkipBadImages || o.SkipBad
 	images, err := train.NewImages(set, s.Model, manifest.Recipe, manifest.Seed, o.Workers)
 	if err != nil {
@@ -289,7 +289,7 @@ func recalibrate(ctx context.Context, o EvaluateOptions, m rundir.Manifest, net 
 	if err != nil {
 		return nil, fmt.Errorf("--recalibrate: the run's training images: %w", err)
 	}
-	normaliseAs(set, m.Data.Look)
+	normaliseAs(set, m.Data.ImageInfo)
 	images, err := train.NewImages(set, m.Space.Model, m.Recipe, m.Seed, o.Workers)
 	if err != nil {
 		return nil, fmt.Errorf("--recalibrate: %w", err)

@@ -60,7 +60,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 		return none, fmt.Errorf("--data %s: %w", o.Data, err)
 	}
 	taughtBy := teacherFile(o.Recipe, "")
-	teacher, err := openTeacher(ctx, o.Engine, taughtBy, o.Recipe, model, images.Look(), o.Log)
+	teacher, err := openTeacher(ctx, o.Engine, taughtBy, o.Recipe, model, images.Info(), o.Log)
 	if err != nil {
 		return none, err
 	}
@@ -72,7 +72,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 	result, err := train.Run(ctx, train.Options{
 		Engine: o.Engine, Space: start.space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed,
 		Weights: start.weights, From: start.from, Teacher: teacher, TeacherFile: taughtBy,
-		Source: images, SourceName: o.Data, Look: images.Look(), Out: o.Out, Command: o.Command, Log: o.Log, Progress: o.Progress,
+		Source: images, SourceName: o.Data, Images: images.Info(), Out: o.Out, Command: o.Command, Log: o.Log, Progress: o.Progress,
 	})
 	noteSkipped(o.Out, images.Skipped(), o.Log)
 	return result, errors.Join(err, closeTeacher(teacher))
@@ -80,7 +80,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 
 // normaliseAs has images normalised as those that weights were trained with, where that
 // is known.
-func normaliseAs(set *data.Dataset, look rundir.Look) {
+func normaliseAs(set *data.Dataset, look rundir.ImageInfo) {
 	if len(look.Mean) > 0 {
 		set.Mean, set.Std = look.Mean, look.Std
 	}

@@ -20,7 +20,7 @@ type trained struct {
 	space   *space.Space // that holds the architecture
 	arch    space.Arch
 	weights map[string]tensorfile.Tensor // of the space's supernet, and the architecture's running statistics
-	look    rundir.Look                  // of the images behind the weights
+	look    rundir.ImageInfo             // of the images behind the weights
 	from    *rundir.From
 }
 
@@ -57,7 +57,7 @@ func openTrained(from, arch string, log func(string)) (trained, error) {
 		return trained{}, err
 	}
 	file, err := fromFile(rundir.CheckpointFile(from, step), chosen[0].arch.String())
-	return trained{manifest.Space, chosen[0].arch, weights, manifest.Data.Look, file}, err
+	return trained{manifest.Space, chosen[0].arch, weights, manifest.Data.ImageInfo, file}, err
 }
 
 // trainedModel takes the file of an exported model. Its supernet is just as large as
@@ -67,7 +67,7 @@ func trainedModel(path, arch string) (trained, error) {
 	if err != nil {
 		return trained{}, err
 	}
-	t := trained{arch: m.Info.SpaceArch(), look: rundir.Look{Mean: m.Info.Preprocess.Mean, Std: m.Info.Preprocess.Std, Classes: m.Info.Classes}}
+	t := trained{arch: m.Info.SpaceArch(), look: rundir.ImageInfo{Mean: m.Info.Preprocess.Mean, Std: m.Info.Preprocess.Std, Classes: m.Info.Classes}}
 	if arch != "" && arch != m.Info.Arch {
 		return trained{}, fmt.Errorf("%w: unknown architecture %q; %s holds %s alone", ErrArch, arch, path, m.Info.Arch)
 	}

@@ -23,7 +23,7 @@ func exported(t *testing.T) (path string, m *export.Model) {
 		ImageSize: 16, PatchSize: 4, Channels: 1, NumClasses: 3, HeadDim: 8,
 		RelativePosition: true, MaxRelativePosition: 2, GlobalPool: true, AbsPos: true, QKVBias: true,
 	}
-	m, err := export.Take(supernet.Alone(model, uneven).Init(3), model, uneven, export.Info{
+	m, err := export.Take(supernet.Standalone(model, uneven).Init(3), model, uneven, export.Info{
 		Preprocess: export.Preprocess{Size: 16, Resize: 16, Interpolation: export.Bicubic, Mean: []float32{0.5}, Std: []float32{0.25}},
 		Classes:    []string{"a", "b", "c"},
 	})
@@ -73,7 +73,7 @@ func TestConvModelInItsOwnSpace(t *testing.T) {
 		Stem: 8, StemStride: 1, Features: 16, Mix: 8,
 		Units: []space.ConvUnit{{Width: 8, Stride: 2, SqueezeExcite: true}, {Width: 16, Stride: 1, HSwish: true}},
 	}}
-	weights := supernet.Alone(model, a).Init(3)
+	weights := supernet.Standalone(model, a).Init(3)
 	for _, p := range supernet.Stats(model, a) {
 		weights[p.Name] = tensorfile.FromFloat32(p.Shape, slices.Repeat([]float32{float32(len(p.Name))}, p.Shape[0]))
 	}

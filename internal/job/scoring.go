@@ -135,7 +135,7 @@ func (o Scoring) shown() string {
 }
 
 // batch of images: from a file, from a data set, or noise.
-func (o Scoring) batch(ctx context.Context, s *space.Space) (proxy.Batch, error) {
+func (o Scoring) batch(ctx context.Context, s *space.Space) (proxy.ScoringBatch, error) {
 	switch {
 	case o.Data != "":
 		return o.realImages(ctx, s)
@@ -144,26 +144,26 @@ func (o Scoring) batch(ctx context.Context, s *space.Space) (proxy.Batch, error)
 	}
 	file, err := tensorfile.Read(o.Inputs)
 	if err != nil {
-		return proxy.Batch{}, fmt.Errorf("--inputs: %w", err)
+		return proxy.ScoringBatch{}, fmt.Errorf("--inputs: %w", err)
 	}
 	batch, err := proxy.BatchFromFile(file, o.DropPathRate)
 	if err != nil {
-		return proxy.Batch{}, fmt.Errorf("--inputs %s: %w", o.Inputs, err)
+		return proxy.ScoringBatch{}, fmt.Errorf("--inputs %s: %w", o.Inputs, err)
 	}
 	return batch, nil
 }
 
 // realImages are the first batches of a shuffled epoch of the training images,
 // not augmented. The loss is the same as on noise: no labels.
-func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.Batch, error) {
+func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.ScoringBatch, error) {
 	set := o.images
 	source, err := train.NewImages(set, s.Model, recipe.Recipe{SkipBadImages: o.SkipBad}, o.Seed, o.Workers)
 	if err != nil {
-		return proxy.Batch{}, fmt.Errorf("--data %s: %w", o.Data, err)
+		return proxy.ScoringBatch{}, fmt.Errorf("--data %s: %w", o.Data, err)
 	}
 	size := min(proxy.NoiseBatch, set.Train.Len()) // of fewer images, one batch of all of them
 	if have := set.Train.Len() / max(size, 1); o.Batches > have {
-		return proxy.Batch{}, fmt.Errorf("--batches is %d, but %s has %d training images, %d batches of %d", o.Batches, o.Data, set.Train.Len(), have, size)
+		return proxy.ScoringBatch{}, fmt.Errorf("--batches is %d, but %s has %d training images, %d batches of %d", o.Batches, o.Data, set.Train.Len(), have, size)
 	}
 	if size < proxy.NoiseBatch {
 		o.Log(fmt.Sprintf("scoring on all %d training images of %s: a batch has %d", size, o.Data, proxy.NoiseBatch))
@@ -172,7 +172,7 @@ func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.Batch, e
 	done := 0
 	for b, err := range source.Train(ctx, 0, 0, size) {
 		if err != nil {
-			return proxy.Batch{}, fmt.Errorf("--data %s: %w", o.Data, err)
+			return proxy.ScoringBatch{}, fmt.Errorf("--data %s: %w", o.Data, err)
 		}
 		values = append(values, b.Images...)
 		if done++; done == o.Batches {
@@ -182,7 +182,7 @@ func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.Batch, e
 	tellSkipped(source.Skipped(), o.Log)
 	m := s.Model
 	shape := []int{o.Batches * size, m.Channels, m.ImageSize, m.ImageSize}
-	return proxy.Batch{Images: tensorfile.FromFloat32(shape, values), Batches: o.Batches}, nil
+	return proxy.ScoringBatch{Images: tensorfile.FromFloat32(shape, values), Batches: o.Batches}, nil
 }
 
 // sums of the saliency that a search asks for, nil if it asks for none, and the
@@ -195,7 +195,7 @@ func (o Scoring) sums(ctx context.Context, so SearchOptions, options search.Opti
 		return nil, "", nil
 	}
 	began := time.Now()
-	var batch proxy.Batch
+	var batch proxy.ScoringBatch
 	switch {
 	case options.Score.Linear():
 		weights, batch, err = proxy.Linear(s.Model, weights)
@@ -233,7 +233,7 @@ func (o Scoring) sums(ctx context.Context, so SearchOptions, options search.Opti
 
 // gradientSums sums weights, and their gradients on a batch where they are needed, over
 // the slices of a space, and adds what it took to timing.
-func gradientSums(ctx context.Context, e *engine.Engine, s *space.Space, net *supernet.Net, weights map[string]tensorfile.Tensor, batch proxy.Batch, needs search.Needs, timing *Timing, progress func(done, total int)) (*search.Sums, error) {
+func gradientSums(ctx context.Context, e *engine.Engine, s *space.Space, net *supernet.Net, weights map[string]tensorfile.Tensor, batch proxy.ScoringBatch, needs search.Needs, timing *Timing, progress func(done, total int)) (*search.Sums, error) {
 	began := time.Now()
 	var grads map[string]tensorfile.Tensor
 	var err error
@@ -252,7 +252,7 @@ func gradientSums(ctx context.Context, e *engine.Engine, s *space.Space, net *su
 	if err != nil {
 		return nil, err
 	}
-	sums, err := search.NewSums(s, w, g, needs.Rare)
+	sums, err := search.NewSums(s, w, g, needs.Moments)
 	timing.Sums += time.Since(began).Seconds()
 	return sums, err
 }
@@ -325,7 +325,7 @@ func writeSums(path, digest string, sums *search.Sums) error {
 
 // scoringDigest names what sums are computed from: the space, every weight and
 // every pixel and mask.
-func scoringDigest(s *space.Space, weights map[string]tensorfile.Tensor, batch proxy.Batch) string {
+func scoringDigest(s *space.Space, weights map[string]tensorfile.Tensor, batch proxy.ScoringBatch) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%+v %+v %v %v %v %v %v %d\n", s.Supernet, s.Model, s.EmbedDim, s.Depth, s.NumHeads, s.MLPRatio, batch.DropPathRate, batch.Batches)
 	digestTensors(h, weights)

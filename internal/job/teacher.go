@@ -45,7 +45,7 @@ func teacherFile(r recipe.Recipe, resumed string) string {
 
 // openTeacher opens the file of a teacher, if there is one, for images of the
 // given look that a space's model takes.
-func openTeacher(ctx context.Context, e *engine.Engine, path string, r recipe.Recipe, m space.Model, look rundir.Look, log func(string)) (trainstep.Teacher, error) {
+func openTeacher(ctx context.Context, e *engine.Engine, path string, r recipe.Recipe, m space.Model, look rundir.ImageInfo, log func(string)) (trainstep.Teacher, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -65,7 +65,7 @@ func openTeacher(ctx context.Context, e *engine.Engine, path string, r recipe.Re
 }
 
 // suits checks the teacher against what the run's model takes and says.
-func (t *teacher) suits(m space.Model, look rundir.Look, log func(string)) error {
+func (t *teacher) suits(m space.Model, look rundir.ImageInfo, log func(string)) error {
 	info := t.Info()
 	a := info.Architecture
 	if a.ImageSize != m.ImageSize || a.Channels != m.Channels {

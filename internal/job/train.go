@@ -31,8 +31,8 @@ type TrainOptions struct {
 	Workers    int
 	Out        string
 	Resume     bool
-	Asked      []search.Asked // what the candidates take of budgets, as their meta file says
-	Look       rundir.Look    // how a resumed run's images are normalised
+	Asked      []search.Asked   // what the candidates take of budgets, as their meta file says
+	Images     rundir.ImageInfo // how a resumed run's images are normalised
 	Command    string
 	Log        func(string)
 	Fetch      func(done, total int64)
@@ -47,7 +47,7 @@ func Resumed(dir string) (TrainOptions, error) {
 	}
 	return TrainOptions{
 		Candidates: filepath.Join(dir, "candidates.json"), Space: m.Space, Data: m.Data.Place(), Recipe: m.Recipe, Seed: m.Seed,
-		Out: dir, Resume: true, Look: m.Data.Look,
+		Out: dir, Resume: true, Images: m.Data.ImageInfo,
 	}, nil
 }
 
@@ -166,7 +166,7 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 	if weights != nil {
 		withHead(o.Space, weights, "--weights "+o.Weights, set.Classes, o.Seed, o.Log)
 	}
-	normaliseAs(set, o.Look)
+	normaliseAs(set, o.Images)
 	images, err = train.NewImages(set, o.Space.Model, o.Recipe, o.Seed, o.Workers)
 	if err != nil {
 		return run, nil, fmt.Errorf("--data %s: %w", o.Data, err)
@@ -176,13 +176,13 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 		resumed = o.Out
 	}
 	taughtBy := teacherFile(o.Recipe, resumed)
-	teacher, err := openTeacher(ctx, o.Engine, taughtBy, o.Recipe, o.Space.Model, images.Look(), o.Log)
+	teacher, err := openTeacher(ctx, o.Engine, taughtBy, o.Recipe, o.Space.Model, images.Info(), o.Log)
 	if err != nil {
 		return run, nil, err
 	}
 	return train.Options{
 		Engine: o.Engine, Space: o.Space, Candidates: candidates, Recipe: o.Recipe, Seed: o.Seed,
 		Weights: weights, From: from, Teacher: teacher, TeacherFile: taughtBy,
-		Source: images, SourceName: o.Data, Asked: o.Asked, Look: images.Look(), Out: o.Out, Resume: o.Resume, Command: o.Command, Log: o.Log, Progress: o.Progress,
+		Source: images, SourceName: o.Data, Asked: o.Asked, Images: images.Info(), Out: o.Out, Resume: o.Resume, Command: o.Command, Log: o.Log, Progress: o.Progress,
 	}, images, nil
 }

@@ -67,7 +67,7 @@ type model struct {
 }
 
 func compile(e *engine.Engine, m space.Model, a space.Arch, batch int) (*model, error) {
-	net, stats := supernet.Alone(m, a), supernet.Stats(m, a)
+	net, stats := supernet.Standalone(m, a), supernet.Stats(m, a)
 	bound, compiled := net.Bind(), &model{}
 	for _, p := range slices.Concat(net.Params(), stats) {
 		t, err := e.Upload(p.Init(0))

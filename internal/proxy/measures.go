@@ -133,7 +133,7 @@ func dss(p *passes) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	total, read := 0.0, p.net.Corners(p.arch)
+	total, read := 0.0, p.net.SliceShapes(p.arch)
 	for i, param := range p.net.Params() {
 		if g.sum[i] == nil {
 			continue

@@ -181,7 +181,7 @@ func (p *passes) at(where point) (*gradients, error) {
 	}
 	var args []*tensors.Tensor
 	for _, i := range p.weights.Indices() {
-		w := moved(p.from.weights[i], where)
+		w := weightsAt(p.from.weights[i], where)
 		g.weights[i], g.sum[i] = w, make([]float32, len(w))
 		if p.wants("zico") {
 			g.absolute[i], g.square[i] = make([]float64, len(w)), make([]float64, len(w))
@@ -225,8 +225,8 @@ func (g *gradients) add(i int, chunk []float32, divisor float32) {
 	}
 }
 
-// moved are weights at a point.
-func moved(w []float32, where point) []float32 {
+// weightsAt are weights at a point.
+func weightsAt(w []float32, where point) []float32 {
 	if where == atWeights {
 		return w
 	}

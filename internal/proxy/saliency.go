@@ -50,7 +50,7 @@ func chunkOf(total int) int {
 }
 
 // Batch is what saliency is computed on.
-type Batch struct {
+type ScoringBatch struct {
 	// Images [N, C, H, W], normalised.
 	Images tensorfile.Tensor
 	// Masks are stochastic depth's draws by the names of an inputs file,
@@ -70,7 +70,7 @@ type Batch struct {
 // Noise draws the data-free batch of the original: NoiseBatch images, each
 // channel normal with ImageNet's mean and standard deviation of that channel.
 // Spaces without three channels take the mean of the three.
-func Noise(m space.Model, seed uint64) Batch {
+func Noise(m space.Model, seed uint64) ScoringBatch {
 	mean, std := [3]float64{0.485, 0.456, 0.406}, [3]float64{0.229, 0.224, 0.225}
 	pixels := m.ImageSize * m.ImageSize
 	values := make([]float32, 0, NoiseBatch*m.Channels*pixels)
@@ -86,25 +86,25 @@ func Noise(m space.Model, seed uint64) Batch {
 			}
 		}
 	}
-	return Batch{Images: tensorfile.FromFloat32([]int{NoiseBatch, m.Channels, m.ImageSize, m.ImageSize}, values)}
+	return ScoringBatch{Images: tensorfile.FromFloat32([]int{NoiseBatch, m.Channels, m.ImageSize, m.ImageSize}, values)}
 }
 
 // Linear is the point of SynFlow (Tanaka et al., Pruning Neural Networks without any
 // Data by Iteratively Conserving Synaptic Flow, NeurIPS 2020): the absolute weights, and one image of ones. Batch norms do not
 // normalise: of one image of ones nearly all would be zero after them, and gradients rounding errors. (Abdelfattah et al.,
 // Zero-Cost Proxies for Lightweight NAS, ICLR 2021, leave them out too.)
-func Linear(m space.Model, weights map[string]tensorfile.Tensor) (map[string]tensorfile.Tensor, Batch, error) {
+func Linear(m space.Model, weights map[string]tensorfile.Tensor) (map[string]tensorfile.Tensor, ScoringBatch, error) {
 	absolute := make(map[string]tensorfile.Tensor, len(weights))
 	for name, t := range weights {
 		values, err := t.Float32s()
 		if err != nil {
-			return nil, Batch{}, fmt.Errorf("weight %s: %w", name, err)
+			return nil, ScoringBatch{}, fmt.Errorf("weight %s: %w", name, err)
 		}
-		absolute[name] = tensorfile.FromFloat32(t.Shape, moved(values, atLinear))
+		absolute[name] = tensorfile.FromFloat32(t.Shape, weightsAt(values, atLinear))
 	}
 	shape := []int{1, m.Channels, m.ImageSize, m.ImageSize}
 	ones := slices.Repeat([]float32{1}, m.Channels*m.ImageSize*m.ImageSize)
-	return absolute, Batch{Images: tensorfile.FromFloat32(shape, ones), Linear: m.IsConv()}, nil
+	return absolute, ScoringBatch{Images: tensorfile.FromFloat32(shape, ones), Linear: m.IsConv()}, nil
 }
 
 // unnormalised are statistics of an architecture's batch norms by which they do not normalise: means of 0 and variances of 1.
@@ -122,8 +122,8 @@ func unnormalised(g *graph.Graph, m space.Model, a space.Arch) (stats []*graph.N
 // BatchFromFile takes a batch from the tensors of an inputs file: "input"
 // [N, C, H, W] float32 and, optionally, drop-path masks, which are taken to be
 // drawn at rate.
-func BatchFromFile(f *tensorfile.File, rate float64) (Batch, error) {
-	b := Batch{Masks: map[string]tensorfile.Tensor{}, DropPathRate: rate}
+func BatchFromFile(f *tensorfile.File, rate float64) (ScoringBatch, error) {
+	b := ScoringBatch{Masks: map[string]tensorfile.Tensor{}, DropPathRate: rate}
 	for name, t := range f.Tensors {
 		if name == "input" {
 			b.Images = t
@@ -132,7 +132,7 @@ func BatchFromFile(f *tensorfile.File, rate float64) (Batch, error) {
 		}
 	}
 	if b.Images.Shape == nil {
-		return Batch{}, fmt.Errorf(`%w: there is no tensor "input" (images, [N, C, H, W] float32)`, ErrInputs)
+		return ScoringBatch{}, fmt.Errorf(`%w: there is no tensor "input" (images, [N, C, H, W] float32)`, ErrInputs)
 	}
 	return b, nil
 }
@@ -142,7 +142,7 @@ func BatchFromFile(f *tensorfile.File, rate float64) (Batch, error) {
 // respect to every weight of the supernet; zero outside of that architecture's
 // slice (behaviour of the original: the largest of each choice list, not the
 // supernet's own size). The loss needs no labels.
-func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights map[string]tensorfile.Tensor, b Batch, progress func(done, total int)) (map[string]tensorfile.Tensor, error) {
+func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights map[string]tensorfile.Tensor, b ScoringBatch, progress func(done, total int)) (map[string]tensorfile.Tensor, error) {
 	if err := n.Check(weights); err != nil {
 		return nil, err
 	}
@@ -245,7 +245,7 @@ func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 
 // prepare checks the batch against the space and returns the pixels and, where
 // there are masks, the factors [depth, 2, N] of the branches.
-func (b Batch) prepare(s *space.Space, arch space.Arch) (images, factors []float32, err error) {
+func (b ScoringBatch) prepare(s *space.Space, arch space.Arch) (images, factors []float32, err error) {
 	m := s.Model
 	if got := b.Images.Shape; len(got) != 4 || got[0] < 1 || got[1] != m.Channels || got[2] != m.ImageSize || got[3] != m.ImageSize {
 		return nil, nil, fmt.Errorf("%w: input has shape %v, space %s takes [N, %d, %d, %d]", ErrInputs, got, s.Name, m.Channels, m.ImageSize, m.ImageSize)

@@ -81,7 +81,7 @@ func Check(name string) error {
 // images that they see, and the seed of what a proxy draws for itself.
 type Start struct {
 	Weights map[string]tensorfile.Tensor
-	Batch   Batch
+	Batch   ScoringBatch
 	Seed    uint64
 }
 

@@ -30,7 +30,7 @@ func startOf(f fixture.Fixture, seed uint64) proxy.Start {
 	shape := slices.Clone(batch.Images.Shape)
 	values := f.Floats(batch.Images)[:len(f.Floats(batch.Images))/shape[0]*samples]
 	shape[0] = samples
-	return proxy.Start{Weights: f.Weights, Seed: seed, Batch: proxy.Batch{Images: tensorfile.FromFloat32(shape, values)}}
+	return proxy.Start{Weights: f.Weights, Seed: seed, Batch: proxy.ScoringBatch{Images: tensorfile.FromFloat32(shape, values)}}
 }
 
 var scoredArch = space.Arch{EmbedDim: 48, NumHeads: []int{1, 2}, MLPRatio: []float64{2, 1.5}}
@@ -255,7 +255,7 @@ MODEL: {IMAGE_SIZE: 18, CHANNELS: 2, NUM_CLASSES: 5, STEM: 8, WIDTH: [8, 16], ST
 		t.Fatal(err)
 	}
 	images := values[:samples*2*18*18]
-	start := proxy.Start{Weights: weights, Batch: proxy.Batch{Images: tensorfile.FromFloat32(shape, images)}, Seed: 3}
+	start := proxy.Start{Weights: weights, Batch: proxy.ScoringBatch{Images: tensorfile.FromFloat32(shape, images)}, Seed: 3}
 	formulas := func(a space.Arch) map[string]float64 {
 		var blocks []map[string]any
 		most := 0

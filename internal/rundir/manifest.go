@@ -89,7 +89,7 @@ type DataSummary struct {
 	Digest  string `json:"digest"`
 	Train   int    `json:"train"`
 	HeldOut int    `json:"held_out"`
-	Look
+	ImageInfo
 }
 
 // From names a file that the weights of a run's start were taken from. The run does not need
@@ -100,9 +100,9 @@ type From struct {
 	Arch   string `json:"arch,omitempty"` // the one that was taken; absent: all of the file
 }
 
-// Look is what a reader of the trained weights must know of the images: how pixels
+// ImageInfo is what a reader of the trained weights must know of the images: how pixels
 // were normalised, and what the classes are called, by label.
-type Look struct {
+type ImageInfo struct {
 	Mean    []float32 `json:"mean,omitempty"` // per channel, of pixels in [0, 1]
 	Std     []float32 `json:"std,omitempty"`
 	Classes []string  `json:"classes,omitempty"`

@@ -27,7 +27,7 @@ func realModels(t *testing.T) (web *httptest.Server, dir string) {
 	m := space.Model{ImageSize: 8, PatchSize: 4, Channels: 3, NumClasses: 3, HeadDim: 8, GlobalPool: true, QKVBias: true}
 	for i, dim := range []int{8, 16} {
 		a := space.Arch{EmbedDim: dim, NumHeads: []int{1}, MLPRatio: []float64{1}}
-		weights := supernet.Alone(m, a).Init(uint64(i))
+		weights := supernet.Standalone(m, a).Init(uint64(i))
 		model, err := export.Take(weights, m, a, export.Info{
 			Preprocess: export.Preprocess{Size: 8, Resize: 8, Interpolation: export.Bicubic, Mean: []float32{0.5, 0.5, 0.5}, Std: []float32{0.25, 0.25, 0.25}},
 			Classes:    []string{"cat", "dog", "a:b"},

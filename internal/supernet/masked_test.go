@@ -81,8 +81,8 @@ func (s stage) static(t *testing.T, a space.Arch) outcome {
 		}
 		read := slices.Clone(weights)
 		if s.corners {
-			for i, dims := range s.net.Corners(a) {
-				read[i] = engine.Corner(weights[i], dims)
+			for i, dims := range s.net.SliceShapes(a) {
+				read[i] = engine.LeadingSlice(weights[i], dims)
 			}
 		}
 		logits := s.net.Logits(read, rest[0], f)

@@ -67,9 +67,9 @@ type Net struct {
 // New describes the supernet of a valid space.
 func New(s *space.Space) *Net { return newNet(s, s.Whole()) }
 
-// Alone describes the weights of one architecture alone, with nothing around its slices.
+// Standalone describes the weights of one architecture alone, with nothing around its slices.
 // Its space has no choices, and so nothing that is learned for each choice: see Fold.
-func Alone(m space.Model, a space.Arch) *Net {
+func Standalone(m space.Model, a space.Arch) *Net {
 	return newNet(&space.Space{Name: a.String(), Model: m.Plain()}, a)
 }
 
@@ -188,20 +188,21 @@ func Origin(slice, whole []int) []int {
 	return origin
 }
 
-// Corners are the shapes of what an architecture reads of each of Params: the first indices along each axis. They are
-// those of the whole tensor where it reads another part, and where it reads none.
-func (n *Net) Corners(a space.Arch) [][]int {
-	corners := make([][]int, len(n.params))
+// SliceShapes are the shapes of what an architecture reads of each of Params: the first indices
+// along each axis. They are those of the whole tensor where it reads another part, and where it
+// reads none.
+func (n *Net) SliceShapes(a space.Arch) [][]int {
+	shapes := make([][]int, len(n.params))
 	for i, p := range n.params {
-		corners[i] = p.Shape
+		shapes[i] = p.Shape
 	}
 	for _, p := range ParamsOf(n.space.Model, a) {
 		i := n.Index(p.Name)
 		if i >= 0 && !slices.ContainsFunc(Origin(p.Shape, n.params[i].Shape), func(at int) bool { return at > 0 }) {
-			corners[i] = p.Shape
+			shapes[i] = p.Shape
 		}
 	}
-	return corners
+	return shapes
 }
 
 // Places are the numbers that the layers of an architecture have among those of

@@ -117,7 +117,7 @@ func TestCornersAreWhatIsRead(t *testing.T) {
 				}
 			}
 		}
-		if slices.EqualFunc(st.net.Corners(s.Smallest()), st.net.Params(), func(dims []int, p supernet.Param) bool { return slices.Equal(dims, p.Shape) }) {
+		if slices.EqualFunc(st.net.SliceShapes(s.Smallest()), st.net.Params(), func(dims []int, p supernet.Param) bool { return slices.Equal(dims, p.Shape) }) {
 			t.Errorf("%s: no weight is cut", name)
 		}
 	}

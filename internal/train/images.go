@@ -49,8 +49,8 @@ func NewImages(set *data.Dataset, m space.Model, r recipe.Recipe, seed uint64, w
 func (s *Images) Skipped() *data.Skipped { return &s.skipped }
 
 // Look of the images, as the model sees them.
-func (s *Images) Look() rundir.Look {
-	return rundir.Look{Mean: s.options.Mean, Std: s.options.Std, Classes: s.set.Classes}
+func (s *Images) Info() rundir.ImageInfo {
+	return rundir.ImageInfo{Mean: s.options.Mean, Std: s.options.Std, Classes: s.set.Classes}
 }
 
 // Counts implements Source.

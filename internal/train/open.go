@@ -27,7 +27,7 @@ func (t *trainer) open() error {
 	trainImages, heldOut := t.Source.Counts()
 	now := rundir.Manifest{
 		Format: rundir.ManifestFormat, Command: t.Command, Seed: t.Seed, Recipe: t.Recipe, Space: t.Space, Candidates: rundir.Digest(candidates),
-		Data:     rundir.DataSummary{Source: data.Absolute(t.SourceName), Named: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut, Look: t.Look},
+		Data:     rundir.DataSummary{Source: data.Absolute(t.SourceName), Named: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut, ImageInfo: t.Images},
 		From:     t.From,
 		Asked:    t.Asked,
 		Devices:  t.Engine.Devices(),
@@ -39,7 +39,7 @@ func (t *trainer) open() error {
 	}
 	t.progress = rundir.Progress{
 		Format: rundir.ProgressFormat, Seed: t.Seed, Recipe: t.Recipe.Digest(), Candidates: now.Candidates,
-		Window: rundir.NewWindow(len(t.parts)),
+		Window: rundir.NewWindow(len(t.metricNames)),
 	}
 	t.start = t.progress
 	manifest := filepath.Join(t.Out, rundir.ManifestFile)

@@ -25,7 +25,7 @@ func (t *trainer) notFinite(o trainstep.Outcome) error {
 	p := &t.progress
 	p.BadSteps++
 	p.Window.Skipped++
-	t.Log(skipped(o, p.Step, t.parts))
+	t.Log(skipped(o, p.Step, t.metricNames))
 	if p.BadSteps < maxBadSteps {
 		return nil
 	}
@@ -56,7 +56,7 @@ func (t *trainer) diverged(newest int, why string) error {
 func (t *trainer) goBack(to *rollBack) error {
 	before := t.progress
 	t.progress = t.start
-	t.progress.Window = rundir.NewWindow(len(t.parts))
+	t.progress.Window = rundir.NewWindow(len(t.metricNames))
 	host, err := t.restore(to.newest)
 	if err != nil {
 		return err

@@ -29,11 +29,11 @@ type Options struct {
 	Recipe     recipe.Recipe
 	Seed       uint64
 	Source     Source
-	SourceName string         // for the manifest
-	Asked      []search.Asked // for the manifest: what the candidates take of budgets
-	Look       rundir.Look    // of the source's images, for the manifest
-	Out        string         // run directory
-	Resume     bool           // go on from the newest whole checkpoint of Out
+	SourceName string           // for the manifest
+	Asked      []search.Asked   // for the manifest: what the candidates take of budgets
+	Images     rundir.ImageInfo // of the source's images, for the manifest
+	Out        string           // run directory
+	Resume     bool             // go on from the newest whole checkpoint of Out
 
 	Teacher     trainstep.Teacher            // where the recipe names a file of one
 	TeacherFile string                       // it, which a new run keeps a copy of; empty: no copy
@@ -110,13 +110,13 @@ func run(ctx context.Context, o Options, programs *programs) (Result, error) {
 // trainer is a run in progress.
 type trainer struct {
 	Options
-	net      *supernet.Net
-	archs    []space.Arch
-	names    []string // of archs
-	parts    []string // names of what an update may train: archs, or any of the space
-	sampler  recipe.ArchSampler
-	perEpoch int // updates
-	steps    int // updates of the whole run
+	net         *supernet.Net
+	archs       []space.Arch
+	names       []string // of archs
+	metricNames []string // names of what an update may train: archs, or any of the space
+	sampler     recipe.ArchSampler
+	perEpoch    int // updates
+	steps       int // updates of the whole run
 
 	programs   *programs
 	state      *trainstep.State
@@ -179,11 +179,11 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 	}
 	t.steps = t.perEpoch * o.Recipe.Epochs
 	t.sampler = recipe.NewArchSampler(o.Recipe.Sampler.Name, o.Seed, o.Space.Model, t.archs)
-	t.parts = t.names
+	t.metricNames = t.names
 	if o.Recipe.Sampler.Name == recipe.WholeSpace {
-		t.parts = []string{"any of " + o.Space.Name}
+		t.metricNames = []string{"any of " + o.Space.Name}
 	}
-	t.pace = newPace(len(t.parts))
+	t.pace = newPace(len(t.metricNames))
 	need := t.net.Bytes()*float64(len(trainstep.Groups(o.Recipe))) + supernet.ImageBytes(o.Space.Model, o.Recipe.Batch*o.Recipe.Accumulate)
 	return t, machine.Need(need, fmt.Sprintf("training space %s in batches of %d", o.Space.Name, o.Recipe.Batch), "take a smaller space or batch")
 }
@@ -294,7 +294,7 @@ func (t *trainer) update(batches []evaluate.Batch, began time.Time) error {
 	rate := t.pace.add(o.Archs, images, time.Since(began))
 	t.Progress(Status{
 		Step: p.Step, Steps: t.steps, Epoch: 1 + (p.Step-1)/t.perEpoch, Epochs: r.Epochs,
-		Arch: t.parts[o.Archs[0].Index], Loss: float64(o.Loss), LR: lr, Rate: rate,
+		Arch: t.metricNames[o.Archs[0].Index], Loss: float64(o.Loss), LR: lr, Rate: rate,
 	})
 	if p.Step%r.LogEvery == 0 || p.Step == t.steps {
 		return t.writeLines(lr)
@@ -305,13 +305,13 @@ func (t *trainer) update(batches []evaluate.Batch, began time.Time) error {
 // writeLines ends an interval of the metrics.
 func (t *trainer) writeLines(lr float64) error {
 	p := &t.progress
-	line := p.Window.Line(t.parts)
+	line := p.Window.Line(t.metricNames)
 	line.Step, line.Epoch, line.LR = p.Step, float64(p.Step)/float64(t.perEpoch), lr
-	p.Window = rundir.NewWindow(len(t.parts))
+	p.Window = rundir.NewWindow(len(t.metricNames))
 	if err := t.metrics.Write(line); err != nil {
 		return err
 	}
-	timing := t.pace.line(p.Step, t.parts)
+	timing := t.pace.line(p.Step, t.metricNames)
 	t.note(timing)
 	t.draw(timing.At(), line.Step, append(line.Scalars(), timing.Scalars()...))
 	return nil

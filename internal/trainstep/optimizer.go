@@ -60,7 +60,7 @@ func updateOperations(r recipe.Recipe, u update) (after perTensor[*graph.Node]) 
 		if u.factor != nil {
 			g = graph.Mul(g, u.factor)
 		}
-		u.grads[k] = engine.Widened(g, u.Weights[k].Shape().Dimensions)
+		u.grads[k] = engine.ZeroPad(g, u.Weights[k].Shape().Dimensions)
 	}
 	switch r.Optimizer.Name {
 	case recipe.SGD:

@@ -96,7 +96,7 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r recipe.
 	inputs = append(inputs, s.frozen.Shapes()...)
 	split := b.splitAfter(len(inputs))
 	inputs = append(inputs, b.inputs...)
-	read := net.Corners(arch)
+	read := net.SliceShapes(arch)
 
 	build := func(in []*graph.Node) []*graph.Node {
 		n, in := takeStats(r, m, arch, in)
@@ -105,7 +105,7 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r recipe.
 		byIndex, in := s.frozen.Nodes(in)
 		var corners []*graph.Node
 		for k, i := range s.trained.Indices() {
-			byIndex[i] = engine.Corner(u.Weights[k], read[i])
+			byIndex[i] = engine.LeadingSlice(u.Weights[k], read[i])
 			corners = append(corners, byIndex[i])
 		}
 		p := b.prepare(in)

@@ -77,7 +77,7 @@ func (m BlockMethod) String() string {
 // NeedsGradients reports whether the block score is made from gradients.
 func (m BlockMethod) NeedsGradients() bool { return strings.HasPrefix(m.base, "taylor") }
 
-func (m BlockMethod) rare() bool { return m.base == "taylor5" || m.base == "plain_value" }
+func (m BlockMethod) needsMoments() bool { return m.base == "taylor5" || m.base == "plain_value" }
 
 func (m BlockMethod) needsWeights() bool { return m.base != deeper }
 
@@ -101,7 +101,7 @@ func NewBlockScores(s *space.Space, sums *Sums, method BlockMethod, first bool) 
 		return nil, fmt.Errorf("%w: block score %s needs weights", ErrWeights, method)
 	case method.NeedsGradients() && !sums.gradients:
 		return nil, fmt.Errorf("%w: block score %s needs gradients", ErrWeights, method)
-	case method.rare() && !sums.rare:
+	case method.needsMoments() && !sums.moments:
 		return nil, fmt.Errorf("%w: block score %s needs sums with their sign", ErrWeights, method)
 	}
 	g := newGrid(s)

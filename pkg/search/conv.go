@@ -196,7 +196,7 @@ func (f conv) tensors(g grid, add func(layer int, name string, rows, cols []int)
 	}
 }
 
-func (f conv) table(u *Sums, method ScoreMethod, value func(c *cells, rows, cols int) float64) *Table {
+func (f conv) table(u *Sums, method ScoreMethod, value func(c *prefixSums, rows, cols int) float64) *Table {
 	s := u.grid.space
 	trunk := 0.0
 	if !method.attnMLP {

@@ -432,7 +432,7 @@ func blockTolerance(f *fixture, m BlockMethod, heads bool, l int) float64 {
 		rounding = 2e-6
 		slices   = 10 // a slice's sum cancels about this much more than the matrix's
 	)
-	if !m.rare() {
+	if !m.needsMoments() {
 		return rounding
 	}
 	worst := rounding

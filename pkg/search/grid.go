@@ -44,7 +44,7 @@ type family interface {
 	arrange(name string, t Tensor) Tensor
 	// table adds up, over the slices that an architecture uses, what value says
 	// of a weight's corner [:rows, :cols].
-	table(u *Sums, m ScoreMethod, value func(c *cells, rows, cols int) float64) *Table
+	table(u *Sums, m ScoreMethod, value func(c *prefixSums, rows, cols int) float64) *Table
 	// weigh turns the table of a sum of saliency into that of a score.
 	weigh(g grid, t *Table) *Table
 	// block is what choice j of a layer adds over choice j-1, at a scale.

@@ -112,23 +112,23 @@ func (o Options) needsGradients() bool {
 	return o.Score.NeedsGradients() || slices.ContainsFunc(o.blockMethods(), BlockMethod.NeedsGradients)
 }
 
-func (o Options) rare() bool {
-	return o.Score.rare() || slices.ContainsFunc(o.blockMethods(), BlockMethod.rare)
+func (o Options) needsMoments() bool {
+	return o.Score.needsMoments() || slices.ContainsFunc(o.blockMethods(), BlockMethod.needsMoments)
 }
 
 // Needs says what sums a search asks for.
 type Needs struct {
 	Weights, Gradients bool // gradients take far longer to make than the search
-	Rare               bool // sums with their sign and of squares too
+	Moments            bool // sums with their sign and of squares too
 }
 
 // Needs of a search with these options.
 func (o Options) Needs(s *space.Space) Needs {
 	o = o.withDefaults(s)
-	return Needs{o.needsWeights(), o.needsGradients(), o.rare()}
+	return Needs{o.needsWeights(), o.needsGradients(), o.needsMoments()}
 }
 
 // Serves tells whether the sums have what a search needs.
 func (u *Sums) Serves(n Needs) bool {
-	return (u.gradients || !n.Gradients) && (u.rare || !n.Rare)
+	return (u.gradients || !n.Gradients) && (u.moments || !n.Moments)
 }

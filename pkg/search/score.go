@@ -105,7 +105,7 @@ func (m ScoreMethod) Linear() bool { return m.base == "synflow" }
 
 func (m ScoreMethod) needsWeights() bool { return m.base != "entropy" && m.base != "params" }
 
-func (m ScoreMethod) rare() bool {
+func (m ScoreMethod) needsMoments() bool {
 	return m.base == "taylor5" || m.base == "grad_square" || m.base == "taylor_square"
 }
 
@@ -175,13 +175,13 @@ func NewScores(s *space.Space, sums *Sums, method ScoreMethod) (*Scores, error) 
 		return nil, fmt.Errorf("%w: score %s needs weights", ErrWeights, method)
 	case method.NeedsGradients() && !sums.gradients:
 		return nil, fmt.Errorf("%w: score %s needs gradients", ErrWeights, method)
-	case method.rare() && !sums.rare:
+	case method.needsMoments() && !sums.moments:
 		return nil, fmt.Errorf("%w: score %s needs sums with their sign or of squares", ErrWeights, method)
 	default:
 		m := method.measure()
-		sum := sc.grid.table(sums, method, func(c *cells, rows, cols int) float64 { return c.at(m, rows, cols) })
+		sum := sc.grid.table(sums, method, func(c *prefixSums, rows, cols int) float64 { return c.at(m, rows, cols) })
 		sc.sum = sc.grid.weigh(sc.grid, sum)
-		sc.count = sc.grid.table(sums, method, func(_ *cells, rows, cols int) float64 { return float64(rows) * float64(cols) })
+		sc.count = sc.grid.table(sums, method, func(_ *prefixSums, rows, cols int) float64 { return float64(rows) * float64(cols) })
 	}
 	sc.sum = sc.sum.exact()
 	return sc, nil

@@ -75,7 +75,7 @@ func Run(s *space.Space, weights, gradients Tensors, o Options) (space.Candidate
 			return nil, nil, fmt.Errorf("%w: no gradients given", ErrWeights)
 		}
 		var err error
-		if sums, err = NewSums(s, weights, gradients, o.rare()); err != nil {
+		if sums, err = NewSums(s, weights, gradients, o.needsMoments()); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -12,12 +12,12 @@ import (
 // storedSums is the stored form of Sums: for each tensor, by its full name, the
 // cuts and the sums over the corners that they make, in the order of measures.
 type storedSums struct {
-	Gradients bool                   `json:"gradients"`
-	Rare      bool                   `json:"rare"`
-	Tensors   map[string]storedCells `json:"tensors"`
+	Gradients bool                        `json:"gradients"`
+	Rare      bool                        `json:"rare"`
+	Tensors   map[string]storedPrefixSums `json:"tensors"`
 }
 
-type storedCells struct {
+type storedPrefixSums struct {
 	Rows []int         `json:"rows"`
 	Cols []int         `json:"cols"`
 	Sums [][][]float64 `json:"sums"` // [measure][row cut][column cut]
@@ -26,12 +26,12 @@ type storedCells struct {
 // MarshalJSON writes the sums: some hundred kilobytes that stand for the
 // weights and the gradients in every later search.
 func (u *Sums) MarshalJSON() ([]byte, error) {
-	stored := storedSums{Gradients: u.gradients, Rare: u.rare, Tensors: map[string]storedCells{}}
-	u.each(func(name string, c *cells) { stored.Tensors[name] = storedCells{c.rows, c.cols, c.sum[:]} })
+	stored := storedSums{Gradients: u.gradients, Rare: u.moments, Tensors: map[string]storedPrefixSums{}}
+	u.each(func(name string, c *prefixSums) { stored.Tensors[name] = storedPrefixSums{c.rows, c.cols, c.sum[:]} })
 	return json.Marshal(stored)
 }
 
-func (u *Sums) each(visit func(name string, c *cells)) {
+func (u *Sums) each(visit func(name string, c *prefixSums)) {
 	for name, c := range u.outer {
 		visit(name, c)
 	}
@@ -50,12 +50,12 @@ func ParseSums(s *space.Space, text []byte) (*Sums, error) {
 		return nil, fmt.Errorf("%w: stored sums: %w", ErrWeights, err)
 	}
 	// Sums of nothing have the tensors and the cuts that the space asks for.
-	u, err := newSums(s, func(_ string, rows, cols []int) (*cells, error) { return &cells{rows: rows, cols: cols}, nil })
+	u, err := newSums(s, func(_ string, rows, cols []int) (*prefixSums, error) { return &prefixSums{rows: rows, cols: cols}, nil })
 	if err != nil {
 		return nil, err
 	}
-	u.gradients, u.rare = stored.Gradients, stored.Rare
-	u.each(func(name string, c *cells) {
+	u.gradients, u.moments = stored.Gradients, stored.Rare
+	u.each(func(name string, c *prefixSums) {
 		if e := c.restore(stored.Tensors[name]); e != nil && err == nil {
 			err = fmt.Errorf("%w: stored sums of tensor %s %w", ErrWeights, name, e)
 		}
@@ -67,7 +67,7 @@ func ParseSums(s *space.Space, text []byte) (*Sums, error) {
 }
 
 // restore takes stored sums if their cuts are those that are asked for.
-func (c *cells) restore(s storedCells) error {
+func (c *prefixSums) restore(s storedPrefixSums) error {
 	if !slices.Equal(s.Rows, c.rows) || !slices.Equal(s.Cols, c.cols) {
 		return fmt.Errorf("are cut at %v and %v, the space asks for %v and %v", s.Rows, s.Cols, c.rows, c.cols)
 	}

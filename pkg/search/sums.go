@@ -15,13 +15,13 @@ import (
 type Sums struct {
 	grid      grid
 	layers    []blockSums
-	outer     map[string]*cells // by name, outside of the layers
-	gradients bool              // gradients were given
-	rare      bool              // all measures were summed, not only the first three
+	outer     map[string]*prefixSums // by name, outside of the layers
+	gradients bool                   // gradients were given
+	moments   bool                   // all measures were summed, not only the first three
 }
 
 // blockSums are the sums of one layer by the name within it.
-type blockSums map[string]*cells
+type blockSums map[string]*prefixSums
 
 // NewSums sums weights and gradients over the slices of the space. Without
 // gradients (nil) only scores of weights can be made from it. rare adds the
@@ -31,21 +31,21 @@ type blockSums map[string]*cells
 // infinity (ErrNotFinite), and gradients that are all zero
 // (ErrZeroGradients).
 func NewSums(s *space.Space, weights, gradients Tensors, rare bool) (*Sums, error) {
-	u, err := newSums(s, func(name string, rows, cols []int) (*cells, error) {
+	u, err := newSums(s, func(name string, rows, cols []int) (*prefixSums, error) {
 		return sumTensor(newGrid(s).family, name, weights, gradients, rows, cols, rare)
 	})
 	if err != nil {
 		return nil, err
 	}
-	u.gradients, u.rare = gradients != nil, rare
+	u.gradients, u.moments = gradients != nil, rare
 	return u, u.checkGradients()
 }
 
 // newSums asks sum for each scored tensor of the space, cut where the choices
 // of the space cut it.
-func newSums(s *space.Space, sum func(name string, rows, cols []int) (*cells, error)) (*Sums, error) {
+func newSums(s *space.Space, sum func(name string, rows, cols []int) (*prefixSums, error)) (*Sums, error) {
 	g := newGrid(s)
-	u := &Sums{grid: g, outer: map[string]*cells{}}
+	u := &Sums{grid: g, outer: map[string]*prefixSums{}}
 	for range g.layers {
 		u.layers = append(u.layers, blockSums{})
 	}
@@ -63,7 +63,7 @@ func newSums(s *space.Space, sum func(name string, rows, cols []int) (*cells, er
 	return u, failed
 }
 
-func sumTensor(f family, name string, weights, gradients Tensors, rows, cols []int, rare bool) (*cells, error) {
+func sumTensor(f family, name string, weights, gradients Tensors, rows, cols []int, rare bool) (*prefixSums, error) {
 	w, ok := weights[name]
 	if !ok {
 		return nil, fmt.Errorf("%w: tensor %s is missing", ErrWeights, name)
@@ -82,7 +82,7 @@ func sumTensor(f family, name string, weights, gradients Tensors, rows, cols []i
 	}
 	_, width := w.matrix()
 	w, g = f.arrange(name, w), f.arrange(name, g)
-	c := newCells(w.Data, g.Data, width, rows, cols, rare)
+	c := newPrefixSums(w.Data, g.Data, width, rows, cols, rare)
 	for what, m := range map[string]measure{"weights": absWeight, "gradient": absGradient} {
 		if total := c.at(m, rows[len(rows)-1], cols[len(cols)-1]); math.IsNaN(total) || math.IsInf(total, 0) {
 			return nil, fmt.Errorf("%s of tensor %s: %w", what, name, ErrNotFinite)

@@ -31,7 +31,7 @@ const (
 	measures
 )
 
-// cells holds, for one weight, the sums over its corner slices [:r, :c]:
+// prefixSums holds, for one weight, the sums over its corner slices [:r, :c]:
 //
 //	     c1   c2    c3
 //	   ┌────┬─────┬─────┐      sum[i][j] is the sum over everything above
@@ -42,20 +42,20 @@ const (
 //
 // A tensor of one dimension is a column; one of more is a matrix of its first
 // dimension by the rest.
-type cells struct {
+type prefixSums struct {
 	rows, cols []int // ascending cuts
 	sum        [measures][][]float64
 }
 
 // at is the sum of m over [:r, :c]; both must be cuts.
-func (c *cells) at(m measure, r, col int) float64 {
+func (c *prefixSums) at(m measure, r, col int) float64 {
 	return c.sum[m][slices.Index(c.rows, r)][slices.Index(c.cols, col)]
 }
 
-// newCells sums a weight, and its gradient where there is one, in one pass.
+// newPrefixSums sums a weight, and its gradient where there is one, in one pass.
 // Sums are float64 in a fixed order: the same for any number of workers.
-func newCells(w, g []float32, width int, rows, cols []int, rare bool) *cells {
-	c := &cells{rows: rows, cols: cols}
+func newPrefixSums(w, g []float32, width int, rows, cols []int, rare bool) *prefixSums {
+	c := &prefixSums{rows: rows, cols: cols}
 	for m := range c.sum {
 		c.sum[m] = make([][]float64, len(rows))
 		for i := range rows {
@@ -95,7 +95,7 @@ func newCells(w, g []float32, width int, rows, cols []int, rare bool) *cells {
 // addProducts is the inner loop of the whole search: everything else costs
 // additions over a few cuts. The sums that few methods need, all but the
 // first three measures, are left out when none asks for them.
-func addProducts(c *cells, i, j int, w, g []float32, rare bool) {
+func addProducts(c *prefixSums, i, j int, w, g []float32, rare bool) {
 	var product, weight, gradient, signedP, signedW, signedG, squareP, squareG float64
 	g = g[:len(w)]
 	if rare {
@@ -124,7 +124,7 @@ func addProducts(c *cells, i, j int, w, g []float32, rare bool) {
 	c.sum[squareGradient][i][j] += squareG
 }
 
-func addWeights(c *cells, i, j int, w []float32) {
+func addWeights(c *prefixSums, i, j int, w []float32) {
 	var abs, signed float64
 	for _, a := range w {
 		x := float64(a)

@@ -105,7 +105,7 @@ func (vit) tensors(g grid, add func(layer int, name string, rows, cols []int)) {
 	}
 }
 
-func (vit) table(u *Sums, method ScoreMethod, value func(c *cells, rows, cols int) float64) *Table {
+func (vit) table(u *Sums, method ScoreMethod, value func(c *prefixSums, rows, cols int) float64) *Table {
 	m := u.grid.space.Model
 	return ViTParts{
 		Trunk: func(e int) float64 {

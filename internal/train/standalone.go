@@ -12,9 +12,9 @@ import (
 	"prenas/pkg/space"
 )
 
-// Alone trains architectures each from scratch, with weights of its own, several in one
+// Standalone trains architectures each from scratch, with weights of its own, several in one
 // program: what an architecture is worth without weight sharing.
-type Alone struct {
+type Standalone struct {
 	step   *trainstep.MaskedStep
 	test   *evaluate.Masked
 	recipe recipe.Recipe
@@ -24,10 +24,10 @@ type Alone struct {
 // evalImages is the batch size of Alone's evaluations.
 const evalImages = 200
 
-// NewAlone compiles the programs for a number of models. images bounds the training
+// NewStandalone compiles the programs for a number of models. images bounds the training
 // images of an epoch; 0 is all of them. Products are in float32 whatever the recipe says,
 // since what is found is compared over machines and years.
-func NewAlone(e *engine.Engine, net *supernet.Net, r recipe.Recipe, models, images int) (*Alone, error) {
+func NewStandalone(e *engine.Engine, net *supernet.Net, r recipe.Recipe, models, images int) (*Standalone, error) {
 	if err := r.Check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", recipe.ErrInvalid, err)
 	}
@@ -35,7 +35,7 @@ func NewAlone(e *engine.Engine, net *supernet.Net, r recipe.Recipe, models, imag
 		return nil, fmt.Errorf("%w: distill.teacher has no place where architectures are trained alone", recipe.ErrInvalid)
 	}
 	r.Precision = string(engine.Float32)
-	a := &Alone{recipe: r, images: images}
+	a := &Standalone{recipe: r, images: images}
 	var err error
 	if a.step, err = trainstep.NewMaskedStep(e, net, r, models, 0); err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func NewAlone(e *engine.Engine, net *supernet.Net, r recipe.Recipe, models, imag
 }
 
 // Close frees the programs.
-func (a *Alone) Close() {
+func (a *Standalone) Close() {
 	a.step.Close()
 	a.test.Close()
 }
@@ -56,7 +56,7 @@ func (a *Alone) Close() {
 // Train trains archs, one per model, from the same seed through all epochs of the recipe
 // and measures them on the held-out images. A loss that is not finite is an error that
 // wraps ErrNonFinite. progress, if not nil, is told the updates done.
-func (a *Alone) Train(ctx context.Context, archs []space.Arch, source Source, seed uint64, progress func(done, total int)) ([]evaluate.Score, error) {
+func (a *Standalone) Train(ctx context.Context, archs []space.Arch, source Source, seed uint64, progress func(done, total int)) ([]evaluate.Score, error) {
 	seeds := make([]uint64, len(archs))
 	for i := range seeds {
 		seeds[i] = seed

@@ -2,8 +2,8 @@ package engine
 
 import "github.com/gomlx/gomlx/pkg/core/graph"
 
-// Anew returns x in a form that XLA does not know to be x. A gradient rule that
-// takes x and Anew(x, v), v the adjoint that it is given, computes anew from x
+// Rematerialize returns x in a form that XLA does not know to be x. A gradient rule that
+// takes x and Rematerialize(x, v), v the adjoint that it is given, computes anew from x
 // what the forward pass has computed already, when the backward pass gets there.
 //
 // Without it XLA finds that both passes compute the same and keeps the first
@@ -13,7 +13,7 @@ import "github.com/gomlx/gomlx/pkg/core/graph"
 //
 // The form is a factor 1 + 0·v₀, v₀ an element of v: exactly 1, or NaN where v₀
 // is not finite.
-func Anew(x, v *graph.Node) *graph.Node {
+func Rematerialize(x, v *graph.Node) *graph.Node {
 	first := v
 	if v.Rank() > 0 {
 		at := make([]graph.SliceAxisSpec, v.Rank())

@@ -16,7 +16,7 @@ func TestAloneIsInFloat32(t *testing.T) {
 	for _, precision := range []string{"float32", "bf16"} {
 		r := toyRecipe()
 		r.Precision = precision
-		alone, err := NewAlone(enginetest.PureGo(t), supernet.New(s), r, 1, 0)
+		alone, err := NewStandalone(enginetest.PureGo(t), supernet.New(s), r, 1, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,8 +1,8 @@
 package data
 
-// tellUntrained says what training images cannot teach: classes without any, or the only
+// tellClassesWithoutImages says what training images cannot teach: classes without any, or the only
 // class that there is.
-func (o Options) tellUntrained(d *Dataset) {
+func (o Options) tellClassesWithoutImages(d *Dataset) {
 	n := d.Train.Len()
 	if o.Log == nil || n == 0 {
 		return

@@ -19,8 +19,8 @@ import (
 // noLabelYet is the label of a member that has its class by name.
 const noLabelYet = -1
 
-// member is an image that lies as it is inside a larger file.
-type member struct {
+// containerImage is an image that lies as it is inside a larger file.
+type containerImage struct {
 	name         string
 	offset, size int64
 	label        int
@@ -29,53 +29,53 @@ type member struct {
 	split        int
 }
 
-// membersFile is such a file.
-type membersFile struct {
+// containerFile is such a file.
+type containerFile struct {
 	shown, path string // where it came from, and where its bytes are
-	members     []member
+	members     []containerImage
 	classes     []string // names of all classes, where it has them
 	left        leftOut
 }
 
-// members are the images of several files, in order.
-type members struct {
-	files []*membersFile
+// containerImages are the images of several files, in order.
+type containerImages struct {
+	files []*containerFile
 	ends  []int // images up to the end of each file
 }
 
-func (m *members) add(file *membersFile) {
+func (m *containerImages) add(file *containerFile) {
 	m.files, m.ends = append(m.files, file), append(m.ends, m.Len()+len(file.members))
 }
 
-func (m *members) at(i int) (*membersFile, *member) {
+func (m *containerImages) at(i int) (*containerFile, *containerImage) {
 	k, _ := slices.BinarySearch(m.ends, i+1)
 	file := m.files[k]
 	return file, &file.members[i-m.ends[k]+len(file.members)]
 }
 
-func (m *members) Len() int {
+func (m *containerImages) Len() int {
 	if len(m.ends) == 0 {
 		return 0
 	}
 	return m.ends[len(m.ends)-1]
 }
 
-func (m *members) Label(i int) int {
+func (m *containerImages) Label(i int) int {
 	_, one := m.at(i)
 	return one.label
 }
 
-func (m *members) Name(i int) string {
+func (m *containerImages) Name(i int) string {
 	file, one := m.at(i)
 	return file.shown + ", " + one.name
 }
 
-func (m *members) Size(i int) int64 {
+func (m *containerImages) Size(i int) int64 {
 	_, one := m.at(i)
 	return one.size
 }
 
-func (m *members) Encoded(i int) ([]byte, error) {
+func (m *containerImages) Encoded(i int) ([]byte, error) {
 	file, one := m.at(i)
 	if one.size > maxBytes {
 		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrFormat, one.size, maxBytes)
@@ -97,12 +97,12 @@ func (m *members) Encoded(i int) ([]byte, error) {
 }
 
 // openMembers opens a data set of shards, reading what each of them holds with scan.
-func openMembers(ctx context.Context, shards []shardFile, scan func(context.Context, shardFile) (*membersFile, error)) (*Dataset, error) {
+func openMembers(ctx context.Context, shards []shardFile, scan func(context.Context, shardFile) (*containerFile, error)) (*Dataset, error) {
 	type scanned struct {
-		file *membersFile
+		file *containerFile
 		err  error
 	}
-	var files []*membersFile
+	var files []*containerFile
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for _, s := range ordered(ctx, len(shards), 0, func(k int) scanned {
@@ -144,12 +144,12 @@ func openMembers(ctx context.Context, shards []shardFile, scan func(context.Cont
 }
 
 // bySplit are the members of each split, in order.
-func bySplit(files []*membersFile) (splits [splitCount]*members) {
+func bySplit(files []*containerFile) (splits [splitCount]*containerImages) {
 	for split := range splits {
-		splits[split] = new(members)
+		splits[split] = new(containerImages)
 		for _, file := range files {
 			part := *file
-			part.members = slices.DeleteFunc(slices.Clone(file.members), func(one member) bool { return one.split != split })
+			part.members = slices.DeleteFunc(slices.Clone(file.members), func(one containerImage) bool { return one.split != split })
 			splits[split].add(&part)
 		}
 	}
@@ -160,7 +160,7 @@ func bySplit(files []*membersFile) (splits [splitCount]*members) {
 // name instead. Names are those of the folders, in order, or of the labels; of labels that are
 // numbers the lines of a file classes.txt beside the shards, or those in the shards, else the
 // numbers.
-func nameClasses(shards []shardFile, splits []*members) ([]string, error) {
+func nameClasses(shards []shardFile, splits []*containerImages) ([]string, error) {
 	byName, folders, most, without := map[string]int{}, false, -1, ""
 	for one, where := range each(splits) {
 		if one.label != noLabelYet {
@@ -227,7 +227,7 @@ func classesFile(first shardFile) (names []string, where string, err error) {
 }
 
 // numberedClasses are the names of the classes 0 to most.
-func numberedClasses(first shardFile, splits []*members, most int) ([]string, error) {
+func numberedClasses(first shardFile, splits []*containerImages, most int) ([]string, error) {
 	names, where, err := classesFile(first)
 	if err != nil {
 		return nil, err
@@ -252,8 +252,8 @@ func numberedClasses(first shardFile, splits []*members, most int) ([]string, er
 }
 
 // each yields all members of splits, and says where each is.
-func each(splits []*members) iter.Seq2[*member, string] {
-	return func(yield func(*member, string) bool) {
+func each(splits []*containerImages) iter.Seq2[*containerImage, string] {
+	return func(yield func(*containerImage, string) bool) {
 		for _, split := range splits {
 			for _, file := range split.files {
 				for i := range file.members {

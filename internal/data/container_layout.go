@@ -43,7 +43,7 @@ func slashedDir(name string) string {
 // arrange gives each member of the shards its split, and those without a label the class of their
 // folder. A shard whose name says its split has members of that only; inside others, folders may
 // say it.
-func (d *Dataset) arrange(shards []shardFile, files []*membersFile) error {
+func (d *Dataset) arrange(shards []shardFile, files []*containerFile) error {
 	unnamed := 0
 	for k, file := range files {
 		for i := range file.members {
@@ -62,7 +62,7 @@ func (d *Dataset) arrange(shards []shardFile, files []*membersFile) error {
 	}
 	var known []string
 	for split := noSplit; split < splitCount; split++ { // those without a split in their names first
-		var group []*membersFile
+		var group []*containerFile
 		root := ""
 		for k, file := range files {
 			if split == noSplit && !shards[k].named || shards[k].named && shards[k].split == split {
@@ -81,8 +81,8 @@ func (d *Dataset) arrange(shards []shardFile, files []*membersFile) error {
 
 // splitLabelled gives members with a label, in shards whose names say no split, that of the folder
 // they lie in, if all of them lie in such.
-func splitLabelled(shards []shardFile, files []*membersFile) error {
-	var in, out *member
+func splitLabelled(shards []shardFile, files []*containerFile) error {
+	var in, out *containerImage
 	var at string
 	for pass := range 2 {
 		for k, file := range files {
@@ -117,7 +117,7 @@ func splitLabelled(shards []shardFile, files []*membersFile) error {
 // arrangeFolders gives the members without a label of some shards their classes, and where these
 // are of no split by their names, their splits. It drops images that lie in no class of a split. It
 // returns the classes.
-func (d *Dataset) arrangeFolders(named int, root string, group []*membersFile, known []string) (classes []string, err error) {
+func (d *Dataset) arrangeFolders(named int, root string, group []*containerFile, known []string) (classes []string, err error) {
 	t := memberTree{}
 	for _, file := range group {
 		for _, one := range file.members {

@@ -18,9 +18,9 @@ const (
 	sheetWidth = 10 // thumbnails in a row
 )
 
-// WriteSheet writes a contact sheet of the training images as PNG: a row for each of the
+// WriteContactSheet writes a contact sheet of the training images as PNG: a row for each of the
 // first classes, with the first sound images of each.
-func WriteSheet(ctx context.Context, set *Dataset, w io.Writer) error {
+func WriteContactSheet(ctx context.Context, set *Dataset, w io.Writer) error {
 	rows := min(len(set.Classes), sheetRows)
 	sheet := image.NewNRGBA(image.Rect(0, 0, sheetWidth*(sheetSide+sheetGap)+sheetGap, rows*(sheetSide+sheetGap)+sheetGap))
 	for i := range sheet.Pix {
