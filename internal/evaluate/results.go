@@ -11,6 +11,9 @@ import (
 	"prenas/pkg/space"
 )
 
+// ResultsFile is the name of Results in a run directory.
+const ResultsFile = "results.json"
+
 // Results is results.json: what the architectures of a run reached on a split.
 type Results struct {
 	Space string `json:"space"`

@@ -24,7 +24,7 @@ import (
 )
 
 // ResultsFile of a run directory.
-const ResultsFile = "results.json"
+const ResultsFile = evaluate.ResultsFile
 
 // EvaluateOptions of Evaluate.
 type EvaluateOptions struct {

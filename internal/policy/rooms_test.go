@@ -64,9 +64,12 @@ var rooms = []struct {
 	{"onnx", []string{"export", "fsys", "onnx/schema", "space", "version"}},
 	{"serve", []string{"classify", "crash", "data", "engine", "export", "printable"}},
 	{"watch", []string{"evaluate", "fsys", "recipe", "rundir"}},
-	{"report", []string{"evaluate", "fsys", "rundir", "sealed", "search", "space", "strictjson", "tensorfile"}},
 	{"audit", []string{"engine", "evaluate", "fsys", "recipe", "rng", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train"}},
+	{"chart", nil},
+	{"exhibit", []string{"audit", "chart", "evaluate", "fsys", "rundir", "sealed", "search", "space"}},
+	{"report", []string{"chart", "evaluate", "exhibit", "fsys", "rundir", "sealed", "space", "strictjson", "tensorfile"}},
 	{"job", []string{"audit", "classify", "crash", "data", "engine", "evaluate", "export", "fsys", "latency", "machine", "onnx", "plaintext", "printable", "proxy", "recipe", "report", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train", "trainstep"}},
+	{"board", []string{"chart", "crash", "exhibit", "fsys", "job", "rundir", "space"}},
 	{"policy", nil},
 }
 

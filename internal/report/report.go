@@ -8,6 +8,8 @@ import (
 	"io"
 	"path/filepath"
 
+	"prenas/internal/chart"
+	"prenas/internal/exhibit"
 	"prenas/internal/fsys"
 )
 
@@ -19,20 +21,35 @@ var pageText string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
+// page is what page.html shows.
+type page struct {
+	Space    string
+	Style    template.CSS
+	Doubts   []string
+	Sections []exhibit.Section
+}
+
 // Write writes the report of a run directory into it, whole or not at all, and returns
 // its path. What of the run's files does not belong together is on the page, and tell hears of it.
 // Errors about the files wrap [ErrIncomplete].
 func Write(fs fsys.FS, runDir string, tell func(string)) (string, error) {
-	r, err := read(fs, runDir)
+	results, err := check(fs, runDir)
 	if err != nil {
 		return "", err
 	}
-	for _, doubt := range r.doubts {
+	doubts := doubts(fs, runDir, results)
+	for _, doubt := range doubts {
 		tell(doubt)
 	}
+	run := exhibit.OpenRun(fs, runDir)
+	run.Read()
+	sections, err := run.Sections()
 	// Rendered first: a template that fails must not leave half a page.
 	var text bytes.Buffer
-	if err := pageTemplate.Execute(&text, newPage(r)); err != nil {
+	if err == nil {
+		err = pageTemplate.Execute(&text, page{results.Space, template.CSS(chart.CSS), doubts, sections})
+	}
+	if err != nil {
 		return "", fmt.Errorf("report of %s: %w", runDir, err)
 	}
 	path := filepath.Join(runDir, File)

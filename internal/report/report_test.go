@@ -1,9 +1,10 @@
 package report
 
 import (
+	"bytes"
 	"errors"
 	"flag"
-	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -161,67 +162,26 @@ func TestIncompleteRun(t *testing.T) {
 
 func ptr(text string) *string { return &text }
 
-func TestUnfinishedLineIsLeftOut(t *testing.T) {
-	var r run
-	text := `{"kind":"train","step":5,"archs":[{"arch":"a","steps":1,"loss":2}]}` + "\n" + `{"kind":"train","st`
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "metrics.jsonl"), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.readMetrics(fsys.OS, dir); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(map[string][]point{"a": {{5, 2}}}, r.losses); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestAxis(t *testing.T) {
-	for _, test := range []struct {
-		values []float64
-		want   []string
-	}{
-		{[]float64{0.13, 0.42}, []string{"0.10", "0.15", "0.20", "0.25", "0.30", "0.35", "0.40", "0.45"}},
-		{[]float64{88.1, 90.7}, []string{"88.0", "88.5", "89.0", "89.5", "90.0", "90.5", "91.0"}},
-		{[]float64{100, 2000}, []string{"0", "500", "1000", "1500", "2000"}},
-		{[]float64{5}, []string{"4.4", "4.6", "4.8", "5.0", "5.2", "5.4", "5.6"}},
-		{nil, []string{"0.0", "0.2", "0.4", "0.6", "0.8", "1.0"}},
-		{[]float64{math.NaN(), math.Inf(1), 1, 2}, []string{"1.0", "1.2", "1.4", "1.6", "1.8", "2.0"}},
-	} {
-		a := newAxis(test.values, 0, 100)
-		var got []string
-		for _, tick := range a.ticks() {
-			got = append(got, tick.Text)
+// No file of a run, whatever it holds, makes the report panic.
+func TestNoFileOfARunMakesAPanic(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, name := range []string{"manifest.json", "candidates.json", "metrics.jsonl", "results.json"} {
+		dir := copyRun(t)
+		path := filepath.Join(dir, name)
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if diff := cmp.Diff(test.want, got); diff != "" {
-			t.Errorf("ticks of %v (-want +got):\n%s", test.values, diff)
-		}
-	}
-}
-
-func TestSpreadKeepsLabelsApart(t *testing.T) {
-	list := []series{{LabelY: 270}, {LabelY: 272}, {LabelY: 20}, {LabelY: 271}}
-	spread(list)
-	for i, a := range list {
-		for _, b := range list[i+1:] {
-			if math.Abs(a.LabelY-b.LabelY) < labelGap {
-				t.Errorf("labels at %v and %v overlap", a.LabelY, b.LabelY)
+		for range 200 {
+			text := bytes.Clone(whole)
+			for range 1 + r.IntN(4) {
+				at := r.IntN(len(text))
+				text[at] = "0123456789-.eE{}[],\":nul"[r.IntN(24)]
 			}
-		}
-		if a.LabelY > chartHeight-bottom {
-			t.Errorf("label at %v is below the plot", a.LabelY)
-		}
-	}
-}
-
-func TestSmoothKeepsAStraightLine(t *testing.T) {
-	var line []point
-	for i := range 200 {
-		line = append(line, point{float64(i), 3 * float64(i)})
-	}
-	for i, p := range smooth(line) {
-		if math.Abs(p.Y-line[i].Y) > 1e-9 {
-			t.Fatalf("point %d is %v, want %v", i, p.Y, line[i].Y)
+			if err := os.WriteFile(path, text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = Write(fsys.OS, dir, quiet)
 		}
 	}
 }

@@ -1,8 +1,13 @@
-package report
+package exhibit
 
 import (
 	"fmt"
+	"html/template"
+	"math"
+	"net/url"
+	"path/filepath"
 
+	"prenas/internal/chart"
 	"prenas/internal/evaluate"
 )
 
@@ -22,31 +27,36 @@ type classes struct {
 // classRow is a class's line.
 type classRow struct{ Name, Images, Recall, Within, Precision string }
 
-// cell of a confusion matrix; Shade is from 0 to 1, of the row's images.
+// cell of a confusion matrix; Shade is a CSS class, for its part of the row's images.
 type cell struct {
 	Images int
 	Shade  string
-	Right  bool
 	Title  string
 }
 
-type mistake struct{ Image, Label, Predicted, Probability string }
+// mistake is an image that was taken for another; Link leads to its file, if it is one.
+type mistake struct {
+	Image                         string
+	Link                          template.URL
+	Label, Predicted, Probability string
+}
 
 // What is shown; all of it is in results.json.
 const (
 	mostRows   = 30
 	mostMatrix = 30
 	mostPairs  = 10
+	mostWrong  = 20
 )
 
 // classesOf are the tallies of each architecture; nil where the results have none.
 func classesOf(r evaluate.Results) (list []classes) {
 	best := r.Best().Arch
-	for i, a := range r.Archs {
+	for i, a := range r.Archs[:min(len(r.Archs), maxArchs)] {
 		if len(a.PerClass) == 0 {
 			continue
 		}
-		c := classes{Class: class(i), Label: label(i), Arch: a.Arch, Best: a.Arch == best, Balanced: percent(a.Balanced), Loss: fmt.Sprintf("%.4f", a.Loss)}
+		c := classes{Class: chart.Class(i), Label: chart.Label(i), Arch: a.Arch, Best: a.Arch == best, Balanced: percent(a.Balanced), Loss: fmt.Sprintf("%.4f", a.Loss)}
 		all := a.Worst(len(a.PerClass))
 		for _, w := range all[:min(len(all), mostRows)] {
 			row := classRow{Name: r.ClassName(w.Class), Images: fmt.Sprint(w.Images), Recall: percent(w.Recall()), Within: evaluate.Range(w.Recall(), w.Images), Precision: "none taken for it"}
@@ -60,8 +70,8 @@ func classesOf(r evaluate.Results) (list []classes) {
 		for _, p := range a.MostConfused(mostPairs) {
 			c.Confused = append(c.Confused, fmt.Sprintf("%s for %s: %d of %d", r.ClassName(p[0]), r.ClassName(p[1]), p[2], a.Images(p[0])))
 		}
-		for _, m := range a.Mistakes {
-			c.Mistakes = append(c.Mistakes, mistake{m.Name, r.ClassName(m.Label), r.ClassName(m.Predicted), percent(m.Probability)})
+		for _, m := range a.Mistakes[:min(len(a.Mistakes), mostWrong)] {
+			c.Mistakes = append(c.Mistakes, mistake{m.Name, fileLink(m.Name), r.ClassName(m.Label), r.ClassName(m.Predicted), percent(m.Probability)})
 		}
 		list = append(list, c)
 	}
@@ -80,16 +90,34 @@ func (c *classes) matrix(r evaluate.Results, a evaluate.Result) {
 	}
 	for i, p := range a.PerClass {
 		row := make([]cell, len(a.PerClass))
-		for k := range row {
-			row[k] = cell{Right: i == k, Shade: "0"}
-		}
 		for _, found := range a.Confusion {
-			if found[0] == p.Class {
-				k := place[found[1]]
-				row[k].Images, row[k].Shade = found[2], fmt.Sprintf("%.2f", float64(found[2])/float64(p.Images))
-				row[k].Title = fmt.Sprintf("%d of %d images of %s taken for %s", found[2], p.Images, c.Names[i], c.Names[k])
+			k, known := place[found[1]]
+			if found[0] != p.Class || !known {
+				continue
 			}
+			row[k] = cell{Images: found[2], Shade: shade(found[2], p.Images, i == k), Title: fmt.Sprintf("%d of %d images of %s taken for %s", found[2], p.Images, c.Names[i], c.Names[k])}
 		}
 		c.Matrix = append(c.Matrix, row)
 	}
+}
+
+// shades of a cell, beside none.
+const shades = 5
+
+func shade(of, all int, right bool) string {
+	kind := "wrong"
+	if right {
+		kind = "right"
+	}
+	part := float64(of) / float64(max(all, of, 1))
+	return fmt.Sprintf("%s%d", kind, max(1, int(math.Ceil(shades*part))))
+}
+
+// fileLink leads to a file of this machine that is named from the root; empty: the name is none.
+// A page of a server may not be followed to it, a page that is a file may.
+func fileLink(name string) template.URL {
+	if !filepath.IsAbs(name) || filepath.Clean(name) != name {
+		return ""
+	}
+	return template.URL((&url.URL{Scheme: "file", Path: filepath.ToSlash(name)}).String())
 }

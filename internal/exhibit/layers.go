@@ -1,4 +1,4 @@
-package report
+package exhibit
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"prenas/internal/chart"
 	"prenas/pkg/space"
 )
 
@@ -59,8 +60,8 @@ type drawable struct {
 	ratio   float64
 }
 
-func legend(archs []space.Arch) string {
-	if archs[0].IsConv() {
+func legend(arch space.Arch) string {
+	if arch.IsConv() {
 		return "Above, a square as wide as the kernel; below, the expansion. All are drawn to one scale; the first layer is on the left, and units stand apart."
 	}
 	return "Above, a square per attention head; below, the MLP ratio. All are drawn to one scale; the first layer is on the left."
@@ -85,15 +86,15 @@ func pictures(archs []space.Arch) []picture {
 	for i, a := range archs {
 		drawn := all[i]
 		p := picture{
-			Class: class(i), Label: label(i), Arch: a.String(),
+			Class: chart.Class(i), Label: chart.Label(i), Arch: a.String(),
 			Width: int(drawn[len(drawn)-1].x) + column, Height: int(math.Ceil(barsBase)) + 20,
-			AboveText: base + 12, BelowText: round(barsBase) + 14,
+			AboveText: base + 12, BelowText: chart.Round(barsBase) + 14,
 		}
 		p.words(a)
 		for _, d := range drawn {
 			l := layer{
 				X: d.x, Middle: d.x + column/2 - 3, Title: d.title, Above: strconv.Itoa(d.above), Below: strconv.FormatFloat(d.ratio, 'g', 4, 64),
-				Bar: round(barsBase - d.ratio*barUnit), BarHeight: round(d.ratio * barUnit),
+				Bar: chart.Round(barsBase - d.ratio*barUnit), BarHeight: chart.Round(d.ratio * barUnit),
 			}
 			for _, q := range d.squares {
 				q.Y = base - q.Y

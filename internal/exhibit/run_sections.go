@@ -1,0 +1,349 @@
+package exhibit
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"prenas/internal/chart"
+	"prenas/internal/evaluate"
+	"prenas/internal/rundir"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
+)
+
+// Sections of a run: as many as there is something to show of.
+func (r *Run) Sections() ([]Section, error) {
+	p := &page{}
+	p.add("progress", "Progress", "progress", r.progress())
+	if len(r.archs) > 0 {
+		p.add("family", "Architectures", "family", r.family())
+	}
+	p.addCharts("front", "Accuracy over what a model costs", r.frontLead(), nil, r.fronts()...)
+	p.addCharts("training", "Training", "Of the training loss the mean of each interval, thin; smoothed over neighbouring intervals, thick.",
+		r.notes(), r.lossChart(), r.accuracyChart(), r.rateChart(), r.lrChart(), r.skippedChart())
+	if r.results != nil {
+		if list := classesOf(*r.results); len(list) > 0 {
+			p.add("classes", "Classes", "classes", list)
+		}
+	}
+	if list := r.pictures(); len(list) > 0 {
+		p.add("layers", "Layers", "layers", struct {
+			Legend   string
+			Pictures []picture
+		}{legend(r.archs[0].arch), list})
+	}
+	if list := settings(r.manifest); len(list) > 0 {
+		p.add("settings", "Configuration used", "settings", list)
+	}
+	return p.sections, p.err
+}
+
+// progress is what the section of that name shows.
+type progress struct {
+	State
+	Share    float64 // of the updates, from 0 to 1
+	LeftText string
+	At       string // when the newest interval ended, where the run goes on
+	Failed   []string
+	Shown    string // which architectures are left out
+}
+
+func (r *Run) progress() progress {
+	s := progress{State: r.State()}
+	if s.Steps > 0 {
+		s.Share = min(1, max(0, float64(s.Step)/float64(s.Steps)))
+	}
+	if s.Left > 0 {
+		s.LeftText = s.Left.String()
+	}
+	if !s.Ended && !s.Last.IsZero() {
+		s.At = s.Last.UTC().Format("2006-01-02 15:04:05 UTC")
+	}
+	for _, name := range []string{rundir.ManifestFile, rundir.CandidatesFile, evaluate.ResultsFile} {
+		if err := r.failed[name]; err != nil {
+			s.Failed = append(s.Failed, r.within(err.Error()))
+		}
+	}
+	for _, b := range r.journals.back {
+		text := fmt.Sprintf("went back from update %d to %d, with %v of the learning rate", b.From, b.Step, b.Factor)
+		if b.Why != "" {
+			text += ": " + b.Why
+		}
+		if s.Failed = append(s.Failed, text); len(s.Failed) > 20 {
+			break
+		}
+	}
+	if r.left > 0 {
+		s.Shown = fmt.Sprintf("The first %d architectures are shown, of %d.", maxArchs, maxArchs+r.left)
+	}
+	return s
+}
+
+// within is a text on files of the run, whose folder needs no name on its own page.
+func (r *Run) within(text string) string {
+	return strings.ReplaceAll(text, r.dir+string(filepath.Separator), "")
+}
+
+// notes on the journals.
+func (r *Run) notes() (list []string) {
+	for _, text := range r.journals.notes() {
+		list = append(list, r.within(text))
+	}
+	return list
+}
+
+// row is an architecture's line of the headline table.
+type row struct {
+	Class, Label                                    string
+	Bin, Arch                                       string
+	Params, MACs, Top1, Within, Top5, Rate, ScoreOf string
+	Asked                                           []string // by family.Asked
+}
+
+// family is what the section of that name shows.
+type family struct {
+	Of     string   // what the accuracies are of
+	Budget string   // what the intervals' bounds are of: "params M"
+	Asked  []string // titles of what was asked for beside parameters and MACs
+	On     []string // what that was measured on
+	Rows   []row
+}
+
+// reached is what an architecture has reached: on the test images, or, before it was measured
+// there, on the held-out images at the newest evaluation.
+func (r *Run) reached(m member) (top1, top5 float64, images int, ok bool) {
+	if m.result != nil {
+		return m.result.Top1, m.result.Top5, r.results.Images, true
+	}
+	if n := len(r.journals.eval); n > 0 {
+		line := r.journals.eval[n-1]
+		for _, a := range line.Archs {
+			if a.Arch == m.name && a.Top1 >= 0 && a.Top1 <= 1 {
+				images := line.Images
+				if images == 0 && r.settled != nil {
+					images = r.settled.Data.HeldOut
+				}
+				return a.Top1, a.Top5, images, true
+			}
+		}
+	}
+	return 0, 0, 0, false
+}
+
+// of says what accuracies are of.
+func (r *Run) of() string {
+	if r.results != nil {
+		return "measured on " + r.results.Of()
+	}
+	if n := len(r.journals.eval); n > 0 {
+		line := r.journals.eval[n-1]
+		return fmt.Sprintf("held-out accuracy after %d updates, on training images that were held out; prenas eval measures on the test images", line.Step)
+	}
+	return "not measured yet"
+}
+
+func (r *Run) family() family {
+	f := family{Of: r.of(), Budget: "params M"}
+	var list []search.Asked
+	if r.results != nil {
+		list = r.results.Asked
+	}
+	for i, a := range list {
+		if i == 0 {
+			f.Budget = a.Title()
+		}
+		if a.Cost == "params" || a.Cost == "macs" {
+			continue
+		}
+		f.Asked = append(f.Asked, a.Title())
+		if a.On != "" {
+			f.On = append(f.On, a.Cost+": "+a.On)
+		}
+	}
+	for i, m := range r.archs {
+		line := row{
+			Class: chart.Class(i), Label: chart.Label(i), Bin: shortNumber(m.bin), Arch: m.name,
+			Params: millions(m.params), MACs: millions(m.macs),
+		}
+		if score, known := r.scores[m.name]; known {
+			line.ScoreOf = strconv.FormatFloat(score, 'g', 6, 64)
+		}
+		if top1, top5, images, ok := r.reached(m); ok {
+			line.Top1, line.Within, line.Top5 = percent(top1), evaluate.Range(top1, images), percent(top5)
+		}
+		if m.result != nil {
+			line.Rate = strconv.FormatFloat(m.result.Rate, 'f', 0, 64)
+		}
+		for _, a := range list {
+			if a.Cost != "params" && a.Cost != "macs" {
+				line.Asked = append(line.Asked, strconv.FormatFloat(a.Archs[m.name], 'g', 4, 64))
+			}
+		}
+		f.Rows = append(f.Rows, line)
+	}
+	return f
+}
+
+func (r *Run) frontLead() string {
+	return "With 95 % intervals; " + r.of() + "."
+}
+
+// cost of an architecture, as a front has it.
+type cost struct {
+	title, label, unit string
+	of                 func(m member) (value float64, ok bool)
+}
+
+// costs that fronts are drawn over.
+func (r *Run) costs() []cost {
+	list := []cost{
+		{"Top-1 accuracy over parameters", "parameters, million", "million parameters", func(m member) (float64, bool) { return float64(m.params) / 1e6, true }},
+		{"Top-1 accuracy over MACs", "MACs, million", "million MACs", func(m member) (float64, bool) { return float64(m.macs) / 1e6, true }},
+	}
+	if r.results == nil {
+		return list
+	}
+	for _, a := range r.results.Asked {
+		if a.Cost == "params" || a.Cost == "macs" {
+			continue
+		}
+		list = append(list, cost{"Top-1 accuracy over " + a.Cost, a.Cost + ", " + a.Unit, a.Unit + " of " + a.Cost, func(m member) (float64, bool) {
+			v, ok := a.Archs[m.name]
+			return v, ok
+		}})
+	}
+	return append(list, cost{"Top-1 accuracy over time", "milliseconds an image, in the batches of prenas eval", "ms", func(m member) (float64, bool) {
+		if m.result == nil || m.result.Rate <= 0 {
+			return 0, false
+		}
+		return 1000 / m.result.Rate, true
+	}})
+}
+
+// front of a run over a cost, best drawn with those of others: joined by a line of a class, marks
+// of each architecture's own class or of the line's.
+func (r *Run) front(c cost) (joined []chart.Point, marks []chart.Mark) {
+	for _, m := range r.archs {
+		x, ok := c.of(m)
+		top1, _, images, measured := r.reached(m)
+		if !ok || !measured {
+			marks = append(marks, chart.Mark{Point: chart.Point{X: nan, Y: nan}})
+			continue
+		}
+		low, high := evaluate.Interval(top1, images)
+		joined = append(joined, chart.Point{X: x, Y: 100 * top1})
+		marks = append(marks, chart.Mark{
+			Point: chart.Point{X: x, Y: 100 * top1}, Low: 100 * low, High: 100 * high,
+			Text: fmt.Sprintf("%s: %.3f %s, %.2f %%, 95 %% interval %s", m.name, x, c.unit, 100*top1, evaluate.Range(top1, images)),
+		})
+	}
+	slices.SortStableFunc(joined, func(a, b chart.Point) int { return cmp.Compare(a.X, b.X) })
+	return joined, marks
+}
+
+func (r *Run) fronts() (list []chart.Chart) {
+	for _, c := range r.costs() {
+		joined, marks := r.front(c)
+		if len(joined) == 0 {
+			continue
+		}
+		one := chart.Chart{Title: c.title, XLabel: c.label, YLabel: "top-1, %", Series: []chart.Series{{Class: "joined", Thick: joined}}}
+		for i, m := range marks {
+			one.Series = append(one.Series, chart.Series{Name: r.archs[i].name, Label: chart.Label(i), Class: chart.Class(i), Marks: []chart.Mark{m}})
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+// perArch is a curve for each architecture of the values that collect finds.
+func (r *Run) perArch(collect func(put func(arch string, x, y float64)), smooth bool) (list []chart.Series) {
+	points := map[string][]chart.Point{}
+	collect(func(arch string, x, y float64) { points[arch] = append(points[arch], chart.Point{X: x, Y: y}) })
+	for i, m := range r.archs {
+		if len(points[m.name]) == 0 {
+			continue
+		}
+		s := chart.Series{Name: m.name, Label: chart.Label(i), Class: chart.Class(i), Thick: points[m.name]}
+		if smooth {
+			s.Faint, s.Thick = points[m.name], chart.Smooth(points[m.name])
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+func (r *Run) lossChart() chart.Chart {
+	return chart.Chart{Title: "Training loss per architecture", XLabel: "updates", YLabel: "training loss", Series: r.perArch(func(put func(string, float64, float64)) {
+		for _, line := range r.journals.train {
+			for _, a := range line.Archs {
+				put(a.Arch, float64(line.Step), a.Loss)
+			}
+		}
+	}, true)}
+}
+
+func (r *Run) accuracyChart() chart.Chart {
+	return chart.Chart{Title: "Held-out accuracy per architecture", XLabel: "updates", YLabel: "held-out top-1, %", Series: r.perArch(func(put func(string, float64, float64)) {
+		for _, line := range r.journals.eval {
+			for _, a := range line.Archs {
+				put(a.Arch, float64(line.Step), 100*a.Top1)
+			}
+		}
+	}, false)}
+}
+
+// single is a chart of one curve over the intervals of a training.
+func (r *Run) single(title, label string, of func(i int) (y float64, ok bool)) chart.Chart {
+	c := chart.Chart{Title: title, XLabel: "updates", YLabel: label}
+	var points []chart.Point
+	for i, line := range r.journals.train {
+		if y, ok := of(i); ok {
+			points = append(points, chart.Point{X: float64(line.Step), Y: y})
+		}
+	}
+	if len(points) > 0 {
+		c.Series = []chart.Series{{Name: label, Class: chart.Class(0), Thick: points}}
+	}
+	return c
+}
+
+func (r *Run) lrChart() chart.Chart {
+	return r.single("Learning rate", "learning rate", func(i int) (float64, bool) { return r.journals.train[i].LR, true })
+}
+
+func (r *Run) rateChart() chart.Chart {
+	return r.single("Speed", "images a second", func(i int) (float64, bool) {
+		t, ok := r.journals.timings[r.journals.train[i].Step]
+		return t.Rate, ok
+	})
+}
+
+func (r *Run) skippedChart() chart.Chart {
+	if r.State().Skipped == 0 {
+		return chart.Chart{}
+	}
+	return r.single("Updates that were not finite, so not applied", "updates left out", func(i int) (float64, bool) {
+		return float64(r.journals.train[i].Skipped), true
+	})
+}
+
+func (r *Run) pictures() []picture {
+	var archs []space.Arch
+	for _, m := range r.archs {
+		archs = append(archs, m.arch)
+	}
+	if len(archs) == 0 {
+		return nil
+	}
+	return pictures(archs)
+}
+
+// settings is the manifest as a flat list: "recipe.optimizer.lr", "0.001". The file's
+// order stays; a list is one value.
+func settings(manifest json.RawMessage) []setting { return flatten(nil, "", manifest) }

@@ -1,0 +1,210 @@
+package exhibit
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"prenas/internal/fsys"
+	"prenas/internal/rundir"
+)
+
+// Limits of what is read of a journal.
+const (
+	maxLine = 1 << 20 // bytes; a longer line is left out
+	// maxJournal bounds what is read of a journal at first: of a longer one its end.
+	maxJournal = 128 << 20
+	seenBytes  = 64 // of the end of what was read, by which a journal is known again
+)
+
+// tail reads the lines of a file that grows, each once.
+type tail struct {
+	name  string
+	at    int64  // what is before it was read
+	end   []byte // the last bytes before at
+	cut   bool   // the beginning was left out
+	lines int    // lines that were read
+	odd   int    // lines that were refused
+	why   error  // of the first
+}
+
+// read gives each the whole lines that came since. It tells whether the file is another than
+// before, or was cut, so that it is read from its beginning: then anew is called first.
+func (t *tail) read(f fsys.FS, anew func(), each func(line []byte) error) (changed bool, err error) {
+	info, err := f.Stat(t.name)
+	if err != nil {
+		return false, err
+	}
+	if !info.Mode().IsRegular() {
+		return false, fmt.Errorf("%s %w", t.name, fsys.ErrNotRegular)
+	}
+	if info.Size() == t.at && t.at > 0 {
+		return false, nil
+	}
+	file, err := f.Open(t.name)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	source, ok := file.(io.ReaderAt)
+	if !ok {
+		return false, fmt.Errorf("%s: %w", t.name, errors.ErrUnsupported)
+	}
+	if t.at > 0 && !t.goesOn(source, info.Size()) {
+		*t = tail{name: t.name}
+		anew()
+	}
+	if t.at == 0 && info.Size() > maxJournal {
+		t.at, t.cut = info.Size()-maxJournal, true
+	}
+	began := t.at
+	skip := t.cut && t.end == nil // the first line is a part of one
+	r := io.NewSectionReader(source, t.at, info.Size()-t.at)
+	text := make([]byte, 0, 1<<16)
+	long := false // the line that text begins in is too long
+	for {
+		n, readErr := r.Read(text[len(text):cap(text)])
+		text = text[:len(text)+n]
+		for {
+			line, rest, whole := bytes.Cut(text, []byte("\n"))
+			if !whole {
+				break
+			}
+			t.at, t.lines = t.at+int64(len(line))+1, t.lines+1
+			switch {
+			case long:
+				t.refuse(fmt.Errorf("a line is longer than %d bytes", maxLine))
+			case !skip:
+				if err := each(line); err != nil {
+					t.refuse(err)
+				}
+			}
+			skip, long, text = false, false, rest
+		}
+		if readErr != nil {
+			if readErr != io.EOF {
+				err = readErr
+			}
+			break
+		}
+		switch {
+		case len(text) >= maxLine:
+			t.at, text, long = t.at+int64(len(text)), text[:0], true
+		case cap(text)-len(text) < 1<<12:
+			text = append(make([]byte, 0, max(1<<16, 2*len(text))), text...)
+		}
+	}
+	if t.at > began {
+		t.end = make([]byte, min(t.at, seenBytes))
+		if _, readErr := source.ReadAt(t.end, t.at-int64(len(t.end))); readErr != nil {
+			*t = tail{name: t.name} // it was cut meanwhile: from its beginning the next time
+			anew()
+		}
+	}
+	return t.at != began, err
+}
+
+// goesOn tells whether the file still has what was read last, where it was.
+func (t *tail) goesOn(source io.ReaderAt, size int64) bool {
+	if size < t.at {
+		return false
+	}
+	now := make([]byte, len(t.end))
+	_, err := source.ReadAt(now, t.at-int64(len(now)))
+	return err == nil && bytes.Equal(now, t.end)
+}
+
+func (t *tail) refuse(why error) {
+	if t.odd++; t.odd == 1 {
+		t.why = fmt.Errorf("line %d: %w", t.lines, why)
+	}
+}
+
+// notes say what was left out.
+func (t *tail) notes() (notes []string) {
+	if t.cut {
+		notes = append(notes, fmt.Sprintf("%s is longer than %d MB: only its end is shown.", t.name, maxJournal>>20))
+	}
+	switch {
+	case t.odd == 1:
+		notes = append(notes, fmt.Sprintf("%s: a line is damaged and left out: %v.", t.name, t.why))
+	case t.odd > 1:
+		notes = append(notes, fmt.Sprintf("%s: %d lines are damaged and left out; the first: %v.", t.name, t.odd, t.why))
+	}
+	return notes
+}
+
+// journals are those of a training, as far as they were read.
+type journals struct {
+	metrics, timing tail
+	train           []rundir.TrainLine
+	eval            []rundir.EvalLine
+	back            []rundir.RollBackLine
+	stopped         *rundir.NonFiniteLine
+	timings         map[int]rundir.TimingLine // by step
+	failed          []string                  // why a journal could not be read at the last reading
+}
+
+func newJournals(metrics, timing string) *journals {
+	return &journals{metrics: tail{name: metrics}, timing: tail{name: timing}, timings: map[int]rundir.TimingLine{}}
+}
+
+// read reads on.
+func (j *journals) read(f fsys.FS) (changed bool) {
+	j.failed = nil
+	keep := func(grown bool, err error) {
+		changed = changed || grown
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			j.failed = append(j.failed, err.Error())
+		}
+	}
+	keep(j.metrics.read(f, func() { j.train, j.eval, j.back, j.stopped = nil, nil, nil, nil }, j.line))
+	keep(j.timing.read(f, func() { clear(j.timings) }, func(line []byte) error {
+		var t rundir.TimingLine
+		err := json.Unmarshal(line, &t)
+		if err == nil {
+			j.timings[t.Step] = t
+		}
+		return err
+	}))
+	return changed
+}
+
+func (j *journals) line(line []byte) error {
+	var kind struct {
+		Kind string `json:"kind"`
+	}
+	if err := json.Unmarshal(line, &kind); err != nil {
+		return err
+	}
+	switch kind.Kind {
+	case "train":
+		j.stopped = nil // it went on
+		return appendLine(&j.train, line)
+	case "eval":
+		return appendLine(&j.eval, line)
+	case "roll_back":
+		return appendLine(&j.back, line)
+	case "not_finite":
+		j.stopped = &rundir.NonFiniteLine{}
+		return json.Unmarshal(line, j.stopped)
+	}
+	return fmt.Errorf("it is of kind %.40q", kind.Kind)
+}
+
+func appendLine[T any](to *[]T, line []byte) error {
+	var value T
+	err := json.Unmarshal(line, &value)
+	if err == nil {
+		*to = append(*to, value)
+	}
+	return err
+}
+
+// notes say what was left out.
+func (j *journals) notes() []string {
+	return append(append(j.metrics.notes(), j.timing.notes()...), j.failed...)
+}

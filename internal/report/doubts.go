@@ -1,0 +1,42 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"prenas/internal/evaluate"
+	"prenas/internal/fsys"
+	"prenas/internal/rundir"
+	"prenas/internal/tensorfile"
+)
+
+// doubts are sentences on what does not belong together: figures of other weights than those in the
+// run, lines of metrics that are not those that were written.
+func doubts(fs fsys.FS, dir string, results evaluate.Results) (list []string) {
+	if results.Weights != "" { // those of earlier versions have no digest of them
+		path := filepath.Join(dir, "results.json")
+		manifest, err := rundir.ReadManifest(fs, dir)
+		var weights map[string]tensorfile.Tensor
+		step := 0
+		if err == nil {
+			weights, step, err = rundir.Weights(fs, dir, manifest.Space, func(path string, why error) {
+				list = append(list, fmt.Sprintf("skipped %s: %v", path, why))
+			})
+		}
+		switch {
+		case errors.Is(err, rundir.ErrNoCheckpoint):
+			list = append(list, fmt.Sprintf("%s: whether it is of the run's weights cannot be told: there is no checkpoint of them", path))
+		case err != nil:
+			list = append(list, fmt.Sprintf("%s: whether it is of the run's weights cannot be told: %v", path, err))
+		case results.Step != step:
+			list = append(list, fmt.Sprintf("%s is of the weights after %d updates, the run has those after %d; prenas eval writes it anew", path, results.Step, step))
+		case results.Weights != tensorfile.Digest(weights):
+			list = append(list, path+" is of other weights or statistics than those in the run; prenas eval writes it anew")
+		}
+	}
+	if has, err := rundir.CheckMetrics(fs, dir); has && err != nil {
+		list = append(list, fmt.Sprintf("%s: %v", filepath.Join(dir, rundir.MetricsFile), err))
+	}
+	return list
+}
