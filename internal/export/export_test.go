@@ -15,6 +15,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"prenas/internal/engine"
 	"prenas/internal/engine/enginetest"
@@ -355,6 +356,30 @@ func TestAlteredDescriptions(t *testing.T) {
 			}
 			_, _ = export.Read(fsys.OS, path)
 		})
+	}
+}
+
+// An ONNX file without a digest that is cut off anywhere but between its parts is no whole one.
+func TestONNXThatWasCut(t *testing.T) {
+	var text []byte
+	ends := map[int]bool{0: true}
+	for _, part := range [][]byte{
+		protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 9),
+		protowire.AppendString(protowire.AppendTag(nil, 2, protowire.BytesType), "another program"),
+		protowire.AppendFixed32(protowire.AppendTag(nil, 3, protowire.Fixed32Type), 1),
+		protowire.AppendBytes(protowire.AppendTag(nil, 7, protowire.BytesType), make([]byte, 300)),
+	} {
+		text = append(text, part...)
+		ends[len(text)] = true
+	}
+	path := filepath.Join(t.TempDir(), "model.onnx")
+	for n := range len(text) + 1 {
+		if err := os.WriteFile(path, text[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if has, err := export.CheckONNX(path); has || (err == nil) != ends[n] || err != nil && !errors.Is(err, export.ErrCut) {
+			t.Errorf("%d of %d bytes: has a digest %v, %v", n, len(text), has, err)
+		}
 	}
 }
 

@@ -3,12 +3,15 @@ package export
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"prenas/internal/fsys"
 	"prenas/internal/sealed"
@@ -108,7 +111,7 @@ func SealONNX(text []byte) error {
 }
 
 // CheckONNX returns ErrDamaged for an ONNX file whose bytes are not those that its digest is of, and
-// tells whether it has one.
+// tells whether it has one; ErrCut for one without, as files of other programs, that is not whole.
 func CheckONNX(path string) (has bool, err error) {
 	file, err := fsys.OpenRegular(path)
 	if err != nil {
@@ -122,6 +125,9 @@ func CheckONNX(path string) (has bool, err error) {
 	_, zeros := Seal()
 	length := int64(len(sealHead) + len(zeros))
 	if info.Size() < length {
+		if err := wholeONNX(file, info.Size()); err != nil {
+			return false, fmt.Errorf("%s: %w", path, err)
+		}
 		return false, nil
 	}
 	tail := make([]byte, length)
@@ -137,7 +143,10 @@ func CheckONNX(path string) (has bool, err error) {
 	}
 	switch {
 	case head != sealHead && digits < len(digest)-1 && !bytes.Contains(tail, []byte(sealKey)):
-		return false, nil // nothing like one
+		if err := wholeONNX(file, info.Size()); err != nil { // nothing like one
+			return false, fmt.Errorf("%s: %w", path, err)
+		}
+		return false, nil
 	case head != sealHead || digits != len(digest):
 		return true, fmt.Errorf("%s: %w", path, ErrDamaged)
 	}
@@ -150,4 +159,33 @@ func CheckONNX(path string) (has bool, err error) {
 		return true, fmt.Errorf("%s: %w", path, ErrDamaged)
 	}
 	return true, nil
+}
+
+// wholeONNX returns ErrCut where the fields of a protobuf message, which an ONNX file is, do not end
+// with the file: the last one of a file that was cut off is longer than what is left.
+func wholeONNX(file io.ReaderAt, size int64) error {
+	for at := int64(0); at < size; {
+		head := make([]byte, min(size-at, 2*binary.MaxVarintLen64))
+		if _, err := file.ReadAt(head, at); err != nil && err != io.EOF {
+			return err
+		}
+		_, kind, n := protowire.ConsumeTag(head)
+		if n < 0 {
+			return ErrCut
+		}
+		if kind != protowire.BytesType {
+			value := protowire.ConsumeFieldValue(1, kind, head[n:])
+			if value < 0 {
+				return ErrCut
+			}
+			at += int64(n + value)
+			continue
+		}
+		length, m := protowire.ConsumeVarint(head[n:])
+		if m < 0 || length > uint64(size-at)-uint64(n+m) {
+			return ErrCut
+		}
+		at += int64(n+m) + int64(length)
+	}
+	return nil
 }
