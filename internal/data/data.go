@@ -48,6 +48,14 @@ func (d *Dataset) note(format string, args ...any) {
 // noteOrder notes that names which are numbers do not stand in the order of these, as class 1 may
 // then be called 10.
 func (d *Dataset) noteOrder() {
+	folded := map[string]string{}
+	for _, name := range d.Classes {
+		lower := strings.ToLower(name)
+		if other, has := folded[lower]; has {
+			d.note("classes %s and %s differ in capitals alone: if they are one, put their images together", other, name)
+		}
+		folded[lower] = name
+	}
 	last := -1
 	for i, name := range d.Classes {
 		n, err := strconv.Atoi(name)
@@ -191,7 +199,7 @@ func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
 	d, err := source.open(ctx, path, o)
 	if errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(path, "{*?[,") { // not of patterns
 		if _, missing := os.Stat(path); missing != nil {
-			return nil, fmt.Errorf("%s: %s %w", src, path, ErrMissing)
+			return nil, fmt.Errorf("%s: %s %w%s", src, path, ErrMissing, asWritten(path))
 		}
 	}
 	if err != nil {
@@ -226,6 +234,21 @@ func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
 		o.tellOneColour(ctx, d)
 	}
 	return d, nil
+}
+
+// asWritten says, as the end of an error, what of a path is taken as it is written.
+func asWritten(path string) string {
+	switch {
+	case strings.Contains(path, "$"):
+		return "; variables are for the shell to fill in, which it does not between single quotes"
+	case strings.HasPrefix(path, "~"):
+		return "; of a path that begins with ~ only ~/ is your home folder here: write the other out"
+	case strings.HasPrefix(path, "file:"):
+		return "; write a path, without file:"
+	case strings.TrimSpace(path) != path:
+		return "; it begins or ends with a space"
+	}
+	return ""
 }
 
 // holdOut cuts a split by a permutation drawn from the seed.

@@ -12,12 +12,17 @@ import (
 	"slices"
 	"strings"
 
+	"prenas/internal/picture"
+
 	"golang.org/x/text/unicode/norm"
 )
 
 // openFolder opens a folder of images. Classes are the names of the folders in that of the
 // first split that there is, in order.
 func openFolder(_ context.Context, dir string, _ Options) (*Dataset, error) {
+	if err := noFile(dir); err != nil {
+		return nil, fmt.Errorf("folder source: %w", err)
+	}
 	l, err := findLayout(diskTree(dir), dir, nil)
 	if err != nil {
 		return nil, fmt.Errorf("folder source: %w", err)
@@ -43,6 +48,28 @@ func openFolder(_ context.Context, dir string, _ Options) (*Dataset, error) {
 	d.noteOrder()
 	d.Digest = hex.EncodeToString(digest.Sum(nil))
 	return d, nil
+}
+
+// noFile says what a file is that stands in a folder's place.
+func noFile(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	_, head, err := isImageFile(dir)
+	if err != nil {
+		return err
+	}
+	kind := picture.Identify(head).Name
+	for _, ending := range tarEndings {
+		if strings.HasSuffix(dir, ending) {
+			return fmt.Errorf("%w: %s is an archive: give it as tar:%s", ErrLayout, dir, dir)
+		}
+	}
+	if kind == "" {
+		kind = "a file"
+	}
+	return fmt.Errorf("%w: %s is %s, not a folder; unpack an archive, and give the folder", ErrLayout, dir, kind)
 }
 
 // diskTree is the folders below one, whose links are followed.
@@ -172,6 +199,9 @@ func listFolder(dir string, classes *classList) (folder, error) {
 			return folder{}, fmt.Errorf("folder source: %w", err)
 		}
 		if is {
+			if err := inCircles(e, path); err != nil {
+				return folder{}, fmt.Errorf("folder source: %w", err)
+			}
 			names = append(names, e.Name())
 			continue
 		}

@@ -60,7 +60,7 @@ func findLayout(t tree, root string, known []string) (l layout, err error) {
 			l.note("%s holds images and no folders: it is a class, not the %s split", show(c.name), splitNames[c.split])
 		}
 		l.dirs[trainSplit], l.has[trainSplit] = at, true
-		return l, nil
+		return l, l.noteAlike(t, at, classes, show)
 	case len(classes) > 0 && !slices.ContainsFunc(holding, func(c candidate) bool { return c.split == trainSplit }):
 		return l, fmt.Errorf("%w: %s looks like the %s split, and %s beside it like classes: put what is to be trained on into %s",
 			ErrLayout, show(splits[0].name), splitNames[splits[0].split], show(classes[:min(3, len(classes))]...), show("train"))
@@ -91,6 +91,25 @@ func findLayout(t tree, root string, known []string) (l layout, err error) {
 		}
 	}
 	return l, nil
+}
+
+// noteAlike says if all classes hold no images but folders of the same names, two or more: they may
+// be splits by names that are not known.
+func (l *layout) noteAlike(t tree, at string, classes []string, show func(...string) string) error {
+	if len(classes) < 2 || len(classes) > splitCount {
+		return nil
+	}
+	var first []string
+	for i, class := range classes {
+		inner, images, err := t.look(path.Join(at, class))
+		if err != nil || images || len(inner) < 2 || i > 0 && !slices.Equal(inner, first) {
+			return err
+		}
+		first = inner
+	}
+	l.note("%s are taken as classes, and all hold the folders %s: if those are the classes, rename the outer ones to train, val and test",
+		show(classes...), strings.Join(first[:min(3, len(first))], ", "))
+	return nil
 }
 
 func (l *layout) note(format string, args ...any) {

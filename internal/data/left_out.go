@@ -71,6 +71,18 @@ func (l *leftOut) list() LeftOut {
 	return all
 }
 
+// counts is what list is of.
+func (l LeftOut) counts() leftOut {
+	c := leftOut{loose: l.Loose, litter: l.Litter}
+	for _, f := range l.Files {
+		if c.files == nil {
+			c.files = map[string]*LeftOutFiles{}
+		}
+		c.files[f.Ending] = &f
+	}
+	return c
+}
+
 // instead is what there was, as the end of an error; empty if there was nothing.
 func (l *leftOut) instead() string {
 	text := l.list().String()

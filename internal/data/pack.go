@@ -42,6 +42,7 @@ type PackManifest struct {
 	HeldOut  []PackShard    `json:"held_out,omitempty"` // where the source has such a split
 	Test     []PackShard    `json:"test"`
 	Skipped  []SkippedImage `json:"skipped,omitempty"` // damaged images that are not in it
+	LeftOut  LeftOut        `json:"left_out,omitzero"` // files of the source that are not among its images
 }
 
 // PackShard is a shard as pack.json has it.
@@ -247,7 +248,7 @@ func openPack(_ context.Context, dir string, _ Options) (*Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dataset{Classes: m.Classes, Digest: m.Digest, Channels: m.Channels, Mean: m.Mean, Std: m.Std}
+	d := &Dataset{Classes: m.Classes, Digest: m.Digest, Channels: m.Channels, Mean: m.Mean, Std: m.Std, left: m.LeftOut.counts()}
 	if d.Train, err = openShards(dir, m, m.Train); err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ type PackOptions struct {
 func WritePack(ctx context.Context, set *Dataset, dir string, o PackOptions) (PackManifest, error) {
 	m := PackManifest{
 		Version: packVersion, Source: o.Source, Digest: set.Digest, Size: o.Size, Channels: set.Channels, Classes: set.Classes,
-		Mean: set.Mean, Std: set.Std,
+		Mean: set.Mean, Std: set.Std, LeftOut: set.LeftOut,
 	}
 	release, err := fsys.HoldFolder(dir)
 	if err != nil {

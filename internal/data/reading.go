@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -52,6 +53,32 @@ func isFolder(path string) (bool, error) {
 		return false, nil
 	}
 	return err == nil && info.IsDir(), err
+}
+
+// inCircles is an error of a link to a folder that it lies in itself: as a class it would hold all
+// images once more.
+func inCircles(e fs.DirEntry, path string) error {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return nil
+	}
+	leads, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	lies, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err == nil {
+		leads, err = filepath.Abs(leads)
+	}
+	if err == nil {
+		lies, err = filepath.Abs(lies)
+	}
+	if err != nil {
+		return err
+	}
+	if lies == leads || strings.HasPrefix(lies, strings.TrimSuffix(leads, string(filepath.Separator))+string(filepath.Separator)) {
+		return fmt.Errorf("%w: the link %s leads to a folder that it lies in: remove it", ErrLayout, path)
+	}
+	return nil
 }
 
 // leadsNowhere tells whether an error of a link, or of a path, is that nothing is there.

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -22,8 +23,8 @@ var splitNames = [splitCount]string{"training", "validation", "test"}
 // splitWords are the usual words for splits, in lower case.
 var splitWords = [splitCount][]string{
 	trainSplit: {"train", "training", "trn", "trainset", "trainval"},
-	valSplit:   {"val", "valid", "validation", "validate", "valset", "dev", "devel", "eval", "evaluation"},
-	testSplit:  {"test", "testing", "tst", "testset"},
+	valSplit:   {"val", "valid", "validation", "validate", "valset", "vals", "validations", "dev", "devel", "eval", "evaluation", "holdout", "heldout"},
+	testSplit:  {"test", "testing", "tst", "tests", "testset"},
 }
 
 // fillers are words that may stand beside a split's without saying anything else.
@@ -31,9 +32,13 @@ var fillers = []string{
 	"set", "data", "dataset", "split", "image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "folder", "dir", "samples", "the", "my", "all", "jpg", "png", "jpeg",
 }
 
+// heldOut are the ways to write a word that some write as two.
+var heldOut = regexp.MustCompile(`(?i)\b(hold|held)[-_. ]?(out)\b`)
+
 // wordsOf divides a name at what is no letter and where a capital follows a small letter, in
 // lower case.
 func wordsOf(name string) (words []string) {
+	name = heldOut.ReplaceAllStringFunc(name, func(string) string { return "holdout" })
 	var word []rune
 	flush := func() {
 		if len(word) > 0 {

@@ -76,7 +76,15 @@ func scanTarFile(path string) (*containerFile, error) {
 		return nil, withoutPath(err)
 	}
 	defer file.Close()
-	return scanTar(file)
+	scanned, err := scanTar(file)
+	if errors.Is(err, ErrFormat) {
+		head := make([]byte, picture.HeadLen)
+		n, _ := file.ReadAt(head, 0)
+		if kind := picture.Identify(head[:n]).Name; kind != "" {
+			err = fmt.Errorf("%w: it is %s, no tar", ErrFormat, kind)
+		}
+	}
+	return scanned, err
 }
 
 // pictureOf is an image file of a tar, with the number of its sample.
