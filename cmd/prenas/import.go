@@ -4,34 +4,44 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"prenas/internal/job"
+	"prenas/internal/pretrained"
 	"prenas/internal/printable"
+	"prenas/pkg/space"
 )
 
 func importCommand(g *global) *cobra.Command {
 	var o job.ImportOptions
 	c := &cobra.Command{
-		Use: "import FILE --out FILE.safetensors", Short: "Bring in weights of PyTorch, as a supernet to shrink", Args: cobra.ExactArgs(1),
-		Long: "Reads a .pth or safetensors file of a PreNAS or AutoFormer supernet, or of a ViT or DeiT of timm, without\n" +
-			"executing anything in it, and writes the supernet's safetensors and, beside it, a space file\n" +
-			"(.space.yaml) whose choices shrink the model.",
+		Use: "import FILE --out FILE.safetensors", Short: "Bring in a vision transformer that another program trained", Args: cobra.ExactArgs(1),
+		Long: "Reads weights of timm, Hugging Face (ViT, DeiT, DINOv2, the image towers of CLIP and SigLIP), torchvision,\n" +
+			"PreNAS or AutoFormer: safetensors, .pth, or the index of a model in several files. Nothing in it is executed.\n" +
+			"Writes a model, for predict, eval, export, finetune and as a teacher, with its card, and a space file\n" +
+			"(.space.yaml) whose choices shrink it. config.json beside the weights is read. What neither says is told\n" +
+			"in a line with its flag, or asked for.",
 		Example: "  prenas import deit.pth --out deit.safetensors\n" +
+			"  prenas eval deit.safetensors --data folder:images\n" +
 			"  prenas search --space deit.space.yaml --weights deit.safetensors --data folder:images --out candidates.json\n" +
 			"  prenas train --candidates candidates.json --weights deit.safetensors --data folder:images --out run",
 		RunE: func(_ *cobra.Command, args []string) error {
-			o.File = args[0]
+			o.File, o.Command = args[0], strings.Join(os.Args, " ")
 			if !strings.HasSuffix(o.Out, ".safetensors") {
 				return usagef("--out %s: the name ends in .safetensors", o.Out)
 			}
-			if err := noOverwrite(written("--out", o.Out, job.SpacePath(o.Out)), named{"FILE", o.File}); err != nil {
+			if err := checkHints(o.Hints); err != nil {
+				return err
+			}
+			if err := noOverwrite(written("--out", o.Out, job.SpacePath(o.Out), o.Out+".json", o.Out+".md"), named{"FILE", o.File}); err != nil {
 				return err
 			}
 			r, err := job.Import(o)
-			if errors.Is(err, job.ErrForm) {
+			if errors.Is(err, job.ErrForm) || errors.Is(err, job.ErrAsk) {
 				return usageError{err}
 			}
 			if err != nil {
@@ -41,19 +51,52 @@ func importCommand(g *global) *cobra.Command {
 				for _, note := range r.Notes {
 					fmt.Fprintf(w, "note: %s\n", printable.Name(note))
 				}
-				if len(r.Skipped) > 0 {
-					fmt.Fprintf(w, "left out: %s\n", strings.Join(printable.Names(r.Skipped), ", "))
+				if len(r.Others) > 0 {
+					fmt.Fprintf(w, "note: a model is also under %s (--entry)\n", strings.Join(printable.Names(r.Others), ", "))
 				}
-				_, err := fmt.Fprintf(w, "form %s, %d tensors, %d renamed; largest %s, %.3f M parameters\n%s\n%s\n",
-					r.Form, r.Tensors, r.Renamed, r.Largest, millions(r.Params), r.Weights, r.Space)
+				if n := len(r.Skipped); n > 0 {
+					const most = 8
+					more := ""
+					if n > most {
+						more = fmt.Sprintf(" and %d more", n-most)
+					}
+					fmt.Fprintf(w, "left out, since it takes no part in the outputs: %s%s\n", strings.Join(printable.Names(r.Skipped[:min(n, most)]), ", "), more)
+				}
+				entry := ""
+				if r.Entry != "" {
+					entry = ", entry " + printable.Name(r.Entry)
+				}
+				_, err := fmt.Fprintf(w, "form %s%s, %d tensors; %s, %.3f M parameters, %d outputs\n%s\n%s\n",
+					r.Form, entry, r.Tensors, r.Largest, millions(r.Params), r.Classes, r.Weights, r.Space)
 				return err
 			})
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&o.Form, "form", job.FormAuto, "whose names and layouts: auto, prenas, autoformer or timm")
-	f.IntVar(&o.HeadDim, "head-dim", 0, "features of an attention head (default: those of the relative tables, else 64)")
+	f.StringVar(&o.Hints.Entry, "entry", "", "entry of the file that holds the weights, where several do, as model_ema")
+	f.IntVar(&o.Hints.HeadDim, "head-dim", 0, "features of an attention head (default: what config.json says, else 64)")
+	f.Float64Var(&o.Hints.NormEps, "norm-eps", 0, "epsilon of the norms (default: what config.json says, else the form's usual)")
+	f.StringVar(&o.Hints.Activation, "activation", "", "of the MLPs: "+strings.Join(space.Activations(), ", "))
+	f.StringVar(&o.Hints.Pool, "pool", "", "what is classified: "+strings.Join(pretrained.Pools(), ", "))
+	f.IntVar(&o.Hints.ImageSize, "image-size", 0, "pixels of an image's side, where the positions leave two readings")
+	f.Float32SliceVar(&o.Hints.Mean, "mean", nil, "of each channel of pixels in [0, 1] that the model was trained on")
+	f.Float32SliceVar(&o.Hints.Std, "std", nil, "deviation of each channel")
+	f.StringVar(&o.Licence, "licence", "", "licence of the weights, for the card")
 	f.StringVar(&o.Out, "out", "", "safetensors file to write")
 	require(c, "out")
 	return c
+}
+
+// checkHints refuses values that no model has.
+func checkHints(h pretrained.Hints) error {
+	switch {
+	case h.Activation != "" && !slices.Contains(space.Activations(), h.Activation):
+		return usagef("--activation %s: it is one of %s", h.Activation, strings.Join(space.Activations(), ", "))
+	case h.Pool != "" && !slices.Contains(pretrained.Pools(), h.Pool):
+		return usagef("--pool %s: it is one of %s", h.Pool, strings.Join(pretrained.Pools(), ", "))
+	case len(h.Mean) != len(h.Std):
+		return usagef("--mean has %d numbers and --std %d: give one of each for every channel", len(h.Mean), len(h.Std))
+	}
+	return nil
 }

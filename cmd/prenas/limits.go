@@ -34,6 +34,7 @@ var limits = map[string]bound{
 	"interval":      {0, 1e12},
 	"latency-batch": {1, 1 << 16},
 	"layer-decay":   {0, 1},
+	"norm-eps":      {0, 1},
 	"pixels":        {1, 1 << 14}, // millions
 	"queue":         {1, 1 << 20},
 	"recalibrate":   {0, 1 << 20},

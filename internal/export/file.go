@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -43,18 +44,29 @@ func Read(f fsys.FS, path string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, ok := file.Metadata[MetadataKey]
-	if !ok {
-		return nil, fmt.Errorf("%s: %w; prenas export writes models", path, ErrNoDescription)
-	}
-	m := &Model{Tensors: file.Tensors}
-	if m.Info, err = ParseInfo([]byte(text)); err == nil {
-		err = m.check()
+	m, err := Of(file)
+	if errors.Is(err, ErrNoDescription) {
+		err = fmt.Errorf("%w; prenas export writes models", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
+}
+
+// Of is the model that the tensors of a file are; the error is ErrNoDescription where the
+// file is none of a model.
+func Of(file *tensorfile.File) (*Model, error) {
+	text, ok := file.Metadata[MetadataKey]
+	if !ok {
+		return nil, ErrNoDescription
+	}
+	m := &Model{Tensors: file.Tensors}
+	var err error
+	if m.Info, err = ParseInfo([]byte(text)); err == nil {
+		err = m.check()
+	}
+	return m, err
 }
 
 // Description is path.json beside a model's file: the Info again, and the digests of the

@@ -26,6 +26,16 @@ type Info struct {
 	MACs         int64        `json:"macs"`            // multiply-accumulates of one image
 	Costs        []Cost       `json:"costs,omitempty"` // what else it was asked to stay within
 	Licence      string       `json:"licence"`
+	// Imported says where weights of another training code come from; nil: trained here.
+	Imported *Imported `json:"imported,omitempty"`
+}
+
+// Imported names the file that a model was imported from.
+type Imported struct {
+	File   string `json:"file"`
+	SHA256 string `json:"sha256"`
+	Form   string `json:"form"`            // whose names the tensors had
+	Entry  string `json:"entry,omitempty"` // of the file that held them
 }
 
 const infoFormat = 1

@@ -53,6 +53,18 @@ func Take(weights map[string]tensorfile.Tensor, m space.Model, a space.Arch, abo
 	return model, nil
 }
 
+// New is a model of tensors that are float32 by timm's names and layouts already.
+func New(tensors map[string]tensorfile.Tensor, m space.Model, a space.Arch, about Info) (*Model, error) {
+	model := &Model{Info: about.describe(m, a), Tensors: tensors}
+	if err := model.Info.check(); err != nil {
+		return nil, fmt.Errorf("%w %s: %w", ErrArch, a, err)
+	}
+	if err := model.check(); err != nil {
+		return nil, fmt.Errorf("%w %s: %w", ErrArch, a, err)
+	}
+	return model, nil
+}
+
 // slice of a shape, where supernet.Origin says.
 func slice(t tensorfile.Tensor, shape []int) ([]float32, error) {
 	if len(t.Shape) != len(shape) {

@@ -58,7 +58,12 @@ type Exported struct {
 
 // Export takes architectures out of a run as models by themselves, each with its
 // description and its card beside it. When ctx is cancelled it ends before the next one.
+//
+// Run may also be the file of a model, whose own format or another is written.
 func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
+	if IsModel(o.Run) {
+		return o.model()
+	}
 	manifest, err := rundir.ReadManifest(fsys.OS, o.Run)
 	if err != nil {
 		return nil, err
@@ -150,6 +155,37 @@ func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 		})
 	}
 	return list, nil
+}
+
+// model writes the model of a file in another format.
+func (o ExportOptions) model() ([]Exported, error) {
+	m, err := export.Read(fsys.OS, o.Run)
+	if err != nil {
+		return nil, err
+	}
+	if o.Arch != "" && o.Arch != m.Info.Arch {
+		return nil, fmt.Errorf("%w: unknown architecture %q; %s holds %s alone", ErrArch, o.Arch, o.Run, m.Info.Arch)
+	}
+	if filepath.Ext(o.Out) != o.Format.ending {
+		return nil, fmt.Errorf("%w %s: with --format %s its name ends in %s", ErrOut, o.Out, o.Format.name, o.Format.ending)
+	}
+	release, err := holdFile("--out", o.Out)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	m.Info.Licence = cmp.Or(o.Licence, m.Info.Licence)
+	card := export.Card{Info: m.Info, File: filepath.Base(o.Out), Form: o.Format.text, Command: "prenas export " + filepath.Base(o.Run)}
+	if err := o.write(o.Out, m, card); err != nil {
+		return nil, fmt.Errorf("--out: %w", err)
+	}
+	file, err := os.Stat(o.Out)
+	if err != nil {
+		return nil, fmt.Errorf("--out: %w", err)
+	}
+	return []Exported{{
+		Arch: m.Info.Arch, File: o.Out, Bytes: file.Size(), Parameters: m.Info.Parameters, MACs: m.Info.MACs, Accuracy: m.Info.Accuracy,
+	}}, nil
 }
 
 // write writes a model with what lies beside it, all of them or none.

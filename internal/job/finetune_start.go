@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 
 	"prenas/internal/export"
@@ -28,6 +29,11 @@ type trained struct {
 func openTrained(from, arch string, log func(string)) (trained, error) {
 	if IsModel(from) {
 		t, err := trainedModel(from, arch)
+		if errors.Is(err, ErrArch) {
+			if _, statErr := os.Stat(SpacePath(from)); statErr == nil { // one of the space beside it
+				return importedModel(from, arch, err)
+			}
+		}
 		switch {
 		case errors.Is(err, export.ErrNoDescription):
 			return importedModel(from, arch, err)

@@ -1,22 +1,26 @@
 package job
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"prenas/internal/export"
 	"prenas/internal/fsys"
+	"prenas/internal/pretrained"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
 )
 
-// Forms of weights that Import knows.
+// Forms of a supernet's weights that Import knows; those of other models are told by their
+// names.
 const (
 	FormAuto       = "auto"
 	FormPreNAS     = "prenas"
@@ -28,34 +32,39 @@ const (
 var (
 	// ErrForm: there is no form of weights by that name.
 	ErrForm = errors.New("unknown form of weights")
-	// ErrImport: a file's tensors are not a supernet's nor a ViT's.
-	ErrImport = errors.New("cannot be imported")
+	// ErrImport: a file's tensors are no model's that is known.
+	ErrImport = pretrained.ErrFile
+	// ErrAsk: what the file does not say, and a flag must.
+	ErrAsk = pretrained.ErrAsk
 )
 
 // ImportOptions of Import.
 type ImportOptions struct {
 	File    string
 	Form    string
-	HeadDim int // features of an attention head; 0: those of the relative tables, else 64
+	Hints   pretrained.Hints
+	Licence string
 	Out     string
+	Command string
 }
 
 // Imported is what Import found and wrote.
 type Imported struct {
-	Form    string   `json:"form"`
+	Form    string   `json:"form"`    // whose names the tensors had
 	Entry   string   `json:"entry"`   // of the file that held the weights
-	Skipped []string `json:"skipped"` // entries beside it
-	Renamed int      `json:"renamed"` // tensors
+	Others  []string `json:"others"`  // entries with a model that were not taken
+	Skipped []string `json:"skipped"` // tensors that take no part in the outputs
 	Notes   []string `json:"notes"`
 	Tensors int      `json:"tensors"`
 	Weights string   `json:"weights"`
 	Space   string   `json:"space"` // file of the space to search in
 	Largest string   `json:"largest"`
 	Params  int64    `json:"params"` // of the largest
+	Classes int      `json:"classes"`
 }
 
-// Import writes foreign weights as a supernet's safetensors, and beside them a
-// space file whose supernet is the model and whose choices shrink it.
+// Import writes foreign weights as a model, with its card, and beside it a space file
+// whose supernet is the model and whose choices shrink it.
 func Import(o ImportOptions) (Imported, error) {
 	var r Imported
 	if !slices.Contains([]string{FormAuto, FormPreNAS, FormAutoFormer, FormTimm}, o.Form) {
@@ -66,29 +75,47 @@ func Import(o ImportOptions) (Imported, error) {
 		return r, err
 	}
 	defer release()
-	c, err := tensorfile.ReadAny(o.File)
+	from, err := pretrained.Read(o.File, o.Hints)
 	if err != nil {
 		return r, err
 	}
-	r = Imported{Form: o.Form, Entry: c.Entry, Skipped: c.Skipped, Weights: o.Out, Space: SpacePath(o.Out)}
-	weights, err := r.rename(c.Tensors)
+	r = Imported{
+		Form: from.Family, Entry: from.Entry, Others: from.Others, Skipped: from.LeftOut, Notes: from.Notes,
+		Weights: o.Out, Space: SpacePath(o.Out),
+	}
+	sum, err := fsys.Sum(o.File)
+	if err != nil {
+		return r, err
+	}
+	about := export.Info{
+		Classes: from.Classes, Licence: cmp.Or(o.Licence, from.Licence),
+		Imported: &export.Imported{File: filepath.Base(o.File), SHA256: sum, Entry: from.Entry},
+	}
+	var model *export.Model
+	var s *space.Space
+	if from.Supernet {
+		model, s, err = r.supernet(o, from, about)
+	} else {
+		about.Imported.Form = r.Form
+		about.Preprocess = r.preprocess(from.Model, from.Prep)
+		if model, err = export.New(from.Tensors, from.Model, from.Arch, about); err == nil {
+			s, err = shrinkable(from.Model, from.Arch)
+		}
+	}
 	if err != nil {
 		return r, fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
 	}
-	s, err := shrinkable(weights, o.HeadDim, r.Form)
-	if err == nil {
-		err = r.fits(s, weights)
-	}
-	if err != nil {
-		return r, fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
-	}
-	r.Tensors, r.Largest, r.Params = len(weights), s.Largest().String(), s.Model.Params(s.Largest())
+	r.Tensors, r.Largest, r.Params, r.Classes = len(model.Tensors), model.Info.Arch, model.Info.Parameters, model.Info.Architecture.NumClasses
 	set := fsys.NewSet(fsys.OS)
 	defer set.Discard()
-	if err := tensorfile.Write(set, o.Out, &tensorfile.File{Tensors: weights}); err != nil {
+	if err := model.Write(set, o.Out); err != nil {
 		return r, err
 	}
 	if err := writeText(set, r.Space, []byte(spaceText(s))); err != nil {
+		return r, err
+	}
+	card := export.Card{Info: model.Info, File: filepath.Base(o.Out), Form: "safetensors, float32, timm's names and layouts", Command: o.Command}
+	if err := export.WriteSiblings(set, o.Out, card); err != nil {
 		return r, err
 	}
 	return r, set.Commit()
@@ -99,58 +126,57 @@ func SpacePath(weights string) string {
 	return strings.TrimSuffix(weights, ".safetensors") + ".space.yaml"
 }
 
-// rename brings names, types and the rows of qkv into the supernet's form.
-func (r *Imported) rename(from map[string]tensorfile.Tensor) (map[string]tensorfile.Tensor, error) {
-	to := map[string]tensorfile.Tensor{}
-	for _, name := range slices.Sorted(maps.Keys(from)) {
-		plain := strings.TrimPrefix(strings.TrimPrefix(name, "module."), "_orig_mod.")
-		if r.Form == FormAuto && strings.HasPrefix(plain, "patch_embed") {
-			r.Form = FormTimm
-			if strings.HasPrefix(plain, "patch_embed_super.") {
-				r.Form = FormPreNAS
-				r.Notes = append(r.Notes, "AutoFormer's files have the same names as PreNAS's, but other rows in attn.qkv.bias: give --form autoformer if it is one")
-			}
+// preprocess is what is known of the images, else ImageNet's normalisation.
+func (r *Imported) preprocess(m space.Model, p pretrained.Preprocess) export.Preprocess {
+	if len(p.Mean) != m.Channels || len(p.Std) != m.Channels {
+		p.Mean, p.Std = []float32{0.485, 0.456, 0.406}, []float32{0.229, 0.224, 0.225}
+		if m.Channels != 3 {
+			p.Mean, p.Std = slices.Repeat([]float32{0.449}, m.Channels), slices.Repeat([]float32{0.226}, m.Channels)
 		}
-		to[plain] = from[name]
+		r.Notes = append(r.Notes, "the file does not say how images are normalised: ImageNet's mean and deviation are taken (--mean, --std)")
 	}
-	if r.Form == FormAuto {
-		return nil, fmt.Errorf("no tensor patch_embed.proj.weight or patch_embed_super.proj.weight: this is no ViT")
-	}
-	out := map[string]tensorfile.Tensor{}
-	for _, plain := range slices.Sorted(maps.Keys(to)) {
-		t, name := to[plain], plain
-		values, err := t.Float32s()
-		if err != nil {
-			return nil, fmt.Errorf("tensor %q: %w", plain, err)
-		}
-		if r.Form == FormTimm {
-			name = export.SupernetName(plain)
-		}
-		if name != plain {
-			r.Renamed++
-		}
-		sorted := r.Form == FormTimm && strings.Contains(name, ".attn.qkv.") || r.Form == FormAutoFormer && strings.HasSuffix(name, ".attn.qkv.bias")
-		if sorted && len(t.Shape) > 0 && t.Shape[0] > 0 && t.Shape[0]%3 == 0 {
-			values = export.InterleaveQKV(values, len(values)/t.Shape[0])
-		}
-		if _, twice := out[name]; twice {
-			return nil, fmt.Errorf("two tensors are named %q", name)
-		}
-		out[name] = tensorfile.FromFloat32(t.Shape, values)
-	}
-	if r.Form == FormAutoFormer {
-		r.Notes = append(r.Notes, "biases of qkv are exact at the supernet's number of heads; AutoFormer gives architectures of fewer heads other biases")
-	}
-	if r.Form == FormTimm {
-		r.Notes = append(r.Notes, "norms are computed with epsilon 1e-5, timm's models have 1e-6")
-	}
-	return out, nil
+	return export.Preprocess{Size: m.ImageSize, Resize: max(p.Resize, m.ImageSize), Interpolation: export.Bicubic, Mean: p.Mean, Std: p.Std}
 }
 
-// shrinkable is the space whose supernet the weights are: choices of a half,
-// three quarters and all of each width, and two thirds, five sixths and all of
-// the depth.
-func shrinkable(weights map[string]tensorfile.Tensor, headDim int, form string) (*space.Space, error) {
+// supernet is the model of a supernet of PreNAS or AutoFormer: its whole.
+func (r *Imported) supernet(o ImportOptions, from *pretrained.Model, about export.Info) (*export.Model, *space.Space, error) {
+	weights := map[string]tensorfile.Tensor{}
+	for _, name := range slices.Sorted(maps.Keys(from.Tensors)) {
+		t := from.Tensors[name]
+		values, err := t.Float32s()
+		if err != nil {
+			return nil, nil, fmt.Errorf("tensor %q: %w", name, err)
+		}
+		if o.Form == FormAutoFormer && strings.HasSuffix(name, ".attn.qkv.bias") && len(t.Shape) == 1 && t.Shape[0] > 0 && t.Shape[0]%3 == 0 {
+			values = export.InterleaveQKV(values, 1)
+		}
+		weights[name] = tensorfile.FromFloat32(t.Shape, values)
+	}
+	r.Form = FormPreNAS
+	if o.Form == FormAutoFormer {
+		r.Form = FormAutoFormer
+		r.Notes = append(r.Notes, "biases of qkv are exact at the supernet's number of heads; AutoFormer gives architectures of fewer heads other biases")
+	} else if o.Form == FormAuto {
+		r.Notes = append(r.Notes, "AutoFormer's files have the same names as PreNAS's, but other rows in attn.qkv.bias: give --form autoformer if it is one")
+	}
+	about.Imported.Form = r.Form
+	s, err := ofSupernet(weights, o.Hints)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.Hints.Pool == "" {
+		r.Notes = append(r.Notes, "the mean of the patches is classified, as PreNAS's scripts train it (--pool token for the class token)")
+	}
+	if err := fits(s, weights); err != nil {
+		return nil, nil, err
+	}
+	about.Preprocess = r.preprocess(s.Model, pretrained.Preprocess{Mean: o.Hints.Mean, Std: o.Hints.Std})
+	model, err := export.Take(weights, s.Model, s.Whole(), about)
+	return model, s, err
+}
+
+// ofSupernet is the space whose supernet the weights are.
+func ofSupernet(weights map[string]tensorfile.Tensor, h pretrained.Hints) (*space.Space, error) {
 	shape := func(name string, rank int) ([]int, error) {
 		t, ok := weights[name]
 		if !ok {
@@ -173,6 +199,7 @@ func shrinkable(weights map[string]tensorfile.Tensor, headDim int, form string) 
 	if err != nil {
 		return nil, err
 	}
+	headDim := h.HeadDim
 	if headDim == 0 {
 		headDim = s.Model.HeadDim
 		if table := weights["blocks.0.attn.rel_pos_embed_k.embeddings_table_v"]; len(table.Shape) == 2 {
@@ -183,15 +210,30 @@ func shrinkable(weights map[string]tensorfile.Tensor, headDim int, form string) 
 	if headDim < 1 || qkv[0]%(3*headDim) != 0 {
 		return nil, fmt.Errorf("tensor \"blocks.0.attn.qkv.weight\" has %d rows, which %d features a head do not divide: give --head-dim", qkv[0], headDim)
 	}
-	heads, ratio := qkv[0]/(3*headDim), float64(fc1[0])/float64(dim)
+	s.Supernet = space.Supernet{EmbedDim: dim, Depth: depth, NumHeads: qkv[0] / (3 * headDim), MLPRatio: float64(fc1[0]) / float64(dim)}
+	if s.Model, err = supernet.InferModel(s, weights); err != nil {
+		return nil, err
+	}
+	s.Model.GlobalPool = h.Pool != pretrained.PoolToken
+	whole, err := shrinkable(s.Model, s.Whole())
+	if err != nil || !s.Model.SwitchNorm {
+		return whole, err
+	}
+	return whole, fmt.Errorf("its norms are those of each embedding dim by itself (SWITCH_LN): search and train with the original's space file and --weights, which needs no import")
+}
+
+// shrinkable is the space whose supernet is a model: choices of a half, three quarters and
+// all of each width, and two thirds, five sixths and all of the depth.
+func shrinkable(m space.Model, a space.Arch) (*space.Space, error) {
+	if heads, ratios := each(a.NumHeads), each(a.MLPRatio); len(heads) > 1 || len(ratios) > 1 {
+		return nil, fmt.Errorf("its blocks differ in heads (%v) or in the MLP's ratio (%v), which supernets do not", heads, ratios)
+	}
+	dim, depth, heads, ratio := a.EmbedDim, a.Depth(), a.NumHeads[0], a.MLPRatio[0]
+	s := &space.Space{Name: "imported", Model: m, ModelGiven: true}
 	s.Supernet = space.Supernet{EmbedDim: dim, Depth: depth, NumHeads: heads, MLPRatio: ratio}
 	s.EmbedDim = fractions(dim, 8, 1./2, 3./4)
 	s.Depth, s.NumHeads = fractions(depth, 1, 2./3, 5./6), fractions(heads, 1, 1./2, 3./4)
 	s.MLPRatio = []float64{ratio / 2, ratio * 3 / 4, ratio}
-	if s.Model, err = supernet.InferModel(s, weights); err != nil {
-		return nil, err
-	}
-	s.Model.GlobalPool = form != FormTimm
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
@@ -215,7 +257,7 @@ func fractions(n, unit int, parts ...float64) []int {
 }
 
 // fits checks that the weights are the supernet's, all of them and no more.
-func (r *Imported) fits(s *space.Space, weights map[string]tensorfile.Tensor) error {
+func fits(s *space.Space, weights map[string]tensorfile.Tensor) error {
 	net := supernet.New(s)
 	for _, name := range slices.Sorted(maps.Keys(weights)) {
 		if net.Index(name) >= 0 {
@@ -243,6 +285,9 @@ func spaceText(s *space.Space) string {
 		fmt.Fprintf(&b, "  MAX_RELATIVE_POSITION: %d\n", m.MaxRelativePosition)
 	}
 	fmt.Fprintf(&b, "  GLOBAL_POOL: %v\n  ABS_POS: %v\n  QKV_BIAS: %v\n", m.GlobalPool, m.AbsPos, m.QKVBias)
+	for _, own := range m.VariantKeys() {
+		fmt.Fprintf(&b, "  %s: %s\n", own.Key, own.Value)
+	}
 	fmt.Fprintf(&b, "INTERVAL: {MIN: %s, MAX: %s, STEP: %s}\n", decimal(s.Interval.Min), decimal(s.Interval.Max), decimal(s.Interval.Step))
 	return b.String()
 }
@@ -252,3 +297,24 @@ func listText(values []int) string {
 }
 
 func decimal(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+// modelWeights are the weights of a supernet in the file of a model, if it is one: those of
+// the model, as slices of the supernet's.
+func modelWeights(file *tensorfile.File, s *space.Space) (map[string]tensorfile.Tensor, error) {
+	m, err := export.Of(file)
+	if err != nil {
+		return nil, err
+	}
+	own, err := m.Weights()
+	if err != nil {
+		return nil, err
+	}
+	a, whole := m.Info.SpaceArch(), s.Whole()
+	if !s.ModelGiven { // the space file says nothing of the model
+		s.Model = m.Info.SpaceModel()
+	}
+	if !a.Equal(whole) {
+		return nil, fmt.Errorf("%w %s: it holds a model of architecture %s, and the space's supernet is %s", supernet.ErrWeights, s.Name, a, whole)
+	}
+	return own, nil
+}

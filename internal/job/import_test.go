@@ -10,6 +10,7 @@ import (
 
 	"prenas/internal/export"
 	"prenas/internal/fsys"
+	"prenas/internal/pretrained"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
@@ -61,19 +62,19 @@ func TestImportOfTimm(t *testing.T) {
 		timm["module."+name] = x
 	}
 	out := filepath.Join(t.TempDir(), "vit.safetensors")
-	r, err := Import(ImportOptions{File: foreign(t, timm), Form: FormAuto, HeadDim: 4, Out: out})
+	r, err := Import(ImportOptions{File: foreign(t, timm), Form: FormAuto, Hints: pretrained.Hints{HeadDim: 4}, Out: out})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Form != FormTimm || r.Renamed == 0 {
+	if r.Form != FormTimm {
 		t.Errorf("%+v", r)
 	}
-	got, err := tensorfile.ReadVerified(fsys.OS, out)
+	got, err := readWeights(out, vitSpace(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range ours {
-		if !bytes.Equal(got.Tensors[name].Data, want.Data) {
+		if !bytes.Equal(got[name].Data, want.Data) {
 			t.Errorf("%s differs", name)
 		}
 	}
@@ -104,14 +105,14 @@ func TestImportOfAutoFormer(t *testing.T) {
 		FormPreNAS:     func(row int) float32 { return float32(row) },
 		FormAutoFormer: func(row int) float32 { return float32(row%3*width + row/3) },
 	} {
-		if _, err := Import(ImportOptions{File: file, Form: form, HeadDim: 4, Out: out}); err != nil {
+		if _, err := Import(ImportOptions{File: file, Form: form, Hints: pretrained.Hints{HeadDim: 4}, Out: out}); err != nil {
 			t.Fatal(err)
 		}
-		got, err := tensorfile.Read(out)
+		got, err := readWeights(out, vitSpace(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		values, err := got.Tensors["blocks.0.attn.qkv.bias"].Float32s()
+		values, err := got["blocks.0.attn.qkv.bias"].Float32s()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,9 +129,11 @@ func TestImportNamesWhatDoesNotFit(t *testing.T) {
 		spoil func(map[string]tensorfile.Tensor)
 		says  string
 	}{
-		"missing":   {func(w map[string]tensorfile.Tensor) { delete(w, "head.weight") }, `"head.weight"`},
-		"norm":      {func(w map[string]tensorfile.Tensor) { delete(w, "blocks.1.norm1.bias") }, `"blocks.1.attn_layer_norm.bias" is missing`},
-		"distilled": {func(w map[string]tensorfile.Tensor) { w["dist_token"] = w["cls_token"] }, `"dist_token" has no place`},
+		"missing": {func(w map[string]tensorfile.Tensor) { delete(w, "blocks.1.mlp.fc2.weight") }, `"blocks.1.mlp.fc2.weight" is missing`},
+		"norm":    {func(w map[string]tensorfile.Tensor) { delete(w, "blocks.1.norm1.bias") }, `norms without a bias`},
+		"features": {func(w map[string]tensorfile.Tensor) {
+			w["blocks.0.mlp.w12.weight"], w["rope.freqs"], w["blocks.0.novel"] = w["cls_token"], w["cls_token"], w["cls_token"]
+		}, `SwiGLU MLPs; rotary positions; what 1 more tensors are for ("blocks.0.novel")`},
 		"no ViT": {func(w map[string]tensorfile.Tensor) {
 			delete(w, "patch_embed.proj.weight")
 			delete(w, "patch_embed.proj.bias")
@@ -140,7 +143,7 @@ func TestImportNamesWhatDoesNotFit(t *testing.T) {
 		timm, _ := timmWeights(t)
 		c.spoil(timm)
 		file := foreign(t, timm)
-		_, err := Import(ImportOptions{File: file, Form: FormAuto, HeadDim: 4, Out: filepath.Join(t.TempDir(), "x.safetensors")})
+		_, err := Import(ImportOptions{File: file, Form: FormAuto, Hints: pretrained.Hints{HeadDim: 4}, Out: filepath.Join(t.TempDir(), "x.safetensors")})
 		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -19,6 +19,7 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/engine"
+	"prenas/internal/export"
 	"prenas/internal/fsys"
 	"prenas/internal/proxy"
 	"prenas/internal/recipe"
@@ -89,8 +90,16 @@ func headOf(s *space.Space, weights map[string]tensorfile.Tensor) *space.Space {
 // than the space: see withHead.
 func readWeights(path string, s *space.Space) (map[string]tensorfile.Tensor, error) {
 	file, err := tensorfile.Read(path)
+	if errors.Is(err, tensorfile.ErrFormat) && !strings.HasSuffix(path, ".safetensors") {
+		return nil, fmt.Errorf("--weights %s is no safetensors file; if PyTorch wrote it, prenas import brings it in: %w", path, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--weights: %w", err)
+	}
+	if own, err := modelWeights(file, s); err == nil {
+		file.Tensors = own
+	} else if !errors.Is(err, export.ErrNoDescription) {
+		return nil, fmt.Errorf("--weights %s: %w", path, err)
 	}
 	if !s.ModelGiven {
 		if s.Model, err = supernet.InferModel(s, file.Tensors); err == nil {

@@ -13,9 +13,9 @@ import (
 // allowed. A name that is not there ends the reading with ErrGlobal.
 
 const (
-	maxPickle = 16 << 20 // bytes of one pickle; a checkpoint of a thousand tensors has 0.3 MiB
-	maxValues = 1 << 18  // values put on the stack or in the memo
-	maxLine   = 1 << 10  // characters of an argument in text
+	maxPickle = 1 << 30 // bytes of one pickle; a checkpoint of a thousand tensors has 0.3 MiB, but arrays of NumPy lie in it
+	maxValues = 1 << 18 // values put on the stack or in the memo
+	maxLine   = 1 << 10 // characters of an argument in text
 )
 
 // kind is what calling an allowed name gives.
@@ -28,6 +28,9 @@ const (
 	size
 	storageType
 	opaqueType // a call of it is kept as a blank: metadata, never looked into
+	newArray   // of NumPy
+	newDType
+	encode // a text's bytes
 )
 
 type global struct {
@@ -52,16 +55,32 @@ var allowed = func() map[string]*global {
 		add("torch."+name+"Storage", storageType, d)
 	}
 	for _, name := range []string{
-		"argparse.Namespace", "pathlib.PosixPath", "torch.device",
-		"numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype", "_codecs.encode",
+		"argparse.Namespace", "pathlib.PosixPath", "pathlib.PurePosixPath", "torch.device", "collections.defaultdict",
+		"numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.ndarray",
+		"types.SimpleNamespace", "easydict.EasyDict", "yacs.config.CfgNode",
+		"pytorch_lightning.utilities.parsing.AttributeDict", "lightning_fabric.utilities.data.AttributeDict", "lightning.fabric.utilities.data.AttributeDict",
 	} {
 		add(name, opaqueType, "")
+	}
+	for _, module := range []string{"numpy.core.multiarray.", "numpy._core.multiarray."} {
+		add(module+"_reconstruct", newArray, "")
+	}
+	add("numpy.dtype", newDType, "")
+	add("_codecs.encode", encode, "")
+	for _, module := range []string{"builtins.", "__builtin__."} { // of Python 3 and of protocol 2
+		add(module+"bytes", encode, "")
+		for _, name := range []string{"set", "dict", "list"} {
+			add(module+name, opaqueType, "")
+		}
+	}
+	for _, name := range []string{"float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool"} {
+		add("torch."+name, opaqueType, "")
 	}
 	return all
 }()
 
 // Values of the machine: nil, bool, int64, float64, string, tuple, *list,
-// *dict, *global, opaque, *storage, *view.
+// *dict, *global, opaque, *storage, *view, *array, *dtype.
 type (
 	tuple  []any
 	list   struct{ items []any }
@@ -502,21 +521,52 @@ func (p *pickle) call() error {
 		return p.push(args[0])
 	case opaqueType:
 		return p.push(opaque{})
+	case newArray:
+		return p.push(&array{})
+	case newDType:
+		code, isText := any(nil), false
+		if len(args) > 0 {
+			code = args[0]
+		}
+		var name string
+		if name, isText = code.(string); !isText {
+			return malformed("a type of NumPy that is a %T", code)
+		}
+		return p.push(&dtype{code: name})
+	case encode:
+		if len(args) == 0 {
+			return p.push("")
+		}
+		if len(args) == 2 && args[1] == any("latin1") {
+			if text, isText := args[0].(string); isText {
+				bytes, err := latin1(text)
+				if err != nil {
+					return err
+				}
+				return p.push(bytes)
+			}
+		}
+		return p.push(opaque{})
 	}
 	return malformed("a call of %s", g.name)
 }
 
-// build sets an object's state. Only blanks and dicts have one (the version
-// notes that state_dict hangs on its OrderedDict); it is left out.
+// build sets an object's state: of NumPy's arrays and types; that of blanks and dicts (the
+// version notes that state_dict hangs on its OrderedDict) is left out.
 func (p *pickle) build() error {
-	if _, err := p.pop(); err != nil {
+	state, err := p.pop()
+	if err != nil {
 		return err
 	}
 	target, err := p.top()
 	if err != nil {
 		return err
 	}
-	switch target.(type) {
+	switch target := target.(type) {
+	case *array:
+		return target.setState(state)
+	case *dtype:
+		return target.setState(state)
 	case opaque, *dict:
 		return nil
 	}

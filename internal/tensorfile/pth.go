@@ -4,46 +4,37 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"strings"
+	"strconv"
 
 	"prenas/internal/fsys"
 	"prenas/internal/mistaken"
 )
 
-// Checkpoint is what a file of weights of any kind holds.
-type Checkpoint struct {
-	*File
-	// Entry is the path of the entry that the weights were under, such as
-	// "model"; empty if they were the whole file.
-	Entry string
-	// Skipped are the other entries beside it, in the file's order.
-	Skipped []string
-}
-
-// weightEntries are the entries that training scripts keep weights under, the
-// one to prefer first.
-var weightEntries = []string{"model", "state_dict", "model_state_dict", "model_state", "net", "module"}
-
 // maxShown bounds what tensors of a .pth file show of its storages, in
 // multiples of their size: tied weights show a storage twice.
 const maxShown = 4
 
-// ReadAny reads a file of weights: safetensors, or PyTorch's .pth in its zip
-// or its legacy form. Of a .pth, nothing is executed: names that are not on a
-// short list are refused with ErrGlobal.
-func ReadAny(path string) (*Checkpoint, error) {
+// ReadAny reads a file of weights of any origin: safetensors, PyTorch's .pth in its zip or
+// its legacy form, or the index of a model in several files (see IsIndex). Of a .pth,
+// nothing is executed: names that are not on a short list are refused with ErrGlobal. What
+// it holds under entries has their names before its own: model.patch_embed.proj.weight.
+// Arrays of NumPy are tensors as any others.
+func ReadAny(path string) (*File, error) {
 	data, err := fsys.ReadFile(fsys.OS, path)
 	if err != nil {
 		return nil, err
 	}
-	c, err := parseAny(data)
+	if IsIndex(data) {
+		return readShards(path, data)
+	}
+	f, err := parseAny(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, mistaken.Instead(data, err))
 	}
-	return c, nil
+	return f, nil
 }
 
-func parseAny(data []byte) (*Checkpoint, error) {
+func parseAny(data []byte) (*File, error) {
 	switch {
 	case bytes.HasPrefix(data, []byte("PK\x03\x04")):
 		return parseZip(data)
@@ -59,66 +50,73 @@ func parseAny(data []byte) (*Checkpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("neither safetensors nor a .pth of torch.save: %w", err)
 	}
-	return &Checkpoint{File: f}, nil
+	return f, nil
 }
 
-// checkpoint picks the weights out of what a file holds.
-func checkpoint(root any, shown, stored int64) (*Checkpoint, error) {
+const (
+	maxDepth   = 6       // of entries within entries
+	maxVisited = 1 << 18 // values of them: a dict may hold itself
+)
+
+// checkpoint collects the tensors that a file holds, with the names of the entries they
+// are under. Entries whose names are no texts, as those of optimizers, are left out.
+func checkpoint(root any, shown, stored int64) (*File, error) {
 	if shown/maxShown > stored {
 		return nil, malformed("tensors show %d bytes of storages of %d: they overlap too often", shown, stored)
 	}
-	c := &Checkpoint{File: &File{Tensors: map[string]Tensor{}, Metadata: map[string]string{}}}
-	d, ok := root.(*dict)
-	for range 3 { // entries lie at most so deep
-		if !ok {
-			break
+	f := &File{Tensors: map[string]Tensor{}, Metadata: map[string]string{}}
+	visited := 0
+	var walk func(prefix string, value any, depth int) error
+	each := func(prefix, name string, value any, depth int) error {
+		if visited++; visited > maxVisited {
+			return malformed("more than %d entries", maxVisited)
 		}
-		weights := map[string]*view{}
-		for i, key := range d.keys {
-			name, isText := key.(string)
-			v, isView := d.values[i].(*view)
-			if !isText || !isView {
-				continue
+		full := prefix + name
+		var t Tensor
+		switch v := value.(type) {
+		case *view:
+			t = v.tensor()
+		case *array:
+			var err error
+			if t, err = v.tensor(); err != nil {
+				return fmt.Errorf("%.80q: %w", full, err)
 			}
-			if _, twice := weights[name]; twice {
-				return nil, malformed("tensor %.80q stands twice", name)
-			}
-			weights[name] = v
+		default:
+			return walk(full+".", value, depth+1)
 		}
-		if len(weights) > 0 {
-			for name, v := range weights {
-				c.Tensors[name] = v.tensor()
-			}
-			c.skip(d, func(value any) bool { _, isView := value.(*view); return isView })
-			return c, nil
+		if _, twice := f.Tensors[full]; twice {
+			return malformed("tensor %.80q stands twice", full)
 		}
-		inner, name := d.weights()
-		if inner == nil {
-			break
-		}
-		c.skip(d, func(value any) bool { return value == any(inner) })
-		c.Entry = strings.TrimPrefix(c.Entry+"."+name, ".")
-		d = inner
+		f.Tensors[full] = t
+		return nil
 	}
-	return nil, malformed("it holds no weights: no tensor by name, neither at the top nor under %s", strings.Join(weightEntries, ", "))
-}
-
-func (c *Checkpoint) skip(d *dict, taken func(any) bool) {
-	for i, key := range d.keys {
-		if name, isText := key.(string); isText && !taken(d.values[i]) {
-			c.Skipped = append(c.Skipped, name)
+	walk = func(prefix string, value any, depth int) error {
+		if depth > maxDepth {
+			return nil
 		}
-	}
-}
-
-// weights is the entry of a dict that holds weights.
-func (d *dict) weights() (*dict, string) {
-	for _, name := range weightEntries {
-		for i, key := range d.keys {
-			if inner, isDict := d.values[i].(*dict); key == any(name) && isDict {
-				return inner, name
+		switch v := value.(type) {
+		case *dict:
+			for i, key := range v.keys {
+				if name, isText := key.(string); isText {
+					if err := each(prefix, name, v.values[i], depth); err != nil {
+						return err
+					}
+				}
+			}
+		case *list:
+			for i, item := range v.items {
+				if err := each(prefix, strconv.Itoa(i), item, depth); err != nil {
+					return err
+				}
 			}
 		}
+		return nil
 	}
-	return nil, ""
+	if err := walk("", root, 0); err != nil {
+		return nil, err
+	}
+	if len(f.Tensors) == 0 {
+		return nil, malformed("it holds no weights: there is no tensor with a name")
+	}
+	return f, nil
 }

@@ -23,7 +23,7 @@ type legacy struct {
 	views   int64
 }
 
-func parseLegacy(data []byte) (*Checkpoint, error) {
+func parseLegacy(data []byte) (*File, error) {
 	l := &legacy{data: data, at: len(legacyStart), byKey: map[string]*storage{}}
 	version, err := l.next()
 	if err != nil {

@@ -28,7 +28,7 @@ type archive struct {
 	stored  int64
 }
 
-func parseZip(data []byte) (*Checkpoint, error) {
+func parseZip(data []byte) (*File, error) {
 	a, err := openArchive(data)
 	if err != nil {
 		return nil, err

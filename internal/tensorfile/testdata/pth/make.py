@@ -28,6 +28,8 @@ for name, value, options in [
     ("zip", run, {}), ("legacy", run, {"_use_new_zipfile_serialization": False}),
     ("protocol4", run, {"pickle_protocol": 4}), ("bare", layer.state_dict(), {}),
     ("module", layer, {}),
+    # Arrays of NumPy, which has no bfloat16, within a list.
+    ("numpy", {"ema": [{k: v.detach().numpy() if v.dtype != torch.bfloat16 else v for k, v in tensors.items()}]}, {}),
 ]:
     torch.save(value, name + ".pth", **options)
 
