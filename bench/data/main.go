@@ -41,7 +41,7 @@ func main() {
 	images := flag.Int("images", 300, "JPEG files of 500x375 pixels, the most common size in ImageNet")
 	photos := flag.Int("photos", 30, "JPEG files of 2000x1500 pixels, of which the tag turbojpeg decodes some smaller")
 	rounds := flag.Int("rounds", 5, "turns of each side")
-	python := flag.String("python", "python3", "interpreter with the packages of bench/data/requirements.txt")
+	python := flag.String("python", "python3", "interpreter with the packages of bench/data/requirements.txt; empty: no peer")
 	worker := flag.Bool("worker", false, "be one of the sides: read work from standard input (the program starts itself so)")
 	flag.Parse()
 	err := error(nil)
@@ -81,11 +81,14 @@ func run(images, photos, rounds int, python string) error {
 	}
 	packed := *sides[0] // the same process
 	packed.name, packed.packed = "prenas, packed", true
-	peer, err := startPeer(python)
-	if err != nil {
-		return err
+	sides = append(sides, &packed)
+	if python != "" {
+		peer, err := startPeer(python)
+		if err != nil {
+			return err
+		}
+		sides = append(sides, peer)
 	}
-	sides = append(sides, &packed, peer)
 	for _, pictures := range []struct{ count, height, width int }{{images, 375, 500}, {photos, 1500, 2000}} {
 		if pictures.count == 0 {
 			continue
@@ -96,7 +99,7 @@ func run(images, photos, rounds int, python string) error {
 			return err
 		}
 		fmt.Printf("\n%d JPEG files of %dx%d pixels, %d bytes in the mean; one core; images/s, best and median of %d turns,\n"+
-			"and the median of the ratio to the peer in the same turn\n", pictures.count, pictures.width, pictures.height, bytes/pictures.count, rounds)
+			"and the median of the ratio to %s in the same turn\n", pictures.count, pictures.width, pictures.height, bytes/pictures.count, rounds, sides[len(sides)-1].name)
 		w := work{Folder: "folder:" + in, Pack: "pack:" + filepath.Join(in, "pack"), Size: size, Files: files}
 		set, err := data.Open(context.Background(), w.Folder, data.Options{})
 		if err != nil {
@@ -122,7 +125,8 @@ func run(images, photos, rounds int, python string) error {
 
 func stream(i int) *rand.Rand { return rng.New(seed, "augment", 0, uint64(i)) }
 
-// compare lets all sides take turns, the peer being the last, and prints a line for each.
+// compare lets all sides take turns and prints a line for each. Ratios are to the last one: the
+// peer, if there is one.
 func compare(sides []*side, w work, rounds int) error {
 	speeds := make([][]float64, len(sides))
 	for range rounds {
@@ -141,11 +145,11 @@ func compare(sides []*side, w work, rounds int) error {
 			speeds[k] = append(speeds[k], float64(len(w.Files))/t.Seconds)
 		}
 	}
-	peer := speeds[len(sides)-1]
+	last := speeds[len(sides)-1]
 	for k, s := range sides {
 		ratios := make([]float64, rounds)
 		for i := range ratios {
-			ratios[i] = speeds[k][i] / peer[i]
+			ratios[i] = speeds[k][i] / last[i]
 		}
 		fmt.Printf("%-9s %-22s %6.0f %6.0f %7.2f\n", w.Filter, s.name, slices.Max(speeds[k]), median(speeds[k]), median(ratios))
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"prenas/internal/engine/enginetest"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/recipe"
@@ -82,16 +83,45 @@ func TestAccumulatedBatchesAreOne(t *testing.T) {
 	}
 }
 
-// A sandwich whose largest teaches trains otherwise.
+// In a sandwich whose largest teaches, the others' loss is a mean of the labels' and of the
+// teacher's, by alpha: so is the update, which plain SGD makes of its gradient. The largest itself
+// learns from the labels alone.
 func TestTeaching(t *testing.T) {
-	train := func(d recipe.Distill) map[string][]float32 {
-		return trained(t, func(o *Options) { plainToy(o); o.Recipe.Sampler.Name, o.Recipe.Distill = recipe.Sandwich, d })
+	e := enginetest.PureGo(t)
+	update := func(d recipe.Distill, archs int) map[string][]float32 {
+		return trained(t, func(o *Options) {
+			plainToy(o)
+			o.Engine, o.Source, o.Recipe.Epochs, o.Recipe.Schedule.Warmup = e, toyImages{train: 8}, 1, 0
+			o.Recipe.Optimizer.LR, o.Recipe.Optimizer.Clip = 0.5, 0
+			o.Recipe.Sampler.Name, o.Recipe.Distill = recipe.Sandwich, d
+			o.Candidates = o.Candidates[len(o.Candidates)-archs:]
+		})
 	}
-	plain := train(recipe.Distill{})
-	soft := train(recipe.Distill{Teacher: recipe.LargestTeacher, Kind: recipe.SoftTarget, Alpha: 0.5, Temperature: 1})
-	hard := train(recipe.Distill{Teacher: recipe.LargestTeacher, Kind: recipe.HardTarget, Alpha: 0.5, Temperature: 1})
-	if a, b, c := far(plain, soft), far(plain, hard), far(soft, hard); min(a, b, c) < 1e-3 {
-		t.Errorf("teaching changes nothing: %.2g, %.2g, %.2g", a, b, c)
+	plain, taught := update(recipe.Distill{}, 2), map[string]map[string][]float32{}
+	for _, kind := range []string{recipe.SoftTarget, recipe.HardTarget} {
+		by := func(alpha float64) recipe.Distill {
+			return recipe.Distill{Teacher: recipe.LargestTeacher, Kind: kind, Alpha: alpha, Temperature: 1}
+		}
+		half, all := update(by(0.5), 2), update(by(1), 2)
+		taught[kind] = all
+		mean := map[string][]float32{}
+		for name := range all {
+			for i, v := range all[name] {
+				mean[name] = append(mean[name], (v+plain[name][i])/2)
+			}
+		}
+		if d := far(mean, half); d > 1e-5 {
+			t.Errorf("%s: with alpha 0.5 weights are %.2g off the mean of those with 0 and 1", kind, d)
+		}
+		if d := far(plain, all); d < 1e-3 {
+			t.Errorf("%s: the teacher changes nothing (%.2g)", kind, d)
+		}
+		if d := far(update(recipe.Distill{}, 1), update(by(1), 1)); d != 0 {
+			t.Errorf("%s: the largest is taught by itself: weights differ by %.2g", kind, d)
+		}
+	}
+	if d := far(taught[recipe.SoftTarget], taught[recipe.HardTarget]); d < 1e-3 {
+		t.Errorf("soft and hard teaching are the same (%.2g)", d)
 	}
 }
 
