@@ -16,6 +16,9 @@ func init() { programs[faults.TracedName] = faults.BecomeTraced }
 
 // A few of the faults that go run ./bench/faults tries, of every command that is quick.
 func TestNothingIsLostWhateverFails(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	program, err := exec.LookPath("prenas")
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,9 @@ import (
 // Devices that share each batch count what one device does, normalise by the whole batch
 // and not by their part, and pad what they do not divide: 3 do not divide 8.
 func TestDevicesShareABatch(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	for family, text := range toys {
 		s, err := space.Parse("toy", "toy", []byte(text))
 		if err != nil {

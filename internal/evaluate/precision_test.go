@@ -36,6 +36,9 @@ MODEL: {IMAGE_SIZE: 8, CHANNELS: 1, NUM_CLASSES: 7, STEM: 8, WIDTH: [8, 8], STRI
 // Statistics and scores in bf16 are those in float32 but for the rounding of operands,
 // and the same each time.
 func TestBF16IsFloat32Rounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	for family, text := range toys {
 		t.Run(family, func(t *testing.T) {
 			s, err := space.Parse("toy", "toy", []byte(text))

@@ -24,6 +24,9 @@ import (
 // No file of ours, whatever it holds, makes what reads it panic, whether it has a digest or
 // not; and none gives a key twice. Files without a digest are read as they are, so these are.
 func TestNoFileOfOursMakesAPanic(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	run := filepath.Join("..", "report", "testdata", "run")
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(run)); err != nil {

@@ -209,6 +209,9 @@ func TestSuperfluousCheckpointsGoWithTheNextStart(t *testing.T) {
 // No bit of a checkpoint can change, and no part of it be missing, unseen; the error
 // says so and nothing panics.
 func TestEveryDamageToACheckpointIsSeen(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	net := supernet.New(smallestSpace())
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, rundir.CheckpointsDir), 0o755); err != nil {
@@ -274,6 +277,9 @@ func killedOptions(t *testing.T) Options {
 //
 //	PRENAS_KILLS=100 go test ./internal/train -run Kill9 -timeout 30m -v
 func TestKill9(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	kills := 3
 	if text := os.Getenv("PRENAS_KILLS"); text != "" {
 		n, err := strconv.Atoi(text)

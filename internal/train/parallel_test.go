@@ -39,6 +39,9 @@ func (s onceSpoiled) Train(ctx context.Context, epoch, from, size int) iter.Seq2
 
 // Devices that share a batch report the losses that one device does, step by step.
 func TestDevicesShareABatch(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	for _, c := range []struct {
 		name    string
 		devices []int
@@ -89,6 +92,9 @@ func TestDevicesShareABatch(t *testing.T) {
 
 // The manifest says on how many devices a run began, and it goes on on others.
 func TestRunsGoOnOnOtherDevices(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	o := littleOptions(t)
 	o.Engine, o.Recipe.Epochs, o.Candidates = enginetest.Devices(t, 2), 1, o.Candidates[:1]
 	ctx, cancel := context.WithCancel(context.Background())
@@ -117,6 +123,9 @@ func TestRunsGoOnOnOtherDevices(t *testing.T) {
 
 // A run that goes on on another engine says so once and keeps it.
 func TestRunsGoOnOnAnotherEngine(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	o := littleOptions(t)
 	o.Engine, o.Recipe.Epochs, o.Candidates = enginetest.Test(t), 1, o.Candidates[:1]
 	if o.Engine.Plugin() == "" {

@@ -33,7 +33,7 @@ func toyRecipe() recipe.Recipe {
 func toyOptions(t *testing.T, out string) Options {
 	t.Helper()
 	return Options{
-		Engine: enginetest.Test(t), Space: toy.Space(), Candidates: toy.Candidates(), Recipe: toyRecipe(),
+		Engine: enginetest.Quick(t), Space: toy.Space(), Candidates: toy.Candidates(), Recipe: toyRecipe(),
 		Seed: 5, Source: toyImages{train: 90, heldOut: 21}, Out: out,
 	}
 }

@@ -63,3 +63,21 @@ func PureGo(tb testing.TB) *engine.Engine {
 	tb.Cleanup(e.Close)
 	return e
 }
+
+// Quick returns the engine of a test whose programs are small and many: that of Test, or in short
+// mode the one that compiles nothing.
+func Quick(tb testing.TB) *engine.Engine {
+	tb.Helper()
+	if !testing.Short() {
+		return Test(tb)
+	}
+	e, err := quick()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return e
+}
+
+var quick = sync.OnceValues(func() (*engine.Engine, error) {
+	return engine.Open(context.Background(), engine.Options{Backend: "go"})
+})
