@@ -101,10 +101,13 @@ type trainingGroup struct {
 }
 
 func (b *Benchmark) groups() []*trainingGroup {
-	type key struct{ dim, depth int }
+	type key struct{ dim, depth, arch int }
 	alike := map[key][]int{}
 	for i, t := range b.Archs {
-		k := key{t.arch.EmbedDim, t.arch.Depth()}
+		k := key{dim: t.arch.EmbedDim, depth: t.arch.Depth()}
+		if b.Space.Model.IsConv() { // each is trained by a program of its own
+			k = key{arch: i}
+		}
 		alike[k] = append(alike[k], i)
 	}
 	var groups []*trainingGroup
@@ -121,6 +124,9 @@ func (b *Benchmark) groups() []*trainingGroup {
 // enclosing is the space with the smallest supernet that holds the architectures.
 func (b *Benchmark) enclosing(archs []int) *space.Space {
 	s := *b.Space
+	if s.Model.IsConv() { // blocks differ in their sizes, and weights are sliced out of the space's own
+		return &s
+	}
 	s.Supernet = space.Supernet{}
 	for _, i := range archs {
 		a := b.Archs[i].arch
@@ -153,7 +159,9 @@ func (b *Benchmark) train(ctx context.Context, o Options) error {
 			left := slices.DeleteFunc(slices.Clone(c.archs), func(i int) bool { return len(b.Archs[i].Results) > k })
 			for chunk := range slices.Chunk(left, c.models) {
 				if c.training == nil {
-					o.Log(fmt.Sprintf("compiling program %d of %d", number+1, len(groups)))
+					if !b.Space.Model.IsConv() {
+						o.Log(fmt.Sprintf("compiling program %d of %d", number+1, len(groups)))
+					}
 					if c.training, err = train.NewStandalone(o.Engine, c.net, b.Recipe, c.models, b.Images); err != nil {
 						return err
 					}
@@ -180,11 +188,19 @@ func (b *Benchmark) train(ctx context.Context, o Options) error {
 func (b *Benchmark) measure(ctx context.Context, o Options) error {
 	const images = 200
 	net := supernet.New(b.Space)
-	test, err := evaluate.NewMasked(o.Engine, net, 1, images)
-	if err != nil {
-		return err
+	test := func(ctx context.Context, a space.Arch, held []*tensors.Tensor, source train.Source) ([]evaluate.Score, error) {
+		return train.EvaluateInherited(ctx, o.Engine, net, a, held, source, b.Recipe.Batch)
 	}
-	defer test.Close()
+	if !b.Space.Model.IsConv() {
+		masked, err := evaluate.NewMasked(o.Engine, net, 1, images)
+		if err != nil {
+			return err
+		}
+		defer masked.Close()
+		test = func(ctx context.Context, a space.Arch, held []*tensors.Tensor, source train.Source) ([]evaluate.Score, error) {
+			return masked.Run(ctx, held, []space.Arch{a}, source.HeldOut(ctx, images))
+		}
+	}
 	total := len(b.Archs) * len(b.Seeds)
 	for k, seed := range b.Seeds {
 		source, err := o.Source(seed)
@@ -210,7 +226,7 @@ func (b *Benchmark) measure(ctx context.Context, o Options) error {
 			if len(t.Results) > k {
 				continue
 			}
-			scores, err := test.Run(ctx, held, []space.Arch{t.arch}, source.HeldOut(ctx, images))
+			scores, err := test(ctx, t.arch, held, source)
 			if err != nil {
 				return fmt.Errorf("%s: %w", t.Arch, err)
 			}

@@ -96,11 +96,8 @@ func (o AuditOptions) source(set *data.Dataset, s *space.Space, r recipe.Recipe)
 	}
 }
 
-// interval of parameters that a space names. Spaces that cannot be audited are refused.
+// interval of parameters that a space names.
 func interval(s *space.Space) (space.Interval, error) {
-	if s.Model.IsConv() {
-		return s.Interval, fmt.Errorf("space %s is convolutional: an audit trains several models in one program, which there is for vision transformers only", s.Name)
-	}
 	if s.Interval == (space.Interval{}) {
 		return s.Interval, fmt.Errorf("space %s has no INTERVAL, within which architectures are drawn and compared: add one to its file", s.Name)
 	}

@@ -93,7 +93,7 @@ func scoreAll(ctx context.Context, scorer *proxy.Scorer, archs []space.Arch, wor
 // additiveProxies are PreNAS's way: sums over an architecture's slices of one
 // gradient of the supernet.
 func additiveProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, net *supernet.Net, starts []proxy.Start) ([]audit.Proxy, error) {
-	methods, err := scoreMethods()
+	methods, err := scoreMethods(b.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -131,8 +131,8 @@ func additiveProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, 
 }
 
 // scoreMethods are the scores that add up, without pruned_, which only turns the
-// order around, and, of those that are not PreNAS's, in their plain form.
-func scoreMethods() ([]search.ScoreMethod, error) {
+// order around, and, of those that are not PreNAS's, in their plain form. The original's entropy is of transformers alone.
+func scoreMethods(s *space.Space) ([]search.ScoreMethod, error) {
 	var list []search.ScoreMethod
 	for _, base := range []string{"taylor5", "taylor6", "taylor9", "l1norm"} {
 		for _, form := range []string{"", "avg_", "attn_mlp_", "attn_mlp_avg_"} {
@@ -143,7 +143,11 @@ func scoreMethods() ([]search.ScoreMethod, error) {
 			list = append(list, m)
 		}
 	}
-	for _, name := range []string{"grad_square", "taylor_square", "synflow", "entropy"} {
+	others := []string{"grad_square", "taylor_square", "synflow"}
+	if !s.Model.IsConv() {
+		others = append(others, "entropy")
+	}
+	for _, name := range others {
 		m, err := search.ParseScoreMethod(name)
 		if err != nil {
 			return nil, err

@@ -163,7 +163,7 @@ func (a Augment) TestResize(size int) int {
 // Regularize holds what is switched on only while training.
 type Regularize struct {
 	DropPath float64 `yaml:"drop_path" json:"drop_path" range:"[0,1)"`           // rate of the supernet's last block; grows linearly from 0
-	Drop     float64 `yaml:"drop" json:"drop,omitempty" range:"[0,1)"`           // dropout of activations, in an architecture times its part of the supernet's embed_dim
+	Drop     float64 `yaml:"drop" json:"drop,omitempty" range:"[0,1)"`           // dropout of activations, in an architecture times its part of the supernet's embed_dim; of a convolutional network before the classifier
 	AttnDrop float64 `yaml:"attn_drop" json:"attn_drop,omitempty" range:"[0,1)"` // dropout of the attention matrix, and of its branch
 }
 
@@ -303,8 +303,8 @@ func (r Recipe) Check() error {
 
 // CheckSpace reports what a recipe asks for that a convolutional space cannot have.
 func (r Recipe) CheckSpace(s *space.Space) error {
-	if s.Model.IsConv() && r.Regularize.DropsOut() {
-		return fmt.Errorf("%w: regularize.drop and regularize.attn_drop are of vision transformers; space %s is convolutional and has drop_path", ErrInvalid, s.Name)
+	if s.Model.IsConv() && r.Regularize.AttnDrop > 0 {
+		return fmt.Errorf("%w: regularize.attn_drop is of vision transformers; space %s is convolutional and has drop and drop_path", ErrInvalid, s.Name)
 	}
 	return nil
 }

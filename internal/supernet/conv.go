@@ -46,6 +46,9 @@ func (v *conv) logits(images *graph.Node) *graph.Node {
 		x = v.addBias(x, v.weight("conv_head.bias"))
 	}
 	x = engine.HardSwish.Of(v.tap(SiteHidden, x))
+	if d := v.Dropout; d != nil {
+		x = d.drop(x, dropHidden, 0, []int{c.Mix}, graph.Scalar(x.Graph(), x.DType(), d.Rate))
+	}
 	return v.addBias(v.product(x, v.weight("classifier.weight")), v.weight("classifier.bias"))
 }
 

@@ -49,7 +49,7 @@ func (n *Net) maskedConvLogits(weights []*graph.Node, images *graph.Node, f Mask
 	for i, w := range weights {
 		one[i] = graph.Reshape(w, n.params[i].Shape...)
 	}
-	whole := Forward{Arch: n.size, Operands: f.Operands}
+	whole := Forward{Arch: n.size, Operands: f.Operands, Dropout: f.Dropout}
 	if f.Resolution != 0 {
 		whole.Arch.Resolution = f.Resolution
 	}

@@ -5,11 +5,12 @@ import (
 
 	"prenas/internal/fixture"
 	"prenas/internal/rng"
+	"prenas/internal/supernet"
 	"prenas/pkg/space"
 )
 
 // The masked program of a convolutional space computes what the architectures' own do, of
-// any kernels, expansions and depths, with and without matrices between kernels: logits
+// any kernels, expansions and depths, with and without matrices between kernels and dropout: logits
 // and gradients, which are exactly zero where an architecture uses nothing.
 func TestMaskedConvEqualsStatic(t *testing.T) {
 	e := pureGo(t)
@@ -21,6 +22,13 @@ func TestMaskedConvEqualsStatic(t *testing.T) {
 			archs = append(archs, s.Draw(rng.New(4, "masked", uint64(i))))
 		}
 		st := newStage(e, s, 4, false)
+		if transform {
+			kept := st.static(t, archs[0])
+			st.dropout = &supernet.Dropout{Rate: 0.3}
+			if dropped := st.static(t, archs[0]); fixture.Difference(dropped.logits, kept.logits) < 0.01 {
+				t.Error("dropout drops nothing")
+			}
+		}
 		for _, a := range archs {
 			got, want := st.masked(t, []space.Arch{a})[0], st.static(t, a)
 			if d := fixture.Difference(got.logits, want.logits); d > 1e-4 {

@@ -14,6 +14,8 @@ import (
 //	Attention                          on the attention matrix, after its softmax
 //	Attention · embed_dim/supernet's   on the whole branch of attention
 //
+// A convolutional network has it at Rate before the classifier, as timm's MobileNetV3, and nowhere else.
+//
 // Whether a value is dropped is a function of Key, of the place in the network, and of
 // where the value stands in the supernet's activation: an architecture drops the same
 // values in its own program and in the masked one, and no mask is stored for the

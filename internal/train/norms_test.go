@@ -240,7 +240,7 @@ func TestFrozenStatisticsRest(t *testing.T) {
 // What convolutional spaces cannot have is refused with the recipe's key.
 func TestConvRecipesRefused(t *testing.T) {
 	for key, change := range map[string]func(*recipe.Recipe){
-		"regularize.drop": func(r *recipe.Recipe) { r.Regularize.Drop = 0.1 },
+		"regularize.attn_drop": func(r *recipe.Recipe) { r.Regularize.AttnDrop = 0.1 },
 	} {
 		o := convOptions(t, filepath.Join(t.TempDir(), "run"))
 		change(&o.Recipe)

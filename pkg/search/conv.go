@@ -128,9 +128,6 @@ func (conv) scores(m ScoreMethod) error {
 	if m.base == "entropy" {
 		return fmt.Errorf("%w of scoring %q: it is defined for vision transformers only", ErrMethod, m)
 	}
-	if m.Linear() {
-		return fmt.Errorf("%w of scoring %q: it looks at one image of ones, which batch norms make nothing of; it is for vision transformers", ErrMethod, m)
-	}
 	return nil
 }
 

@@ -127,7 +127,7 @@ func TestExactEqualsTryingEverything(t *testing.T) {
 		}
 		var methods []ScoreMethod
 		for _, m := range everyScoreMethod() {
-			undefined := s.Model.IsConv() && (m.base == "entropy" || m.base == "synflow" || m.avg && m.attnMLP)
+			undefined := s.Model.IsConv() && (m.base == "entropy" || m.avg && m.attnMLP)
 			if !undefined && (m.base != "taylor5" || !m.pruned) {
 				methods = append(methods, m)
 			}

@@ -132,7 +132,7 @@ func TestScoresEqualTheSlowTwin(t *testing.T) {
 		}
 		method := rapid.SampledFrom(everyScoreMethod()).Draw(t, "method")
 		scores, err := NewScores(s, sums, method)
-		if s.Model.IsConv() && (method.base == "entropy" || method.base == "synflow") {
+		if s.Model.IsConv() && method.base == "entropy" {
 			if !errors.Is(err, ErrMethod) {
 				t.Fatalf("%s of a convolutional network: %v", method, err)
 			}

@@ -141,7 +141,7 @@ func TestTiesOfEveryMethod(t *testing.T) {
 			all = append(all, g.arch(p))
 		}
 		for _, method := range everyScoreMethod() {
-			if s.Model.IsConv() && (method.base == "entropy" || method.base == "synflow") || method.base == "entropy" {
+			if method.base == "entropy" {
 				continue // defined for transformers; its rounding decides, and Exact keeps one of each permutation
 			}
 			scores, err := NewScores(s, sums, method)
