@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"prenas/internal/data"
 	"prenas/internal/job"
 	"prenas/internal/pretrained"
 	"prenas/internal/printable"
@@ -29,7 +30,7 @@ func importCommand(g *global) *cobra.Command {
 			"  prenas eval deit.safetensors --data folder:images\n" +
 			"  prenas search --space deit.space.yaml --weights deit.safetensors --data folder:images --out candidates.json\n" +
 			"  prenas train --candidates candidates.json --weights deit.safetensors --data folder:images --out run",
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) (err error) {
 			o.File, o.Command = args[0], strings.Join(os.Args, " ")
 			if !strings.HasSuffix(o.Out, ".safetensors") {
 				return usagef("--out %s: the name ends in .safetensors", o.Out)
@@ -40,8 +41,17 @@ func importCommand(g *global) *cobra.Command {
 			if err := noOverwrite(written("--out", o.Out, job.SpacePath(o.Out), o.Out+".json", o.Out+".md"), named{"FILE", o.File}); err != nil {
 				return err
 			}
-			r, err := job.Import(o)
-			if errors.Is(err, job.ErrForm) || errors.Is(err, job.ErrAsk) {
+			if o.Order.Data != "" {
+				out := newConsole(g)
+				if o.Order.Engine, err = g.open(c.Context(), out); err != nil {
+					return err
+				}
+				defer o.Order.Engine.Close()
+				o.Order.Seed, o.Order.Log = g.seed, out.line
+				o.Order.Progress = func(done, total int) { out.progress("gradients", int64(done), int64(total), "") }
+			}
+			r, err := job.Import(c.Context(), o)
+			if errors.Is(err, job.ErrForm) || errors.Is(err, job.ErrAsk) || errors.Is(err, data.ErrSource) {
 				return usageError{err}
 			}
 			if err != nil {
@@ -82,6 +92,8 @@ func importCommand(g *global) *cobra.Command {
 	f.IntVar(&o.Hints.ImageSize, "image-size", 0, "pixels of an image's side, where the positions leave two readings")
 	f.Float32SliceVar(&o.Hints.Mean, "mean", nil, "of each channel of pixels in [0, 1] that the model was trained on")
 	f.Float32SliceVar(&o.Hints.Std, "std", nil, "deviation of each channel")
+	f.StringVar(&o.Order.Data, "order-by", "", "sort heads, hidden units and features by importance on images, SRC (prenas data --help): slices keep what matters most, the whole stays equal")
+	f.IntVar(&o.Order.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	f.StringVar(&o.Licence, "licence", "", "licence of the weights, for the card")
 	f.StringVar(&o.Out, "out", "", "safetensors file to write")
 	require(c, "out")

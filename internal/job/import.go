@@ -2,6 +2,7 @@ package job
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -44,6 +45,7 @@ type ImportOptions struct {
 	Form    string
 	Hints   pretrained.Hints
 	Licence string
+	Order   Ordering
 	Out     string
 	Command string
 }
@@ -65,7 +67,7 @@ type Imported struct {
 
 // Import writes foreign weights as a model, with its card, and beside it a space file
 // whose supernet is the model and whose choices shrink it.
-func Import(o ImportOptions) (Imported, error) {
+func Import(ctx context.Context, o ImportOptions) (Imported, error) {
 	var r Imported
 	if !slices.Contains([]string{FormAuto, FormPreNAS, FormAutoFormer, FormTimm}, o.Form) {
 		return r, fmt.Errorf("%w %q: --form takes auto, prenas, autoformer or timm", ErrForm, o.Form)
@@ -104,6 +106,11 @@ func Import(o ImportOptions) (Imported, error) {
 	}
 	if err != nil {
 		return r, fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
+	}
+	if o.Order.Data != "" {
+		if model, err = o.Order.ordered(ctx, s, model); err != nil {
+			return r, err
+		}
 	}
 	r.Tensors, r.Largest, r.Params, r.Classes = len(model.Tensors), model.Info.Arch, model.Info.Parameters, model.Info.Architecture.NumClasses
 	set := fsys.NewSet(fsys.OS)

@@ -62,7 +62,7 @@ func TestImportOfTimm(t *testing.T) {
 		timm["module."+name] = x
 	}
 	out := filepath.Join(t.TempDir(), "vit.safetensors")
-	r, err := Import(ImportOptions{File: foreign(t, timm), Form: FormAuto, Hints: pretrained.Hints{HeadDim: 4}, Out: out})
+	r, err := Import(t.Context(), ImportOptions{File: foreign(t, timm), Form: FormAuto, Hints: pretrained.Hints{HeadDim: 4}, Out: out})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestImportOfAutoFormer(t *testing.T) {
 		FormPreNAS:     func(row int) float32 { return float32(row) },
 		FormAutoFormer: func(row int) float32 { return float32(row%3*width + row/3) },
 	} {
-		if _, err := Import(ImportOptions{File: file, Form: form, Hints: pretrained.Hints{HeadDim: 4}, Out: out}); err != nil {
+		if _, err := Import(t.Context(), ImportOptions{File: file, Form: form, Hints: pretrained.Hints{HeadDim: 4}, Out: out}); err != nil {
 			t.Fatal(err)
 		}
 		got, err := readWeights(out, vitSpace(t))
@@ -143,12 +143,12 @@ func TestImportNamesWhatDoesNotFit(t *testing.T) {
 		timm, _ := timmWeights(t)
 		c.spoil(timm)
 		file := foreign(t, timm)
-		_, err := Import(ImportOptions{File: file, Form: FormAuto, Hints: pretrained.Hints{HeadDim: 4}, Out: filepath.Join(t.TempDir(), "x.safetensors")})
+		_, err := Import(t.Context(), ImportOptions{File: file, Form: FormAuto, Hints: pretrained.Hints{HeadDim: 4}, Out: filepath.Join(t.TempDir(), "x.safetensors")})
 		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := Import(ImportOptions{File: "x", Form: "keras", Out: "x"}); !errors.Is(err, ErrForm) {
+	if _, err := Import(t.Context(), ImportOptions{File: "x", Form: "keras", Out: "x"}); !errors.Is(err, ErrForm) {
 		t.Errorf("unknown form: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -8,8 +9,12 @@ import (
 
 	"prenas/internal/classify"
 	"prenas/internal/engine"
+	"prenas/internal/export"
 	"prenas/internal/fixture"
+	"prenas/internal/fsys"
+	"prenas/internal/importance"
 	"prenas/internal/pretrained"
+	"prenas/internal/rng"
 	"prenas/internal/tensorfile"
 )
 
@@ -36,24 +41,11 @@ func TestImportedModelsHaveTheirLibrarysOutputs(t *testing.T) {
 	t.Cleanup(e.Close)
 	for _, folder := range folders {
 		t.Run(filepath.Base(folder), func(t *testing.T) {
-			weights := filepath.Join(folder, "weights.safetensors")
-			if _, err := os.Stat(weights); err != nil {
-				weights = filepath.Join(folder, "weights.pth")
-			}
-			var hints pretrained.Hints
-			text, err := os.ReadFile(filepath.Join(folder, "flags.json"))
-			if err == nil {
-				err = json.Unmarshal(text, &hints)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := importedFrom(t, folder)
 			out := filepath.Join(t.TempDir(), "model.safetensors")
-			r, err := Import(ImportOptions{File: weights, Form: FormAuto, Hints: hints, Out: out})
-			if err != nil {
+			if err := m.Write(fsys.OS, out); err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("%s %v, left out %v", r.Form, r.Notes, r.Skipped)
 			compareOutputs(t, e, out, folder)
 			if os.Getenv(classify.RuntimeEnv) == "" {
 				return
@@ -111,4 +103,90 @@ func compareOutputs(t *testing.T, e *engine.Engine, path, folder string) {
 	if d := fixture.Difference(got, want); d > 1e-4 {
 		t.Errorf("%s: outputs differ from the library's by %.2g of the largest", filepath.Base(path), d)
 	}
+}
+
+// A model whose units are sorted has the same outputs, whatever the order: here that of
+// gradients drawn at random.
+func TestOrderChangesNothing(t *testing.T) {
+	folders, err := filepath.Glob(filepath.Join("testdata", "pretrained", "*"))
+	if err != nil || len(folders) == 0 {
+		t.Fatalf("no models: %v", err)
+	}
+	if all := os.Getenv(libraryEnv); all != "" {
+		if folders, err = filepath.Glob(filepath.Join(all, "*")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, err := engine.Open(t.Context(), engine.Options{Backend: "go"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	for _, folder := range folders {
+		t.Run(filepath.Base(folder), func(t *testing.T) {
+			m := importedFrom(t, folder)
+			s, err := shrinkable(m.Info.SpaceModel(), m.Info.SpaceArch())
+			if err != nil {
+				t.Fatal(err)
+			}
+			weights, err := m.Weights()
+			if err != nil {
+				t.Fatal(err)
+			}
+			gradients := map[string]tensorfile.Tensor{}
+			for name, w := range weights {
+				r, values := rng.New(1, name), make([]float32, len(w.Data)/4)
+				for i := range values {
+					values[i] = float32(r.NormFloat64())
+				}
+				gradients[name] = tensorfile.FromFloat32(w.Shape, values)
+			}
+			sorted, err := importance.Order(s, weights, gradients)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"blocks.0.fc1.weight", "blocks.0.attn.proj.weight", "head.weight"} {
+				if bytes.Equal(sorted[name].Data, weights[name].Data) && (name != "head.weight" || m.Info.Architecture.NumClasses != m.Info.Architecture.EmbedDim) {
+					t.Errorf("%s is in the order that it was", name)
+				}
+			}
+			after, err := export.Take(sorted, m.Info.SpaceModel(), m.Info.SpaceArch(), m.Info)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(t.TempDir(), "sorted.safetensors")
+			if err := after.Write(fsys.OS, path); err != nil {
+				t.Fatal(err)
+			}
+			compareOutputs(t, e, path, folder)
+		})
+	}
+}
+
+// importedFrom is the model of a folder of make.py.
+func importedFrom(t *testing.T, folder string) *export.Model {
+	t.Helper()
+	weights := filepath.Join(folder, "weights.safetensors")
+	if _, err := os.Stat(weights); err != nil {
+		weights = filepath.Join(folder, "weights.pth")
+	}
+	var hints pretrained.Hints
+	text, err := os.ReadFile(filepath.Join(folder, "flags.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &hints)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "model.safetensors")
+	r, err := Import(t.Context(), ImportOptions{File: weights, Form: FormAuto, Hints: hints, Out: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s %v, left out %v", r.Form, r.Notes, r.Skipped)
+	m, err := export.Read(fsys.OS, out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

@@ -1,0 +1,162 @@
+// Package importance sorts what a vision transformer's slices cut, most important first, and
+// changes nothing that the whole computes.
+//
+// Slices of a supernet are the first rows and columns of its weights. In a network that was
+// trained as one, the first are any. Hidden units of an MLP, heads of a layer and features of
+// the embedding may stand in any order, as long as all weights that read or write them have
+// the same one; so they are sorted by saliency, Σ|w·∂loss/∂w| over all weights of a unit
+// (Molchanov et al., Importance Estimation for Neural Network Pruning, CVPR 2019, to the
+// first order), and each slice keeps what matters most.
+package importance
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
+)
+
+// ErrModel: a model whose units cannot be sorted.
+var ErrModel = errors.New("cannot be sorted by importance")
+
+// Order returns the weights of a supernet, by its names, with units in the order of their
+// saliency by gradients of the same names and shapes. The arguments stay as they are.
+func Order(s *space.Space, weights, gradients map[string]tensorfile.Tensor) (map[string]tensorfile.Tensor, error) {
+	if s.Model.IsConv() || !s.Model.IsPlain() {
+		return nil, fmt.Errorf("%w: only vision transformers without norms or factors of each choice (SWITCH_LN, SCALE_*) are", ErrModel)
+	}
+	o := &order{values: map[string][]float32{}, saliency: map[string][]float64{}, shapes: map[string][]int{}}
+	for _, name := range slices.Sorted(maps.Keys(weights)) {
+		w, err := weights[name].Float32s()
+		if err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", name, err)
+		}
+		g, err := gradients[name].Float32s()
+		if err != nil || len(g) != len(w) {
+			return nil, fmt.Errorf("%w: tensor %q has %d values and gradients of %d (%v)", ErrModel, name, len(w), len(g), err)
+		}
+		o.values[name], o.shapes[name] = w, weights[name].Shape
+		saliency := make([]float64, len(w))
+		for i, v := range w {
+			saliency[i] = math.Abs(float64(v) * float64(g[i]))
+		}
+		o.saliency[name] = saliency
+	}
+	top, size := s.Supernet, s.Model.HeadDim
+	for block := range top.Depth {
+		name := func(part string) string { return fmt.Sprintf("blocks.%d.%s", block, part) }
+		o.sort(space.Hidden(top.EmbedDim, top.MLPRatio),
+			axis{name("fc1.weight"), 0, 1}, axis{name("fc1.bias"), 0, 1}, axis{name("fc2.weight"), 1, 1})
+		o.sort(top.NumHeads, // rows of qkv are interleaved: those of a head are together
+			axis{name("attn.qkv.weight"), 0, 3 * size}, axis{name("attn.qkv.bias"), 0, 3 * size}, axis{name("attn.proj.weight"), 1, size})
+	}
+	var embedding []axis
+	for _, name := range slices.Sorted(maps.Keys(weights)) {
+		if at := embeddingAxis(name); at >= 0 {
+			embedding = append(embedding, axis{name, at, 1})
+		}
+	}
+	o.sort(top.EmbedDim, embedding...)
+	out := make(map[string]tensorfile.Tensor, len(weights))
+	for name, v := range o.values {
+		out[name] = tensorfile.FromFloat32(o.shapes[name], v)
+	}
+	return out, nil
+}
+
+// embeddingAxis is the axis of a weight along which the features of the embedding lie; -1
+// for weights that have none.
+func embeddingAxis(name string) int {
+	part := name
+	if rest, ok := strings.CutPrefix(name, "blocks."); ok {
+		_, part, _ = strings.Cut(rest, ".")
+	}
+	switch part {
+	case "cls_token", "reg_token", "pos_embed":
+		return 2
+	case "attn.qkv.weight", "fc1.weight", "head.weight", "head_dist.weight", "head_mean.weight", "attn_pool.kv.weight", "attn_pool.fc1.weight":
+		return 1
+	case "patch_embed_super.proj.weight", "patch_embed_super.proj.bias", "attn.proj.weight", "attn.proj.bias", "fc2.weight", "fc2.bias",
+		"attn_layer_norm.weight", "attn_layer_norm.bias", "ffn_layer_norm.weight", "ffn_layer_norm.bias",
+		"norm.weight", "norm.bias", "fc_norm.weight", "fc_norm.bias", "norm_pre.weight", "norm_pre.bias",
+		"attn_pool.proj.weight", "attn_pool.proj.bias", "attn_pool.norm.weight", "attn_pool.norm.bias", "attn_pool.fc2.weight", "attn_pool.fc2.bias":
+		return 0
+	}
+	return -1
+}
+
+// axis of a weight along which units lie, each of so many indices.
+type axis struct {
+	name string
+	axis int
+	each int
+}
+
+type order struct {
+	values   map[string][]float32
+	saliency map[string][]float64 // of each value
+	shapes   map[string][]int
+}
+
+// sort puts units into the order of their saliency, along all of the axes at once. Of equal
+// ones the first stays first.
+func (o *order) sort(units int, axes ...axis) {
+	sums := make([]float64, units)
+	for _, a := range axes {
+		o.walk(a, func(unit, at, length int) {
+			for _, v := range o.saliency[a.name][at : at+length] {
+				sums[unit] += v
+			}
+		})
+	}
+	from := make([]int, units)
+	for i := range from {
+		from[i] = i
+	}
+	slices.SortStableFunc(from, func(a, b int) int {
+		switch {
+		case sums[a] > sums[b]:
+			return -1
+		case sums[a] < sums[b]:
+			return 1
+		}
+		return 0
+	})
+	place := make([]int, units) // where a unit goes
+	for to, unit := range from {
+		place[unit] = to
+	}
+	for _, a := range axes {
+		values, saliency := slices.Clone(o.values[a.name]), slices.Clone(o.saliency[a.name])
+		o.walk(a, func(unit, at, length int) {
+			to := at + (place[unit]-unit)*length
+			copy(values[to:][:length], o.values[a.name][at:][:length])
+			copy(saliency[to:][:length], o.saliency[a.name][at:][:length])
+		})
+		if len(values) > 0 {
+			o.values[a.name], o.saliency[a.name] = values, saliency
+		}
+	}
+}
+
+// walk visits the runs of values of each unit along an axis; of a weight that there is not,
+// none.
+func (o *order) walk(a axis, visit func(unit, at, length int)) {
+	shape := o.shapes[a.name]
+	if len(shape) <= a.axis {
+		return
+	}
+	inner := a.each
+	for _, d := range shape[a.axis+1:] {
+		inner *= d
+	}
+	units := shape[a.axis] / a.each
+	for at := 0; at < len(o.values[a.name]); at += inner {
+		visit(at/inner%units, at, inner)
+	}
+}

@@ -1,0 +1,50 @@
+package job
+
+import (
+	"context"
+	"fmt"
+
+	"prenas/internal/data"
+	"prenas/internal/engine"
+	"prenas/internal/export"
+	"prenas/internal/importance"
+	"prenas/internal/proxy"
+	"prenas/internal/supernet"
+	"prenas/pkg/space"
+)
+
+// Ordering says on what images Import sorts a model by importance.
+type Ordering struct {
+	Engine   *engine.Engine
+	Data     string // source of images; empty: the model stays as it is
+	Workers  int
+	Seed     uint64
+	Log      func(string)
+	Progress func(done, total int)
+}
+
+// ordered is the model with its units sorted by their saliency on a batch of images: slices
+// keep what matters most, and the whole computes what it did.
+func (o Ordering) ordered(ctx context.Context, s *space.Space, m *export.Model) (*export.Model, error) {
+	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed, Look: true, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	set.Mean, set.Std = m.Info.Preprocess.Mean, m.Info.Preprocess.Std
+	batch, err := Scoring{Data: o.Data, Batches: 1, Workers: o.Workers, Seed: o.Seed, Log: o.Log, images: set}.batch(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	weights, err := m.Weights()
+	if err != nil {
+		return nil, err
+	}
+	gradients, err := proxy.Gradients(ctx, o.Engine, supernet.New(s), weights, batch, o.Progress)
+	if err != nil {
+		return nil, fmt.Errorf("--order-by %s: %w", o.Data, err)
+	}
+	if weights, err = importance.Order(s, weights, gradients); err != nil {
+		return nil, err
+	}
+	return export.Take(weights, m.Info.SpaceModel(), m.Info.SpaceArch(), m.Info)
+}
