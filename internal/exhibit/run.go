@@ -31,7 +31,9 @@ type Run struct {
 	archs    []member
 	left     int // architectures that are not shown
 	journals *journals
-	failed   map[string]error // why a file cannot be shown
+	// calibrated is of the predictions file; nil: there is none.
+	calibrated *calibration
+	failed     map[string]error // why a file cannot be shown
 }
 
 // member of the family of a run.
@@ -72,7 +74,7 @@ func (r *Run) changed(name string) bool {
 // Read reads what changed, and tells whether anything did.
 func (r *Run) Read() (changed bool) {
 	manifest, candidates := r.changed(rundir.ManifestFile), r.changed(rundir.CandidatesFile)
-	results := r.changed(evaluate.ResultsFile)
+	results, predictions := r.changed(evaluate.ResultsFile), r.changed(evaluate.PredictionsFile)
 	if manifest {
 		r.keep(rundir.ManifestFile, r.readManifest())
 	}
@@ -80,7 +82,10 @@ func (r *Run) Read() (changed bool) {
 		r.keep(evaluate.ResultsFile, r.readResults())
 		r.keep(rundir.CandidatesFile, r.readCandidates())
 	}
-	return r.journals.read(r.fs) || manifest || candidates || results
+	if predictions {
+		r.keep(evaluate.PredictionsFile, r.readPredictions())
+	}
+	return r.journals.read(r.fs) || manifest || candidates || results || predictions
 }
 
 // keep notes why a file cannot be shown. One that is not there yet has nothing to show.

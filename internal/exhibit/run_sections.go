@@ -31,6 +31,8 @@ func (r *Run) Sections() ([]Section, error) {
 			p.add("classes", "Classes", "classes", list)
 		}
 	}
+	diagram, notes := r.calibrationChart()
+	p.addCharts("calibration", "Calibration", "A model whose probabilities can be taken at their word is on the line; below it the model is surer than it may be. With 95 % intervals.", notes, diagram)
 	if list := r.pictures(); len(list) > 0 {
 		p.add("layers", "Layers", "layers", struct {
 			Legend   string
@@ -64,7 +66,7 @@ func (r *Run) progress() progress {
 	if !s.Ended && !s.Last.IsZero() {
 		s.At = s.Last.UTC().Format("2006-01-02 15:04:05 UTC")
 	}
-	for _, name := range []string{rundir.ManifestFile, rundir.CandidatesFile, evaluate.ResultsFile} {
+	for _, name := range []string{rundir.ManifestFile, rundir.CandidatesFile, evaluate.ResultsFile, evaluate.PredictionsFile} {
 		if err := r.failed[name]; err != nil {
 			s.Failed = append(s.Failed, r.within(err.Error()))
 		}

@@ -43,7 +43,8 @@ type EvaluateOptions struct {
 	// size and not augmented, on which the statistics of its batch norms are estimated
 	// anew; 0: they stay. They are kept in the run directory.
 	Recalibrate int
-	SkipBad     bool // leave out damaged images; a run whose recipe says so does anyway
+	Predictions string // file for what is said of each image; empty: none
+	SkipBad     bool   // leave out damaged images; a run whose recipe says so does anyway
 	Log         func(string)
 	Progress    func(done, total int)
 }
@@ -68,6 +69,13 @@ func IsModel(path string) bool {
 func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) {
 	var results evaluate.Results
 	o.Crops, o.Split = max(o.Crops, 1), cmp.Or(o.Split, Splits[0])
+	if o.Predictions != "" {
+		release, err := holdFile("--predictions", o.Predictions)
+		if err != nil {
+			return results, err
+		}
+		defer release()
+	}
 	if IsModel(o.Run) {
 		if o.Split == HeldOut {
 			return results, fmt.Errorf("--split %s is for runs, which know what they held out; %s is a model by itself", o.Split, o.Run)
@@ -173,7 +181,13 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		}
 	}
 	seen := make([]evaluate.Seen, len(archs))
-	ev.Observe = func(arch, image, label int, logits []float32) { seen[arch].Add(image, label, logits) }
+	said := evaluate.NewPredictions(len(archs))
+	ev.Observe = func(arch, image, label int, logits []float32) {
+		seen[arch].Add(image, label, logits)
+		if o.Predictions != "" {
+			said.Add(arch, image, label, logits)
+		}
+	}
 	scores, err := ev.Run(ctx, given, images.Plain(ctx, split, batch, o.Crops), progress)
 	noteSkipped(o.Run, images.Skipped(), o.Log)
 	if errors.Is(err, evaluate.ErrNonFinite) {
@@ -216,6 +230,11 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	}
 	if err := results.Write(files, path); err != nil {
 		return results, err
+	}
+	if o.Predictions != "" {
+		if err := said.Write(files, o.Predictions, results, func(image int) string { return data.NameOf(split, image) }); err != nil {
+			return results, err
+		}
 	}
 	return results, files.Commit()
 }

@@ -9,10 +9,11 @@ import (
 	"prenas/internal/classify"
 	"prenas/internal/data"
 	"prenas/internal/evaluate"
+	"prenas/internal/fsys"
 )
 
 // evaluateModel measures an exported model, safetensors or ONNX, on the test images. It
-// writes nothing.
+// writes nothing but the predictions that are asked for.
 func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Results, err error) {
 	m, err := classify.Open(ctx, o.Run, classify.Options{Engine: o.Engine, Backend: o.Backend, Stop: ctx.Done(), Batch: o.Batch, Crops: o.Crops, Precision: o.Precision, Log: o.Log})
 	if err != nil {
@@ -51,6 +52,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	}
 	var score evaluate.Score
 	var seen evaluate.Seen
+	said := evaluate.NewPredictions(1)
 	var skipped data.Skipped
 	load := func(i int, use func(data.Image) error) error { return data.Whole(test, i, use) }
 	for outcome, err := range classify.Stream(ctx, m, indices, o.Workers, load) {
@@ -69,6 +71,9 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 		}
 		addScore(&score, outcome.Logits, test.Label(outcome.Item))
 		seen.Add(outcome.Item, test.Label(outcome.Item), outcome.Logits)
+		if o.Predictions != "" {
+			said.Add(0, outcome.Item, test.Label(outcome.Item), outcome.Logits)
+		}
 		if o.Progress != nil {
 			o.Progress(score.Images, test.Len())
 		}
@@ -87,7 +92,10 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 		Step: info.Training.Steps, Steps: info.Training.Of, Precision: m.Precision(),
 	}
 	results.Archs = []evaluate.Result{evaluate.NewResult(info.SpaceModel(), "", info.SpaceArch(), score, seen, func(image int) string { return data.NameOf(test, image) })}
-	return results, nil
+	if o.Predictions != "" {
+		err = said.Write(fsys.OS, o.Predictions, results, func(image int) string { return data.NameOf(test, image) })
+	}
+	return results, err
 }
 
 // addScore counts one image by its logits, which are finite: places as package evaluate has
