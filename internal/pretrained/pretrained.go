@@ -241,6 +241,9 @@ func (f *foreign) build() error {
 	if f.err != nil {
 		return f.err
 	}
+	if f.family.name == "timm" && f.config.file == "" && m.Variant.NoClassToken && !f.has("blocks.0.attn.qkv.bias") {
+		return fmt.Errorf("%w: its norms may stand after the branches (timm's models with _rpn_ in their names), which models of ours have not, and names of tensors do not tell; a config.json beside it that names its architecture does", ErrFile)
+	}
 	if len(f.assumed) > 0 {
 		f.m.Notes = append(f.m.Notes, "the file does not say these, so they are taken as they usually are: "+strings.Join(f.assumed, ", "))
 	}
@@ -309,6 +312,12 @@ func (f *foreign) missing(depth int) error {
 		} else if !slices.Contains(lacks, text) {
 			lacks = append(lacks, text)
 		}
+	}
+	if fc1, fc2 := f.own["blocks.0.mlp.fc1.weight"].Shape, f.own["blocks.0.mlp.fc2.weight"].Shape; len(fc1) == 2 && len(fc2) == 2 && fc1[0] == 2*fc2[1] {
+		lacks = append(lacks, "SwiGLU MLPs (fc1 has twice the features of fc2)")
+	}
+	if f.has("blocks.0.attn.q_bias") && f.has("pos_embed") {
+		lacks = append(lacks, "rotary positions, as EVA-02 has them with those biases")
 	}
 	if !f.has("pos_embed") {
 		lacks = append(lacks, "tokens without learned positions (rotary positions, or none)")
@@ -461,6 +470,10 @@ func (f *foreign) tokens(m *space.Model, dim int) {
 		return
 	}
 	r := readings[0]
+	if f.hints.ImageSize == 0 && f.config.imageSize == 0 {
+		side := int(math.Round(math.Sqrt(float64(r.patches))))
+		f.assume("a square of %d x %d patches, images of %d pixels (--image-size)", side, side, side*m.PatchSize)
+	}
 	m.AbsPos, m.ImageSize = true, int(math.Round(math.Sqrt(float64(r.patches))))*m.PatchSize
 	all := make([]float32, 0, (m.Prefix()+r.patches)*dim)
 	all = append(all, positions[:r.before*dim]...)

@@ -1,0 +1,99 @@
+package pretrained
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"prenas/internal/tensorfile"
+)
+
+// little is a ViT of timm with one block of 8 features and patches of 2 pixels, 2 x 2 of them.
+func little() map[string]tensorfile.Tensor {
+	out := map[string]tensorfile.Tensor{}
+	add := func(name string, shape ...int) {
+		size := 1
+		for _, d := range shape {
+			size *= d
+		}
+		out[name] = tensorfile.FromFloat32(shape, make([]float32, size))
+	}
+	for name, shape := range map[string][]int{
+		"cls_token": {1, 1, 8}, "pos_embed": {1, 5, 8}, "patch_embed.proj.weight": {8, 3, 2, 2}, "patch_embed.proj.bias": {8},
+		"blocks.0.norm1.weight": {8}, "blocks.0.norm1.bias": {8}, "blocks.0.norm2.weight": {8}, "blocks.0.norm2.bias": {8},
+		"blocks.0.attn.qkv.weight": {24, 8}, "blocks.0.attn.qkv.bias": {24}, "blocks.0.attn.proj.weight": {8, 8}, "blocks.0.attn.proj.bias": {8},
+		"blocks.0.mlp.fc1.weight": {16, 8}, "blocks.0.mlp.fc1.bias": {16}, "blocks.0.mlp.fc2.weight": {8, 16}, "blocks.0.mlp.fc2.bias": {8},
+		"norm.weight": {8}, "norm.bias": {8}, "head.weight": {3, 8}, "head.bias": {3},
+	} {
+		add(name, shape...)
+	}
+	return out
+}
+
+func zeros(shape ...int) tensorfile.Tensor {
+	size := 1
+	for _, d := range shape {
+		size *= d
+	}
+	return tensorfile.FromFloat32(shape, make([]float32, size))
+}
+
+// What models of ours have not is refused, and every such feature is named; what the file
+// does not say is asked for.
+func TestReadNamesWhatIsMissing(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(w map[string]tensorfile.Tensor)
+		hints  Hints
+		want   error
+		says   []string
+	}{
+		"heads": {func(map[string]tensorfile.Tensor) {}, Hints{}, ErrAsk, []string{"--head-dim"}},
+		"eva02": {func(w map[string]tensorfile.Tensor) {
+			w["blocks.0.attn.q_bias"], w["blocks.0.mlp.fc2.weight"] = zeros(8), zeros(8, 8)
+		}, Hints{}, ErrFile, []string{"SwiGLU", "rotary", "biases of queries"}},
+		"dinov3": {func(w map[string]tensorfile.Tensor) { delete(w, "pos_embed") }, Hints{}, ErrFile, []string{"rotary"}},
+		"post": {func(w map[string]tensorfile.Tensor) {
+			delete(w, "blocks.0.attn.qkv.bias")
+			delete(w, "cls_token")
+			w["pos_embed"] = zeros(1, 4, 8)
+		}, Hints{HeadDim: 4}, ErrFile, []string{"_rpn_", "config.json"}},
+		"clip":     {func(w map[string]tensorfile.Tensor) { w["norm_pre.weight"], w["norm_pre.bias"] = zeros(8), zeros(8) }, Hints{HeadDim: 4}, ErrAsk, []string{"--activation"}},
+		"oblong":   {func(w map[string]tensorfile.Tensor) { w["patch_embed.proj.weight"] = zeros(8, 3, 4, 1) }, Hints{HeadDim: 4}, ErrFile, []string{"4 x 1"}},
+		"linear":   {func(w map[string]tensorfile.Tensor) { w["patch_embed.proj.weight"] = zeros(8, 192) }, Hints{HeadDim: 4}, ErrFile, []string{"192"}},
+		"no grid":  {func(w map[string]tensorfile.Tensor) { w["pos_embed"] = zeros(1, 7, 8) }, Hints{HeadDim: 4}, ErrFile, []string{"7 positions"}},
+		"two grid": {func(w map[string]tensorfile.Tensor) { w["reg_token"], w["pos_embed"] = zeros(1, 4, 8), zeros(1, 9, 8) }, Hints{HeadDim: 4}, ErrAsk, []string{"--image-size"}},
+		"entry":    {func(map[string]tensorfile.Tensor) {}, Hints{Entry: "ema"}, ErrFile, []string{"--entry ema"}},
+		"no ViT":   {func(w map[string]tensorfile.Tensor) { delete(w, "patch_embed.proj.weight") }, Hints{}, ErrFile, []string{"known are"}},
+	} {
+		w := little()
+		c.change(w)
+		_, err := read(w, c.hints, config{})
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, text := range c.says {
+			if !strings.Contains(err.Error(), text) {
+				t.Errorf("%s: %v lacks %q", name, err, text)
+			}
+		}
+	}
+}
+
+// What is taken as it usually is is told with its flag.
+func TestReadTellsWhatItAssumes(t *testing.T) {
+	m, err := read(little(), Hints{HeadDim: 4}, config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes := fmt.Sprint(m.Notes)
+	for _, flag := range []string{"--norm-eps", "--activation", "--pool", "2 x 2 patches", "--image-size"} {
+		if !strings.Contains(notes, flag) {
+			t.Errorf("%s lacks %q", notes, flag)
+		}
+	}
+	if m.Model.Variant.NormEps != 1e-6 {
+		t.Errorf("epsilon %v", m.Model.Variant.NormEps)
+	}
+}
