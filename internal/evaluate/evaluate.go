@@ -225,6 +225,31 @@ func (s *Score) add(images int, tally []float32) {
 	s.broken += int(tally[tallyBroken])
 }
 
+// AddImage counts one image by its logits, which are finite, on the host: the twin of tally. Loss
+// is a sum until the caller divides it by the images.
+func (s *Score) AddImage(logits []float32, label int) {
+	place, highest := 0, math.Inf(-1)
+	for class, v := range logits {
+		beaten := v < logits[label] || v == logits[label] && class >= label
+		if !beaten {
+			place++
+		}
+		highest = max(highest, float64(v))
+	}
+	sum := 0.0
+	for _, v := range logits {
+		sum += math.Exp(float64(v) - highest)
+	}
+	s.Images++
+	if place < 1 {
+		s.Top1++
+	}
+	if place < 5 {
+		s.Top5++
+	}
+	s.Loss += highest + math.Log(sum) - float64(logits[label])
+}
+
 // count is how many images of the batch count.
 func (b Batch) count() int {
 	n := 0

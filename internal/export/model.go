@@ -79,22 +79,7 @@ func slice(t tensorfile.Tensor, shape []int) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []float32
-	origin := supernet.Origin(shape, t.Shape)
-	var walk func(axis, at, stride int)
-	walk = func(axis, at, stride int) {
-		stride /= t.Shape[axis]
-		at += origin[axis] * stride
-		if axis == len(shape)-1 {
-			out = append(out, values[at:at+shape[axis]]...)
-			return
-		}
-		for i := range shape[axis] {
-			walk(axis+1, at+i*stride, stride)
-		}
-	}
-	walk(0, 0, len(values))
-	return out, nil
+	return supernet.CutSlice(values, t.Shape, shape), nil
 }
 
 // Net is the graph of the model: a supernet whose one architecture has its own size.

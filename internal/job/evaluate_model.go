@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"prenas/internal/classify"
 	"prenas/internal/data"
@@ -69,7 +68,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 		if err != nil {
 			return results, fmt.Errorf("--data %s, after %d images: %w", o.Data, score.Images, err)
 		}
-		addScore(&score, outcome.Logits, test.Label(outcome.Item))
+		score.AddImage(outcome.Logits, test.Label(outcome.Item))
 		seen.Add(outcome.Item, test.Label(outcome.Item), outcome.Logits)
 		if o.Predictions != "" {
 			said.Add(0, outcome.Item, test.Label(outcome.Item), outcome.Logits)
@@ -96,31 +95,6 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 		err = said.Write(fsys.OS, o.Predictions, results, func(image int) string { return data.NameOf(test, image) })
 	}
 	return results, err
-}
-
-// addScore counts one image by its logits, which are finite: places as package evaluate has
-// them, where of equal logits the lower class wins.
-func addScore(s *evaluate.Score, logits []float32, label int) {
-	place, highest := 0, math.Inf(-1)
-	for class, v := range logits {
-		beaten := v < logits[label] || v == logits[label] && class >= label
-		if !beaten {
-			place++
-		}
-		highest = max(highest, float64(v))
-	}
-	sum := 0.0
-	for _, v := range logits {
-		sum += math.Exp(float64(v) - highest)
-	}
-	s.Images++
-	if place < 1 {
-		s.Top1++
-	}
-	if place < 5 {
-		s.Top5++
-	}
-	s.Loss += highest + math.Log(sum) - float64(logits[label])
 }
 
 // ErrNoTest: there is nothing to measure on but what a run held out.

@@ -164,28 +164,11 @@ func widened(own map[string]tensorfile.Tensor, params []supernet.Param) (map[str
 			if err != nil {
 				return nil, fmt.Errorf("tensor %q: %w", p.Name, err)
 			}
-			place(values, t.Shape, wide, p.Shape)
+			supernet.PlaceSlice(values, t.Shape, wide, p.Shape)
 		}
 		out[p.Name] = tensorfile.FromFloat32(p.Shape, wide)
 	}
 	return out, nil
-}
-
-// place copies the values of a slice into those of the whole that it is a slice of.
-func place(from []float32, slice []int, to []float32, whole []int) {
-	origin := supernet.Origin(slice, whole)
-	var copyAxis func(axis int, from, to []float32)
-	copyAxis = func(axis int, from, to []float32) {
-		if axis == len(whole) || slices.Equal(slice[axis:], whole[axis:]) {
-			copy(to, from)
-			return
-		}
-		small, large := len(from)/slice[axis], len(to)/whole[axis]
-		for i := range slice[axis] {
-			copyAxis(axis+1, from[i*small:][:small], to[(origin[axis]+i)*large:][:large])
-		}
-	}
-	copyAxis(0, from, to)
 }
 
 // suit fits the trained architecture to other images: interpolated positions where
