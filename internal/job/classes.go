@@ -149,7 +149,11 @@ func labelledFor(split data.Split, images, model classes, outputs int, log func(
 			shown[output] = true
 		}
 	}
-	if of := max(len(model), len(images)); len(shown) < of && split.Len() > 0 {
+	of := len(model)
+	if of == 0 { // it has outputs without names
+		of = outputs
+	}
+	if len(shown) < of && split.Len() > 0 {
 		log(fmt.Sprintf("the images are of %d of the model's %d classes", len(shown), of))
 	}
 	if m.same() {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"prenas/internal/data"
 )
 
 func TestClassesAreMatchedByName(t *testing.T) {
@@ -54,3 +56,20 @@ func TestClassesAreMatchedByName(t *testing.T) {
 		}
 	}
 }
+
+// How many classes of the model the images have is counted among the model's, not the images'.
+func TestClassesOfTheModelAreCounted(t *testing.T) {
+	images := classes{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"} // of which two have images
+	var said []string
+	_, err := labelledFor(labelled{1, 10, 1}, images, classes{"1", "10", "2"}, 3, func(text string) { said = append(said, text) })
+	if want := []string{"the images are of 2 of the model's 3 classes"}; err != nil || !slices.Equal(said, want) {
+		t.Errorf("%q, %v; want %q", said, err, want)
+	}
+}
+
+// labelled is a split of labels alone.
+type labelled []int
+
+func (l labelled) Len() int                          { return len(l) }
+func (l labelled) Label(i int) int                   { return l[i] }
+func (l labelled) Image(int) (i data.Image, _ error) { return i, nil }

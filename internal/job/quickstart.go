@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
@@ -68,6 +69,12 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (results evaluate.Resu
 	if !known {
 		_, err := QuickstartFolder(o.Family)
 		return results, "", err
+	}
+	if !exists(filepath.Join(o.Out, rundir.ManifestFile)) && o.Data != "fashion-mnist" { // which fetches itself
+		// Images that are not there are told before anything is written.
+		if _, err := data.Open(ctx, o.Data, data.Options{Progress: o.Fetch}); err != nil {
+			return results, "", err
+		}
 	}
 	release, err := rundir.Hold(o.Out)
 	if err != nil {

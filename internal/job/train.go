@@ -152,6 +152,9 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 		}
 	}
 	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed, HeldOut: o.Recipe.Holdout, Look: true, Log: o.Log, Progress: o.Fetch})
+	if errors.Is(err, data.ErrMissing) && o.Resume {
+		err = fmt.Errorf("%w; %s is trained on them: name with --data where they are now", err, o.Out)
+	}
 	if err != nil {
 		return run, nil, err
 	}
