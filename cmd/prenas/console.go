@@ -18,6 +18,7 @@ import (
 // plain lines elsewhere. Results go to standard output.
 type console struct {
 	mu       sync.Mutex
+	mute     bool // another rank says it all
 	quiet    bool
 	terminal bool
 	bar      *progressbar.ProgressBar
@@ -25,7 +26,7 @@ type console struct {
 }
 
 func newConsole(g *global) *console {
-	c := &console{quiet: g.quiet, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+	c := &console{mute: !g.ranks.First(), quiet: g.quiet, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
 	sealed.Tell(func(path string) {
 		c.line(path + " has no digest: an earlier version wrote it, or it was edited; it is taken as it is")
 	})
@@ -39,7 +40,7 @@ const warning = "warning: "
 func (c *console) line(text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.quiet && !strings.HasPrefix(text, warning) {
+	if c.mute || c.quiet && !strings.HasPrefix(text, warning) {
 		return
 	}
 	if c.bar != nil {
@@ -56,7 +57,7 @@ const plainEvery = 10 * time.Second
 func (c *console) progress(task string, done, total int64, detail string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.quiet {
+	if c.mute || c.quiet {
 		return
 	}
 	finished := done >= total

@@ -31,6 +31,9 @@ func evalCommand(g *global) *cobra.Command {
 				return usagef("--split is %q, it must be one of %s", o.Split, strings.Join(job.Splits, ", "))
 			}
 			out := newConsole(g)
+			if job.IsModel(args[0]) && g.ranks.Size() > 1 {
+				return usagef("%s is a model by itself, which one process measures: start it without mpirun or srun; several share the batches of a run", args[0])
+			}
 			if !job.IsModel(args[0]) { // a model opens what it needs
 				if o.Engine, err = g.open(c.Context(), out); err != nil {
 					return err
@@ -65,7 +68,7 @@ func evalCommand(g *global) *cobra.Command {
 	f.IntVar(&o.Recalibrate, "recalibrate", 0, "batches of training images to estimate the statistics of batch norms on anew; they are kept in the run (default: those in use)")
 	bad.add(f, " (default: as the run was trained)")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
-	return c
+	return shared(c)
 }
 
 // evaluating shows an evaluation's progress.

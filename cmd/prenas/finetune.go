@@ -85,5 +85,5 @@ func finetuneCommand(g *global) *cobra.Command {
 	f.StringVar(&o.Out, "out", "", "run directory to write")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	require(c, "data", "out")
-	return c
+	return shared(c)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -44,18 +45,18 @@ func run() int {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	stopOnSignal(os.Stderr, func() { cancel(context.Canceled) }, func() { os.Exit(exitFailed) })
+	tell := io.Writer(os.Stderr)
+	if !speaks() {
+		tell = io.Discard
+	}
+	g := &global{}
+	g.renewSignals = stopOnSignal(tell, func() { cancel(context.Canceled) }, func() { os.Exit(exitFailed) })
 
-	command, err := newRoot().ExecuteContextC(ctx)
+	command, err := rootOf(g).ExecuteContextC(ctx)
 	if err == nil {
-		return 0
+		return g.end(nil, "")
 	}
-	fmt.Fprintln(os.Stderr, "prenas:", printable.Message(sentence(err)+hint(command, err)))
-	var usage usageError
-	if errors.As(err, &usage) {
-		return exitUsage
-	}
-	return exitFailed
+	return g.end(err, sentence(err)+hint(command, err))
 }
 
 // sentence is an error as its reader sees it: what Ctrl-C ends has no words of its own.

@@ -18,6 +18,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/nearest"
 	"prenas/internal/printable"
+	"prenas/internal/ranks"
 	"prenas/pkg/space"
 )
 
@@ -36,10 +37,14 @@ type global struct {
 	seed    uint64
 	json    bool
 	quiet   bool
+
+	ranks        *ranks.World // nil: this process works alone
+	renewSignals func()       // nil in tests
 }
 
-func newRoot() *cobra.Command {
-	g := &global{}
+func newRoot() *cobra.Command { return rootOf(&global{}) }
+
+func rootOf(g *global) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "prenas",
 		Short: "One training run, a family of efficient vision models",
@@ -58,10 +63,15 @@ are needed, and 70 for a fault of prenas itself.`,
 		if err := expandHomes(c.Flags()); err != nil {
 			return err
 		}
-		if err := checkLimits(c); err != nil || g.threads == 0 {
+		if err := checkLimits(c); err != nil {
 			return err
 		}
-		return engine.SetThreads(g.threads)
+		if g.threads > 0 {
+			if err := engine.SetThreads(g.threads); err != nil {
+				return err
+			}
+		}
+		return g.join(c)
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		var value *pflag.InvalidValueError
@@ -181,7 +191,7 @@ func meant(c *cobra.Command, written string) string {
 
 // open opens the engine, telling each step of finding the plug-in.
 func (g *global) open(ctx context.Context, out *console) (*engine.Engine, error) {
-	e, err := engine.Open(ctx, engine.Options{Backend: g.backend, Devices: g.devices, Stop: ctx.Done(), Log: out.line})
+	e, err := engine.Open(ctx, engine.Options{Backend: g.backend, Devices: g.devices, Ranks: g.ranks, Stop: ctx.Done(), Log: out.line})
 	if errors.Is(err, engine.ErrBackend) {
 		return nil, usageError{err}
 	}
@@ -210,6 +220,9 @@ func printJSON(w io.Writer, value any) error {
 // printResult writes what a command found: text for people, or with --json the
 // value behind it.
 func (g *global) printResult(value any, text func(w io.Writer) error) error {
+	if !g.ranks.First() {
+		return nil
+	}
 	w := newResults()
 	var err error
 	if g.json {

@@ -142,7 +142,7 @@ func trainCommand(g *global) *cobra.Command {
 		}
 		return missing(c, "candidates", "data", "out")
 	}
-	return c
+	return shared(c)
 }
 
 // best says what a run reached on the images that it held out.

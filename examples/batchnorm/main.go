@@ -122,7 +122,7 @@ func show(ctx context.Context, run string, batches, images int, backend string) 
 			}
 			w.Stats = append(w.Stats, held)
 		}
-		scores, err := ev.Run(ctx, w, t.images.Plain(ctx, first{t.set.Test, images}, t.batch, 1), nil)
+		scores, err := ev.Run(ctx, w, t.images.Plain(ctx, first{t.set.Test, images}, t.batch, 1, data.Share{}), nil)
 		if err != nil {
 			return err
 		}

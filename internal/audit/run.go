@@ -10,6 +10,7 @@ import (
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
@@ -198,7 +199,7 @@ func (b *Benchmark) measure(ctx context.Context, o Options) error {
 		}
 		defer masked.Close()
 		test = func(ctx context.Context, a space.Arch, held []*tensors.Tensor, source train.Source) ([]evaluate.Score, error) {
-			return masked.Run(ctx, held, []space.Arch{a}, source.HeldOut(ctx, images))
+			return masked.Run(ctx, held, []space.Arch{a}, source.HeldOut(ctx, images, data.Share{}))
 		}
 	}
 	total := len(b.Archs) * len(b.Seeds)

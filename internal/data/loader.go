@@ -41,6 +41,8 @@ type LoaderOptions struct {
 	Repeat int
 	// Test is how images are shown where they do not train.
 	Test augment.Test
+	// Share is what is made of the batches. Those of it are numbered by themselves.
+	Share Share
 	// Skip notes the damaged images, which are then left out: where a split
 	// trains, the next sound one of the epoch's order stands in; else the
 	// image's place in the batch has the label -1. Without it they are errors.
@@ -83,10 +85,11 @@ func NewLoader(split Split, o LoaderOptions) (*Loader, error) {
 
 // Steps of an epoch.
 func (l *Loader) Steps() int {
-	if l.o.Train {
-		return l.split.Len() / l.o.Batch
+	all := l.split.Len()
+	if !l.o.Train {
+		all += l.o.Batch - 1
 	}
-	return (l.split.Len() + l.o.Batch - 1) / l.o.Batch
+	return l.o.Share.Batches(all / l.o.Batch)
 }
 
 // order of an epoch: the index of the image at each place.
@@ -126,16 +129,16 @@ func (l *Loader) values() int {
 
 // empty is a batch to fill.
 func (l *Loader) empty(order []int, epoch, step int) *LoadedBatch {
-	n := l.o.Batch
+	n := l.o.Share.Images(l.o.Batch)
 	return &LoadedBatch{
-		Images: make([]float32, n*l.values()), Labels: make([]int32, n), Count: min(n, len(order)-step*n),
+		Images: make([]float32, n*l.values()), Labels: make([]int32, n), Count: min(n, len(order)-l.o.Share.Batch(step)*l.o.Batch),
 		Epoch: epoch, Step: step,
 	}
 }
 
 // image makes number k of a batch.
 func (l *Loader) image(b *LoadedBatch, order []int, k int) error {
-	place := b.Step*l.o.Batch + k
+	place := l.o.Share.Batch(b.Step)*l.o.Batch + l.o.Share.Place(k, l.o.Batch)
 	for range order {
 		err := l.placed(b, order, k, place)
 		var damaged *DamagedImage

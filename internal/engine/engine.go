@@ -13,6 +13,8 @@ import (
 
 	"github.com/gomlx/gomlx/backends"
 	"github.com/gomlx/gomlx/backends/simplego"
+
+	"prenas/internal/ranks"
 )
 
 // PluginEnv names a plug-in file by its absolute path; it is what Options with
@@ -27,6 +29,9 @@ type Options struct {
 	// Devices is how many devices there are to use, the first ones of the machine;
 	// 0 means 1. XLA divides a CPU into as many as it is asked for.
 	Devices int
+	// Ranks are the processes that this one works with; nil: it is alone. On a GPU it has the device
+	// of its number on its host.
+	Ranks *ranks.World
 	// Stop ends the wait for XLA's compiler, which can take a minute and cannot be
 	// interrupted: when it closes, a compilation that runs returns at once with an error
 	// that wraps context.Canceled. The compiler goes on until the process ends, which is
@@ -42,6 +47,7 @@ type Engine struct {
 	backend backends.Backend
 	plugin  string // path of the plug-in; empty for pure Go
 	devices int
+	ranks   *ranks.World
 	copies  copies // on the other devices
 
 	sum       sync.Once
@@ -54,11 +60,14 @@ type Engine struct {
 
 // Open finds and opens a backend. It may download a plug-in (63 MB) once.
 func Open(ctx context.Context, o Options) (*Engine, error) {
+	if o.Devices > 1 && o.Ranks.Size() > 1 {
+		return nil, fmt.Errorf("%w: each of several ranks has one device, not %d", ErrBackend, o.Devices)
+	}
 	e, err := open(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	e.stop = o.Stop
+	e.stop, e.ranks = o.Stop, o.Ranks
 	return e, nil
 }
 
@@ -75,11 +84,12 @@ func open(ctx context.Context, o Options) (*Engine, error) {
 	case "go":
 		return openGo()
 	case "cuda":
-		return openXLA(ctx, kind, path, o.Devices, log)
+		firstDevice, _ := o.Ranks.Local()
+		return openXLA(ctx, kind, path, firstDevice, o.Devices, log)
 	case "xla":
-		return openXLA(ctx, "cpu", path, o.Devices, log)
+		return openXLA(ctx, "cpu", path, 0, o.Devices, log)
 	case "auto", "":
-		e, err := openXLA(ctx, "cpu", path, o.Devices, log)
+		e, err := openXLA(ctx, "cpu", path, 0, o.Devices, log)
 		if err == nil || path != "" || ctx.Err() != nil {
 			return e, err
 		}
@@ -133,6 +143,9 @@ func (e *Engine) unlessStopped(f func() error) error {
 		return context.Canceled
 	}
 }
+
+// Ranks are the processes that this one works with; nil: it is alone.
+func (e *Engine) Ranks() *ranks.World { return e.ranks }
 
 // Name says what runs the programs: "xla" or "go".
 func (e *Engine) Name() string {

@@ -8,7 +8,7 @@ import (
 )
 
 // openXLA returns an error: XLA's plug-ins are libraries of C.
-func openXLA(_ context.Context, _, path string, _ int, _ func(string)) (*Engine, error) {
+func openXLA(_ context.Context, _, path string, _, _ int, _ func(string)) (*Engine, error) {
 	if path != "" {
 		path = " the plug-in " + path + " cannot be loaded:"
 	}

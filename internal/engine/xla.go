@@ -46,8 +46,9 @@ func (withGPUs) onCUDA() {}
 
 func (g withGPU) fused() *fusedShapes { return g.attention }
 
-// openXLA opens XLA by a plug-in for a kind of device, "cpu" or "cuda".
-func openXLA(ctx context.Context, device, path string, devices int, log func(string)) (*Engine, error) {
+// openXLA opens XLA by a plug-in for a kind of device, "cpu" or "cuda", of which first is the number of
+// the first one to take.
+func openXLA(ctx context.Context, device, path string, first, devices int, log func(string)) (*Engine, error) {
 	// Downloads are ours: pinned, verified and announced.
 	xla.EnableAutoInstall(false)
 	kind := plugins[device]
@@ -70,7 +71,7 @@ func openXLA(ctx context.Context, device, path string, devices int, log func(str
 		if err := keepCUDAFolder(); err != nil {
 			return nil, err
 		}
-		options["visible_devices"] = firstDevices(devices)
+		options["visible_devices"] = deviceNumbers(first, devices)
 		// Memory is taken as it is needed: XLA would begin with three quarters of all.
 		options["preallocate"] = false
 	}
@@ -107,10 +108,10 @@ func openXLA(ctx context.Context, device, path string, devices int, log func(str
 	return e, nil
 }
 
-func firstDevices(n int) []int64 {
+func deviceNumbers(first, n int) []int64 {
 	numbers := make([]int64, n)
 	for i := range numbers {
-		numbers[i] = int64(i)
+		numbers[i] = int64(first + i)
 	}
 	return numbers
 }

@@ -1,11 +1,14 @@
 package evaluate
 
 import (
+	"bytes"
 	"context"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/engine"
+	"prenas/internal/ranks"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
 )
@@ -154,19 +158,31 @@ func tally(logits, labels *graph.Node) *graph.Node {
 func (ev *Evaluator) Run(ctx context.Context, weights Weights, batches iter.Seq2[Batch, error], progress func(done int)) ([]Score, error) {
 	scores := make([]Score, len(ev.archs))
 	done, at := 0, 0
-	for batch, err := range batches {
+	next, stop := iter.Pull2(batches)
+	defer stop()
+	for more := true; more; {
+		batch, err, has := next()
 		if err == nil {
 			err = ctx.Err()
 		}
-		if err == nil {
-			err = ev.add(scores, weights, batch, at)
+		var own measured
+		if err == nil && has {
+			own, err = ev.measure(scores, weights, batch)
 		}
-		at += len(batch.Labels)
+		if err != nil && !errors.Is(err, context.Canceled) { // who is asked to stop asks the other ranks
+			return nil, fmt.Errorf("evaluation after %d images: %w", done, err)
+		}
+		own.Stopped = err != nil
+		all, err := own.ofAll(ev.engine.Ranks())
 		if err != nil {
 			return nil, fmt.Errorf("evaluation after %d images: %w", done, err)
 		}
-		done += batch.count()
-		if progress != nil {
+		more = false
+		for _, m := range all {
+			ev.count(scores, m, at)
+			at, done, more = at+len(m.Labels), done+m.count(), more || len(m.Labels) > 0
+		}
+		if more && progress != nil {
 			progress(done)
 		}
 	}
@@ -176,12 +192,69 @@ func (ev *Evaluator) Run(ctx context.Context, weights Weights, batches iter.Seq2
 	return scores, whole(scores, ev.archs, done)
 }
 
-// add runs all programs on one batch, whose first image has the place at.
-func (ev *Evaluator) add(scores []Score, weights Weights, b Batch, at int) error {
+// measured is what all programs made of a batch; of no batch it is zero.
+type measured struct {
+	Labels  []int32
+	Tallies []float32   // [architectures, tallyColumns]
+	Logits  [][]float32 // of each architecture, [N, classes]; nil where nobody observes
+	Stopped bool        // the rank was asked to stop, and measured nothing
+}
+
+func (m measured) count() int { return Batch{Labels: m.Labels}.count() }
+
+// ofAll is what all ranks measured at the same time, in the order of the batches. Where one was
+// asked to stop the error wraps context.Canceled.
+func (m measured) ofAll(w *ranks.World) ([]measured, error) {
+	all := []measured{m}
+	if w.Size() > 1 {
+		var text bytes.Buffer
+		if err := gob.NewEncoder(&text).Encode(m); err != nil {
+			return nil, err
+		}
+		each, err := w.Gather("an evaluation", text.Bytes())
+		if err != nil {
+			return nil, err
+		}
+		all = make([]measured, len(each))
+		for rank, text := range each {
+			if err := gob.NewDecoder(bytes.NewReader(text)).Decode(&all[rank]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, m := range all {
+		if m.Stopped {
+			return nil, context.Canceled
+		}
+	}
+	return all, nil
+}
+
+// count adds what was measured of a batch, whose first image has the place at.
+func (ev *Evaluator) count(scores []Score, m measured, at int) {
+	if len(m.Labels) == 0 {
+		return
+	}
+	for a := range scores {
+		scores[a].add(m.count(), m.Tallies[a*tallyColumns:][:tallyColumns])
+		if m.Logits != nil {
+			classes := len(m.Logits[a]) / len(m.Labels)
+			for k, label := range m.Labels {
+				if label >= 0 {
+					ev.Observe(a, at+k, int(label), m.Logits[a][k*classes:][:classes])
+				}
+			}
+		}
+	}
+}
+
+// measure runs all programs on one batch.
+func (ev *Evaluator) measure(scores []Score, weights Weights, b Batch) (m measured, err error) {
 	images, target, err := b.upload(ev.engine, ev.net.Space().Model, ev.batch, ev.crops)
 	if err != nil {
-		return err
+		return m, err
 	}
+	m.Labels, m.Tallies = b.Labels, make([]float32, len(ev.each)*tallyColumns)
 	var failed error
 	for a := range ev.each {
 		began := time.Now()
@@ -190,30 +263,19 @@ func (ev *Evaluator) add(scores []Score, weights Weights, b Batch, at int) error
 			failed = err
 			break
 		}
-		var values [tallyColumns]float32
-		err = out[0].ConstFlatData(func(flat any) { copy(values[:], flat.([]float32)) })
+		err = out[0].ConstFlatData(func(flat any) { copy(m.Tallies[a*tallyColumns:], flat.([]float32)) })
 		scores[a].Seconds += time.Since(began).Seconds()
 		if err == nil && ev.Observe != nil {
-			err = ev.observe(a, at, b.Labels, out[1])
+			classes := out[1].Shape().Dimensions[1]
+			err = out[1].ConstFlatData(func(flat any) {
+				m.Logits = append(m.Logits, slices.Clone(flat.([]float32)[:len(b.Labels)*classes]))
+			})
 		}
 		if failed = errors.Join(err, ev.free(a, out...)); failed != nil {
 			break
 		}
-		scores[a].add(b.count(), values[:])
 	}
-	return errors.Join(failed, images.FinalizeAll(), target.FinalizeAll())
-}
-
-// observe tells the logits of a batch.
-func (ev *Evaluator) observe(arch, at int, labels []int32, logits *tensors.Tensor) error {
-	classes := logits.Shape().Dimensions[1]
-	return logits.ConstFlatData(func(flat any) {
-		for k, label := range labels {
-			if row := flat.([]float32)[k*classes:][:classes]; label >= 0 {
-				ev.Observe(arch, at+k, int(label), row)
-			}
-		}
-	})
+	return m, errors.Join(failed, images.FinalizeAll(), target.FinalizeAll())
 }
 
 // add counts the tally of a batch.

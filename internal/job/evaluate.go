@@ -69,7 +69,7 @@ func IsModel(path string) bool {
 func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) {
 	var results evaluate.Results
 	o.Crops, o.Split = max(o.Crops, 1), cmp.Or(o.Split, Splits[0])
-	if o.Predictions != "" {
+	if o.Predictions != "" && (o.Engine == nil || o.Engine.Ranks().First()) {
 		release, err := holdFile("--predictions", o.Predictions)
 		if err != nil {
 			return results, err
@@ -90,7 +90,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		return results, err
 	}
 	// Results are written at the end; whether they can be is found out here.
-	release, err := rundir.Hold(o.Run)
+	release, err := hold(o.Engine, o.Run)
 	if err != nil {
 		return results, err
 	}
@@ -144,7 +144,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 			archs, keys = append(archs, c.Arch), append(keys, bin.Key)
 		}
 	}
-	if o.Precision, err = o.Engine.Resolve(ctx, o.Precision, o.Log); err != nil {
+	if o.Precision, err = resolve(ctx, o.Engine, o.Precision, o.Log); err != nil {
 		return results, err
 	}
 	net, batch := supernet.New(s), max(1, o.Batch/o.Crops)
@@ -188,8 +188,8 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 			said.Add(arch, image, label, logits)
 		}
 	}
-	scores, err := ev.Run(ctx, given, images.Plain(ctx, split, batch, o.Crops), progress)
-	noteSkipped(o.Run, images.Skipped(), o.Log)
+	scores, err := ev.Run(ctx, given, images.Plain(lasting(ctx, o.Engine), split, batch, o.Crops, data.Every(o.Engine.Ranks().Rank(), o.Engine.Ranks().Size())), progress)
+	err = noteSkippedOfAll(o.Engine, o.Run, images.Skipped(), err, o.Log)
 	if errors.Is(err, evaluate.ErrNonFinite) {
 		err = fmt.Errorf("%s, step %d: %w", o.Run, step, err)
 	}
@@ -211,8 +211,10 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	// The statistics and what was measured with them are of one writing.
 	files := fsys.NewSet(fsys.OS)
 	defer files.Discard()
-	if err := keep(files); err != nil {
-		return results, err
+	if o.Engine.Ranks().First() {
+		if err := keep(files); err != nil {
+			return results, err
+		}
 	}
 	if results.Recalibrated = o.Recalibrate; s.Model.IsConv() && o.Recalibrate == 0 {
 		_, anew, err := rundir.ReadStatistics(fsys.OS, o.Run)
@@ -223,6 +225,9 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	results.Classes = manifest.Data.Classes
 	for i := range archs {
 		results.Archs = append(results.Archs, evaluate.NewResult(s.Model, keys[i], archs[i], scores[i], seen[i], func(image int) string { return data.NameOf(split, image) }))
+	}
+	if !o.Engine.Ranks().First() {
+		return results, nil
 	}
 	path := filepath.Join(o.Run, ResultsFile)
 	if before, err := evaluate.ReadResults(fsys.OS, path); err == nil && !before.SameAs(results) {

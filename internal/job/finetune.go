@@ -37,7 +37,7 @@ type FinetuneOptions struct {
 // one candidate is the architecture.
 func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 	var none train.Result
-	release, err := rundir.Hold(o.Out)
+	release, err := hold(o.Engine, o.Out)
 	if err != nil {
 		return none, err
 	}
@@ -74,7 +74,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 		Weights: start.weights, From: start.from, Teacher: teacher, TeacherFile: taughtBy,
 		Source: images, SourceName: o.Data, Images: images.Info(), Out: o.Out, Command: o.Command, Log: o.Log, Progress: o.Progress,
 	})
-	noteSkipped(o.Out, images.Skipped(), o.Log)
+	err = noteSkippedOfAll(o.Engine, o.Out, images.Skipped(), err, o.Log)
 	return result, errors.Join(err, closeTeacher(teacher))
 }
 

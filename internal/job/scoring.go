@@ -179,7 +179,7 @@ func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.ScoringB
 	}
 	var values []float32
 	done := 0
-	for b, err := range source.Train(ctx, 0, 0, size) {
+	for b, err := range source.Train(ctx, 0, 0, size, data.Share{}) {
 		if err != nil {
 			return proxy.ScoringBatch{}, fmt.Errorf("--data %s: %w", o.Data, err)
 		}

@@ -64,7 +64,7 @@ func (o TrainOptions) DefaultRecipe() (recipe.Recipe, error) {
 
 // Train trains the preferred architectures of a candidates file.
 func Train(ctx context.Context, o TrainOptions) (train.Result, error) {
-	release, err := rundir.Hold(o.Out)
+	release, err := hold(o.Engine, o.Out)
 	if err != nil {
 		return train.Result{}, err
 	}
@@ -74,7 +74,7 @@ func Train(ctx context.Context, o TrainOptions) (train.Result, error) {
 		return train.Result{}, err
 	}
 	r, err := train.Run(ctx, run)
-	noteSkipped(o.Out, images.Skipped(), o.Log)
+	err = noteSkippedOfAll(o.Engine, o.Out, images.Skipped(), err, o.Log)
 	return r, errors.Join(err, closeTeacher(run.Teacher))
 }
 

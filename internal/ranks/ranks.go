@@ -338,6 +338,11 @@ func (w *World) hear(from int, own message, wait time.Duration) (m message, err 
 	return m, nil
 }
 
+// Warn says on standard error what a rank found.
+func (w *World) Warn(what string) {
+	fmt.Fprintf(os.Stderr, "warning: %s %s\n", w.Name(w.Rank()), what)
+}
+
 // forwarded is how long a launcher takes to pass on what was written, which it may lose when it
 // ends the ranks.
 const forwarded = 500 * time.Millisecond

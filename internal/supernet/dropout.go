@@ -23,6 +23,7 @@ import (
 type Dropout struct {
 	Rate, Attention float64     // in [0, 1)
 	Key             *graph.Node // uint32 [2], drawn anew for each batch
+	Places          []uint32    // of the images in their batch, of which they are a part; nil: they are all of it
 }
 
 // dropSite is a place of the network that has dropout: one after the embedding, the
@@ -94,7 +95,11 @@ func (d *Dropout) drop(x *graph.Node, site dropSite, block int, whole []int, rat
 			dims[i] = 1
 		}
 		dims[axis] = x.Shape().Dimensions[axis]
-		index = graph.Add(index, graph.Mul(graph.Iota(g, shapes.Make(dtypes.Uint32, dims...), axis), number(stride)))
+		place := graph.Iota(g, shapes.Make(dtypes.Uint32, dims...), axis)
+		if axis == x.Rank()-1-len(whole) && d.Places != nil {
+			place = graph.Reshape(graph.Const(g, d.Places), dims...)
+		}
+		index = graph.Add(index, graph.Mul(place, number(stride)))
 		if k := axis - (x.Rank() - len(whole)); k >= 0 {
 			stride *= uint32(whole[k])
 		}

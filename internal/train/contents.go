@@ -24,8 +24,11 @@ func (t *trainer) saveContents() error {
 	if c == nil {
 		return nil
 	}
+	if err := t.gatherContents(c); err != nil {
+		return err
+	}
 	sums, news := c.Sums()
-	if !news {
+	if !news && t.world().Size() == 1 {
 		return nil
 	}
 	return rundir.WriteImageDigests(t.FS, t.Out, sums)

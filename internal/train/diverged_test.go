@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"prenas/internal/data"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/recipe"
@@ -22,11 +23,11 @@ type blinding struct {
 	left *int
 }
 
-func (s blinding) HeldOut(ctx context.Context, size int) iter.Seq2[evaluate.Batch, error] {
+func (s blinding) HeldOut(ctx context.Context, size int, share data.Share) iter.Seq2[evaluate.Batch, error] {
 	*s.left--
 	blind := *s.left >= 0
 	return func(yield func(evaluate.Batch, error) bool) {
-		for b, err := range s.toyImages.HeldOut(ctx, size) {
+		for b, err := range s.toyImages.HeldOut(ctx, size, share) {
 			if blind {
 				b.Images[5] = float32(math.Inf(1))
 			}

@@ -63,15 +63,15 @@ func (s *Images) Digest() string { return s.set.Digest }
 func (s *Images) Contents() *data.Contents { return s.set.Contents }
 
 // Train implements Source.
-func (s *Images) Train(ctx context.Context, epoch, from, size int) iter.Seq2[evaluate.Batch, error] {
+func (s *Images) Train(ctx context.Context, epoch, from, size int, share data.Share) iter.Seq2[evaluate.Batch, error] {
 	o := s.options
-	o.Train, o.Batch = true, size
+	o.Train, o.Batch, o.Share = true, size, share
 	return batches(ctx, s.set.Train, o, epoch, from)
 }
 
 // HeldOut implements Source.
-func (s *Images) HeldOut(ctx context.Context, size int) iter.Seq2[evaluate.Batch, error] {
-	return s.Plain(ctx, s.set.HeldOut, size, 1)
+func (s *Images) HeldOut(ctx context.Context, size int, share data.Share) iter.Seq2[evaluate.Batch, error] {
+	return s.Plain(ctx, s.set.HeldOut, size, 1, share)
 }
 
 // Calibration implements Source: the images are drawn by the source's seed.
@@ -80,7 +80,7 @@ func (s *Images) Calibration(ctx context.Context, count, size int) (iter.Seq2[ev
 		return nil, fmt.Errorf("%d batches of %d images are more than the %d training images", count, size, all)
 	}
 	order := rng.New(s.options.Seed, "calibration").Perm(s.set.Train.Len())[:count*size]
-	return s.Plain(ctx, drawn{s.set.Train, order}, size, 1), nil
+	return s.Plain(ctx, drawn{s.set.Train, order}, size, 1, data.Share{}), nil
 }
 
 // drawn is some images of a split.
@@ -93,10 +93,11 @@ func (d drawn) Len() int                        { return len(d.order) }
 func (d drawn) Label(i int) int                 { return d.Split.Label(d.order[i]) }
 func (d drawn) Image(i int) (data.Image, error) { return d.Split.Image(d.order[i]) }
 
-// Plain yields all images of a split in order, not augmented, as 1, 5 or 10 crops each.
-func (s *Images) Plain(ctx context.Context, split data.Split, size, crops int) iter.Seq2[evaluate.Batch, error] {
+// Plain yields a share of the batches of all images of a split in order, not augmented, as 1, 5 or
+// 10 crops each.
+func (s *Images) Plain(ctx context.Context, split data.Split, size, crops int, share data.Share) iter.Seq2[evaluate.Batch, error] {
 	o := s.options
-	o.Batch, o.Test.Crops = size, crops
+	o.Batch, o.Test.Crops, o.Share = size, crops, share
 	return batches(ctx, split, o, 0, 0)
 }
 

@@ -42,27 +42,10 @@ func (t *trainer) open() error {
 		Window: rundir.NewWindow(len(t.metricNames)),
 	}
 	t.start = t.progress
-	manifest := filepath.Join(t.Out, rundir.ManifestFile)
-	_, err = t.FS.Stat(manifest)
-	exists := err == nil
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := t.same(now); err != nil {
 		return err
 	}
-	switch {
-	case exists && !t.Resume:
-		return fmt.Errorf("%w: %s; prenas train --resume goes on with it, or name another folder", rundir.ErrRunExists, manifest)
-	case t.Resume && !exists:
-		return fmt.Errorf("%s: there is no run to resume: %w", t.Out, fs.ErrNotExist)
-	}
-	if err := t.FS.MkdirAll(filepath.Join(t.Out, rundir.CheckpointsDir)); err != nil {
-		return fmt.Errorf("run directory %s: %w", t.Out, err)
-	}
-	var host rundir.HostState
-	if exists {
-		host, err = t.reopen(now)
-	} else {
-		host, err = t.begin(now)
-	}
+	host, err := t.ofFirst(func() (rundir.HostState, error) { return t.folder(now) })
 	if err != nil {
 		return err
 	}
@@ -75,6 +58,30 @@ func (t *trainer) open() error {
 	t.openTiming()
 	t.openBoard()
 	return nil
+}
+
+// folder makes the run directory, or finds where an earlier process left it, and returns the
+// state to go on from.
+func (t *trainer) folder(now rundir.Manifest) (rundir.HostState, error) {
+	manifest := filepath.Join(t.Out, rundir.ManifestFile)
+	_, err := t.FS.Stat(manifest)
+	exists := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	switch {
+	case exists && !t.Resume:
+		return nil, fmt.Errorf("%w: %s; prenas train --resume goes on with it, or name another folder", rundir.ErrRunExists, manifest)
+	case t.Resume && !exists:
+		return nil, fmt.Errorf("%s: there is no run to resume: %w", t.Out, fs.ErrNotExist)
+	}
+	if err := t.FS.MkdirAll(filepath.Join(t.Out, rundir.CheckpointsDir)); err != nil {
+		return nil, fmt.Errorf("run directory %s: %w", t.Out, err)
+	}
+	if exists {
+		return t.reopen(now)
+	}
+	return t.begin(now)
 }
 
 // begin makes a run. What it begins with that no seed draws is in it from here on, so that
@@ -267,6 +274,9 @@ func (t *trainer) save() error {
 	}
 	if err := host.Finite(); err != nil {
 		return t.diverged(p.Step-1, fmt.Sprintf("at update %d: %v", p.Step, err))
+	}
+	if err := t.alike(host); err != nil {
+		return err
 	}
 	if err := rundir.WriteCheckpoint(t.FS, t.Out, host, *p); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/evaluate"
@@ -22,10 +23,10 @@ import (
 // of the devices, and all must leave the update out.
 type onceSpoiled struct{ toyImages }
 
-func (s onceSpoiled) Train(ctx context.Context, epoch, from, size int) iter.Seq2[evaluate.Batch, error] {
+func (s onceSpoiled) Train(ctx context.Context, epoch, from, size int, share data.Share) iter.Seq2[evaluate.Batch, error] {
 	return func(yield func(evaluate.Batch, error) bool) {
 		k := from
-		for b, err := range s.toyImages.Train(ctx, epoch, from, size) {
+		for b, err := range s.toyImages.Train(ctx, epoch, from, size, share) {
 			if k == 2 {
 				b.Images[0] = float32(math.NaN())
 			}

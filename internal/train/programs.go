@@ -31,17 +31,24 @@ func (p *programs) close() {
 // nothing, for what there is of the run is in its directory.
 func (t *trainer) compile(ctx context.Context) error {
 	err := t.compilePrograms(ctx)
-	if err != nil && ctx.Err() != nil {
+	if err != nil && ctx.Err() == nil {
+		return err
+	}
+	stop, failed := t.world().Any("the first update", err != nil)
+	if failed != nil {
+		return failed
+	}
+	if stop {
 		return t.interrupted()
 	}
-	return err
+	return nil
 }
 
 func (t *trainer) compilePrograms(ctx context.Context) error {
 	p := t.programs
 	if p.updater == nil {
 		u, err := trainstep.NewUpdater(trainstep.Config{
-			Engine: t.Engine, Net: t.net, Recipe: t.Recipe, Archs: t.archs, Sampler: t.sampler, Seed: t.Seed, Teacher: t.Teacher,
+			Engine: t.Engine, Net: t.net, Recipe: t.Recipe, Archs: t.archs, Sampler: t.sampler, Seed: t.Seed, Teacher: t.Teacher, Share: t.share,
 		}, func(done, total int, arch string) error {
 			if err := ctx.Err(); err != nil {
 				return err

@@ -57,7 +57,7 @@ func (t *trainer) goBack(to *rollBack) error {
 	before := t.progress
 	t.progress = t.start
 	t.progress.Window = rundir.NewWindow(len(t.metricNames))
-	host, err := t.restore(to.newest)
+	host, err := t.ofFirst(func() (rundir.HostState, error) { return t.restore(to.newest) })
 	if err != nil {
 		return err
 	}

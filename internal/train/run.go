@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
@@ -115,8 +116,9 @@ type trainer struct {
 	names       []string // of archs
 	metricNames []string // names of what an update may train: archs, or any of the space
 	sampler     recipe.ArchSampler
-	perEpoch    int // updates
-	steps       int // updates of the whole run
+	perEpoch    int        // updates
+	steps       int        // updates of the whole run
+	share       data.Share // of each update's batches, that is this rank's
 
 	programs   *programs
 	state      *trainstep.State
@@ -133,7 +135,10 @@ type trainer struct {
 }
 
 func newTrainer(ctx context.Context, o Options) (*trainer, error) {
-	if o.FS == nil {
+	switch {
+	case !o.world().First():
+		o.FS = fsys.Nowhere
+	case o.FS == nil:
 		o.FS = fsys.OS
 	}
 	if o.Log == nil {
@@ -151,7 +156,7 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 	if (o.Recipe.Distill.File() == "") != (o.Teacher == nil) {
 		return nil, fmt.Errorf("%w is %q, and a teacher is open: %v", recipe.ErrTeacher, o.Recipe.Distill.Teacher, o.Teacher != nil)
 	}
-	precision, err := o.precision(ctx)
+	precision, err := o.firstPrecision(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -176,6 +181,9 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 	if n := o.Engine.Devices(); o.Recipe.Batch%n != 0 {
 		return nil, fmt.Errorf("%w: batch is %d, and --devices %d must share it evenly: set batch to a multiple of %d, or --devices to a divisor of %d",
 			recipe.ErrInvalid, o.Recipe.Batch, n, n, o.Recipe.Batch)
+	}
+	if t.share, err = data.NewShare(o.Engine.Ranks().Rank(), o.Engine.Ranks().Size(), o.Recipe.Accumulate, o.Recipe.Batch); err != nil {
+		return nil, fmt.Errorf("%w: %w", recipe.ErrInvalid, err)
 	}
 	t.steps = t.perEpoch * o.Recipe.Epochs
 	t.sampler = recipe.NewArchSampler(o.Recipe.Sampler.Name, o.Seed, o.Space.Model, t.archs)
@@ -237,14 +245,16 @@ func (t *trainer) epoch(ctx context.Context) error {
 	epoch, within := t.progress.Step/t.perEpoch, t.progress.Step%t.perEpoch
 	began := time.Now()
 	var batches []evaluate.Batch // of the next update
-	for b, err := range t.Source.Train(ctx, epoch, within*t.Recipe.Accumulate, t.Recipe.Batch) {
-		if ctx.Err() != nil {
+	for b, err := range t.Source.Train(t.lasting(ctx), epoch, within*t.share.Count, t.Recipe.Batch, t.share) {
+		if stop, failed := t.stopped(ctx); failed != nil {
+			return failed
+		} else if stop {
 			return t.interrupt()
 		}
 		if err != nil {
 			return fmt.Errorf("epoch %d, update %d: %w", epoch+1, within+1, err)
 		}
-		if batches = append(batches, b); len(batches) < t.Recipe.Accumulate {
+		if batches = append(batches, b); len(batches) < t.share.Count {
 			continue
 		}
 		if err := t.update(batches, began); err != nil {
@@ -261,10 +271,12 @@ func (t *trainer) epoch(ctx context.Context) error {
 			}
 		}
 	}
-	if ctx.Err() != nil && within < t.perEpoch {
-		return t.interrupt()
-	}
 	if within < t.perEpoch {
+		if stop, err := t.stopped(ctx); err != nil {
+			return err
+		} else if stop {
+			return t.interrupt()
+		}
 		return fmt.Errorf("epoch %d: the images ended after %d of %d updates", epoch+1, within, t.perEpoch)
 	}
 	return nil
@@ -287,11 +299,7 @@ func (t *trainer) update(batches []evaluate.Batch, began time.Time) error {
 	} else if err := t.notFinite(o); err != nil {
 		return err
 	}
-	images := 0
-	for _, b := range batches {
-		images += len(b.Labels)
-	}
-	rate := t.pace.add(o.Archs, images, time.Since(began))
+	rate := t.pace.add(o.Archs, r.Batch*r.Accumulate, time.Since(began))
 	t.Progress(Status{
 		Step: p.Step, Steps: t.steps, Epoch: 1 + (p.Step-1)/t.perEpoch, Epochs: r.Epochs,
 		Arch: t.metricNames[o.Archs[0].Index], Loss: float64(o.Loss), LR: lr, Rate: rate,
@@ -323,7 +331,7 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 	due := epoch == r.Epochs || (r.EvalEvery > 0 && epoch%r.EvalEvery == 0)
 	if due && t.programs.evaluator != nil {
 		if err := t.evaluate(ctx); err != nil {
-			if ctx.Err() != nil {
+			if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 				return t.interrupt()
 			}
 			return err
@@ -338,11 +346,11 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 
 // evaluate measures all architectures on the held-out part.
 func (t *trainer) evaluate(ctx context.Context) error {
-	if err := t.calibrate(ctx); err != nil {
+	if err := t.calibrate(t.lasting(ctx)); err != nil {
 		return err
 	}
 	p := &t.progress
-	scores, err := t.programs.evaluator.Run(ctx, t.state.Averaged(t.archs), t.Source.HeldOut(ctx, t.evalBatch()), nil)
+	scores, err := t.programs.evaluator.Run(ctx, t.state.Averaged(t.archs), t.Source.HeldOut(t.lasting(ctx), t.evalBatch(), t.evalShare()), nil)
 	if errors.Is(err, evaluate.ErrNonFinite) {
 		return t.diverged(p.Step-1, fmt.Sprintf("at update %d: %v", p.Step, err))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 
+	"prenas/internal/data"
 	"prenas/internal/evaluate"
 )
 
@@ -14,11 +15,12 @@ import (
 type Source interface {
 	// Counts tells how many images there are to train on and how many are held out.
 	Counts() (train, heldOut int)
-	// Train yields the batches of an epoch, full ones of size images only, augmented,
-	// beginning with number from.
-	Train(ctx context.Context, epoch, from, size int) iter.Seq2[evaluate.Batch, error]
-	// HeldOut yields all held-out images, not augmented, in a fixed order.
-	HeldOut(ctx context.Context, size int) iter.Seq2[evaluate.Batch, error]
+	// Train yields a share of the batches of an epoch, full ones of size images only,
+	// augmented, beginning with number from of the share.
+	Train(ctx context.Context, epoch, from, size int, share data.Share) iter.Seq2[evaluate.Batch, error]
+	// HeldOut yields a share of the batches of all held-out images, not augmented, in a fixed
+	// order.
+	HeldOut(ctx context.Context, size int, share data.Share) iter.Seq2[evaluate.Batch, error]
 	// Calibration yields count full batches of size images to train on, not augmented,
 	// always the same, no image twice. It returns an error where there are not as many.
 	Calibration(ctx context.Context, count, size int) (iter.Seq2[evaluate.Batch, error], error)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"prenas/internal/data"
 	"prenas/internal/evaluate"
 	"prenas/internal/rng"
 )
@@ -37,20 +38,25 @@ func toyBatch(numbers []int, epoch int) evaluate.Batch {
 	return b
 }
 
-func (s toyImages) Train(_ context.Context, epoch, from, size int) iter.Seq2[evaluate.Batch, error] {
+func (s toyImages) Train(_ context.Context, epoch, from, size int, share data.Share) iter.Seq2[evaluate.Batch, error] {
 	order := rng.New(9, "order", uint64(epoch)).Perm(s.train)
 	return func(yield func(evaluate.Batch, error) bool) {
-		for at := from * size; at+size <= len(order); at += size {
-			if !yield(toyBatch(order[at:at+size], epoch), nil) {
+		for k := from; k < share.Batches(len(order)/size); k++ {
+			var own []int
+			for i := range share.Images(size) {
+				own = append(own, order[share.Batch(k)*size+share.Place(i, size)])
+			}
+			if !yield(toyBatch(own, epoch), nil) {
 				return
 			}
 		}
 	}
 }
 
-func (s toyImages) HeldOut(_ context.Context, size int) iter.Seq2[evaluate.Batch, error] {
+func (s toyImages) HeldOut(_ context.Context, size int, share data.Share) iter.Seq2[evaluate.Batch, error] {
 	return func(yield func(evaluate.Batch, error) bool) {
-		for at := 0; at < s.heldOut; at += size {
+		for k := range share.Batches((s.heldOut + size - 1) / size) {
+			at := share.Batch(k) * size
 			var numbers []int
 			for n := at; n < min(at+size, s.heldOut); n++ {
 				numbers = append(numbers, 1_000_000+n)
@@ -67,7 +73,7 @@ func (s toyImages) Calibration(ctx context.Context, count, size int) (iter.Seq2[
 		return nil, errors.New("too many")
 	}
 	return func(yield func(evaluate.Batch, error) bool) {
-		for b, err := range s.Train(ctx, 0, 0, size) {
+		for b, err := range s.Train(ctx, 0, 0, size, data.Share{}) {
 			if count--; count < 0 || !yield(b, err) {
 				return
 			}

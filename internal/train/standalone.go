@@ -6,6 +6,7 @@ import (
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
@@ -97,7 +98,7 @@ func (a *Standalone) Train(ctx context.Context, archs []space.Arch, source Sourc
 	if err != nil {
 		return nil, err
 	}
-	return a.test.Run(ctx, state.Averaged(nil).Shared, archs, source.HeldOut(ctx, evalImages))
+	return a.test.Run(ctx, state.Averaged(nil).Shared, archs, source.HeldOut(ctx, evalImages, data.Share{}))
 }
 
 // trainConv is Train of a convolutional network.
@@ -132,7 +133,7 @@ func (a *Standalone) trainConv(ctx context.Context, arch space.Arch, source Sour
 		return nil, err
 	}
 	defer test.Close()
-	return test.Run(ctx, state.Averaged(archs), source.HeldOut(ctx, evalImages), nil)
+	return test.Run(ctx, state.Averaged(archs), source.HeldOut(ctx, evalImages, data.Share{}), nil)
 }
 
 // whole refuses a step that is not finite.
@@ -156,7 +157,7 @@ func (a *Standalone) epochs(ctx context.Context, source Source, progress func(do
 	done, total := 0, perEpoch*a.recipe.Epochs
 	for epoch := range a.recipe.Epochs {
 		within := 0
-		for b, err := range source.Train(ctx, epoch, 0, a.recipe.Batch) {
+		for b, err := range source.Train(ctx, epoch, 0, a.recipe.Batch, data.Share{}) {
 			if err == nil {
 				err = ctx.Err()
 			}
@@ -212,5 +213,5 @@ func EvaluateInherited(ctx context.Context, e *engine.Engine, net *supernet.Net,
 		return nil, err
 	}
 	defer test.Close()
-	return test.Run(ctx, held, source.HeldOut(ctx, evalImages), nil)
+	return test.Run(ctx, held, source.HeldOut(ctx, evalImages, data.Share{}), nil)
 }

@@ -18,10 +18,15 @@ import (
 	"prenas/pkg/space"
 )
 
-// accumulator does updates of several parts: several batches, several architectures, or both.
+// accumulator does updates of several parts: several batches, several architectures, or both; by
+// this process, or by several ranks.
 //
-//	for each batch, for each architecture:   gradient program   sums += gradient
-//	then once:                               apply program      state, sums ─► state, zeros
+//	for each own batch:
+//	    for each architecture:   gradient program   sums of the batch += gradient
+//	    add program              pairs of sums ─► sums, in the order of the tree of all batches
+//	between ranks:               what the parts reported, and sums, to all
+//	then once:                   apply program      state, sums ─► state
+//	for each batch and architecture that has batch norms:  move program
 //
 // The gradient of an update is the mean over its parts, so that a learning rate and a
 // clipping length mean the same whatever their number. Two batches of an architecture
@@ -32,10 +37,10 @@ type accumulator struct {
 	archs     []space.Arch
 	sampler   recipe.ArchSampler
 	net       *supernet.Net
-	gradients []*gradientProgram                      // by architecture
-	apply     map[string]*applyProgram                // by the tensors that it updates
-	sums      []*tensors.Tensor                       // by Params index; zero between updates
-	newStats  map[string]*batchNorms[*tensors.Tensor] // statistics after this update's parts so far, by the architecture's text; the state gets them if it is applied
+	gradients []*gradientProgram       // by architecture
+	apply     map[string]*applyProgram // by the tensors that it updates
+	zeros     []*tensors.Tensor        // by Params index
+	sums      []*tensors.Tensor        // of a batch so far, by Params index
 	teaching  *teaching
 }
 
@@ -43,29 +48,47 @@ type accumulator struct {
 //
 //	in   used weights, statistics of batch norms, the sums of the trained weights, 1/parts,
 //	     the batch
-//	out  statistics, sums, loss, and where this part teaches the others: its logits
-//	     [N, classes]
+//	out  what batch norms normalised by, sums, loss, and where this part teaches the others:
+//	     its logits [N, classes]
 type gradientProgram struct {
 	program       *engine.Program
+	move          *engine.Program // nil: nothing moves
 	arch          space.Arch
 	used, trained supernet.Binding
 	teaches       bool
 	batch         stepInputs
 }
 
-// applyProgram is the program that ends an update.
+// applyProgram is the program that ends an update, and those that make its sums.
 type applyProgram struct {
 	program *engine.Program
+	add     *engine.Program // first sums, second sums ─► sums; nil where there is nothing to add
 	used    supernet.Binding
+	ranks   *rankSums // nil: this process has all parts
+}
+
+// report is what a part of an update came to.
+type report struct {
+	loss float32
+	seen []*tensors.Tensor // what batch norms normalised by; shapes of supernet.Stats
+}
+
+// all parts of an update, each a batch or a slice of one, and those that are this rank's.
+func (u *accumulator) parts() (all, own span) {
+	s, n := u.run.share, u.run.recipe.Accumulate
+	if s.Update == 0 {
+		return span{0, n}, span{0, n}
+	}
+	return span{0, n * s.Slices}, span{s.First*s.Slices + s.Slice, (s.First+s.Count-1)*s.Slices + s.Slice + 1}
 }
 
 func newAccumulator(c Config, compiling func(done, total int, arch string) error) (*accumulator, error) {
 	u := &accumulator{
-		run: stepInputs{engine: c.Engine, recipe: c.Recipe, space: c.Net.Space()}, seed: c.Seed, archs: c.Archs, sampler: c.Sampler, net: c.Net,
-		apply: map[string]*applyProgram{}, newStats: map[string]*batchNorms[*tensors.Tensor]{},
+		run: stepInputs{engine: c.Engine, recipe: c.Recipe, space: c.Net.Space(), share: c.Share}, seed: c.Seed, archs: c.Archs, sampler: c.Sampler, net: c.Net,
+		apply: map[string]*applyProgram{},
 	}
 	var err error
-	if u.teaching, err = newTeaching(c.Engine, c.Recipe, c.Net.Space().Model, c.Teacher); err != nil {
+	if u.teaching, err = newTeaching(c.Engine, c.Recipe, c.Net.Space().Model, c.Share, c.Teacher); err != nil {
 		return nil, err
 	}
 	params := c.Net.Params()
@@ -75,7 +98,7 @@ func newAccumulator(c Config, compiling func(done, total int, arch string) error
 			u.Close()
 			return nil, err
 		}
-		u.sums = append(u.sums, zero)
+		u.zeros = append(u.zeros, zero)
 	}
 	for i, arch := range c.Archs {
 		err := compiling(i, len(c.Archs), arch.String())
@@ -128,7 +151,7 @@ func (u *accumulator) compileGradient(e *engine.Engine, which int) error {
 		var seen []*graph.Node
 		logits := net.Logits(byIndex, p.images, p.forward(arch, r, n, &seen))
 		loss := graph.ReduceAllMean(lossOf(r, logits, p.targets, p.teacher))
-		out := updatedStats(r, n, seen, nil).all()
+		out := seen
 		for k, g := range engine.Gradient(loss, trained...) {
 			out = append(out, graph.Add(sums[k], graph.Mul(g, share)))
 		}
@@ -142,7 +165,10 @@ func (u *accumulator) compileGradient(e *engine.Engine, which int) error {
 		return fmt.Errorf("gradient of %s: %w", arch, err)
 	}
 	u.gradients = append(u.gradients, g)
-	return nil
+	if len(supernet.Stats(m, arch)) > 0 && !r.Optimizer.Freeze {
+		g.move, err = moveProgram(e, r, m, arch)
+	}
+	return err
 }
 
 // trainedIn is what an update of the architectures moves.
@@ -163,7 +189,7 @@ func (u *accumulator) compileApply(e *engine.Engine, turns []int) error {
 	}
 	ofEach := used.Shapes()
 	shape := slices.Concat(slices.Repeat(ofEach, len(Groups(r))), []shapes.Shape{shapes.Make(dtypes.Float32, len(params))}, ofEach)
-	updated := len(shape)
+	updated := len(shape) - used.Len()
 	shape = append(shape, shapes.Make(dtypes.Float32), shapes.Make(dtypes.Float32))
 	program, err := e.CompileUpdate("apply", shape, nil, updated, func(in []*graph.Node) []*graph.Node {
 		v, in := takeUpdate(r, params, used.Indices(), in)
@@ -178,48 +204,62 @@ func (u *accumulator) compileApply(e *engine.Engine, turns []int) error {
 		for _, group := range after.groups() {
 			out = append(out, group...)
 		}
-		out = append(out, counts)
-		for _, s := range sums {
-			out = append(out, graph.ZerosLike(s))
-		}
-		return append(out, norm)
+		return append(out, counts, norm)
 	})
 	if err != nil {
 		return fmt.Errorf("update: %w", err)
 	}
-	u.apply[key] = &applyProgram{program, used}
+	a := &applyProgram{program: program, used: used}
+	u.apply[key] = a
+	all, own := u.parts()
+	if own.to-own.from > 1 {
+		a.add, err = e.CompileUpdate("add", slices.Concat(ofEach, ofEach), nil, used.Len(), func(in []*graph.Node) []*graph.Node {
+			var out []*graph.Node
+			for k := range used.Len() {
+				out = append(out, graph.Add(in[k], in[used.Len()+k]))
+			}
+			return out
+		})
+	}
+	if err == nil && own != all {
+		a.ranks, err = newRankSums(e, all, ofEach)
+	}
+	if err != nil {
+		return fmt.Errorf("sums of an update: %w", err)
+	}
 	return nil
 }
 
 func (u *accumulator) Update(state *State, lr float64, step int, batches []evaluate.Batch) (Outcome, error) {
 	turns := u.sampler.At(step)
+	a := u.apply[fmt.Sprint(u.trainedIn(turns).Indices())]
+	all, own := u.parts()
 	var o Outcome
-	share := 1 / float64(len(turns)*len(batches))
-	losses := make([]float64, len(turns))
+	var reports []report // by part and turn
+	var sums []partial[[]*tensors.Tensor]
 	for k, b := range batches {
-		teacher, err := u.teaching.logits(b, u.seed, step, k)
+		reported, sum, err := u.batch(state, a, turns, step, u.run.share.First+k, b)
+		if err == nil {
+			sums, err = push(all, sums, partial[[]*tensors.Tensor]{span{own.from + k, own.from + k + 1}, sum}, a.pair)
+		}
 		if err != nil {
 			return o, err
 		}
-		for turn, which := range turns {
-			batch, err := u.gradients[which].batch.values(b, u.seed, step, k)
-			if err != nil {
-				return o, err
-			}
-			loss, taught, err := u.add(state, which, share, batch, teacher)
-			if err != nil {
-				return o, err
-			}
-			if taught != nil {
-				teacher = taught
-			}
-			losses[turn] += float64(loss) / float64(len(batches))
+		reports = append(reports, reported...)
+	}
+	var err error
+	if a.ranks != nil {
+		where := fmt.Sprintf("update %d", step+1)
+		if reports, err = u.gather(where, reports, turns); err != nil {
+			return o, err
 		}
-		if teacher != nil {
-			if err := u.gradients[0].program.Free(teacher); err != nil {
-				return o, err
-			}
+		if sums, err = a.ranks.sum(where, sums); err != nil {
+			return o, err
 		}
+	}
+	losses := make([]float64, len(turns))
+	for i, r := range reports {
+		losses[i%len(turns)] += float64(r.loss) / float64(len(reports)/len(turns))
 	}
 	total := 0.0
 	for turn, which := range turns {
@@ -227,71 +267,108 @@ func (u *accumulator) Update(state *State, lr float64, step int, batches []evalu
 		total += losses[turn] / float64(len(turns))
 	}
 	o.Loss = float32(total)
-	var err error
-	if o.GradNorm, err = u.finish(state, lr, turns, !math.IsNaN(total) && !math.IsInf(total, 0)); err != nil {
+	if o.GradNorm, err = u.finish(state, lr, a, sums[0].value, !math.IsNaN(total) && !math.IsInf(total, 0)); err != nil {
 		return o, err
 	}
-	return o, u.settle(state, o.Finite())
+	return o, u.settle(state, turns, reports, o.Finite())
 }
 
-// settle gives the state the statistics of an update that was applied.
-func (u *accumulator) settle(state *State, applied bool) error {
-	var failed error
-	for name, after := range u.newStats {
-		own := state.BatchNorms[name]
-		spent := after.all()
-		if applied {
-			spent = own.all()
-			*own = *after
-		}
-		failed = errors.Join(failed, u.gradients[0].program.Free(spent...))
+// batch does the parts of an update that are of one batch, number among all of the update, and
+// returns what they reported and the sums of their gradients, in the order of what a applies.
+func (u *accumulator) batch(state *State, a *applyProgram, turns []int, step, number int, b evaluate.Batch) (reports []report, sums []*tensors.Tensor, err error) {
+	all, _ := u.parts()
+	share := 1 / float64(len(turns)*all.to)
+	u.sums = slices.Clone(u.zeros)
+	teacher, err := u.teaching.logits(b, u.seed, step, number)
+	if err != nil {
+		return nil, nil, err
 	}
-	clear(u.newStats)
-	return failed
+	for _, which := range turns {
+		batch, err := u.gradients[which].batch.values(b, u.seed, step, number)
+		if err != nil {
+			return nil, nil, err
+		}
+		r, taught, err := u.add(state, which, share, batch, teacher)
+		if err != nil {
+			return nil, nil, err
+		}
+		if taught != nil {
+			teacher = taught
+		}
+		reports = append(reports, r)
+	}
+	sums = a.used.Args(u.sums)
+	if teacher != nil {
+		err = u.gradients[0].program.Free(teacher)
+	}
+	return reports, sums, err
+}
+
+// pair adds sums to sums.
+func (a *applyProgram) pair(first, second []*tensors.Tensor) ([]*tensors.Tensor, error) {
+	both := slices.Concat(first, second)
+	return a.add.RunDonating(both, len(both))
+}
+
+// settle moves the statistics of batch norms by what an update saw, if it was applied.
+func (u *accumulator) settle(state *State, turns []int, reports []report, applied bool) error {
+	for i, r := range reports {
+		g := u.gradients[turns[i%len(turns)]]
+		if g.move == nil {
+			continue
+		}
+		if own := state.batchNormsOf(g.arch); applied {
+			before := own.all()
+			after, err := g.move.Run(append(slices.Clone(before), r.seen...))
+			if err != nil {
+				return err
+			}
+			own.replace(after)
+			r.seen = append(r.seen, before...)
+		}
+		if err := g.move.Free(r.seen...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // add adds the gradient of one part to the sums.
-func (u *accumulator) add(state *State, which int, share float64, batch []*tensors.Tensor, teacher *tensors.Tensor) (loss float32, teaching *tensors.Tensor, err error) {
+func (u *accumulator) add(state *State, which int, share float64, batch []*tensors.Tensor, teacher *tensors.Tensor) (r report, teaching *tensors.Tensor, err error) {
 	g := u.gradients[which]
 	args := g.used.Args(state.Weights)
-	name := g.arch.String()
-	before, moves := u.newStats[name], true
-	if before == nil {
-		before, moves = state.batchNormsOf(g.arch), false
-	}
-	args = append(args, before.all()...)
+	args = append(args, state.batchNormsOf(g.arch).all()...)
 	args = append(args, g.trained.Args(u.sums)...)
 	n := len(args)
 	args = append(append(args, tensors.FromScalar(float32(share))), batch...)
-	own := args[n:]
+	spent := args[n:]
 	if g.batch.taught {
 		args = append(args, teacher)
 	}
 	out, err := g.program.Run(args)
 	if err != nil {
-		return 0, nil, err
+		return r, nil, err
 	}
-	if moves {
-		own = append(own, before.all()...)
+	if g.move != nil {
+		count := len(supernet.Stats(u.net.Space().Model, g.arch))
+		r.seen, out = out[:count:count], out[count:]
 	}
-	after := *before
-	count := len(before.all())
-	after.replace(out[:count])
-	u.newStats[name] = &after
-	out = out[count:]
-	own = append(own, g.trained.Args(u.sums)...)
+	for _, i := range g.trained.Indices() {
+		if u.sums[i] != u.zeros[i] {
+			spent = append(spent, u.sums[i])
+		}
+	}
 	out = g.trained.Store(u.sums, out)
-	err = out[0].ConstFlatData(func(flat any) { loss = flat.([]float32)[0] })
-	err = errors.Join(err, g.program.Free(append(own, out[0])...))
+	err = out[0].ConstFlatData(func(flat any) { r.loss = flat.([]float32)[0] })
+	err = errors.Join(err, g.program.Free(append(spent, out[0])...))
 	if g.teaches {
 		teaching = out[1]
 	}
-	return loss, teaching, err
+	return r, teaching, err
 }
 
-// finish applies the sums to the state and empties them.
-func (u *accumulator) finish(state *State, lr float64, turns []int, finite bool) (norm float32, err error) {
-	a := u.apply[fmt.Sprint(u.trainedIn(turns).Indices())]
+// finish applies sums to the state.
+func (u *accumulator) finish(state *State, lr float64, a *applyProgram, sums []*tensors.Tensor, finite bool) (norm float32, err error) {
 	var args []*tensors.Tensor
 	for _, group := range state.groups() {
 		args = append(args, a.used.Args(group)...)
@@ -300,8 +377,7 @@ func (u *accumulator) finish(state *State, lr float64, turns []int, finite bool)
 	if finite {
 		flag = 1
 	}
-	args = append(args, state.Counts)
-	args = append(args, a.used.Args(u.sums)...)
+	args = append(append(args, state.Counts), sums...)
 	args = append(args, tensors.FromScalar(float32(lr)), tensors.FromScalar(flag))
 	out, err := a.program.RunDonating(args, len(args))
 	if err != nil {
@@ -311,18 +387,25 @@ func (u *accumulator) finish(state *State, lr float64, turns []int, finite bool)
 		out = a.used.Store(group, out)
 	}
 	state.Counts = out[0]
-	a.used.Store(u.sums, out[1:])
-	last := out[len(out)-1]
-	err = last.ConstFlatData(func(flat any) { norm = flat.([]float32)[0] })
-	return norm, errors.Join(err, a.program.Free(last))
+	err = out[1].ConstFlatData(func(flat any) { norm = flat.([]float32)[0] })
+	return norm, errors.Join(err, a.program.Free(out[1]))
 }
 
 func (u *accumulator) Close() {
 	for _, g := range u.gradients {
 		g.program.Close()
+		if g.move != nil {
+			g.move.Close()
+		}
 	}
 	for _, a := range u.apply {
 		a.program.Close()
+		if a.add != nil {
+			a.add.Close()
+		}
+		if a.ranks != nil {
+			a.ranks.close()
+		}
 	}
 	u.teaching.close()
 }

@@ -2,6 +2,7 @@ package trainstep
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/engine"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
 	"prenas/internal/supernet"
@@ -86,6 +88,24 @@ func updatedStats(r recipe.Recipe, n batchNorms[*graph.Node], seen []*graph.Node
 		after.EMA = append(after.EMA, toward(before, after.Running[k], 1-left))
 	}
 	return after
+}
+
+// moveProgram moves the statistics of an architecture by what a batch was normalised by.
+//
+//	in   statistics, seen (shapes of supernet.Stats)
+//	out  statistics
+func moveProgram(e *engine.Engine, r recipe.Recipe, m space.Model, arch space.Arch) (*engine.Program, error) {
+	shape := statShapes(r, m, arch)
+	before := len(shape)
+	shape = append(shape, supernet.StatShapes(m, arch)...)
+	program, err := e.CompileParallel("statistics "+arch.String(), shape, nil, func(in []*graph.Node) []*graph.Node {
+		n, seen := takeStats(r, m, arch, in[:before:before])
+		return updatedStats(r, n, append(seen, in[before:]...), nil).all()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("statistics of %s: %w", arch, err)
+	}
+	return program, nil
 }
 
 // replace puts new tensors, in the order of all, in the place of the old ones, which are

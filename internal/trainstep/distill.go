@@ -10,6 +10,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
@@ -55,20 +56,21 @@ type teaching struct {
 	teacher Teacher
 	recipe  recipe.Recipe
 	model   space.Model
+	share   data.Share
 	mix     *engine.Program // nil where images are not mixed
 }
 
-func newTeaching(e *engine.Engine, r recipe.Recipe, m space.Model, teacher Teacher) (*teaching, error) {
+func newTeaching(e *engine.Engine, r recipe.Recipe, m space.Model, share data.Share, teacher Teacher) (*teaching, error) {
 	if r.Distill.File() == "" {
 		return nil, nil
 	}
-	t := &teaching{teacher: teacher, recipe: r, model: m}
+	t := &teaching{teacher: teacher, recipe: r, model: m, share: share}
 	if !r.Mixes() {
 		return t, nil
 	}
 	var err error
 	t.mix, err = e.Compile("mix", []shapes.Shape{
-		shapes.Make(dtypes.Float32, r.Batch, m.Channels, m.ImageSize, m.ImageSize), shapes.Make(dtypes.Float32, r.Batch, mixColumns),
+		shapes.Make(dtypes.Float32, share.Images(r.Batch), m.Channels, m.ImageSize, m.ImageSize), shapes.Make(dtypes.Float32, share.Images(r.Batch), mixColumns),
 	}, func(in []*graph.Node) []*graph.Node { return []*graph.Node{mixImages(in[0], in[1])} })
 	return t, err
 }
@@ -78,12 +80,12 @@ func (t *teaching) logits(b evaluate.Batch, seed uint64, step, part int) (*tenso
 	if t == nil {
 		return nil, nil
 	}
-	n, m := t.recipe.Batch, t.model
+	n, m := t.share.Images(t.recipe.Batch), t.model
 	images := b.Images
 	if t.mix != nil {
 		args := []*tensors.Tensor{
 			tensors.FromFlatDataAndDimensions(b.Images, n, m.Channels, m.ImageSize, m.ImageSize),
-			tensors.FromFlatDataAndDimensions(mixRows(t.recipe.Mix, seed, step, part, n, m.ImageSize), n, mixColumns),
+			tensors.FromFlatDataAndDimensions(ofShare(t.share, mixRows(t.recipe.Mix, seed, step, part, t.recipe.Batch, m.ImageSize), t.recipe.Batch, mixColumns), n, mixColumns),
 		}
 		out, err := t.mix.Run(args)
 		if err != nil {

@@ -1,11 +1,14 @@
 package trainstep
 
 import (
+	"slices"
+
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
@@ -22,12 +25,13 @@ type stepInputs struct {
 	recipe recipe.Recipe
 	space  *space.Space
 	arch   space.Arch
-	taught bool // a teacher's logits [N, classes] come last, which values does not make
+	share  data.Share // the images of each batch that are a rank's
+	taught bool       // a teacher's logits [N, classes] come last, which values does not make
 }
 
 // form is the graph's side.
 func (p stepInputs) form() batchForm {
-	n, m := p.recipe.Batch, p.space.Model
+	n, m := p.share.Images(p.recipe.Batch), p.space.Model
 	b := batchForm{inputs: []shapes.Shape{
 		shapes.Make(dtypes.Float32, n, m.Channels, m.ImageSize, m.ImageSize),
 		shapes.Make(dtypes.Int32, n),
@@ -60,7 +64,7 @@ func (p stepInputs) form() batchForm {
 			rest = rest[1:]
 		}
 		if reg := p.recipe.Regularize; reg.DropsOut() {
-			x.dropout = &supernet.Dropout{Rate: reg.Drop, Attention: reg.AttnDrop, Key: rest[0]}
+			x.dropout = &supernet.Dropout{Rate: reg.Drop, Attention: reg.AttnDrop, Key: rest[0], Places: p.places()}
 		}
 		if p.taught {
 			x.teacher = in[len(in)-1]
@@ -71,20 +75,24 @@ func (p stepInputs) form() batchForm {
 }
 
 // values is the host's side: the inputs of batch number part of an update. All draws
-// are functions of (seed, step, part).
+// are functions of (seed, step, part), and of the whole batch where a rank has a part of it.
 func (p stepInputs) values(b evaluate.Batch, seed uint64, step, part int) ([]*tensors.Tensor, error) {
-	n, m := p.recipe.Batch, p.space.Model
+	n, m := p.share.Images(p.recipe.Batch), p.space.Model
 	images, err := p.engine.Put(b.Images, n, m.Channels, m.ImageSize, m.ImageSize)
 	if err != nil {
 		return nil, err
 	}
 	values := []*tensors.Tensor{images, tensors.FromFlatDataAndDimensions(b.Labels, n)}
 	if p.recipe.Mixes() {
-		rows := mixRows(p.recipe.Mix, seed, step, part, n, m.ImageSize)
+		rows := mixRows(p.recipe.Mix, seed, step, part, p.recipe.Batch, m.ImageSize)
+		rows = ofShare(p.share, rows, p.recipe.Batch, mixColumns)
 		values = append(values, tensors.FromFlatDataAndDimensions(rows, n, mixColumns))
 	}
 	if rate := p.recipe.Regularize.DropPath; rate > 0 {
-		factors := dropPathFactors(p.dropRates(rate), n, seed, step, part)
+		var factors []float32
+		for row := range slices.Chunk(dropPathFactors(p.dropRates(rate), p.recipe.Batch, seed, step, part), p.recipe.Batch) {
+			factors = append(factors, ofShare(p.share, row, p.recipe.Batch, 1)...)
+		}
 		values = append(values, tensors.FromFlatDataAndDimensions(factors, p.arch.Depth(), 2, n))
 	}
 	if p.recipe.Regularize.DropsOut() {
@@ -92,6 +100,31 @@ func (p stepInputs) values(b evaluate.Batch, seed uint64, step, part int) ([]*te
 		values = append(values, tensors.FromFlatDataAndDimensions([]uint32{r.Uint32(), r.Uint32()}, 2))
 	}
 	return values, nil
+}
+
+// ofShare are those rows of a batch's, of so many values each, that are in a share.
+func ofShare(s data.Share, rows []float32, batch, columns int) []float32 {
+	if s.Images(batch) == batch {
+		return rows
+	}
+	var own []float32
+	for k := range s.Images(batch) {
+		own = append(own, rows[s.Place(k, batch)*columns:][:columns]...)
+	}
+	return own
+}
+
+// places of the images in the batch that they are a part of; nil where they are all of it.
+func (p stepInputs) places() []uint32 {
+	n := p.share.Images(p.recipe.Batch)
+	if n == p.recipe.Batch {
+		return nil
+	}
+	places := make([]uint32, n)
+	for k := range places {
+		places[k] = uint32(p.share.Place(k, p.recipe.Batch))
+	}
+	return places
 }
 
 // dropRates are the rates of the architecture's layers: they grow linearly over the

@@ -1,6 +1,9 @@
 package trainstep
 
 import (
+	"fmt"
+
+	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
@@ -10,7 +13,8 @@ import (
 
 // Updater does the updates of a run, with compiled programs that hold none of its state.
 type Updater interface {
-	// Update does update number step (from 0) on the recipe's accumulate batches.
+	// Update does update number step (from 0) on the recipe's accumulate batches, or on those
+	// of them that are in the share of this rank.
 	Update(state *State, lr float64, step int, batches []evaluate.Batch) (Outcome, error)
 	Close()
 }
@@ -35,21 +39,27 @@ type Config struct {
 	Sampler recipe.ArchSampler // of Archs
 	Seed    uint64
 	Teacher Teacher // nil where the recipe names no file of one
+
+	// Share of each update's batches that is this rank's, of those of Engine.
+	Share data.Share
 }
 
 // NewUpdater compiles what the recipe's sampler needs. It calls compiling before each program;
 // an error of it ends all.
 func NewUpdater(c Config, compiling func(done, total int, arch string) error) (Updater, error) {
 	r := c.Recipe
+	several := c.Engine.Ranks().Size() > 1
 	switch {
+	case r.Sampler.Name == recipe.WholeSpace && several:
+		return nil, fmt.Errorf("%w: sampler.name space trains one architecture of the whole space in an update, which several ranks cannot share yet: start one process", recipe.ErrInvalid)
 	case r.Sampler.Name == recipe.WholeSpace:
 		return newMaskedUpdater(c, compiling)
-	case r.Accumulate > 1 || r.Sampler.Name == recipe.Sandwich:
+	case several || r.Accumulate > 1 || r.Sampler.Name == recipe.Sandwich:
 		return newAccumulator(c, compiling)
 	}
 	u := &staticUpdater{run: stepInputs{engine: c.Engine, recipe: r, space: c.Net.Space(), taught: !r.Distill.IsZero()}, seed: c.Seed, archs: c.Archs, sampler: c.Sampler}
 	var err error
-	if u.teaching, err = newTeaching(c.Engine, r, c.Net.Space().Model, c.Teacher); err != nil {
+	if u.teaching, err = newTeaching(c.Engine, r, c.Net.Space().Model, data.Share{}, c.Teacher); err != nil {
 		return nil, err
 	}
 	for i, arch := range c.Archs {
@@ -129,7 +139,7 @@ func newMaskedUpdater(c Config, compiling func(done, total int, arch string) err
 			u.steps[resolution], err = NewMaskedStep(c.Engine, c.Net, c.Recipe, 1, resolution)
 		}
 		if err == nil {
-			u.steps[resolution].teaching, err = newTeaching(c.Engine, c.Recipe, c.Net.Space().Model, c.Teacher)
+			u.steps[resolution].teaching, err = newTeaching(c.Engine, c.Recipe, c.Net.Space().Model, data.Share{}, c.Teacher)
 		}
 		if err != nil {
 			u.Close()

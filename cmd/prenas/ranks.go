@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"prenas/internal/engine"
+	"prenas/internal/printable"
+	"prenas/internal/ranks"
+	"prenas/internal/train"
+)
+
+// sharedByRanks marks commands whose work several ranks share.
+const sharedByRanks = "shared by ranks"
+
+// shared marks a command.
+func shared(c *cobra.Command) *cobra.Command {
+	if c.Annotations == nil {
+		c.Annotations = map[string]string{}
+	}
+	c.Annotations[sharedByRanks] = "yes"
+	return c
+}
+
+// speaks tells whether this process is the one that tells what all do.
+func speaks() bool {
+	rank, _ := ranks.Launched()
+	return rank == 0
+}
+
+// join joins the other processes of a launcher before the command c begins.
+func (g *global) join(c *cobra.Command) error {
+	_, size := ranks.Launched()
+	switch {
+	case size <= 1:
+		return nil
+	case c.Annotations[sharedByRanks] == "":
+		return usagef("%s is the work of one process, and %d were started: start it without mpirun or srun, or with -n 1", c.CommandPath(), size)
+	case g.devices > 1:
+		return usagef("--devices %d: each of the %d ranks has one device; leave --devices out", g.devices, size)
+	}
+	var err error
+	if g.ranks, err = ranks.Open(); err != nil {
+		return err
+	}
+	if g.renewSignals != nil {
+		g.renewSignals() // MPICH takes some
+	}
+	return g.takeCores()
+}
+
+// takeCores has the ranks of a host share its processors, and warns of what a launcher keeps back.
+func (g *global) takeCores() error {
+	_, local := g.ranks.Local()
+	own, all := runtime.GOMAXPROCS(0), onlineProcessors()
+	share := max(1, all/local)
+	if own < share {
+		g.ranks.Warn(fmt.Sprintf("may run on %d of the %d processors that each of its host's %d ranks could have: the launcher binds it; "+
+			"give mpirun --bind-to none, or --map-by ppr:%d:node:PE=%d", own, share, local, local, share))
+	}
+	if g.threads > 0 || own <= share || os.Getenv("GOMAXPROCS") != "" {
+		return nil
+	}
+	runtime.GOMAXPROCS(share)
+	return engine.SetThreads(share)
+}
+
+// end ends what a command came to on this rank, with all others, and returns the exit code.
+func (g *global) end(err error, text string) int {
+	if err == nil {
+		err = g.ranks.Close()
+		if err == nil {
+			return 0
+		}
+		text = sentence(err)
+	}
+	code := exitFailed
+	var usage usageError
+	if errors.As(err, &usage) {
+		code = exitUsage
+	}
+	switch {
+	case g.ranks == nil:
+		if speaks() {
+			fmt.Fprintln(os.Stderr, "prenas:", printable.Message(text))
+		}
+	case errors.Is(err, train.ErrInterrupted): // all ranks were, in the same step
+		if speaks() {
+			fmt.Fprintln(os.Stderr, "prenas:", printable.Message(text))
+		}
+		if err := g.ranks.Close(); err != nil {
+			g.ranks.Abort(printable.Message(sentence(err)))
+		}
+	case speaks():
+		g.ranks.Abort(printable.Message(text))
+	default:
+		// What all ranks meet the first tells, and ends them all.
+		time.Sleep(firstSpeaks)
+		g.ranks.Abort(printable.Message(g.ranks.Name(g.ranks.Rank()) + ": " + text))
+	}
+	return code
+}
+
+// firstSpeaks is how long other ranks give the first one to fail with the same error.
+const firstSpeaks = 5 * time.Second

@@ -1,0 +1,357 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"prenas/internal/ranks"
+	"prenas/internal/ranks/rankstest"
+	"prenas/internal/rng"
+	"prenas/internal/rundir"
+)
+
+// rankSpaces are compiled in a second.
+var rankSpaces = map[string]string{
+	"vit": `
+SUPERNET: {EMBED_DIM: 16, DEPTH: 2, NUM_HEADS: 2, MLP_RATIO: 2}
+SEARCH_SPACE: {EMBED_DIM: [8, 16], DEPTH: [1, 2], NUM_HEADS: [1, 2], MLP_RATIO: [1, 2]}
+MODEL: {IMAGE_SIZE: 8, PATCH_SIZE: 4, CHANNELS: 3, NUM_CLASSES: 2, HEAD_DIM: 4, MAX_RELATIVE_POSITION: 2}
+INTERVAL: {MIN: 0, MAX: 0.01, STEP: 0.0035}
+`,
+	"conv": `
+FAMILY: conv
+SUPERNET: {DEPTH: 1, KERNEL: 5, EXPAND: 3}
+SEARCH_SPACE: {DEPTH: [1], KERNEL: [3, 5], EXPAND: [2, 3]}
+MODEL: {IMAGE_SIZE: 16, CHANNELS: 3, NUM_CLASSES: 2, STEM: 8, WIDTH: [8], STRIDE: [2], SQUEEZE_EXCITE: [true], H_SWISH: [true], FEATURES: 8, MIX: 8}
+INTERVAL: {MIN: 0, MAX: 0.012, STEP: 0.012}
+`,
+}
+
+// bench is a folder with images, spaces and candidates, where prenas runs on one or several ranks.
+type bench struct {
+	*testing.T
+	dir, program string
+	launcher     rankstest.Launcher
+}
+
+func newBench(t *testing.T, l rankstest.Launcher) *bench {
+	t.Helper()
+	program, err := exec.LookPath("prenas")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t, t.TempDir(), program, l}
+	r := rng.New(7, "pictures")
+	for _, part := range []struct {
+		name  string
+		count int
+	}{{"train", 32}, {"test", 7}} {
+		for class := range 2 {
+			for i := range part.count {
+				img := image.NewRGBA(image.Rect(0, 0, 12, 12))
+				for k := range 12 * 12 {
+					img.Set(k%12, k/12, color.RGBA{uint8(100*class + r.IntN(150)), uint8(r.IntN(256)), 9, 255})
+				}
+				var text bytes.Buffer
+				if err := png.Encode(&text, img); err != nil {
+					t.Fatal(err)
+				}
+				b.write(fmt.Sprintf("pictures/%s/%d/%d.png", part.name, class, i), text.String())
+			}
+		}
+	}
+	return b
+}
+
+func (b *bench) write(name, text string) {
+	b.Helper()
+	path := filepath.Join(b.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *bench) search(space string) {
+	b.Helper()
+	b.write(space+".yaml", rankSpaces[space])
+	if text, err := b.start(1, "search", "--space", space+".yaml", "--out", space+".json").CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, text)
+	}
+}
+
+// start makes a command of prenas on n ranks.
+func (b *bench) start(n int, args ...string) *exec.Cmd {
+	c := exec.Command(b.program, args...)
+	c.Env = os.Environ()
+	if n > 1 {
+		c = b.launcher.Command(n, b.program, args...)
+	}
+	c.Dir = b.dir
+	return c
+}
+
+func (b *bench) run(n int, args ...string) (string, error) {
+	text, err := b.start(n, args...).CombinedOutput()
+	return string(text), err
+}
+
+func (b *bench) train(space, out string, more ...string) []string {
+	return append([]string{"train", "--candidates", space + ".json", "--data", "folder:pictures", "--recipe", "recipe.yaml", "--seed", "3", "--out", out}, more...)
+}
+
+func (b *bench) must(n int, args ...string) string {
+	b.Helper()
+	text, err := b.run(n, args...)
+	if err != nil {
+		b.Fatalf("%d ranks, %v: %v\n%s", n, args, err, text)
+	}
+	return text
+}
+
+// same compares metrics and the newest checkpoint of two runs.
+func (b *bench) same(one, other string) {
+	b.Helper()
+	newest := slices.Max(b.steps(one))
+	for _, name := range []string{rundir.MetricsFile, filepath.Join(rundir.CheckpointsDir, fmt.Sprintf("step-%d.safetensors", newest))} {
+		x, err := os.ReadFile(filepath.Join(b.dir, one, name))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if y, err := os.ReadFile(filepath.Join(b.dir, other, name)); err != nil || !bytes.Equal(x, y) {
+			b.Errorf("%s of %s and %s differ (%v)", name, one, other, err)
+		}
+	}
+}
+
+func (b *bench) steps(run string) (steps []int) {
+	files, _ := filepath.Glob(filepath.Join(b.dir, run, rundir.CheckpointsDir, "step-*.safetensors"))
+	for _, f := range files {
+		var step int
+		fmt.Sscanf(filepath.Base(f), "step-%d.safetensors", &step)
+		steps = append(steps, step)
+	}
+	return steps
+}
+
+// losses of the updates of a run.
+func (b *bench) losses(run string) (losses []float64) {
+	b.Helper()
+	text, err := os.ReadFile(filepath.Join(b.dir, run, rundir.MetricsFile))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range bytes.Lines(text) {
+		var l rundir.TrainLine
+		if err := json.Unmarshal(line, &l); err != nil {
+			b.Fatal(err)
+		}
+		if l.Kind == "train" {
+			losses = append(losses, l.Loss)
+		}
+	}
+	return losses
+}
+
+// Ranks that share the batches of an update, whole, end with the bytes of one process.
+func TestRanksAreOneProcess(t *testing.T) {
+	b := newBench(t, rankstest.Find(t, "openmpi"))
+	b.search("vit")
+	b.search("conv")
+	for _, c := range []struct {
+		name, space, recipe string
+		ranks               []int
+	}{
+		{"adamw", "vit", "batch: 3\naccumulate: 4\nmix: {mixup: 0.8, cutmix: 1.0}\nregularize: {drop_path: 0.1, drop: 0.1}\n", []int{2, 4}},
+		{"sandwich", "vit", "batch: 2\naccumulate: 6\nema: {decay: 0.9}\noptimizer: {name: sgd, lr: 0.05}\nsampler: {name: sandwich}\n" +
+			"distill: {teacher: largest, kind: soft, alpha: 0.5, temperature: 2}\n", []int{2, 3}},
+		{"conv", "conv", "batch: 4\naccumulate: 3\nema: {decay: 0.9}\n", []int{3}},
+	} {
+		b.write("recipe.yaml", "epochs: 2\nholdout: 0.25\nlog_every: 1\n"+c.recipe)
+		b.must(1, b.train(c.space, c.name)...)
+		for _, n := range c.ranks {
+			out := fmt.Sprintf("%s-%d", c.name, n)
+			b.must(n, b.train(c.space, out)...)
+			b.same(c.name, out)
+		}
+	}
+}
+
+// Ranks that share the images of a batch have the losses of one process but for rounding.
+func TestRanksShareABatch(t *testing.T) {
+	b := newBench(t, rankstest.Find(t, "mpich"))
+	b.search("vit")
+	b.write("recipe.yaml", "epochs: 6\nholdout: 0.25\nlog_every: 1\nbatch: 8\nmix: {mixup: 0.8, cutmix: 1.0}\nregularize: {drop_path: 0.1, drop: 0.1}\n")
+	b.must(1, b.train("vit", "one")...)
+	b.must(4, b.train("vit", "four")...)
+	one, four := b.losses("one"), b.losses("four")
+	if len(one) != len(four) || len(one) < 30 {
+		t.Fatalf("%d and %d updates", len(one), len(four))
+	}
+	for i := range one {
+		if d := math.Abs(one[i] - four[i]); d > 1e-5 {
+			t.Fatalf("update %d has a loss of %v on one, %v on four", i+1, one[i], four[i])
+		}
+	}
+}
+
+// rankOf is the process of a rank of a run.
+func (b *bench) rankOf(l rankstest.Launcher, rank int, out string) int {
+	b.Helper()
+	name := map[string]string{"openmpi": "OMPI_COMM_WORLD_RANK", "mpich": "PMI_RANK"}[l.Name]
+	processes, _ := filepath.Glob("/proc/[0-9]*")
+	for _, p := range processes {
+		env, err := os.ReadFile(filepath.Join(p, "environ"))
+		args, err2 := os.ReadFile(filepath.Join(p, "cmdline"))
+		if err != nil || err2 != nil || !strings.HasPrefix(string(args), b.program+"\x00") {
+			continue
+		}
+		cwd, _ := os.Readlink(filepath.Join(p, "cwd"))
+		if cwd == b.dir && strings.Contains(string(env), fmt.Sprintf("%s=%d\x00", name, rank)) && strings.Contains(string(args), "\x00"+out) {
+			var pid int
+			fmt.Sscanf(filepath.Base(p), "%d", &pid)
+			return pid
+		}
+	}
+	b.Fatalf("there is no rank %d of %s", rank, out)
+	return 0
+}
+
+// A run of several ranks is stopped, killed and gone on with by others, and ends as an uncut one.
+func TestRanksStopAndGoOn(t *testing.T) {
+	rankstest.Each(t, func(t *testing.T, l rankstest.Launcher) {
+		b := newBench(t, l)
+		b.search("vit")
+		b.write("recipe.yaml", "epochs: 100\nholdout: 0.25\neval_every: 0\nlog_every: 5\nsave_every: 7\nbatch: 3\naccumulate: 4\nkeep: 3\n")
+		b.must(1, b.train("vit", "whole")...)
+		// stopped starts n ranks, does something to the run when it is on its way, and returns what it said.
+		stopped := func(n int, args []string, do func(c *exec.Cmd)) string {
+			t.Helper()
+			before := b.steps("cut")
+			c := b.start(n, args...)
+			var said bytes.Buffer
+			c.Stdout, c.Stderr = &said, &said
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- c.Wait() }()
+			for began := time.Now(); slices.Equal(b.steps("cut"), before); time.Sleep(5 * time.Millisecond) {
+				if time.Since(began) > 2*time.Minute {
+					t.Fatalf("no checkpoint\n%s", said.String())
+				}
+			}
+			do(c)
+			select {
+			case <-ended: // MPICH's mpirun, asked by a signal, has the exit code 0
+			case <-time.After(2 * time.Minute):
+				c.Process.Kill()
+				t.Fatalf("it did not end\n%s", said.String())
+			}
+			return said.String()
+		}
+		said := stopped(4, b.train("vit", "cut"), func(*exec.Cmd) { syscall.Kill(b.rankOf(l, 2, "cut"), syscall.SIGTERM) })
+		if !strings.Contains(said, "prenas: training was interrupted after step") {
+			t.Errorf("SIGTERM to a rank:\n%s", said)
+		}
+		resume := []string{"train", "--resume", "--out", "cut"}
+		said = stopped(2, resume, func(c *exec.Cmd) { c.Process.Signal(syscall.SIGUSR1) })
+		if !strings.Contains(said, "prenas: training was interrupted after step") {
+			t.Errorf("SIGUSR1 to the launcher:\n%s", said)
+		}
+		stopped(2, resume, func(*exec.Cmd) { syscall.Kill(b.rankOf(l, 1, "cut"), syscall.SIGKILL) })
+		b.must(1, resume...)
+		b.same("whole", "cut")
+	})
+}
+
+// Whatever number of ranks evaluates, the results are the same.
+func TestRanksEvaluate(t *testing.T) {
+	b := newBench(t, rankstest.Find(t, "openmpi"))
+	b.search("vit")
+	b.write("recipe.yaml", "epochs: 2\nholdout: 0.25\nbatch: 8\n")
+	b.must(1, b.train("vit", "run")...)
+	b.must(1, "eval", "run", "--batch", "4")
+	want, err := os.ReadFile(filepath.Join(b.dir, "run", "results.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	timeless := func(text []byte) string {
+		var lines []string
+		for line := range strings.Lines(string(text)) {
+			if !strings.Contains(line, "second") && !strings.Contains(line, `"sha256": `) { // of the text, seconds too
+				lines = append(lines, line)
+			}
+		}
+		return strings.Join(lines, "")
+	}
+	for _, n := range []int{2, 3} {
+		b.must(n, "eval", "run", "--batch", "4")
+		got, err := os.ReadFile(filepath.Join(b.dir, "run", "results.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if timeless(got) != timeless(want) {
+			t.Errorf("%d ranks: results are\n%s\nwant\n%s", n, got, want)
+		}
+	}
+}
+
+func TestRanksAreRefusedInASentence(t *testing.T) {
+	b := newBench(t, rankstest.Find(t, "openmpi"))
+	b.search("vit")
+	b.write("recipe.yaml", "epochs: 1\nbatch: 4\naccumulate: 4\n")
+	for _, c := range []struct {
+		ranks int
+		args  []string
+		says  string
+	}{
+		{2, []string{"search", "--space", "vit.yaml", "--out", "x.json"}, "prenas search is the work of one process, and 2 were started"},
+		{2, b.train("vit", "x", "--devices", "2"), "--devices 2: each of the 2 ranks has one device"},
+		{3, b.train("vit", "x"), "3 ranks cannot share updates of 4 batches evenly"},
+		{2, b.train("vit", "x", "--sampler", "space"), "sampler.name space"},
+		{2, b.train("vit", "x", "--recipe", "nowhere.yaml"), "nowhere.yaml"},
+	} {
+		text, err := b.run(c.ranks, c.args...)
+		if err == nil || !strings.Contains(text, c.says) {
+			t.Errorf("%v: %v, want %q\n%s", c.args, err, c.says, text)
+		}
+	}
+}
+
+// A rank that stands still ends all, by its name.
+func TestARankThatStandsStill(t *testing.T) {
+	b := newBench(t, rankstest.Find(t, "openmpi"))
+	b.search("vit")
+	b.write("recipe.yaml", "epochs: 2000\nholdout: 0.25\neval_every: 0\nsave_every: 5\nbatch: 4\naccumulate: 2\n")
+	c := b.start(2, b.train("vit", "still")...)
+	c.Env = append(c.Env, ranks.WaitEnv+"=20s")
+	var said bytes.Buffer
+	c.Stdout, c.Stderr = &said, &said
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); len(b.steps("still")) == 0 && time.Since(began) < 2*time.Minute; {
+		time.Sleep(5 * time.Millisecond)
+	}
+	syscall.Kill(b.rankOf(b.launcher, 1, "still"), syscall.SIGSTOP)
+	err := c.Wait()
+	if text := said.String(); err == nil || !strings.Contains(text, "within 20s") || !strings.Contains(text, "rank ") {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
