@@ -32,6 +32,9 @@ const withoutAMX = "PRENAS_TEST_WITHOUT_AMX"
 
 // Where AMX is refused products and attention are what they are on processors without it.
 func TestWithoutAMX(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	if os.Getenv(withoutAMX) != "" {
 		if kernels.AMX() == "" {
 			t.Error("AMX is used")

@@ -51,6 +51,9 @@ func slowAttention(qkv *graph.Node, heads int, relative *Relative, operands dtyp
 }
 
 func TestAttentionIsTheFormula(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	e := engineWithKernels(t)
 	for i, c := range []struct{ n, heads, size, tokens, side, limit int }{
 		{n: 2, heads: 3, size: 64, tokens: 197, side: 14, limit: 14}, // as the spaces of the paper

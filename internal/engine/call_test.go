@@ -112,6 +112,9 @@ func TestDepthwiseGroupsAreTheFormula(t *testing.T) {
 }
 
 func TestDepthwiseCallIsTheFormula(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	e := engineWithKernels(t)
 	for _, k := range []int{1, 3, 5, 7, 9} {
 		for _, stride := range []int{1, 2, 3} {

@@ -39,6 +39,9 @@ func differ(got, want []float32) float64 {
 // linearCall, its twin of XLA's operations, and the adjoints of both: shapes that fill tiles and leave
 // some of them empty, few rows and many, large and small depths.
 func TestLinearCallIsTheProduct(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	e := engineWithKernels(t)
 	for _, precision := range []Precision{Float32, BFloat16} {
 		operands := precision.Operands()

@@ -106,6 +106,9 @@ func TestBiasGeluCallIsTheTwin(t *testing.T) {
 }
 
 func TestBatchNormCallIsTheTwin(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	e := engineWithKernels(t)
 	for i, c := range []rowCase{{2, 1}, {3, 5}, {40, 16}, {301, 24}, {7, 33}, {5000, 12}, {400, 112}} {
 		for _, f := range []Activation{Identity, ReLU, HardSwish} {

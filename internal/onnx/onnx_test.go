@@ -181,6 +181,9 @@ func TestEveryFlippedBitIsSeen(t *testing.T) {
 }
 
 func TestOnnxruntimeAgrees(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	python := pytools.Python(t, pytools.OnnxRuntime)
 	dir := t.TempDir()
 	args := []string{filepath.Join("testdata", "check.py")}

@@ -37,6 +37,9 @@ var scoredArch = space.Arch{EmbedDim: 48, NumHeads: []int{1, 2}, MLPRatio: []flo
 
 // What NumPy and autograd make of the formulas in float64.
 func TestProxiesAreThoseOfTheFormulas(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	f := fixture.Open(t)
 	python := pytools.Python(t, pytools.Autograd)
 	program, err := os.ReadFile("testdata/proxies.py")
@@ -213,6 +216,9 @@ MODEL: {IMAGE_SIZE: 16, CHANNELS: 2, NUM_CLASSES: 5, STEM: 8, WIDTH: [8], STRIDE
 // What NumPy and autograd make of the formulas in float64 for an architecture that is smaller than the supernet: with strides, one
 // of an odd side, squeeze-excite, both activation functions and a kernel out of the middle of the shared one.
 func TestProxiesOfConvolutionalNetworksAreThoseOfTheFormulas(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	python := pytools.Python(t, pytools.Autograd)
 	program, err := os.ReadFile("testdata/proxies_conv.py")
 	if err != nil {

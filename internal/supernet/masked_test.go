@@ -333,6 +333,9 @@ func TestMaskedEqualsStaticOnOtherModels(t *testing.T) {
 // One model runs what any other network does, functions in C where there are any; several run
 // products with an axis of models.
 func TestMaskedHasTheOperandsOfStatic(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	s := little()
 	s.Supernet.Depth, s.Model.HeadDim, s.EmbedDim = 2, 8, []int{8, 14} // even, as the functions take them
 	check := func(e *engine.Engine, archs ...space.Arch) {
@@ -349,6 +352,9 @@ func TestMaskedHasTheOperandsOfStatic(t *testing.T) {
 }
 
 func TestFixtureMasked(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	f := fixture.Open(t)
 	var expected struct {
 		Logits struct {

@@ -124,6 +124,9 @@ func TestCornersAreWhatIsRead(t *testing.T) {
 }
 
 func TestRelativePositionsEqualGathering(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	const samples, heads, headDim = 2, 3, 5
 	for _, c := range []struct{ side, max int }{{1, 2}, {2, 1}, {3, 4}, {4, 2}} {
 		tokens, rows := c.side*c.side+1, 2*c.max+2
