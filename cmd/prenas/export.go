@@ -17,12 +17,14 @@ func exportCommand(g *global) *cobra.Command {
 	var o job.ExportOptions
 	var format, quantize string
 	c := &cobra.Command{
-		Use: "export RUN --arch NAME|KEY|all --out FILE", Short: "Take a model out of a run, ready to be used by itself", Args: cobra.ExactArgs(1),
+		Use: "export RUN|MODEL --arch NAME|KEY|all --out FILE", Short: "Take a model out of a run, ready to be used by itself", Args: cobra.ExactArgs(1),
 		Long: "Write an architecture's slice of a run's weights as a model of its own, with its description (.json)\n" +
-			"and its model card (.md) beside it. An interval's key means the best architecture of the interval.",
+			"and its model card (.md) beside it. An interval's key means the best architecture of the interval.\n" +
+			"Of the safetensors of a model, which prenas import writes too, export makes a file of another format.",
 		Example: "  prenas export run --arch e128-h6x3_4-r3_4x3 --out model.safetensors\n" +
 			"  prenas export run --arch 0.58 --format onnx --out model.onnx\n" +
-			"  prenas export run --arch all --out models",
+			"  prenas export run --arch all --out models\n" +
+			"  prenas export vit.safetensors --format onnx --out vit.onnx",
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if o.Format, err = job.ParseFormat(format, quantize); err != nil {
 				return usageError{err}
