@@ -18,8 +18,9 @@ import (
 // diagnosis is what this machine offers.
 type diagnosis struct {
 	engine.Diagnosis
-	Runtime       string `json:"onnxruntime,omitempty"` // its library, as predict takes it
-	RuntimeSHA256 string `json:"onnxruntime_sha256,omitempty"`
+	MPI           *mpiDiagnosis `json:"mpi,omitempty"`         // of several ranks
+	Runtime       string        `json:"onnxruntime,omitempty"` // its library, as predict takes it
+	RuntimeSHA256 string        `json:"onnxruntime_sha256,omitempty"`
 }
 
 // findRuntime looks for the library of onnxruntime, which is not loaded.
@@ -36,7 +37,7 @@ func (d *diagnosis) findRuntime(ctx context.Context, out *console) (err error) {
 }
 
 func doctorCommand(g *global) *cobra.Command {
-	return &cobra.Command{
+	return shared(&cobra.Command{
 		Use: "doctor", Short: "Show what engine, devices and speed this machine offers", Args: cobra.NoArgs,
 		Long: "Show what engine, devices and speed this machine offers, and which libraries of others commands load:\n" +
 			"the plug-in, and for ONNX models onnxruntime. kernels says whether programs call our functions in C.\n" +
@@ -52,6 +53,9 @@ func doctorCommand(g *global) *cobra.Command {
 			}
 			defer e.Close()
 			var d diagnosis
+			if d.MPI, err = diagnoseMPI(g.ranks); err != nil || !g.ranks.First() {
+				return err
+			}
 			if d.Diagnosis, err = e.Diagnose(c.Context()); err != nil {
 				return err
 			}
@@ -62,6 +66,13 @@ func doctorCommand(g *global) *cobra.Command {
 				fmt.Fprintf(w, "backend     %s (%s)\n", d.Backend, d.Description)
 				if d.Plugin != "" {
 					fmt.Fprintf(w, "plug-in     %s\n            sha256 %s\n", d.Plugin, d.PluginSHA256)
+				}
+				if d.MPI != nil {
+					fmt.Fprintf(w, "MPI         %s\n", d.MPI.Library)
+					for _, name := range d.MPI.Ranks {
+						fmt.Fprintf(w, "            %s\n", name)
+					}
+					fmt.Fprintf(w, "            %.1f ms to exchange a gradient of %d MB, the best of %d, adding not counted\n", d.MPI.ExchangeMS, gradientMB, exchanges)
 				}
 				if d.Runtime != "" {
 					fmt.Fprintf(w, "onnxruntime %s\n            sha256 %s\n", d.Runtime, d.RuntimeSHA256)
@@ -86,5 +97,5 @@ func doctorCommand(g *global) *cobra.Command {
 				return nil
 			})
 		},
-	}
+	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"time"
@@ -108,3 +109,42 @@ func (g *global) end(err error, text string) int {
 
 // firstSpeaks is how long other ranks give the first one to fail with the same error.
 const firstSpeaks = 5 * time.Second
+
+// mpiDiagnosis is how several ranks work together.
+type mpiDiagnosis struct {
+	Library    string   `json:"library"`
+	Ranks      []string `json:"ranks"`
+	ExchangeMS float64  `json:"exchange_ms"` // of a gradient of gradientMB, without adding: the best of exchanges
+}
+
+const (
+	gradientMB = 20
+	exchanges  = 5
+)
+
+// diagnoseMPI measures with all ranks; nil where this process is alone.
+func diagnoseMPI(w *ranks.World) (*mpiDiagnosis, error) {
+	n := w.Size()
+	if n == 1 {
+		return nil, nil
+	}
+	d := &mpiDiagnosis{Library: w.Library()}
+	for rank := range n {
+		d.Ranks = append(d.Ranks, w.Name(rank))
+	}
+	piece := gradientMB * 1e6 / 4 / n
+	parts, own := make([]float32, n*piece), make([]float32, n*piece)
+	best := time.Duration(math.MaxInt64)
+	for range exchanges {
+		began := time.Now()
+		if err := w.Exchange("a measurement", parts, own); err != nil {
+			return nil, err
+		}
+		if err := w.GatherValues("a measurement", own[:piece], parts); err != nil {
+			return nil, err
+		}
+		best = min(best, time.Since(began))
+	}
+	d.ExchangeMS = best.Seconds() * 1e3
+	return d, nil
+}

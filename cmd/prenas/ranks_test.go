@@ -334,6 +334,17 @@ func TestRanksAreRefusedInASentence(t *testing.T) {
 	}
 }
 
+func TestDoctorTellsOfRanks(t *testing.T) {
+	rankstest.Each(t, func(t *testing.T, l rankstest.Launcher) {
+		text := newBench(t, l).must(2, "doctor", "--backend", "go")
+		for _, want := range []string{"\nMPI         ", "rank 0 of 2 on host ", "rank 1 of 2 on host ", "ms to exchange a gradient of 20 MB"} {
+			if strings.Count(text, want) != 1 {
+				t.Errorf("%q is not there once in\n%s", want, text)
+			}
+		}
+	})
+}
+
 // A rank that stands still ends all, by its name.
 func TestARankThatStandsStill(t *testing.T) {
 	b := newBench(t, rankstest.Find(t, "openmpi"))
