@@ -19,15 +19,14 @@ func finetuneCommand(g *global) *cobra.Command {
 	var recipeName string
 	var layerDecay float64
 	var freeze bool
-	var batch int
 	var bad onBadImage
 	c := &cobra.Command{
 		Use: "finetune RUN|MODEL --data SRC --out RUN", Short: "Go on training one architecture on other images", Args: cobra.ExactArgs(1),
 		Long: "Begins with an architecture's trained weights: one of a run (--arch), or a .safetensors file of prenas\n" +
 			"export. Other classes get a new head; for another --image-size positions are interpolated. The result\n" +
 			"is a run directory like that of prenas train, which prenas train --resume goes on with if it was stopped.\n\n" +
-			"The recipe finetune is for images of one's own, some dozens or hundreds of each class: 40 epochs, in which\n" +
-			"layers learn the less the further they are from the head.",
+			"The recipe finetune is for images of one's own, a handful of each class or thousands; it suits itself to\n" +
+			"their number. Layers learn the less the further they are from the head.",
 		Example: "  prenas finetune run --arch 0.58 --data folder:flowers --out flowers\n" +
 			"  prenas finetune model.safetensors --data folder:flowers --freeze --out flowers",
 		RunE: func(c *cobra.Command, args []string) (err error) {
@@ -36,11 +35,6 @@ func finetuneCommand(g *global) *cobra.Command {
 			}
 			if o.Recipe, err = recipe.Load(recipeName); err != nil {
 				return fmt.Errorf("--recipe: %w", err)
-			}
-			if c.Flags().Changed("batch") {
-				if o.Recipe, err = o.Recipe.WithBatch(batch); err != nil {
-					return usageError{fmt.Errorf("--batch: %w", err)}
-				}
 			}
 			if c.Flags().Changed("on-bad-image") {
 				o.Recipe.SkipBadImages = bad.skip
@@ -61,7 +55,7 @@ func finetuneCommand(g *global) *cobra.Command {
 			o.From, o.Seed, o.Command, o.Log = args[0], g.seed, strings.Join(os.Args, " "), out.line
 			o.Fetch, o.Progress = out.fetching, out.training
 			r, err := job.Finetune(c.Context(), o)
-			if errors.Is(err, data.ErrSource) || errors.Is(err, job.ErrArch) {
+			if errors.Is(err, data.ErrSource) || errors.Is(err, job.ErrArch) || errors.Is(err, recipe.ErrInvalid) && o.Override != (recipe.Override{}) {
 				return usageError{err}
 			}
 			if err != nil {
@@ -80,7 +74,7 @@ func finetuneCommand(g *global) *cobra.Command {
 	f.Float64Var(&layerDecay, "layer-decay", 0, "what each layer further from the head leaves of the learning rate, as 0.75 (default: the recipe's)")
 	f.BoolVar(&freeze, "freeze", false, "train the head alone")
 	f.StringVar(&recipeName, "recipe", "finetune", "built-in recipe ("+strings.Join(recipe.Names(), ", ")+") or YAML file")
-	f.IntVar(&batch, "batch", 0, "images of one program run (default: the recipe's)")
+	addOverride(f, &o.Override)
 	bad.add(f, " (default: the recipe's)")
 	f.StringVar(&o.Out, "out", "", "run directory to write")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")

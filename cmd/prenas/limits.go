@@ -33,6 +33,7 @@ var limits = map[string]bound{
 	"images":        {1, 1 << 40},
 	"interval":      {0, 1e12},
 	"latency-batch": {1, 1 << 16},
+	"lr":            {1e-12, 100},
 	"layer-decay":   {0, 1},
 	"norm-eps":      {0, 1},
 	"pixels":        {1, 1 << 14}, // millions

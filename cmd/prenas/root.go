@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,6 +20,7 @@ import (
 	"prenas/internal/nearest"
 	"prenas/internal/printable"
 	"prenas/internal/ranks"
+	"prenas/internal/version"
 	"prenas/pkg/space"
 )
 
@@ -91,15 +93,40 @@ are needed, and 70 for a fault of prenas itself.`,
 	f.BoolVar(&g.json, "json", false, "print one JSON value instead of text")
 	f.BoolVar(&g.quiet, "quiet", false, "print results, warnings and errors only")
 	for _, add := range []func(*global) *cobra.Command{
-		quickstartCommand, importCommand, searchCommand, explainCommand, auditCommand, trainCommand, finetuneCommand, evalCommand, reportCommand, watchCommand, boardCommand, exportCommand, predictCommand, serveCommand,
+		quickstartCommand, importCommand, searchCommand, explainCommand, auditCommand, recipeCommand, trainCommand, finetuneCommand, evalCommand, reportCommand, watchCommand, boardCommand, exportCommand, predictCommand, serveCommand,
 		checkCommand, dataCommand, spacesCommand, doctorCommand,
 	} {
 		root.AddCommand(add(g))
 	}
+	root.Version = version.String()
+	root.SetVersionTemplate("prenas {{.Version}}\n")
+	root.InitDefaultHelpCmd()
 	for _, c := range allCommands(root) {
+		if c.Name() == "help" && c.Parent() == root {
+			strictHelp(c)
+			continue
+		}
 		markUsageErrors(c)
 	}
+	addCompletions(root)
 	return root
+}
+
+// strictHelp makes help of a command that there is not an error, as the command itself is.
+func strictHelp(help *cobra.Command) {
+	help.Run = nil
+	help.RunE = func(c *cobra.Command, args []string) error {
+		at := c.Root()
+		for _, name := range args {
+			sub := slices.IndexFunc(at.Commands(), func(c *cobra.Command) bool { return c.Name() == name })
+			if sub < 0 {
+				return usagef("unknown command %q%s; see %s --help", name, meant(at, name), at.CommandPath())
+			}
+			at = at.Commands()[sub]
+		}
+		at.InitDefaultHelpFlag()
+		return at.Help()
+	}
 }
 
 // expandHomes puts the home folder in place of ~ where the value of a flag begins with it:

@@ -65,7 +65,7 @@ func spacesCommand(g *global) *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "count SPACE", Short: "Count the architectures of a space", Args: cobra.ExactArgs(1), Example: "  prenas spaces count small",
+			Use: "count SPACE", ValidArgsFunction: completeFrom(space.Names), Short: "Count the architectures of a space", Args: cobra.ExactArgs(1), Example: "  prenas spaces count small",
 			RunE: func(_ *cobra.Command, args []string) error {
 				s, err := loadSpace("SPACE", args[0])
 				if err != nil {
@@ -79,7 +79,7 @@ func spacesCommand(g *global) *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "describe SPACE", Short: "Describe a space and the range of its sizes", Args: cobra.ExactArgs(1), Example: "  prenas spaces describe my-space.yaml",
+			Use: "describe SPACE", ValidArgsFunction: completeFrom(space.Names), Short: "Describe a space and the range of its sizes", Args: cobra.ExactArgs(1), Example: "  prenas spaces describe my-space.yaml",
 			RunE: func(_ *cobra.Command, args []string) error {
 				s, err := loadSpace("SPACE", args[0])
 				if err != nil {

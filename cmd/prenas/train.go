@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"prenas/internal/data"
 	"prenas/internal/engine"
@@ -25,7 +26,7 @@ func trainCommand(g *global) *cobra.Command {
 	var precision engine.Precision
 	var bad onBadImage
 	var dryRun, rollBack bool
-	var batch int
+	var change recipe.Override
 	c := &cobra.Command{
 		Use: "train --candidates FILE --data SRC --out RUN", Short: "Train one supernet on the preferred architectures", Args: cobra.NoArgs,
 		Long: "Train one weight-sharing supernet on the architectures of a candidates file.\n\n" +
@@ -35,7 +36,8 @@ func trainCommand(g *global) *cobra.Command {
 		Example: "  prenas train --candidates candidates.json --data fashion-mnist --out run\n" +
 			"  prenas train --candidates candidates.json --weights vit.safetensors --data folder:images --out run\n" +
 			"  prenas train --candidates candidates.json --data folder:images --recipe tiny --dry-run\n" +
-			"  prenas train --resume --out run",
+			"  prenas train --resume --out run\n" +
+			"  prenas train --resume --epochs 120 --out run",
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			o := given
 			if given.Resume {
@@ -85,9 +87,13 @@ func trainCommand(g *global) *cobra.Command {
 					return usageError{fmt.Errorf("--sampler: %w", err)}
 				}
 			}
-			if changed("batch") {
-				if o.Recipe, err = o.Recipe.WithBatch(batch); err != nil {
-					return usageError{fmt.Errorf("--batch: %w", err)}
+			o.Override = change
+			if given.Resume {
+				if changed("epochs") { // the run goes on for longer; its warm-up is behind it
+					o.Recipe.Epochs, o.Override.Epochs = change.Epochs, 0
+				}
+				if o.Recipe, err = o.Recipe.With(o.Override); err != nil {
+					return usageError{err}
 				}
 			}
 			if changed("on-bad-image") {
@@ -106,7 +112,7 @@ func trainCommand(g *global) *cobra.Command {
 				return g.printPlan(c.Context(), o)
 			}
 			r, err := job.Train(c.Context(), o)
-			if errors.Is(err, data.ErrSource) {
+			if errors.Is(err, data.ErrSource) || errors.Is(err, recipe.ErrInvalid) && change != (recipe.Override{}) {
 				return usageError{err}
 			}
 			if err != nil {
@@ -126,7 +132,7 @@ func trainCommand(g *global) *cobra.Command {
 	f.StringVar(&recipeName, "recipe", "", "built-in recipe ("+strings.Join(recipe.Names(), ", ")+") or YAML file (default: by the space, see above)")
 	addPrecision(f, &precision, " (default: the recipe's)")
 	f.StringVar(&sampler, "sampler", "", "what each update trains: "+strings.Join(recipe.SamplerNames(), ", ")+" (default: the recipe's)")
-	f.IntVar(&batch, "batch", 0, "images of one program run (default: the recipe's)")
+	addOverride(f, &change)
 	bad.add(f, " (default: the recipe's)")
 	f.BoolVar(&rollBack, "roll-back", false, "where training diverges, go back to a checkpoint with half the learning rate (default: the recipe's)")
 	f.StringVar(&given.Out, "out", "", "run directory to write")
@@ -143,6 +149,13 @@ func trainCommand(g *global) *cobra.Command {
 		return missing(c, "candidates", "data", "out")
 	}
 	return shared(c)
+}
+
+// addOverride adds the flags for what people change first.
+func addOverride(f *pflag.FlagSet, o *recipe.Override) {
+	f.IntVar(&o.Epochs, "epochs", 0, "times that all images are seen (default: the recipe's)")
+	f.IntVar(&o.Batch, "batch", 0, "images of one program run (default: the recipe's)")
+	f.Float64Var(&o.LR, "lr", 0, "peak learning rate (default: the recipe's)")
 }
 
 // best says what a run reached on the images that it held out.

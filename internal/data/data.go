@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,11 +72,15 @@ func (d *Dataset) noteOrder() {
 
 // Options of Open and Fetch.
 type Options struct {
-	Seed     uint64
-	HeldOut  float64                 // part of train to hold out for choosing, where the source has no such split; 0 for none
-	Look     bool                    // look at some training images, to say if there is nothing to see in them
-	Log      func(string)            // steps of fetching, and what a user should know; nil for none
-	Progress func(done, total int64) // bytes of a download; nil for none
+	Seed    uint64
+	HeldOut float64 // part of train to hold out for choosing, where the source has no such split; 0 for none
+	// HeldOutOf, if not nil, says HeldOut from how many images there are to train on; own
+	// tells that the source has a split for choosing.
+	HeldOutOf func(images int, own bool) float64
+	Stratify  bool                    // HeldOut is of each class
+	Look      bool                    // look at some training images, to say if there is nothing to see in them
+	Log       func(string)            // steps of fetching, and what a user should know; nil for none
+	Progress  func(done, total int64) // bytes of a download; nil for none
 }
 
 func (o Options) log(format string, args ...any) {
@@ -118,6 +123,19 @@ func Sources() []string {
 		lines = append(lines, line)
 	}
 	return lines
+}
+
+// Kinds are what a SRC begins with, with the colon where a path follows.
+func Kinds() []string {
+	var kinds []string
+	for _, s := range sources {
+		if s.path != "" {
+			kinds = append(kinds, s.kind+":")
+		} else {
+			kinds = append(kinds, s.kind)
+		}
+	}
+	return kinds
 }
 
 // parseSource finds the kind of a SRC and its path.
@@ -220,7 +238,12 @@ func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
 	}
 	d.noteContents()
 	if !heldOut {
+		if o.HeldOutOf != nil {
+			o.HeldOut = o.HeldOutOf(d.Train.Len(), false)
+		}
 		d.Train, d.HeldOut = holdOut(d.Train, o)
+	} else if o.HeldOutOf != nil {
+		o.HeldOutOf(d.Train.Len(), true)
 	}
 	d.LeftOut = d.left.list()
 	for _, note := range d.Notes {
@@ -255,10 +278,36 @@ func asWritten(path string) string {
 func holdOut(s Split, o Options) (kept, out Split) {
 	order := rng.New(o.Seed, "held-out").Perm(s.Len())
 	n := int(o.HeldOut * float64(len(order)))
+	if o.Stratify && n > 0 {
+		order = stratified(s, order, n)
+	}
 	held, rest := order[:n], order[n:]
 	slices.Sort(held)
 	slices.Sort(rest)
 	return subset{s, rest}, subset{s, held}
+}
+
+// stratified is an order whose first n images have of each class the part that the split has,
+// as nearly as whole images can, and no class's last image.
+func stratified(s Split, order []int, n int) []int {
+	size := map[int]int{}
+	for _, i := range order {
+		size[s.Label(i)]++
+	}
+	// The k-th image of a class of c stands at (k+½)/c: the first n of all are then n/len
+	// of each. A class's last one stands behind all others.
+	where := make(map[int]float64, len(order))
+	taken := map[int]int{}
+	for _, i := range order {
+		label := s.Label(i)
+		where[i] = (float64(taken[label]) + 0.5) / float64(size[label])
+		if taken[label]++; taken[label] == size[label] {
+			where[i] = 2
+		}
+	}
+	sorted := slices.Clone(order)
+	slices.SortStableFunc(sorted, func(a, b int) int { return cmp.Compare(where[a], where[b]) })
+	return sorted
 }
 
 // subset is some images of a split.

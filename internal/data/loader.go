@@ -39,6 +39,13 @@ type LoaderOptions struct {
 	// augmented anew, one after the other (0: once). The epoch keeps its
 	// length, so it sees that part of the images.
 	Repeat int
+	// Filled is how many batches an epoch of training of so many images has, of which the
+	// last ones begin with the epoch's first images again, augmented anew; nil: as many as
+	// are full.
+	Filled func(images int) int
+	// Balance gives each class that has images equally many places of an epoch of training;
+	// its images come in turn, augmented anew.
+	Balance bool
 	// Test is how images are shown where they do not train.
 	Test augment.Test
 	// Share is what is made of the batches. Those of it are numbered by themselves.
@@ -85,6 +92,9 @@ func NewLoader(split Split, o LoaderOptions) (*Loader, error) {
 
 // Steps of an epoch.
 func (l *Loader) Steps() int {
+	if l.o.Train && l.o.Filled != nil {
+		return l.o.Share.Batches(l.o.Filled(l.split.Len()))
+	}
 	all := l.split.Len()
 	if !l.o.Train {
 		all += l.o.Batch - 1
@@ -100,9 +110,34 @@ func (l *Loader) order(epoch int) []int {
 	}
 	if l.o.Train {
 		drawn := rng.New(l.o.Seed, "order", uint64(epoch)).Perm(len(order))
+		if l.o.Balance {
+			drawn = l.balanced(epoch, drawn)
+		}
 		for place := range order {
 			order[place] = drawn[place/l.o.Repeat]
 		}
+	}
+	return order
+}
+
+// balanced puts images of each class in turn into the places of an epoch, which drawn has
+// the order of: a class with few images has each of them several times.
+func (l *Loader) balanced(epoch int, drawn []int) []int {
+	var classes [][]int
+	at := map[int]int{}
+	for _, i := range drawn {
+		label := l.split.Label(i)
+		if _, known := at[label]; !known {
+			at[label] = len(classes)
+			classes = append(classes, nil)
+		}
+		classes[at[label]] = append(classes[at[label]], i)
+	}
+	places := rng.New(l.o.Seed, "balance", uint64(epoch)).Perm(len(drawn))
+	order := make([]int, len(drawn))
+	for k, place := range places {
+		own := classes[k%len(classes)]
+		order[place] = own[k/len(classes)%len(own)]
 	}
 	return order
 }
@@ -130,8 +165,12 @@ func (l *Loader) values() int {
 // empty is a batch to fill.
 func (l *Loader) empty(order []int, epoch, step int) *LoadedBatch {
 	n := l.o.Share.Images(l.o.Batch)
+	count := min(n, len(order)-l.o.Share.Batch(step)*l.o.Batch)
+	if l.o.Train {
+		count = n
+	}
 	return &LoadedBatch{
-		Images: make([]float32, n*l.values()), Labels: make([]int32, n), Count: min(n, len(order)-l.o.Share.Batch(step)*l.o.Batch),
+		Images: make([]float32, n*l.values()), Labels: make([]int32, n), Count: count,
 		Epoch: epoch, Step: step,
 	}
 }
@@ -139,8 +178,10 @@ func (l *Loader) empty(order []int, epoch, step int) *LoadedBatch {
 // image makes number k of a batch.
 func (l *Loader) image(b *LoadedBatch, order []int, k int) error {
 	place := l.o.Share.Batch(b.Step)*l.o.Batch + l.o.Share.Place(k, l.o.Batch)
+	again := place / len(order) // where the epoch is filled up
+	place %= len(order)
 	for range order {
-		err := l.placed(b, order, k, place)
+		err := l.placed(b, order, k, place, again)
 		var damaged *DamagedImage
 		switch {
 		case err == nil:
@@ -158,13 +199,18 @@ func (l *Loader) image(b *LoadedBatch, order []int, k int) error {
 	return fmt.Errorf("%w: all %d images of the split are damaged", ErrEmpty, len(order))
 }
 
-// placed writes the image at a place of the order as number k of a batch.
-func (l *Loader) placed(b *LoadedBatch, order []int, k, place int) error {
+// placed writes the image at a place of the order as number k of a batch; again is how often
+// the whole order was gone through before.
+func (l *Loader) placed(b *LoadedBatch, order []int, k, place, again int) error {
 	i, size := order[place], l.values()
 	out := b.Images[k*size:][:size]
 	b.Labels[k] = int32(l.split.Label(i))
 	if l.o.Train {
-		return l.trained(b.Epoch, i, place%l.o.Repeat, out)
+		view := place%l.o.Repeat + again*l.o.Repeat
+		if l.o.Balance {
+			view = again*len(order) + place // an image may be in any place
+		}
+		return l.trained(b.Epoch, i, view, out)
 	}
 	return Whole(l.split, i, func(img Image) error { return l.input.Test(img, l.o.Test, out) })
 }

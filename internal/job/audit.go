@@ -74,7 +74,7 @@ func Audit(ctx context.Context, o AuditOptions) (audit.Correlations, error) {
 
 // images opens the data set, cut by a seed.
 func (o AuditOptions) images(ctx context.Context, r recipe.Recipe, cut uint64) (*data.Dataset, rundir.DataSummary, error) {
-	set, err := data.Open(ctx, o.Data, data.Options{Seed: cut, HeldOut: r.Holdout, Log: o.Log, Progress: o.Fetch})
+	set, err := data.Open(ctx, o.Data, data.Options{Seed: cut, HeldOut: r.Holdout, Stratify: r.Stratify, Log: o.Log, Progress: o.Fetch})
 	if err != nil {
 		return nil, rundir.DataSummary{}, err
 	}

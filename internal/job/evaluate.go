@@ -285,7 +285,7 @@ func openSplit(ctx context.Context, o EvaluateOptions, m rundir.Manifest) (*data
 		}
 		return set, set.Test, nil
 	}
-	set, err := data.Open(ctx, o.Data, data.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Log: o.Log})
+	set, err := data.Open(ctx, o.Data, data.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Stratify: m.Recipe.Stratify, Log: o.Log})
 	switch {
 	case err != nil:
 		return nil, nil, err
@@ -306,7 +306,7 @@ func recalibrate(ctx context.Context, o EvaluateOptions, m rundir.Manifest, net 
 	if n := o.Engine.Devices(); m.Recipe.Batch%n != 0 {
 		return nil, fmt.Errorf("--recalibrate: its batches are those of the training, of %d images, which --devices %d cannot share evenly", m.Recipe.Batch, n)
 	}
-	set, err := data.Open(ctx, m.Data.Place(), data.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Log: o.Log})
+	set, err := data.Open(ctx, m.Data.Place(), data.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Stratify: m.Recipe.Stratify, Log: o.Log})
 	if err == nil && set.Digest != m.Data.Digest {
 		err = fmt.Errorf("%w in %s", ErrOtherImages, m.Data.Place())
 	}

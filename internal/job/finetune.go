@@ -22,6 +22,7 @@ type FinetuneOptions struct {
 	Data      string
 	ImageSize int // 0: as it was
 	Recipe    recipe.Recipe
+	Override  recipe.Override // what a command changes of the recipe, after it was suited to the images
 	Seed      uint64
 	Workers   int
 	Out       string
@@ -46,7 +47,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 	if err != nil {
 		return none, err
 	}
-	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed, HeldOut: o.Recipe.Holdout, Look: true, Log: o.Log, Progress: o.Fetch})
+	set, err := openSuited(ctx, o.Data, &o.Recipe, o.Override, o.Seed, o.Log, o.Fetch)
 	if err != nil {
 		return none, err
 	}

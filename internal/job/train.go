@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type TrainOptions struct {
 	Weights    string       // safetensors to begin with; empty: drawn from the seed
 	Data       string
 	Recipe     recipe.Recipe
+	Override   recipe.Override // what a command changes of the recipe, after it was suited to the images
 	Seed       uint64
 	Workers    int
 	Out        string
@@ -86,6 +88,21 @@ func PlanTraining(ctx context.Context, o TrainOptions) (train.Plan, error) {
 	}
 	plan, err := train.MakePlan(ctx, run)
 	return plan, errors.Join(err, closeTeacher(run.Teacher))
+}
+
+// openSuited opens images to train on, suits a recipe to them, and changes of it what a
+// command says.
+func openSuited(ctx context.Context, source string, r *recipe.Recipe, change recipe.Override, seed uint64, log func(string), fetch func(done, total int64)) (*data.Dataset, error) {
+	var wrong error
+	set, err := data.Open(ctx, source, data.Options{Seed: seed, Stratify: r.Stratify, Look: true, Log: log, Progress: fetch, HeldOutOf: func(images int, own bool) float64 {
+		suited, told := r.Suited(images, own)
+		if told != "" {
+			log("recipe " + told)
+		}
+		*r, wrong = suited.With(change)
+		return r.Holdout
+	}})
+	return set, cmp.Or(err, wrong)
 }
 
 // readCandidates reads the candidates file, and where o has no space the one of its meta
@@ -151,7 +168,7 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 			return run, nil, err
 		}
 	}
-	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed, HeldOut: o.Recipe.Holdout, Look: true, Log: o.Log, Progress: o.Fetch})
+	set, err := openSuited(ctx, o.Data, &o.Recipe, o.Override, o.Seed, o.Log, o.Fetch)
 	if errors.Is(err, data.ErrMissing) && o.Resume {
 		err = fmt.Errorf("%w; %s is trained on them: name with --data where they are now", err, o.Out)
 	}

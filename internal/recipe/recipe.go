@@ -20,6 +20,7 @@ import (
 	"prenas/internal/augment"
 	"prenas/internal/fsys"
 	"prenas/internal/mistaken"
+	"prenas/internal/nearest"
 	"prenas/pkg/space"
 )
 
@@ -48,6 +49,18 @@ type Recipe struct {
 	Sampler    Sampler    `yaml:"sampler" json:"sampler"`
 	Distill    Distill    `yaml:"distill,omitempty" json:"distill,omitzero"`
 	EMA        EMA        `yaml:"ema" json:"ema,omitzero"`
+
+	// Suit fits batch, epochs, learning rate and more to the number of images: see Suited. A
+	// run keeps what came of it.
+	Suit bool `yaml:"suit" json:"suit,omitempty"`
+	// FillLast fills the last update of an epoch up with the epoch's first images, seen
+	// anew, so that none is left out; else what is left over waits for another epoch.
+	FillLast bool `yaml:"fill_last" json:"fill_last,omitempty"`
+	// Stratify holds out the same part of each class.
+	Stratify bool `yaml:"stratify" json:"stratify,omitempty"`
+	// BalanceClasses shows each class equally often: images of small ones several times an
+	// epoch, of large ones not all.
+	BalanceClasses bool `yaml:"balance_classes" json:"balance_classes,omitempty"`
 
 	// Damaged images are left out, and listed in the run directory, instead of ending
 	// the run: in training the epoch's next sound one stands in.
@@ -221,7 +234,8 @@ func For(s *space.Space) (name, why string) {
 	return "images", fmt.Sprintf("for images of one's own, since none is made for the space %q", s.Name)
 }
 
-// Load reads a built-in recipe by name, or a recipe file.
+// Load reads a built-in recipe by name, a recipe file, or the manifest of a run, whose recipe
+// it takes.
 func Load(nameOrFile string) (Recipe, error) {
 	if slices.Contains(Names(), nameOrFile) {
 		text, err := builtIn.ReadFile("recipes/" + nameOrFile + ".yaml")
@@ -235,7 +249,32 @@ func Load(nameOrFile string) (Recipe, error) {
 		return Recipe{}, fmt.Errorf("%w: %q is neither a file that can be read (%w) nor one of the built-in recipes %s",
 			ErrInvalid, nameOrFile, err, strings.Join(Names(), ", "))
 	}
+	if own, is := ofManifest(text); is {
+		text = own
+	}
 	return Parse(nameOrFile, text)
+}
+
+// ofManifest is the recipe in the text of a run's manifest, with every value in use.
+func ofManifest(text []byte) ([]byte, bool) {
+	var m struct {
+		Format *int            `json:"format"`
+		Recipe json.RawMessage `json:"recipe"`
+		Space  json.RawMessage `json:"space"`
+	}
+	if json.Unmarshal(text, &m) != nil || m.Format == nil || len(m.Recipe) == 0 || len(m.Space) == 0 {
+		return nil, false
+	}
+	return m.Recipe, true // JSON is YAML
+}
+
+// Text of a built-in recipe, with its comments.
+func Text(name string) ([]byte, error) {
+	if !slices.Contains(Names(), name) {
+		near, _ := nearest.Name(name, Names())
+		return nil, fmt.Errorf("%w: there is no built-in recipe %q, did you mean %s? Known are %s", ErrInvalid, name, near, strings.Join(Names(), ", "))
+	}
+	return builtIn.ReadFile("recipes/" + name + ".yaml")
 }
 
 const maxRecipe = 1 << 20 // bytes; the longest built-in one has 1 kB
@@ -366,22 +405,10 @@ func (r Recipe) Changes(other Recipe) []string {
 	return list
 }
 
-// WithBatch is the recipe with another number of images in a batch.
-func (r Recipe) WithBatch(n int) (Recipe, error) {
-	r.Batch = n
-	if err := checkKey(r, "Batch"); err != nil {
-		return r, err
-	}
-	if err := r.Check(); err != nil {
-		return r, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	return r, nil
-}
-
 // Enough refuses fewer images than one update takes.
 func (r Recipe) Enough(images int) error {
 	switch fits := images / r.Accumulate; {
-	case images >= r.Batch*r.Accumulate:
+	case images >= r.Batch*r.Accumulate, r.FillLast && images >= r.Batch:
 		return nil
 	case images == 0:
 		return errors.New("there is no image to train on")

@@ -40,6 +40,8 @@ type Manifest struct {
 	Teacher    string        `json:"teacher,omitempty"` // digest of the file that the recipe names
 	Devices    int           `json:"devices,omitempty"` // that the run began on; 0 in old runs: one
 	Versions   Versions      `json:"versions"`
+	// Extended is where the run was given more epochs than it had.
+	Extended []Extension `json:"extended,omitempty"`
 	// Asked is what the search was asked to stay within; none in old runs.
 	Asked []search.Asked `json:"asked,omitempty"`
 
@@ -164,7 +166,7 @@ func (d DataSummary) GivenName() string { return cmp.Or(d.Named, d.Source) }
 
 // Steps are the updates of the whole run.
 func (m Manifest) Steps() int {
-	return m.Data.Train / max(m.Recipe.Batch*m.Recipe.Accumulate, 1) * m.Recipe.Epochs
+	return m.Recipe.PerEpoch(m.Data.Train) * m.Recipe.Epochs
 }
 
 // Done is how many updates the newest checkpoint of a run has behind it; Steps when the
@@ -181,17 +183,42 @@ func (m Manifest) Write(f fsys.FS, run string) error {
 	return sealed.Write(f, filepath.Join(run, ManifestFile), m)
 }
 
-// SameRecipe refuses another recipe than the run's, and names the keys that differ. The
-// error wraps ErrOtherRun.
+// Extension is where a run was given more epochs.
+type Extension struct {
+	Step   int `json:"step"`   // updates done before it
+	Epochs int `json:"epochs"` // of the run before it
+}
+
+// SameRecipe refuses another recipe than the run's, and names the keys that differ. More
+// epochs are the same run, which goes on for longer. The error wraps ErrOtherRun.
 func (m Manifest) SameRecipe(r recipe.Recipe) error {
 	if r.Precision == string(engine.AutoPrecision) { // which was resolved when the run began
 		r.Precision = m.Recipe.Precision
 	}
-	if r.Continues(m.Recipe.Digest()) {
+	had := r
+	if had.Epochs > m.Recipe.Epochs {
+		had.Epochs = m.Recipe.Epochs
+	}
+	if had.Continues(m.Recipe.Digest()) {
 		return nil
 	}
-	return fmt.Errorf("%w: its recipe was another: %s; it goes on by its own, without --recipe, --batch, --sampler and --precision; with another one begin a new run, from its weights if you like: --weights %s",
+	return fmt.Errorf("%w: its recipe was another: %s; it goes on by its own, without --recipe, --batch, --lr, --sampler and --precision, for as many --epochs or more; with another one begin a new run, from its weights if you like: --weights %s",
 		ErrOtherRun, strings.Join(m.Recipe.Changes(r), ", "), filepath.Join("RUN", CheckpointsDir, "step-N.safetensors"))
+}
+
+// Began tells whether a checkpoint whose recipe has this digest is of the run, which may have
+// been given more epochs since.
+func (m Manifest) Began(digest string) bool {
+	r := m.Recipe
+	if r.Continues(digest) {
+		return true
+	}
+	for _, e := range m.Extended {
+		if r.Epochs = e.Epochs; r.Continues(digest) {
+			return true
+		}
+	}
+	return false
 }
 
 // SameRun refuses to go on with a run under other conditions: the result would be

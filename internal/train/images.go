@@ -33,10 +33,14 @@ func NewImages(set *data.Dataset, m space.Model, r recipe.Recipe, seed uint64, w
 	o := data.LoaderOptions{
 		Channels: m.Channels, Size: m.ImageSize, Seed: seed, Workers: workers,
 		Augment: r.Augment.Options(), Repeat: r.Augment.RepeatedAug,
-		Test: augment.Test{Resize: r.Augment.TestResize(m.ImageSize)},
+		Balance: r.BalanceClasses,
+		Test:    augment.Test{Resize: r.Augment.TestResize(m.ImageSize)},
 	}
 	if o.Mean, o.Std = set.Mean, set.Std; len(o.Mean) != m.Channels {
 		o.Mean, o.Std = data.Statistics(m.Channels)
+	}
+	if r.FillLast {
+		o.Filled = func(images int) int { return r.PerEpoch(images) * r.Accumulate }
 	}
 	images := &Images{set: set, options: o}
 	if r.SkipBadImages {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"path/filepath"
+	"slices"
 
 	"prenas/internal/data"
 	"prenas/internal/recipe"
@@ -145,9 +146,22 @@ func (t *trainer) reopen(now rundir.Manifest) (rundir.HostState, error) {
 	if err := t.rememberContents(); err != nil {
 		return nil, err
 	}
+	t.was = had
+	longer := now.Recipe.Epochs > had.Recipe.Epochs
+	if longer { // checkpoints until now are of fewer epochs
+		t.was.Extended = append(slices.Clone(had.Extended), rundir.Extension{Epochs: had.Recipe.Epochs})
+		t.was.Recipe = now.Recipe
+	}
 	host, err := t.restore(math.MaxInt)
 	if err != nil {
 		return nil, err
+	}
+	if longer {
+		last := len(t.was.Extended) - 1
+		t.was.Extended[last].Step = t.progress.Step
+		had.Extended = t.was.Extended
+		t.warn(fmt.Sprintf("the run goes on for %d epochs instead of %d: from update %d on the learning rate is that of a run of %d epochs, so it does not end as one that had them from the start",
+			now.Recipe.Epochs, had.Recipe.Epochs, t.progress.Step, now.Recipe.Epochs))
 	}
 	// A run that was cut between a save and what the save makes superfluous may save no more.
 	if p := t.progress; p.Step > 0 {
@@ -214,7 +228,7 @@ func (t *trainer) restore(newest int) (rundir.HostState, error) {
 	if err != nil {
 		return nil, err
 	}
-	if progress.Seed != t.Seed || !t.Recipe.Continues(progress.Recipe) || progress.Candidates != t.progress.Candidates {
+	if progress.Seed != t.Seed || !t.Recipe.Continues(progress.Recipe) && !t.was.Began(progress.Recipe) || progress.Candidates != t.progress.Candidates {
 		return nil, fmt.Errorf("%w: checkpoint of step %d has another seed, recipe or candidates", rundir.ErrOtherRun, progress.Step)
 	}
 	if newest == math.MaxInt {

@@ -130,7 +130,8 @@ type trainer struct {
 	timing     *rundir.Journal
 	board      *tensorboard.Writer
 	pace       pace
-	calibrated int // step whose weights the statistics are of, where they are estimated
+	was        rundir.Manifest // as the run was before this process, where it was begun before
+	calibrated int             // step whose weights the statistics are of, where they are estimated
 	lastEval   *rundir.EvalLine
 }
 
@@ -177,7 +178,7 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 	if err := o.Recipe.Enough(images); err != nil {
 		return nil, err
 	}
-	t.perEpoch = images / (o.Recipe.Batch * o.Recipe.Accumulate)
+	t.perEpoch = o.Recipe.PerEpoch(images)
 	if n := o.Engine.Devices(); o.Recipe.Batch%n != 0 {
 		return nil, fmt.Errorf("%w: batch is %d, and --devices %d must share it evenly: set batch to a multiple of %d, or --devices to a divisor of %d",
 			recipe.ErrInvalid, o.Recipe.Batch, n, n, o.Recipe.Batch)

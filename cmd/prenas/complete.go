@@ -1,0 +1,68 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"prenas/internal/data"
+	"prenas/internal/recipe"
+	"prenas/internal/rundir"
+	"prenas/pkg/space"
+)
+
+// completion is what a shell asks for.
+type completion = func(c *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective)
+
+// completeFrom completes names, and files beside them.
+func completeFrom(names func() []string) completion {
+	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return names(), cobra.ShellCompDirectiveDefault
+	}
+}
+
+// completeArch completes the architectures of the run that the first argument names.
+func completeArch(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	candidates, err := space.ReadCandidates(filepath.Join(args[0], rundir.CandidatesFile))
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, bin := range candidates {
+		for _, c := range bin.Candidates {
+			names = append(names, c.Arch.String())
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeSource completes SRC: its kind, then the path behind the colon.
+func completeSource(_ *cobra.Command, _ []string, text string) ([]string, cobra.ShellCompDirective) {
+	kind, path, found := strings.Cut(text, ":")
+	if !found {
+		return data.Kinds(), cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+	}
+	paths, _ := filepath.Glob(path + "*") // a wrong pattern completes to nothing
+	for i := range paths {
+		paths[i] = kind + ":" + paths[i]
+	}
+	return paths, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}
+
+// addCompletions tells the shell what flags take, in every command that has them.
+func addCompletions(root *cobra.Command) {
+	flags := map[string]completion{
+		"recipe": completeFrom(recipe.Names), "space": completeFrom(space.Names), "data": completeSource, "arch": completeArch, "sampler": completeFrom(recipe.SamplerNames),
+	}
+	for _, c := range allCommands(root) {
+		for flag, complete := range flags {
+			if c.Flags().Lookup(flag) != nil {
+				_ = c.RegisterFlagCompletionFunc(flag, complete) // it fails only where there is one already
+			}
+		}
+	}
+}
