@@ -100,6 +100,10 @@ func printInfo(w io.Writer, info data.Info) error {
 	fmt.Fprintf(w, "values of 0 to 255: lowest of an image %d to %d, median %d; highest %d to %d, median %d\n",
 		v.Lowest.Min, v.Lowest.Max, v.Lowest.Median, v.Highest.Min, v.Highest.Max, v.Highest.Median)
 	printOneColour(w, v.OneColour)
+	if info.Imbalance >= data.Imbalanced {
+		fmt.Fprintf(w, "classes differ in size, the largest has %.3g times the training images of the smallest:\n"+
+			"  balance_classes: true in a recipe shows each equally often; eval tells balanced accuracy\n", info.Imbalance)
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "train\t%stest\t  class\n", column)
 	for _, class := range info.Classes {

@@ -47,9 +47,10 @@ func summarize(s *space.Space) spaceSummary {
 }
 
 func spacesCommand(g *global) *cobra.Command {
-	c := &cobra.Command{Use: "spaces", Short: "List, count, describe and time search spaces", Example: "  prenas spaces list\n  prenas spaces describe tiny"}
+	c := &cobra.Command{Use: "spaces", Short: "List, count, describe, suggest and time search spaces", Example: "  prenas spaces list\n  prenas spaces describe tiny"}
 	c.AddCommand(
 		latencyCommand(g),
+		suggestCommand(g),
 		&cobra.Command{
 			Use: "list", Short: "List the built-in spaces", Args: cobra.NoArgs, Example: "  prenas spaces list --json",
 			RunE: func(*cobra.Command, []string) error {

@@ -128,3 +128,11 @@ func TestStratifiedHoldsOutOfEachClass(t *testing.T) {
 		t.Error("twice the same is not the same")
 	}
 }
+
+func TestImbalanceIsOfClassesWithImages(t *testing.T) {
+	for want, s := range map[float64]counted{0: {}, 1: {4, 9}, 2.5: {1, 1, 1, 1, 1, 7, 7}} {
+		if got := Imbalance(&Dataset{Train: s}); got != want {
+			t.Errorf("%v: %v, want %v", s, got, want)
+		}
+	}
+}

@@ -9,17 +9,20 @@ import (
 
 // Info is what a data set holds.
 type Info struct {
-	Source   string      `json:"source"`
-	Digest   string      `json:"digest"`
-	Channels int         `json:"channels"`
-	Train    int         `json:"train"`
-	HeldOut  int         `json:"held_out"` // the source's own validation split beside a test split
-	Test     int         `json:"test"`
-	Classes  []ClassInfo `json:"classes"`
-	Sizes    SizeInfo    `json:"sizes"`
-	Values   ValueInfo   `json:"values"`
-	LeftOut  LeftOut     `json:"left_out"`
-	Notes    []string    `json:"notes,omitempty"` // how the source was understood, where that may surprise
+	Source   string `json:"source"`
+	Digest   string `json:"digest"`
+	Channels int    `json:"channels"`
+	Train    int    `json:"train"`
+	// Imbalance is how many times the training images of the smallest class with any the
+	// largest has; 0 where none is trained on.
+	Imbalance float64     `json:"imbalance,omitempty"`
+	HeldOut   int         `json:"held_out"` // the source's own validation split beside a test split
+	Test      int         `json:"test"`
+	Classes   []ClassInfo `json:"classes"`
+	Sizes     SizeInfo    `json:"sizes"`
+	Values    ValueInfo   `json:"values"`
+	LeftOut   LeftOut     `json:"left_out"`
+	Notes     []string    `json:"notes,omitempty"` // how the source was understood, where that may surprise
 }
 
 // ClassInfo counts the images of a class.
@@ -104,6 +107,7 @@ func Describe(ctx context.Context, source string, set *Dataset, sample int, prog
 	for i := range info.Test {
 		info.Classes[set.Test.Label(i)].Test++
 	}
+	info.Imbalance = Imbalance(set)
 	all := whole(set)
 	n := min(sample, all.Len())
 	var widths, heights, lowest, highest []int

@@ -102,7 +102,13 @@ func openSuited(ctx context.Context, source string, r *recipe.Recipe, change rec
 		*r, wrong = suited.With(change)
 		return r.Holdout
 	}})
-	return set, cmp.Or(err, wrong)
+	if err = cmp.Or(err, wrong); err != nil {
+		return nil, err
+	}
+	if much := data.Imbalance(set); much >= data.Imbalanced && !r.BalanceClasses {
+		log(fmt.Sprintf("classes differ in size: the largest has %.3g times the images of the smallest; balance_classes: true in a recipe shows each equally often", much))
+	}
+	return set, nil
 }
 
 // readCandidates reads the candidates file, and where o has no space the one of its meta

@@ -1,0 +1,315 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"prenas/internal/data"
+	"prenas/internal/engine"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
+)
+
+// ErrSuggest: no space fits what was asked for.
+var ErrSuggest = errors.New("no space fits")
+
+// Families of networks that a space can be suggested of.
+var Families = []string{"conv", "vit"}
+
+// SuggestOptions of Suggest. Ranges are of the budgets, in the units of [Costs].
+type SuggestOptions struct {
+	Data     string
+	Family   string // one of Families; empty: by what the images and budgets call for
+	Params   Range  // NaN for an end that was not given
+	Latency  float64
+	Engine   func() (*engine.Engine, error) // opened where latency is to be measured
+	Name     string                         // of the space
+	Log      func(string)
+	Measured func(done, total int)
+}
+
+// Suggested is a space for some images and budgets.
+type Suggested struct {
+	Space  *space.Space `json:"space"`
+	YAML   string       `json:"yaml"`
+	Images int          `json:"images"`
+	Sides  [3]int       `json:"sides"` // of the shorter side: least, middle, most, of those that were looked at
+	// Spans is what the architectures cost: parameters in millions, MACs in millions, and
+	// milliseconds where they were measured.
+	Params  [2]float64  `json:"params"`
+	MACs    [2]float64  `json:"macs"`
+	Latency *[2]float64 `json:"latency,omitempty"`
+	Why     []string    `json:"why"`
+	Search  string      `json:"search"` // how to go on
+}
+
+// sizes that images are brought to; a model of 28 or 32 takes small ones whole.
+var sizes = []int{28, 32, 48, 64, 96, 128, 160, 192, 224}
+
+// Suggest makes a space whose architectures fit some images and span some budgets.
+//
+// From scratch, convolutions learn more from few images than attention does: on CIFAR-10 they
+// had 74 to 75 % after three epochs where vision transformers had 51. So the family is conv,
+// unless latency is asked for, whose parts are measured of vision transformers only.
+func Suggest(ctx context.Context, o SuggestOptions) (s Suggested, err error) {
+	set, err := data.Open(ctx, o.Data, data.Options{Log: o.Log})
+	if err != nil {
+		return s, err
+	}
+	if set.Train.Len() == 0 {
+		return s, fmt.Errorf("--data %s: it has no images to train on", o.Data)
+	}
+	if s.Sides, err = sidesOf(ctx, set.Train); err != nil {
+		return s, fmt.Errorf("--data %s: %w", o.Data, err)
+	}
+	s.Images = set.Train.Len()
+	size := sizes[len(sizes)-1]
+	for _, fits := range slices.Backward(sizes) {
+		if s.Sides[1] <= fits {
+			size = fits
+		}
+	}
+	s.because("images of %d pixels: the shorter sides are %d to %d, %d in the middle", size, s.Sides[0], s.Sides[2], s.Sides[1])
+	if o.Family == "" {
+		o.Family = "conv"
+		if !math.IsNaN(o.Latency) {
+			o.Family = "vit"
+			s.because("a vision transformer, since latency is measured of these; --family conv takes no --latency")
+		} else {
+			s.because("convolutions, which learn more than transformers from few images without pretraining; --family vit takes the others")
+		}
+	} else if o.Family == "conv" && !math.IsNaN(o.Latency) {
+		return s, fmt.Errorf("%w: the latency of parts is measured of vision transformers: leave out --latency, or --family conv", ErrSuggest)
+	}
+	low, high := 0.3, 1.2
+	if size > 32 {
+		low, high = 1, 5
+	}
+	if math.IsNaN(o.Params.Min) && math.IsNaN(o.Params.Max) {
+		s.because("from %s to %s million parameters, since --params was not given", search.Number(low), search.Number(high))
+	} else {
+		high = o.Params.Max
+		if low = o.Params.Min; math.IsNaN(low) {
+			low = high / 4
+		}
+	}
+	o.Params = Range{low, high}
+	channels := set.Channels
+	if channels != 1 {
+		channels = 3
+	}
+	made := vitSpaces
+	if o.Family == "conv" {
+		made = convSpaces
+	}
+	var tried []string
+	for _, text := range made(o.Params, size, channels, len(set.Classes)) {
+		if err := ctx.Err(); err != nil {
+			return s, err
+		}
+		candidate, err := space.Parse(o.Name, o.Name+".yaml", []byte(text))
+		if err != nil {
+			return s, fmt.Errorf("a space of our own making: %w", err)
+		}
+		least, most := candidate.Model.Params(candidate.Smallest()), candidate.Model.Params(candidate.Largest())
+		if float64(least) > low*1e6 || float64(most) < high*1e6 {
+			tried = append(tried, fmt.Sprintf("%.3g to %.3g", float64(least)/1e6, float64(most)/1e6))
+			continue
+		}
+		if err := everyInterval(candidate); err != nil {
+			tried = append(tried, err.Error())
+			continue
+		}
+		if !math.IsNaN(o.Latency) {
+			fast, err := s.measure(ctx, candidate, o)
+			if err != nil {
+				return s, err
+			}
+			if !fast {
+				tried = append(tried, fmt.Sprintf("%.3g to %.3g ms", s.Latency[0], s.Latency[1]))
+				if len(tried) > 8 {
+					break
+				}
+				continue
+			}
+		}
+		s.Space, s.YAML = candidate, text
+		s.Params = [2]float64{float64(least) / 1e6, float64(most) / 1e6}
+		s.MACs = [2]float64{float64(candidate.Model.MACs(candidate.Smallest())) / 1e6, float64(candidate.Model.MACs(candidate.Largest())) / 1e6}
+		break
+	}
+	if s.Space == nil {
+		why := "none of our spaces has such sizes"
+		if len(tried) > 0 {
+			why = "those that come near have " + few(tried)
+		}
+		return s, fmt.Errorf("%w: %s to %s million parameters%s in images of %d pixels: %s; ask for others, or write the space yourself",
+			ErrSuggest, search.Number(low), search.Number(high), within(o.Latency), size, why)
+	}
+	s.Search = "prenas search --space FILE --data " + o.Data
+	if !math.IsNaN(o.Latency) {
+		s.Search += " --max-latency " + search.Number(o.Latency)
+	}
+	return s, nil
+}
+
+func (s *Suggested) because(format string, args ...any) {
+	s.Why = append(s.Why, fmt.Sprintf(format, args...))
+}
+
+func within(latency float64) string {
+	if math.IsNaN(latency) {
+		return ""
+	}
+	return fmt.Sprintf(" within %s ms", search.Number(latency))
+}
+
+// measure tells whether the space has architectures within the latency.
+func (s *Suggested) measure(ctx context.Context, candidate *space.Space, o SuggestOptions) (bool, error) {
+	e, err := o.Engine()
+	if err != nil {
+		return false, err
+	}
+	r, err := Latency(ctx, LatencyOptions{Engine: e, Space: candidate, Batch: 1, Log: o.Log, Progress: o.Measured})
+	if err != nil {
+		return false, err
+	}
+	s.Latency = &[2]float64{r.Profile.Predict(candidate.Smallest()), r.Profile.Predict(candidate.Largest())}
+	return s.Latency[0] <= o.Latency, nil
+}
+
+// everyInterval refuses a space with an interval in which no architecture lies.
+func everyInterval(s *space.Space) error {
+	i := s.Interval
+	bins := int(math.Floor((i.Max-i.Min)/i.Step + 1e-9))
+	_, err := search.Uniform(s, i, bins, 0)
+	return err
+}
+
+// sidesOf some images of a split, spread evenly: the shorter side's least, middle and most.
+func sidesOf(ctx context.Context, split data.Split) (sides [3]int, err error) {
+	const most = 64
+	n := min(most, split.Len())
+	var all []int
+	for i := range n {
+		if err := ctx.Err(); err != nil {
+			return sides, err
+		}
+		img, err := split.Image(i * split.Len() / n)
+		if bad := (*data.DamagedImage)(nil); errors.As(err, &bad) {
+			continue
+		}
+		if err != nil {
+			return sides, err
+		}
+		all = append(all, min(img.Height, img.Width))
+	}
+	if len(all) == 0 {
+		return sides, errors.New("none of the images that were looked at can be read")
+	}
+	slices.Sort(all)
+	return [3]int{all[0], all[len(all)/2], all[len(all)-1]}, nil
+}
+
+// intervals cuts budgets into four.
+func intervals(r Range) string {
+	if r.Max <= r.Min { // one budget: what costs up to it
+		r.Min = r.Max / 2
+	}
+	const steps = 4
+	return fmt.Sprintf("{MIN: %s, MAX: %s, STEP: %s}", search.Number(r.Min), search.Number(r.Max), search.Number((r.Max-r.Min)/steps))
+}
+
+// convSpaces are convolutional spaces, those of the smallest supernet first. The skeleton is
+// MobileNetV3's, with fewer and less strided units for small images, and all widths in
+// proportion.
+func convSpaces(r Range, size, channels, classes int) (list []string) {
+	form := `DEPTH: [2, 3, 4], KERNEL: [3, 5, 7], EXPAND: [3, 4, 6]`
+	super := `DEPTH: 4, KERNEL: 7, EXPAND: 6`
+	body := `STEM: 16, STEM_STRIDE: 2, WIDTH: [24, 40, 80, 112, 160], STRIDE: [2, 2, 2, 1, 2],
+  SQUEEZE_EXCITE: [false, true, false, true, true], H_SWISH: [false, false, true, true, true],
+  FEATURES: 960, MIX: 1280`
+	switch {
+	case size <= 32:
+		form, super = `DEPTH: [1, 2, 3], KERNEL: [3, 5], EXPAND: [3, 4, 6]`, `DEPTH: 3, KERNEL: 5, EXPAND: 6`
+		body = `STEM: 16, STEM_STRIDE: 1, WIDTH: [24, 40, 64], STRIDE: [2, 2, 1],
+  SQUEEZE_EXCITE: [false, true, true], H_SWISH: [false, true, true],
+  FEATURES: 192, MIX: 256`
+	case size <= 96:
+		form, super = `DEPTH: [1, 2, 3], KERNEL: [3, 5], EXPAND: [3, 4, 6]`, `DEPTH: 3, KERNEL: 5, EXPAND: 6`
+		body = `STEM: 16, STEM_STRIDE: 2, WIDTH: [24, 40, 80, 112], STRIDE: [1, 2, 2, 1],
+  SQUEEZE_EXCITE: [false, true, true, true], H_SWISH: [false, false, true, true],
+  FEATURES: 480, MIX: 640`
+	}
+	for m := 0.25; m <= 6; m += 0.25 {
+		list = append(list, fmt.Sprintf(`FAMILY: conv
+SUPERNET: {%s}
+SEARCH_SPACE: {%s, RESOLUTION: [%d]}
+MODEL: {IMAGE_SIZE: %d, CHANNELS: %d, NUM_CLASSES: %d, WIDTH_MULT: %s,
+  %s}
+INTERVAL: %s
+`, super, form, size, size, channels, classes, strconv.FormatFloat(m, 'f', -1, 64), body, intervals(r)))
+	}
+	return list
+}
+
+// vitSpaces are spaces of vision transformers, those of the smallest supernet first: heads of
+// 16 to 64 features, embedding dims of 12 to 40 for each layer as published ones have.
+func vitSpaces(r Range, size, channels, classes int) (list []string) {
+	patch := map[int]int{28: 4, 32: 4, 48: 6, 64: 8, 96: 8, 128: 16, 160: 16, 192: 16, 224: 16}[size]
+	type shape struct {
+		cost int
+		text string
+	}
+	var all []shape
+	for _, depth := range []int{4, 6, 8, 10, 12, 14} {
+		for dim := 64; dim <= 1024; dim += 32 {
+			if dim < 10*depth || dim > 44*depth {
+				continue
+			}
+			headDim := 64
+			if dim <= 128 {
+				headDim = 16
+			} else if dim <= 320 {
+				headDim = 32
+			}
+			heads := max(2, dim/headDim)
+			all = append(all, shape{dim * dim * depth, fmt.Sprintf(`SUPERNET: {EMBED_DIM: %d, DEPTH: %d, NUM_HEADS: %d, MLP_RATIO: 4}
+SEARCH_SPACE: {EMBED_DIM: %s, DEPTH: %s, NUM_HEADS: %s, MLP_RATIO: [2, 3, 4]}
+MODEL: {IMAGE_SIZE: %d, PATCH_SIZE: %d, CHANNELS: %d, NUM_CLASSES: %d, HEAD_DIM: %d, MAX_RELATIVE_POSITION: %d}
+INTERVAL: %s
+`, dim, depth, heads, listText(fractions(dim, 16, 1./2, 3./4)), listText(fractions(depth, 1, 1./2, 3./4)), listText(fractions(heads, 1, 1./2, 3./4)),
+				size, patch, channels, classes, headDim, size/patch, intervals(r))})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b shape) int { return a.cost - b.cost })
+	for _, s := range all {
+		list = append(list, s.text)
+	}
+	return list
+}
+
+// comment is the head of a suggested file.
+func (s Suggested) comment(source string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# For %s: %d images of %d classes. Change the choices freely.\n", source, s.Images, s.Space.Model.NumClasses)
+	for _, why := range s.Why {
+		fmt.Fprintf(&b, "# - %s\n", why)
+	}
+	fmt.Fprintf(&b, "# It spans %.3g to %.3g million parameters, %.3g to %.3g million MACs", s.Params[0], s.Params[1], s.MACs[0], s.MACs[1])
+	if s.Latency != nil {
+		fmt.Fprintf(&b, ", %.3g to %.3g ms", s.Latency[0], s.Latency[1])
+	}
+	b.WriteString(".\n")
+	return b.String()
+}
+
+// File is the text of the space's file.
+func (s Suggested) File(source string) []byte {
+	return []byte(s.comment(strings.Join(strings.Fields(source), " ")) + s.YAML)
+}
