@@ -38,7 +38,7 @@ func measureHere(ctx context.Context, text string) error {
 	defer e.Close()
 	recipe := recipe.Default()
 	recipe.Precision, recipe.Batch = string(j.Precision), j.Batch
-	speed, err := trainstep.Measure(ctx, e, s, s.Largest(), recipe, j.Steps)
+	speed, err := trainstep.Measure(ctx, e, s, s.Largest(), recipe, j.Steps, time.Time{})
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ var limits = map[string]bound{
 	"threads":       {0, 1 << 10},
 	"timeout":       {0, 86400},
 	"top":           {1, 1 << 20},
+	"within":        {0, 86400},
 	"workers":       {0, 1 << 12},
 }
 

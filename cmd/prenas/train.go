@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -27,6 +28,7 @@ func trainCommand(g *global) *cobra.Command {
 	var bad onBadImage
 	var dryRun, rollBack bool
 	var change recipe.Override
+	var within time.Duration
 	c := &cobra.Command{
 		Use: "train --candidates FILE --data SRC --out RUN", Short: "Train one supernet on the preferred architectures", Args: cobra.NoArgs,
 		Long: "Train one weight-sharing supernet on the architectures of a candidates file.\n\n" +
@@ -109,7 +111,7 @@ func trainCommand(g *global) *cobra.Command {
 			o.Command = strings.Join(os.Args, " ")
 			o.Fetch, o.Progress = out.fetching, out.training
 			if dryRun {
-				return g.printPlan(c.Context(), o)
+				return g.printPlan(c.Context(), o, within)
 			}
 			r, err := job.Train(c.Context(), o)
 			if errors.Is(err, data.ErrSource) || errors.Is(err, recipe.ErrInvalid) && change != (recipe.Override{}) {
@@ -137,6 +139,7 @@ func trainCommand(g *global) *cobra.Command {
 	f.BoolVar(&rollBack, "roll-back", false, "where training diverges, go back to a checkpoint with half the learning rate (default: the recipe's)")
 	f.StringVar(&given.Out, "out", "", "run directory to write")
 	f.BoolVar(&dryRun, "dry-run", false, "measure a few steps of each architecture, say what the run would take, and write nothing")
+	f.DurationVar(&within, "within", time.Minute, "how long --dry-run measures, about; what does not fit is estimated; 0: all is measured")
 	f.BoolVar(&given.Resume, "resume", false, "go on with the run in --out; what is not given is as it was")
 	f.IntVar(&given.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	c.PreRunE = func(c *cobra.Command, _ []string) error {
@@ -167,8 +170,8 @@ func best(what string, r train.Result) string {
 }
 
 // printPlan prints what a run would take.
-func (g *global) printPlan(ctx context.Context, o job.TrainOptions) error {
-	p, err := job.PlanTraining(ctx, o)
+func (g *global) printPlan(ctx context.Context, o job.TrainOptions, within time.Duration) error {
+	p, err := job.PlanTraining(ctx, o, within)
 	if errors.Is(err, data.ErrSource) {
 		return usageError{err}
 	}
@@ -181,10 +184,17 @@ func (g *global) printPlan(ctx context.Context, o job.TrainOptions) error {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 		fmt.Fprintln(t, "parameters M\timages/s\tturns an update\t  architecture")
 		for _, a := range p.Archs {
-			fmt.Fprintf(t, "%.3f\t%.0f\t%.2f\t  %s\n", millions(a.Params), a.Rate, a.Turns, a.Arch)
+			rate := fmt.Sprintf("%.3g", a.Rate)
+			if a.Estimated {
+				rate = "about " + rate
+			}
+			fmt.Fprintf(t, "%.3f\t%s\t%.2f\t  %s\n", millions(a.Params), rate, a.Turns, a.Arch)
 		}
 		if err := t.Flush(); err != nil {
 			return err
+		}
+		if n := p.Estimated(); n > 0 {
+			fmt.Fprintf(w, "measured %d of %d architectures in %v, the others are estimated by their multiply-accumulates; --within 0 measures all\n", len(p.Archs)-n, len(p.Archs), within)
 		}
 		memory := ""
 		if p.PeakBytes > 0 {

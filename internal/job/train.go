@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"prenas/internal/data"
 	"prenas/internal/engine"
@@ -80,13 +81,14 @@ func Train(ctx context.Context, o TrainOptions) (train.Result, error) {
 	return r, errors.Join(err, closeTeacher(run.Teacher))
 }
 
-// PlanTraining says what Train would do, and how long it would take, and does nothing.
-func PlanTraining(ctx context.Context, o TrainOptions) (train.Plan, error) {
+// PlanTraining says what Train would do, and how long it would take, and does nothing. It
+// measures for about as long as within; 0: all.
+func PlanTraining(ctx context.Context, o TrainOptions, within time.Duration) (train.Plan, error) {
 	run, _, err := o.open(ctx)
 	if err != nil {
 		return train.Plan{}, err
 	}
-	plan, err := train.MakePlan(ctx, run)
+	plan, err := train.MakePlan(ctx, run, within)
 	return plan, errors.Join(err, closeTeacher(run.Teacher))
 }
 

@@ -1,8 +1,10 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"prenas/internal/engine"
@@ -32,6 +34,9 @@ type PlannedArch struct {
 	Params int64   `json:"params"`
 	Turns  float64 `json:"turns"` // parts of an update that it takes, on average
 	Rate   float64 `json:"images_per_second"`
+	// Estimated tells that there was no time to measure it: its rate is the measured one's
+	// next to it in size, by their multiply-accumulates.
+	Estimated bool `json:"estimated,omitempty"`
 }
 
 // planSteps are measured of each architecture; the fastest counts.
@@ -40,7 +45,10 @@ const planSteps = 2
 // MakePlan compiles the step of each architecture, times a few steps on noise, and adds
 // up. It writes nothing. The sampler space, which trains others too, is planned by the
 // preferred ones.
-func MakePlan(ctx context.Context, o Options) (Plan, error) {
+//
+// It measures for about as long as within, if that is not 0: the smallest architecture in any
+// case, then larger ones as long as they seem to fit. The others are estimated.
+func MakePlan(ctx context.Context, o Options, within time.Duration) (Plan, error) {
 	t, err := newTrainer(ctx, o)
 	if err != nil {
 		return Plan{}, err
@@ -57,23 +65,56 @@ func MakePlan(ctx context.Context, o Options) (Plan, error) {
 			turns[which]++
 		}
 	}
-	for i, arch := range t.archs {
-		t.Log(fmt.Sprintf("measuring %d/%d: %s", i+1, len(t.archs), arch))
-		speed, err := trainstep.Measure(ctx, t.Engine, t.Space, arch, r, planSteps)
-		if err != nil {
-			return p, err
+	macs := func(i int) float64 { return float64(t.Space.Model.MACs(t.archs[i])) }
+	order := make([]int, len(t.archs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(macs(a), macs(b)) })
+	var until time.Time
+	if within > 0 {
+		until = time.Now().Add(within)
+	}
+	p.Archs = make([]PlannedArch, len(t.archs))
+	var last struct {
+		arch    int
+		rate    float64
+		compile time.Duration
+		took    time.Duration
+	}
+	for n, i := range order {
+		arch := t.archs[i]
+		a := PlannedArch{Arch: arch.String(), Params: t.Space.Model.Params(arch), Turns: float64(turns[i]) / rounds}
+		if larger := macs(i) / macs(order[max(n-1, 0)]); n > 0 && within > 0 && time.Now().Add(time.Duration(larger*float64(last.took))).After(until) {
+			a.Estimated, a.Rate = true, last.rate*macs(last.arch)/macs(i)
+			p.Compile += last.compile.Seconds()
+		} else {
+			t.Log(fmt.Sprintf("measuring %d/%d: %s", n+1, len(t.archs), arch))
+			began := time.Now()
+			speed, err := trainstep.Measure(ctx, t.Engine, t.Space, arch, r, planSteps, until)
+			if err != nil {
+				return p, err
+			}
+			a.Rate = float64(r.Batch) / slices.Min(speed.Steps).Seconds()
+			p.Compile += speed.Compile.Seconds()
+			last.arch, last.rate, last.compile, last.took = i, a.Rate, speed.Compile, time.Since(began)
 		}
-		fastest := speed.Steps[0]
-		for _, step := range speed.Steps {
-			fastest = min(fastest, step)
-		}
-		a := PlannedArch{Arch: arch.String(), Params: t.Space.Model.Params(arch), Turns: float64(turns[i]) / rounds, Rate: float64(r.Batch) / fastest.Seconds()}
-		p.Archs = append(p.Archs, a)
-		p.Compile += speed.Compile.Seconds()
+		p.Archs[i] = a
 		p.Seconds += float64(t.steps) * a.Turns * float64(p.Images) / a.Rate
 	}
 	p.PeakBytes = machine.PeakBytes()
 	return p, nil
+}
+
+// Estimated is how many architectures there was no time to measure.
+func (p Plan) Estimated() int {
+	n := 0
+	for _, a := range p.Archs {
+		if a.Estimated {
+			n++
+		}
+	}
+	return n
 }
 
 // Time that the plan takes.

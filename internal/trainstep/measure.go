@@ -25,8 +25,9 @@ type Speed struct {
 }
 
 // Measure compiles the train step of an architecture as a run with the recipe does, and
-// times steps of it on noise, after two that are not counted.
-func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.Arch, r recipe.Recipe, steps int) (Speed, error) {
+// times steps of it on noise, after two that are not counted. Once until has passed, if it is
+// not zero, no more steps begin; the last one then counts, whichever it was.
+func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.Arch, r recipe.Recipe, steps int, until time.Time) (Speed, error) {
 	net := supernet.New(s)
 	in := stepInputs{engine: e, recipe: r, space: s, arch: arch, taught: !r.Distill.IsZero()}
 	began := time.Now()
@@ -65,8 +66,12 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 		if _, err := program.run(state, r.PeakLR(), values...); err != nil {
 			return Speed{}, err
 		}
-		if i >= warmUp {
+		late := !until.IsZero() && time.Now().After(until)
+		if i >= warmUp || late {
 			speed.Steps = append(speed.Steps, time.Since(began))
+		}
+		if late {
+			break
 		}
 	}
 	return speed, nil
