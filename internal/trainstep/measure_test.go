@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/recipe"
@@ -13,7 +14,7 @@ import (
 func TestMeasureCountsTheStepsAskedFor(t *testing.T) {
 	e, s, r := enginetest.Test(t), toy.Space(), recipe.Default()
 	r.Batch, r.Mix.Mixup, r.Regularize.DropPath = 8, 0.8, 0.1
-	speed, err := Measure(context.Background(), e, s, s.Largest(), r, 3)
+	speed, err := Measure(context.Background(), e, s, s.Largest(), r, 3, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +23,7 @@ func TestMeasureCountsTheStepsAskedFor(t *testing.T) {
 	}
 	cut, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := Measure(cut, e, s, s.Largest(), r, 3); !errors.Is(err, context.Canceled) {
+	if _, err := Measure(cut, e, s, s.Largest(), r, 3, time.Time{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
