@@ -13,6 +13,7 @@ import (
 	"prenas/internal/classify"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/machine"
 )
 
 // diagnosis is what this machine offers.
@@ -21,6 +22,16 @@ type diagnosis struct {
 	MPI           *mpiDiagnosis `json:"mpi,omitempty"`         // of several ranks
 	Runtime       string        `json:"onnxruntime,omitempty"` // its library, as predict takes it
 	RuntimeSHA256 string        `json:"onnxruntime_sha256,omitempty"`
+	Memory        int64         `json:"memory_bytes"` // that the process can have at most
+	Disk          int64         `json:"disk_bytes"`   // free where it works
+	NoGPU         string        `json:"no_gpu,omitempty"`
+}
+
+// lookAround finds what the engine does not need to know.
+func (d *diagnosis) lookAround() (err error) {
+	d.Memory, d.NoGPU = machine.Memory(), engine.NoGPU()
+	d.Disk, err = machine.FreeDisk(".")
+	return err
 }
 
 // findRuntime looks for the library of onnxruntime, which is not loaded.
@@ -62,6 +73,9 @@ func doctorCommand(g *global) *cobra.Command {
 			if err := d.findRuntime(c.Context(), out); err != nil {
 				return err
 			}
+			if err := d.lookAround(); err != nil {
+				return fmt.Errorf("the disk of the working folder: %w", err)
+			}
 			return g.printResult(d, func(w io.Writer) error {
 				fmt.Fprintf(w, "backend     %s (%s)\n", d.Backend, d.Description)
 				if d.Plugin != "" {
@@ -78,6 +92,13 @@ func doctorCommand(g *global) *cobra.Command {
 					fmt.Fprintf(w, "onnxruntime %s\n            sha256 %s\n", d.Runtime, d.RuntimeSHA256)
 				}
 				fmt.Fprintf(w, "devices     %d\ncores       %d\nhuge pages  %v\nkernels     %v\n", d.Devices, d.Cores, d.HugePages, d.Kernels)
+				fmt.Fprintf(w, "memory      %s at most\ndisk        %s free in the working folder\n", machine.Bytes(float64(d.Memory)), machine.Bytes(float64(d.Disk)))
+				switch {
+				case d.NoGPU != "":
+					fmt.Fprintf(w, "GPU         none: %s\n", d.NoGPU)
+				case d.GPUAttention == "":
+					fmt.Fprintln(w, "GPU         not used: --backend cuda takes it")
+				}
 				for _, name := range slices.Sorted(maps.Keys(d.Versions)) {
 					fmt.Fprintf(w, "version     %s %s\n", name, d.Versions[name])
 				}

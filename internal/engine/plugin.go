@@ -124,7 +124,11 @@ func (p plugin) installed(ctx context.Context, log func(string)) (string, error)
 			}
 		}
 	}
-	return "", fmt.Errorf("python3 has no plug-in for %s; pip install jax[cuda13] brings one", p.name)
+	why := NoGPU()
+	if why != "" {
+		why = " (" + why + ")"
+	}
+	return "", fmt.Errorf("python3 has no plug-in for %s; pip install jax[cuda13] brings one%s", p.name, why)
 }
 
 // download gets the wheel with pip and unpacks the library.

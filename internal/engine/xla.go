@@ -89,6 +89,9 @@ func openXLA(ctx context.Context, device, path string, first, devices int, log f
 		return err
 	})
 	if err != nil {
+		if why := NoGPU(); device == "cuda" && why != "" {
+			return nil, fmt.Errorf("%w that works: %s", ErrNoPlugin, why) // XLA's own reason is a page of its installer's
+		}
 		return nil, fmt.Errorf("%w: %s does not load: %w", ErrNoPlugin, path, err)
 	}
 	e := &Engine{backend: b, plugin: path, devices: b.NumDevices()}
