@@ -32,6 +32,7 @@ var limits = map[string]bound{
 	"image-size":    {1, 1 << 13},
 	"images":        {1, 1 << 40},
 	"interval":      {0, 1e12},
+	"latency":       {0, 1e12}, // milliseconds
 	"latency-batch": {1, 1 << 16},
 	"lr":            {1e-12, 100},
 	"layer-decay":   {0, 1},

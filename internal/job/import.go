@@ -77,35 +77,13 @@ func Import(ctx context.Context, o ImportOptions) (Imported, error) {
 		return r, err
 	}
 	defer release()
-	from, err := pretrained.Read(o.File, o.Hints)
+	r = Imported{Weights: o.Out, Space: SpacePath(o.Out)}
+	model, s, err := r.own(o)
+	if model == nil && err == nil {
+		model, s, err = r.foreign(o)
+	}
 	if err != nil {
 		return r, err
-	}
-	r = Imported{
-		Form: from.Family, Entry: from.Entry, Others: from.Others, Skipped: from.LeftOut, Notes: from.Notes,
-		Weights: o.Out, Space: SpacePath(o.Out),
-	}
-	sum, err := fsys.Sum(o.File)
-	if err != nil {
-		return r, err
-	}
-	about := export.Info{
-		Classes: from.Classes, Licence: cmp.Or(o.Licence, from.Licence),
-		Imported: &export.Imported{File: filepath.Base(o.File), SHA256: sum, Entry: from.Entry},
-	}
-	var model *export.Model
-	var s *space.Space
-	if from.Supernet {
-		model, s, err = r.supernet(o, from, about)
-	} else {
-		about.Imported.Form = r.Form
-		about.Preprocess = r.preprocess(from.Model, from.Prep)
-		if model, err = export.New(from.Tensors, from.Model, from.Arch, about); err == nil {
-			s, err = shrinkable(from.Model, from.Arch)
-		}
-	}
-	if err != nil {
-		return r, fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
 	}
 	if o.Order.Data != "" {
 		if model, err = o.Order.ordered(ctx, s, model); err != nil {
@@ -126,6 +104,60 @@ func Import(ctx context.Context, o ImportOptions) (Imported, error) {
 		return r, err
 	}
 	return r, set.Commit()
+}
+
+// originOf names a file and its bytes.
+func originOf(file string) (*export.Imported, error) {
+	sum, err := fsys.Sum(file)
+	return &export.Imported{File: filepath.Base(file), SHA256: sum}, err
+}
+
+// own is a vision transformer that export or import wrote: its file says all of it. nil where the file is another one.
+func (r *Imported) own(o ImportOptions) (*export.Model, *space.Space, error) {
+	model, err := export.Read(fsys.OS, o.File)
+	if err != nil || model.Info.SpaceModel().IsConv() {
+		return nil, nil, nil // foreign tells what is wrong with it
+	}
+	if model.Info.Imported, err = originOf(o.File); err != nil {
+		return nil, nil, err
+	}
+	r.Form, model.Info.Imported.Form = FormPreNAS, FormPreNAS
+	model.Info.Licence = cmp.Or(o.Licence, model.Info.Licence)
+	s, err := shrinkable(model.Info.SpaceModel(), model.Info.SpaceArch())
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
+	}
+	return model, s, nil
+}
+
+// foreign is a model of another training code.
+func (r *Imported) foreign(o ImportOptions) (*export.Model, *space.Space, error) {
+	from, err := pretrained.Read(o.File, o.Hints)
+	if err != nil {
+		return nil, nil, err
+	}
+	imported, err := originOf(o.File)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.Form, r.Entry, r.Others, r.Skipped, r.Notes = from.Family, from.Entry, from.Others, from.LeftOut, from.Notes
+	imported.Entry = from.Entry
+	about := export.Info{Classes: from.Classes, Licence: cmp.Or(o.Licence, from.Licence), Imported: imported}
+	var model *export.Model
+	var s *space.Space
+	if from.Supernet {
+		model, s, err = r.supernet(o, from, about)
+	} else {
+		about.Imported.Form = r.Form
+		about.Preprocess = r.preprocess(from.Model, from.Prep)
+		if model, err = export.New(from.Tensors, from.Model, from.Arch, about); err == nil {
+			s, err = shrinkable(from.Model, from.Arch)
+		}
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
+	}
+	return model, s, nil
 }
 
 // SpacePath is the file of the space beside imported weights.
