@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"prenas/internal/fsys"
 )
 
 // NoGPU says in one sentence why no NVIDIA GPU can be used here, as far as that can be seen
@@ -22,7 +24,7 @@ func noGPU(root string) string {
 	vendors, _ := filepath.Glob(filepath.Join(root, "sys/bus/pci/devices/*/vendor")) // the pattern is right
 	for _, path := range vendors {
 		const nvidia = "0x10de"
-		if text, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(text)) == nvidia {
+		if text, err := fsys.ReadText(fsys.OS, path); err == nil && strings.TrimSpace(string(text)) == nvidia {
 			return "there is an NVIDIA device, but its driver is not loaded: install it"
 		}
 	}
