@@ -22,6 +22,7 @@ import (
 
 	"prenas/internal/fsys"
 	"prenas/internal/strictjson"
+	"prenas/internal/version"
 )
 
 // profile is what was measured of an engine on a machine, once: two starts of a command
@@ -54,6 +55,15 @@ func (e *Engine) profiled() (profiled, error) {
 		return profiled{}, err
 	}
 	build := maps.Clone(Versions())
+	if build["prenas"] == version.Unknown { // as go run builds it: what is the same program is known by its bytes
+		self, err := os.Executable()
+		if err == nil {
+			build["executable"], err = fsys.Sum(self)
+		}
+		if err != nil {
+			return profiled{}, fmt.Errorf("the program's own file: %w", err)
+		}
+	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if strings.HasPrefix(s.Key, "vcs.") {
