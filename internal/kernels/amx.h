@@ -106,6 +106,22 @@ static inline __attribute__((always_inline)) void prenas_amx_block(int rows, int
 	}
 }
 
+// prenas_amx_block of so many rows and columns, up to 32, where the tiles of a step after the other have no gaps and the next 16 rows and
+// columns lie next bytes behind.
+static inline __attribute__((always_inline)) void prenas_amx_packed(int64_t rows, int64_t columns, const char *a, const char *b, int64_t next, int64_t steps, float *c,
+	int64_t c_row, bool add) {
+	bool high = rows > AMX_ROWS, wide = columns > 16;
+	if (high && wide) {
+		prenas_amx_block(2, 2, a, next, AMX_TILE, b, next, AMX_TILE, steps, c, c_row, add);
+	} else if (high) {
+		prenas_amx_block(2, 1, a, next, AMX_TILE, b, next, AMX_TILE, steps, c, c_row, add);
+	} else if (wide) {
+		prenas_amx_block(1, 2, a, next, AMX_TILE, b, next, AMX_TILE, steps, c, c_row, add);
+	} else {
+		prenas_amx_block(1, 1, a, next, AMX_TILE, b, next, AMX_TILE, steps, c, c_row, add);
+	}
+}
+
 #endif
 
 #endif

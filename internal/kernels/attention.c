@@ -198,15 +198,7 @@ static void amx_times(const char *left, int64_t rows, const char *right, int64_t
 		for (int64_t i = 0; i < rows; i += AMX_BLOCK) {
 			const char *x = left + i / AMX_ROWS * next, *y = right + j / 16 * next;
 			float *to = c + i * c_row + j;
-			if (rows - i > 16 && columns - j > 16) {
-				prenas_amx_block(2, 2, x, next, AMX_TILE, y, next, AMX_TILE, steps, to, c_row, add);
-			} else if (rows - i > 16) {
-				prenas_amx_block(2, 1, x, next, AMX_TILE, y, next, AMX_TILE, steps, to, c_row, add);
-			} else if (columns - j > 16) {
-				prenas_amx_block(1, 2, x, next, AMX_TILE, y, next, AMX_TILE, steps, to, c_row, add);
-			} else {
-				prenas_amx_block(1, 1, x, next, AMX_TILE, y, next, AMX_TILE, steps, to, c_row, add);
-			}
+			prenas_amx_packed(rows - i, columns - j, x, y, next, steps, to, c_row, add);
 		}
 	}
 }

@@ -216,16 +216,7 @@ INLINE void panel(part *p, const char *left, const char *right, int64_t steps, i
 		for (int64_t i = 0; i < p->rows; i += AMX_BLOCK) {
 			const char *a = left + i / AMX_ROWS * next + from * AMX_TILE;
 			float *c = sums + i * AMX_BLOCK;
-			bool high = p->rows - i > AMX_ROWS, wide = columns > 16;
-			if (high && wide) {
-				prenas_amx_block(2, 2, a, next, AMX_TILE, b, next, AMX_TILE, length, c, AMX_BLOCK, chunk > 0);
-			} else if (high) {
-				prenas_amx_block(2, 1, a, next, AMX_TILE, b, next, AMX_TILE, length, c, AMX_BLOCK, chunk > 0);
-			} else if (wide) {
-				prenas_amx_block(1, 2, a, next, AMX_TILE, b, next, AMX_TILE, length, c, AMX_BLOCK, chunk > 0);
-			} else {
-				prenas_amx_block(1, 1, a, next, AMX_TILE, b, next, AMX_TILE, length, c, AMX_BLOCK, chunk > 0);
-			}
+			prenas_amx_packed(p->rows - i, columns, a, b, next, length, c, AMX_BLOCK, chunk > 0);
 			if (done && chunk + 1 == count) {
 				done(p, i, column, columns, c);
 			}
@@ -610,20 +601,10 @@ TARGET static void sum_part(void *work, int64_t i) {
 		int64_t steps = divided_up(at_most(GROUP_ROWS, b->rows - group * GROUP_ROWS), AMX_DEPTH);
 		for (int64_t j = from; j < end; j++) {
 			const char *y = right + 2 * j * next;
-			bool wide = b->inner - j * AMX_BLOCK > 16;
 			for (int64_t k = 0; k < of_size; k++) {
 				const char *x = left + 2 * k * next;
 				float *sums = to + (k * blocks + j) * AMX_BLOCK * AMX_BLOCK;
-				bool high = b->size - k * AMX_BLOCK > 16;
-				if (high && wide) {
-					prenas_amx_block(2, 2, x, next, AMX_TILE, y, next, AMX_TILE, steps, sums, AMX_BLOCK, group > 0);
-				} else if (high) {
-					prenas_amx_block(2, 1, x, next, AMX_TILE, y, next, AMX_TILE, steps, sums, AMX_BLOCK, group > 0);
-				} else if (wide) {
-					prenas_amx_block(1, 2, x, next, AMX_TILE, y, next, AMX_TILE, steps, sums, AMX_BLOCK, group > 0);
-				} else {
-					prenas_amx_block(1, 1, x, next, AMX_TILE, y, next, AMX_TILE, steps, sums, AMX_BLOCK, group > 0);
-				}
+				prenas_amx_packed(b->size - k * AMX_BLOCK, b->inner - j * AMX_BLOCK, x, y, next, steps, sums, AMX_BLOCK, group > 0);
 			}
 		}
 	}

@@ -194,15 +194,7 @@ static void multiply_part(void *work, int64_t part) {
 			// What is multiplied next comes from a farther cache meanwhile.
 			prefetch(b + 2 * next + lines * i / rows * 64, lines * at_most(i + AMX_BLOCK, rows) / rows - lines * i / rows);
 			const char *a = packed + i / AMX_ROWS * next;
-			if (count > 16 && rows - i > 16) {
-				prenas_amx_block(2, 2, a, next, AMX_TILE, b, next, AMX_TILE, p->steps, sums, AMX_BLOCK, false);
-			} else if (rows - i > 16) {
-				prenas_amx_block(2, 1, a, next, AMX_TILE, b, next, AMX_TILE, p->steps, sums, AMX_BLOCK, false);
-			} else if (count > 16) {
-				prenas_amx_block(1, 2, a, next, AMX_TILE, b, next, AMX_TILE, p->steps, sums, AMX_BLOCK, false);
-			} else {
-				prenas_amx_block(1, 1, a, next, AMX_TILE, b, next, AMX_TILE, p->steps, sums, AMX_BLOCK, false);
-			}
+			prenas_amx_packed(rows - i, count, a, b, next, p->steps, sums, AMX_BLOCK, false);
 			char *at = c + i * row_bytes + column * value;
 			if (of->c_bf16) {
 				store_bf16((uint16_t *)at, of->columns, sums, at_most(AMX_BLOCK, rows - i), count, past && !staged);
@@ -272,23 +264,13 @@ static void sum_part(void *work, int64_t part) {
 		const char *to_pack = (const char *)(rows + steps * AMX_DEPTH * p->rights);
 		for (int64_t j = first; j < end; j++) {
 			const char *b = packed + 2 * (j - first) * next;
-			bool wide = p->rights - j * AMX_BLOCK > 16;
 			for (int64_t i = 0; i < of_left; i++) {
 				for (int64_t until = after * ((j - first) * of_left + i + 1) / ((end - first) * of_left); asked < until; asked++) {
 					prefetch(to_pack + asked * 2 * p->rights, lines);
 				}
 				const char *a = left + 2 * i * next;
 				float *sums = p->sums + (i * blocks + j) * AMX_BLOCK * AMX_BLOCK;
-				bool high = p->lefts - i * AMX_BLOCK > 16;
-				if (high && wide) {
-					prenas_amx_block(2, 2, a, next, AMX_TILE, b, next, AMX_TILE, steps, sums, AMX_BLOCK, at > 0);
-				} else if (high) {
-					prenas_amx_block(2, 1, a, next, AMX_TILE, b, next, AMX_TILE, steps, sums, AMX_BLOCK, at > 0);
-				} else if (wide) {
-					prenas_amx_block(1, 2, a, next, AMX_TILE, b, next, AMX_TILE, steps, sums, AMX_BLOCK, at > 0);
-				} else {
-					prenas_amx_block(1, 1, a, next, AMX_TILE, b, next, AMX_TILE, steps, sums, AMX_BLOCK, at > 0);
-				}
+				prenas_amx_packed(p->lefts - i * AMX_BLOCK, p->rights - j * AMX_BLOCK, a, b, next, steps, sums, AMX_BLOCK, at > 0);
 			}
 		}
 	}
