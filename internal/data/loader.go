@@ -175,9 +175,14 @@ func (l *Loader) empty(order []int, epoch, step int) *LoadedBatch {
 	}
 }
 
+// place in the epoch of number k of a batch; beyond its images where the epoch is filled up.
+func (l *Loader) place(b *LoadedBatch, k int) int {
+	return l.o.Share.Batch(b.Step)*l.o.Batch + l.o.Share.Place(k, l.o.Batch)
+}
+
 // image makes number k of a batch.
 func (l *Loader) image(b *LoadedBatch, order []int, k int) error {
-	place := l.o.Share.Batch(b.Step)*l.o.Batch + l.o.Share.Place(k, l.o.Batch)
+	place := l.place(b, k)
 	again := place / len(order) // where the epoch is filled up
 	place %= len(order)
 	for range order {

@@ -87,7 +87,7 @@ func (l *Loader) Stream(ctx context.Context, epoch, step int) (next func() (*Loa
 				}
 			}
 			for k := range p.batch.Count {
-				if c, i := contentOf(l.split, p.order[(p.batch.Step*l.o.Batch+k)%len(p.order)]); c != nil {
+				if c, i := contentOf(l.split, p.order[l.place(p.batch, k)%len(p.order)]); c != nil {
 					c.use(i)
 				}
 			}
