@@ -162,13 +162,13 @@ func checkRange(c *cobra.Command, name string, r job.Range) error {
 	return nil
 }
 
-// either is v, or other where v was not given.
 // limit adds a number that is NaN where its flag is left out.
 func limit(f *pflag.FlagSet, to *float64, name, help string) {
 	f.Float64Var(to, name, math.NaN(), help)
 	f.Lookup(name).DefValue = "0" // what help takes for no default
 }
 
+// either is v, or other where v was not given.
 func either(v, other float64) float64 {
 	if math.IsNaN(v) {
 		return other

@@ -78,7 +78,7 @@ func printResults(w io.Writer, r evaluate.Results) error {
 	var t table
 	var on []string
 	for _, a := range r.Asked {
-		if a.Cost != "params" && a.Cost != "macs" {
+		if !a.Counted() {
 			t.head, on = append(t.head, a.Title()), append(on, a.Cost+": "+a.On)
 		}
 	}
@@ -86,7 +86,7 @@ func printResults(w io.Writer, r evaluate.Results) error {
 	for _, a := range r.Archs {
 		var row []string
 		for _, asked := range r.Asked {
-			if asked.Cost != "params" && asked.Cost != "macs" {
+			if !asked.Counted() {
 				row = append(row, fmt.Sprintf("%.4g", asked.Archs[a.Arch]))
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -59,18 +58,9 @@ func printExported(w io.Writer, list []job.Exported) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "interval below\tparameters M\tMACs M\ttop-1 %\t95 % interval\tfile")
 	for _, e := range list {
-		fmt.Fprintf(t, "%s\t%.3f\t%.1f\t%s\t%s\n", intervalText(e.Interval), millions(e.Parameters), millions(e.MACs), top1(e.Accuracy), e.File)
+		fmt.Fprintf(t, "%s\t%.3f\t%.1f\t%s\t%s\n", search.NumberText(e.Interval), millions(e.Parameters), millions(e.MACs), top1(e.Accuracy), e.File)
 	}
 	return t.Flush()
-}
-
-// intervalText writes an interval's key as people do; other names stay.
-func intervalText(key string) string {
-	v, err := strconv.ParseFloat(key, 64)
-	if err != nil {
-		return key
-	}
-	return search.Number(v)
 }
 
 func top1(a *export.Accuracy) string {

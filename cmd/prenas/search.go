@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -224,7 +223,7 @@ func printCandidates(w io.Writer, r job.SearchResult) error {
 	}
 	var asked []search.Asked // what has no column of its own
 	for _, a := range r.Meta.Asked {
-		if a.Cost != "params" && a.Cost != "macs" {
+		if !a.Counted() {
 			asked, t.head = append(asked, a), append(t.head, a.Title())
 		}
 	}
@@ -237,7 +236,7 @@ func printCandidates(w io.Writer, r job.SearchResult) error {
 			}
 			var row []string
 			if !front {
-				row = append(row, shownNumber(bin.Key))
+				row = append(row, search.NumberText(bin.Key))
 			}
 			for _, a := range asked {
 				row = append(row, fmt.Sprintf("%.4g", a.Archs[c.Arch.String()]))
@@ -269,15 +268,6 @@ func bounded(m job.Meta) string {
 		return "at most"
 	}
 	return "below"
-}
-
-// shownNumber is a number of a file as people write it.
-func shownNumber(text string) string {
-	v, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		return text
-	}
-	return search.Number(v)
 }
 
 // printStability prints how often the most frequent choices won.

@@ -81,7 +81,7 @@ func Explain(o ExplainOptions) ([]Explained, error) {
 	if o.Interval != "" {
 		var keys []string
 		at := slices.IndexFunc(candidates, func(b space.Bin) bool {
-			keys = append(keys, shownKey(b.Key))
+			keys = append(keys, search.NumberText(b.Key))
 			return sameKey(o.Interval, b.Key)
 		})
 		if at < 0 {

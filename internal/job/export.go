@@ -204,7 +204,7 @@ func (o ExportOptions) write(path string, model *export.Model, card export.Card)
 // askedOf is what an architecture takes of what was asked for and does not follow from it.
 func askedOf(asked []search.Asked, arch space.Arch) (list []export.Cost) {
 	for _, a := range asked {
-		if v, has := a.Archs[arch.String()]; has && a.Cost != "params" && a.Cost != "macs" {
+		if v, has := a.Archs[arch.String()]; has && !a.Counted() {
 			list = append(list, export.Cost{Name: a.Cost, Value: v, Unit: a.Unit, On: a.On})
 		}
 	}
@@ -250,7 +250,7 @@ func chooseArchs(m rundir.Manifest, run, name string) ([]choice, error) {
 				return []choice{{bin.Key, c.Arch}}, nil
 			}
 			all = append(all, choice{bin.Key, c.Arch})
-			known = append(known, fmt.Sprintf("\n  %s  %s", shownKey(bin.Key), c.Arch))
+			known = append(known, fmt.Sprintf("\n  %s  %s", search.NumberText(bin.Key), c.Arch))
 		}
 	}
 	if name == AllArchs || name == "" && len(all) == 1 {
@@ -269,15 +269,6 @@ func sameKey(text, key string) bool {
 	given, err := strconv.ParseFloat(text, 64)
 	bound, _ := strconv.ParseFloat(key, 64) // a candidates file has only numbers as keys
 	return err == nil && math.Abs(given-bound) <= 1e-9*bound
-}
-
-// shownKey is an interval's bound as people write it.
-func shownKey(key string) string {
-	bound, err := strconv.ParseFloat(key, 64)
-	if err != nil {
-		return key
-	}
-	return search.Number(bound)
 }
 
 // measured are the accuracies, and what was found beside them, by architecture in the run's results, where they are those

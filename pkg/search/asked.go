@@ -10,5 +10,8 @@ type Asked struct {
 	Archs map[string]float64 `json:"architectures"`
 }
 
+// Counted tells whether it is of parameters or MACs, which tables have in columns of their own.
+func (a Asked) Counted() bool { return a.Cost == "params" || a.Cost == "macs" }
+
 // Title names the cost and its unit for a column: "latency ms".
 func (a Asked) Title() string { return a.Cost + " " + a.Unit }

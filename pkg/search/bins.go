@@ -242,6 +242,15 @@ func Number(v float64) string {
 	return strconv.FormatFloat(short, 'f', -1, 64)
 }
 
+// NumberText is Number of the text of a bound, as a file has it; other texts stay.
+func NumberText(text string) string {
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return text
+	}
+	return Number(v)
+}
+
 // peakIn writes "the peak is in bin i" as costs that add up. A part is worth 0
 // below the bin, 1 in it and 2 above: the peak is in the bin when no part has
 // more than 1 (a limit on a peak) and the parts add up to at least 1.
