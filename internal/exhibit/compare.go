@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"prenas/internal/chart"
+	"prenas/internal/rundir"
 )
 
 // Named is a run with the name that it has beside others.
@@ -19,39 +20,24 @@ func CompareSections(runs []Named) ([]Section, error) {
 	p := &page{}
 	p.add("runs", "Runs", "runs", compared(runs))
 	var fronts []chart.Chart
-	for i := range costTitles(runs) {
-		fronts = append(fronts, frontsOf(runs, i))
+	for _, title := range costTitles(runs) {
+		fronts = append(fronts, frontsOf(runs, title))
 	}
 	p.addCharts("front", "Accuracy over what a model costs", "With 95 % intervals. Figures of different images cannot be compared: the table of runs says what each are of.", nil, fronts...)
 	p.addCharts("training", "Training", "Means over the architectures of each run; of the training loss smoothed over neighbouring intervals.", nil,
-		curves(runs, "Training loss", "training loss", true, func(r *Run) (points []chart.Point) {
-			for _, line := range r.journals.train {
-				if len(line.Archs) > 0 { // else no update of it was applied, and there is no loss
-					points = append(points, chart.Point{X: float64(line.Step), Y: line.Loss})
-				}
-			}
-			return points
+		curves(runs, "Training loss", "training loss", true, func(r *Run) []chart.Point {
+			return r.intervals(func(line rundir.TrainLine) (float64, bool) {
+				return line.Loss, len(line.Archs) > 0 // else no update of it was applied, and there is no loss
+			})
 		}),
 		curves(runs, "Held-out accuracy", "mean held-out top-1, %", false, func(r *Run) (points []chart.Point) {
-			for _, line := range r.journals.eval {
+			for _, line := range r.journals.Eval {
 				points = append(points, chart.Point{X: float64(line.Step), Y: 100 * line.Top1})
 			}
 			return points
 		}),
-		curves(runs, "Learning rate", "learning rate", false, func(r *Run) (points []chart.Point) {
-			for _, line := range r.journals.train {
-				points = append(points, chart.Point{X: float64(line.Step), Y: line.LR})
-			}
-			return points
-		}),
-		curves(runs, "Speed", "images a second", false, func(r *Run) (points []chart.Point) {
-			for _, line := range r.journals.train {
-				if t, ok := r.journals.timings[line.Step]; ok {
-					points = append(points, chart.Point{X: float64(line.Step), Y: t.Rate})
-				}
-			}
-			return points
-		}))
+		curves(runs, "Learning rate", "learning rate", false, func(r *Run) []chart.Point { return r.intervals(r.lr) }),
+		curves(runs, "Speed", "images a second", false, func(r *Run) []chart.Point { return r.intervals(r.rate) }))
 	p.add("settings", "What differs in their configurations", "differences", differences(runs))
 	return p.sections, p.err
 }
@@ -101,9 +87,8 @@ func costTitles(runs []Named) (titles []string) {
 	return titles
 }
 
-// frontsOf is a chart of all runs over one cost.
-func frontsOf(runs []Named, at int) chart.Chart {
-	title := costTitles(runs)[at]
+// frontsOf is a chart of all runs over the cost of a title.
+func frontsOf(runs []Named, title string) chart.Chart {
 	c := chart.Chart{Title: title, YLabel: "top-1, %"}
 	for i, r := range runs {
 		for _, one := range r.costs() {

@@ -208,14 +208,14 @@ func (r *Run) State() State {
 	} else if r.results != nil {
 		s.Space = r.results.Space
 	}
-	for _, line := range j.train {
+	for _, line := range j.Train {
 		s.Skipped += line.Skipped
 	}
-	s.Back = len(j.back)
-	if n := len(j.train); n > 0 {
-		last := j.train[n-1]
+	s.Back = len(j.Back)
+	if n := len(j.Train); n > 0 {
+		last := j.Train[n-1]
 		s.Step, s.Epoch, s.LR, s.Loss = last.Step, last.Epoch, last.LR, last.Loss
-		if t, ok := j.timings[last.Step]; ok {
+		if t, ok := j.Timings[last.Step]; ok {
 			s.Rate = t.Rate
 			if t.Time > 0 && t.Time < 1e12 {
 				s.Last = time.Unix(0, int64(t.Time*1e9))
@@ -229,11 +229,11 @@ func (r *Run) State() State {
 			s.Left = time.Duration(seconds * float64(time.Second)).Round(time.Second)
 		}
 	}
-	if j.stopped != nil {
-		s.Stopped = j.stopped.Why
+	if j.Stopped != nil {
+		s.Stopped = j.Stopped.Why
 	}
-	if n := len(j.eval); n > 0 {
-		s.Top1 = j.eval[n-1].Top1
+	if n := len(j.Eval); n > 0 {
+		s.Top1 = j.Eval[n-1].Top1
 	}
 	if r.results != nil {
 		for _, a := range r.results.Archs {

@@ -71,12 +71,8 @@ func (r *Run) progress() progress {
 			s.Failed = append(s.Failed, r.within(err.Error()))
 		}
 	}
-	for _, b := range r.journals.back {
-		text := fmt.Sprintf("went back from update %d to %d, with %v of the learning rate", b.From, b.Step, b.Factor)
-		if b.Why != "" {
-			text += ": " + b.Why
-		}
-		if s.Failed = append(s.Failed, text); len(s.Failed) > 20 {
+	for _, b := range r.journals.Back {
+		if s.Failed = append(s.Failed, b.String()); len(s.Failed) > 20 {
 			break
 		}
 	}
@@ -122,8 +118,8 @@ func (r *Run) reached(m member) (top1, top5 float64, images int, ok bool) {
 	if m.result != nil {
 		return m.result.Top1, m.result.Top5, r.results.Images, true
 	}
-	if n := len(r.journals.eval); n > 0 {
-		line := r.journals.eval[n-1]
+	if n := len(r.journals.Eval); n > 0 {
+		line := r.journals.Eval[n-1]
 		for _, a := range line.Archs {
 			if a.Arch == m.name && a.Top1 >= 0 && a.Top1 <= 1 {
 				images := line.Images
@@ -142,8 +138,8 @@ func (r *Run) of() string {
 	if r.results != nil {
 		return "measured on " + r.results.Of()
 	}
-	if n := len(r.journals.eval); n > 0 {
-		line := r.journals.eval[n-1]
+	if n := len(r.journals.Eval); n > 0 {
+		line := r.journals.Eval[n-1]
 		return fmt.Sprintf("held-out accuracy after %d updates, on training images that were held out; prenas eval measures on the test images", line.Step)
 	}
 	return "not measured yet"
@@ -159,7 +155,7 @@ func (r *Run) family() family {
 		if i == 0 {
 			f.Budget = a.Title()
 		}
-		if a.Cost == "params" || a.Cost == "macs" {
+		if a.Counted() {
 			continue
 		}
 		f.Asked = append(f.Asked, a.Title())
@@ -182,7 +178,7 @@ func (r *Run) family() family {
 			line.Rate = strconv.FormatFloat(m.result.Rate, 'f', 0, 64)
 		}
 		for _, a := range list {
-			if a.Cost != "params" && a.Cost != "macs" {
+			if !a.Counted() {
 				line.Asked = append(line.Asked, strconv.FormatFloat(a.Archs[m.name], 'g', 4, 64))
 			}
 		}
@@ -211,7 +207,7 @@ func (r *Run) costs() []cost {
 		return list
 	}
 	for _, a := range r.results.Asked {
-		if a.Cost == "params" || a.Cost == "macs" {
+		if a.Counted() {
 			continue
 		}
 		list = append(list, cost{"Top-1 accuracy over " + a.Cost, a.Cost + ", " + a.Unit, a.Unit + " of " + a.Cost, func(m member) (float64, bool) {
@@ -282,7 +278,7 @@ func (r *Run) perArch(collect func(put func(arch string, x, y float64)), smooth 
 
 func (r *Run) lossChart() chart.Chart {
 	return chart.Chart{Title: "Training loss per architecture", XLabel: "updates", YLabel: "training loss", Series: r.perArch(func(put func(string, float64, float64)) {
-		for _, line := range r.journals.train {
+		for _, line := range r.journals.Train {
 			for _, a := range line.Archs {
 				put(a.Arch, float64(line.Step), a.Loss)
 			}
@@ -292,7 +288,7 @@ func (r *Run) lossChart() chart.Chart {
 
 func (r *Run) accuracyChart() chart.Chart {
 	return chart.Chart{Title: "Held-out accuracy per architecture", XLabel: "updates", YLabel: "held-out top-1, %", Series: r.perArch(func(put func(string, float64, float64)) {
-		for _, line := range r.journals.eval {
+		for _, line := range r.journals.Eval {
 			for _, a := range line.Archs {
 				put(a.Arch, float64(line.Step), 100*a.Top1)
 			}
@@ -300,38 +296,42 @@ func (r *Run) accuracyChart() chart.Chart {
 	}, false)}
 }
 
-// single is a chart of one curve over the intervals of a training.
-func (r *Run) single(title, label string, of func(i int) (y float64, ok bool)) chart.Chart {
-	c := chart.Chart{Title: title, XLabel: "updates", YLabel: label}
-	var points []chart.Point
-	for i, line := range r.journals.train {
-		if y, ok := of(i); ok {
+// intervals are the points of the intervals of a training that of has a value for.
+func (r *Run) intervals(of func(line rundir.TrainLine) (y float64, ok bool)) (points []chart.Point) {
+	for _, line := range r.journals.Train {
+		if y, ok := of(line); ok {
 			points = append(points, chart.Point{X: float64(line.Step), Y: y})
 		}
 	}
-	if len(points) > 0 {
+	return points
+}
+
+func (r *Run) lr(line rundir.TrainLine) (float64, bool) { return line.LR, true }
+
+func (r *Run) rate(line rundir.TrainLine) (float64, bool) {
+	t, ok := r.journals.Timings[line.Step]
+	return t.Rate, ok
+}
+
+// single is a chart of one curve over the intervals of a training.
+func (r *Run) single(title, label string, of func(line rundir.TrainLine) (y float64, ok bool)) chart.Chart {
+	c := chart.Chart{Title: title, XLabel: "updates", YLabel: label}
+	if points := r.intervals(of); len(points) > 0 {
 		c.Series = []chart.Series{{Name: label, Class: chart.Class(0), Thick: points}}
 	}
 	return c
 }
 
-func (r *Run) lrChart() chart.Chart {
-	return r.single("Learning rate", "learning rate", func(i int) (float64, bool) { return r.journals.train[i].LR, true })
-}
+func (r *Run) lrChart() chart.Chart { return r.single("Learning rate", "learning rate", r.lr) }
 
-func (r *Run) rateChart() chart.Chart {
-	return r.single("Speed", "images a second", func(i int) (float64, bool) {
-		t, ok := r.journals.timings[r.journals.train[i].Step]
-		return t.Rate, ok
-	})
-}
+func (r *Run) rateChart() chart.Chart { return r.single("Speed", "images a second", r.rate) }
 
 func (r *Run) skippedChart() chart.Chart {
 	if r.State().Skipped == 0 {
 		return chart.Chart{}
 	}
-	return r.single("Updates that were not finite, so not applied", "updates left out", func(i int) (float64, bool) {
-		return float64(r.journals.train[i].Skipped), true
+	return r.single("Updates that were not finite, so not applied", "updates left out", func(line rundir.TrainLine) (float64, bool) {
+		return float64(line.Skipped), true
 	})
 }
 

@@ -2,7 +2,6 @@ package exhibit
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -139,17 +138,13 @@ func (t *tail) notes() (notes []string) {
 
 // journals are those of a training, as far as they were read.
 type journals struct {
+	rundir.Metrics
 	metrics, timing tail
-	train           []rundir.TrainLine
-	eval            []rundir.EvalLine
-	back            []rundir.RollBackLine
-	stopped         *rundir.NonFiniteLine
-	timings         map[int]rundir.TimingLine // by step
-	failed          []string                  // why a journal could not be read at the last reading
+	failed          []string // why a journal could not be read at the last reading
 }
 
 func newJournals(metrics, timing string) *journals {
-	return &journals{metrics: tail{name: metrics}, timing: tail{name: timing}, timings: map[int]rundir.TimingLine{}}
+	return &journals{metrics: tail{name: metrics}, timing: tail{name: timing}}
 }
 
 // read reads on.
@@ -161,47 +156,9 @@ func (j *journals) read(f fsys.FS) (changed bool) {
 			j.failed = append(j.failed, err.Error())
 		}
 	}
-	keep(j.metrics.read(f, func() { j.train, j.eval, j.back, j.stopped = nil, nil, nil, nil }, j.line))
-	keep(j.timing.read(f, func() { clear(j.timings) }, func(line []byte) error {
-		var t rundir.TimingLine
-		err := json.Unmarshal(line, &t)
-		if err == nil {
-			j.timings[t.Step] = t
-		}
-		return err
-	}))
+	keep(j.metrics.read(f, func() { j.Metrics = rundir.Metrics{Timings: j.Timings} }, j.AddLine))
+	keep(j.timing.read(f, func() { clear(j.Timings) }, j.AddTiming))
 	return changed
-}
-
-func (j *journals) line(line []byte) error {
-	var kind struct {
-		Kind string `json:"kind"`
-	}
-	if err := json.Unmarshal(line, &kind); err != nil {
-		return err
-	}
-	switch kind.Kind {
-	case "train":
-		j.stopped = nil // it went on
-		return appendLine(&j.train, line)
-	case "eval":
-		return appendLine(&j.eval, line)
-	case "roll_back":
-		return appendLine(&j.back, line)
-	case "not_finite":
-		j.stopped = &rundir.NonFiniteLine{}
-		return json.Unmarshal(line, j.stopped)
-	}
-	return fmt.Errorf("it is of kind %.40q", kind.Kind)
-}
-
-func appendLine[T any](to *[]T, line []byte) error {
-	var value T
-	err := json.Unmarshal(line, &value)
-	if err == nil {
-		*to = append(*to, value)
-	}
-	return err
 }
 
 // notes say what was left out.

@@ -272,3 +272,12 @@ type RollBackLine struct {
 	Factor float64 `json:"lr_factor"`
 	Why    string  `json:"why,omitempty"` // files of older versions do not say
 }
+
+// String is the line for a person.
+func (b RollBackLine) String() string {
+	text := fmt.Sprintf("went back from update %d to %d, with %v of the learning rate", b.From, b.Step, b.Factor)
+	if b.Why != "" {
+		text += ": " + b.Why
+	}
+	return text
+}

@@ -22,43 +22,52 @@ type Metrics struct {
 	Notes   []string           // what could not be read and is left out, and why the run stopped, if it diverged
 }
 
+// AddLine takes a line of a metrics file. An error says what is wrong with it.
+func (m *Metrics) AddLine(line []byte) error {
+	var kind struct {
+		Kind string `json:"kind"`
+	}
+	if err := json.Unmarshal(line, &kind); err != nil {
+		return err
+	}
+	switch kind.Kind {
+	case "train":
+		m.Stopped = nil // it went on
+		return appendLine(&m.Train, line)
+	case "eval":
+		return appendLine(&m.Eval, line)
+	case "roll_back":
+		return appendLine(&m.Back, line)
+	case "not_finite":
+		m.Stopped = &NonFiniteLine{}
+		return strictjson.Unmarshal(line, m.Stopped)
+	}
+	return fmt.Errorf("it is of kind %.40q", kind.Kind)
+}
+
+// AddTiming takes a line of a timing file.
+func (m *Metrics) AddTiming(line []byte) error {
+	var timing TimingLine
+	err := strictjson.Unmarshal(line, &timing)
+	if err == nil {
+		if m.Timings == nil {
+			m.Timings = map[int]TimingLine{}
+		}
+		m.Timings[timing.Step] = timing
+	}
+	return err
+}
+
 // ReadMetrics reads what a run has written until now. What stands after the last end of
 // a line was being written when it was read, or cut, and is left out; so is a damaged line,
 // which Notes counts, and a timing file that cannot be read.
-func ReadMetrics(f fsys.FS, run string) (Metrics, error) {
-	m := Metrics{Timings: map[int]TimingLine{}}
-	note, err := readLines(f, filepath.Join(run, MetricsFile), func(line []byte) error {
-		var kind struct {
-			Kind string `json:"kind"`
-		}
-		if err := json.Unmarshal(line, &kind); err != nil {
-			return err
-		}
-		switch kind.Kind {
-		case "train":
-			return appendLine(&m.Train, line)
-		case "eval":
-			return appendLine(&m.Eval, line)
-		case "roll_back":
-			return appendLine(&m.Back, line)
-		case "not_finite":
-			m.Stopped = &NonFiniteLine{}
-			return strictjson.Unmarshal(line, m.Stopped)
-		}
-		return fmt.Errorf("it is of kind %q", kind.Kind)
-	})
+func ReadMetrics(f fsys.FS, run string) (m Metrics, err error) {
+	note, err := readLines(f, filepath.Join(run, MetricsFile), m.AddLine)
 	if err != nil {
 		return m, err
 	}
 	m.note(note)
-	note, err = readLines(f, filepath.Join(run, TimingFile), func(line []byte) error {
-		var timing TimingLine
-		err := strictjson.Unmarshal(line, &timing)
-		if err == nil {
-			m.Timings[timing.Step] = timing
-		}
-		return err
-	})
+	note, err = readLines(f, filepath.Join(run, TimingFile), m.AddTiming)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		note = err.Error()
 	}

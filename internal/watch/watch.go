@@ -106,7 +106,7 @@ func (s Status) Picture(width int) string {
 		fmt.Fprintf(&b, ", %s to go\n", left.Round(time.Second))
 	}
 	for _, back := range s.metrics.Back {
-		fmt.Fprintf(&b, "went back from update %d to %d, with %v of the learning rate%s\n", back.From, back.Step, back.Factor, reason(back.Why))
+		fmt.Fprintln(&b, back)
 	}
 	s.notes(&b)
 	var loss, top1 []float64
@@ -122,13 +122,6 @@ func (s Status) Picture(width int) string {
 	curve(&b, "mean held-out top-1, %", top1, width)
 	s.table(&b)
 	return b.String()
-}
-
-func reason(why string) string {
-	if why == "" {
-		return ""
-	}
-	return ": " + why
 }
 
 func (s Status) notes(b *strings.Builder) {
