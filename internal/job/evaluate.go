@@ -188,7 +188,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 			said.Add(arch, image, label, logits)
 		}
 	}
-	scores, err := ev.Run(ctx, given, images.Plain(lasting(ctx, o.Engine), split, batch, o.Crops, data.Every(o.Engine.Ranks().Rank(), o.Engine.Ranks().Size())), progress)
+	scores, err := ev.Run(ctx, given, images.Plain(o.Engine.Ranks().Lasting(ctx), split, batch, o.Crops, data.Every(o.Engine.Ranks().Rank(), o.Engine.Ranks().Size())), progress)
 	err = noteSkippedOfAll(o.Engine, o.Run, images.Skipped(), err, o.Log)
 	if errors.Is(err, evaluate.ErrNonFinite) {
 		err = fmt.Errorf("%s, step %d: %w", o.Run, step, err)

@@ -21,22 +21,11 @@ func hold(e *engine.Engine, run string) (release func(), err error) {
 
 // resolve is the first rank's precision, which may be timed.
 func resolve(ctx context.Context, e *engine.Engine, p engine.Precision, log func(string)) (engine.Precision, error) {
-	if e.Ranks().First() {
-		var err error
-		if p, err = e.Resolve(ctx, p, log); err != nil {
-			return "", err
-		}
-	}
-	first, err := e.Ranks().Broadcast("the choice of precision", []byte(p))
+	first, err := e.Ranks().Decided("the choice of precision", func() (string, error) {
+		own, err := e.Resolve(ctx, p, log)
+		return string(own), err
+	})
 	return engine.Precision(first), err
-}
-
-// lasting is a context for what must not end on one of several ranks alone.
-func lasting(ctx context.Context, e *engine.Engine) context.Context {
-	if e.Ranks().Size() > 1 {
-		return context.WithoutCancel(ctx)
-	}
-	return ctx
 }
 
 // noteSkippedOfAll is noteSkipped of what any rank left out, by the first, after what ended with an

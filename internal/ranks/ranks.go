@@ -2,6 +2,7 @@ package ranks
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -187,6 +188,27 @@ func (w *World) Broadcast(where string, b []byte) ([]byte, error) {
 		}
 	}
 	return b, nil
+}
+
+// Decided is what the first rank decides, whose error is its alone; the others do not.
+func (w *World) Decided(where string, decide func() (string, error)) (string, error) {
+	var own string
+	if w.First() {
+		var err error
+		if own, err = decide(); err != nil {
+			return "", err
+		}
+	}
+	first, err := w.Broadcast(where, []byte(own))
+	return string(first), err
+}
+
+// Lasting is a context for what must not end on one of several ranks alone: whether to stop is asked of all (Any).
+func (w *World) Lasting(ctx context.Context) context.Context {
+	if w.Size() > 1 {
+		return context.WithoutCancel(ctx)
+	}
+	return ctx
 }
 
 // mostBytes of one call: MPI counts in ints.

@@ -26,14 +26,6 @@ var ErrRanks = errors.New("the ranks differ")
 // world is the ranks of the run; nil: this process alone.
 func (o Options) world() *ranks.World { return o.Engine.Ranks() }
 
-// lasting is a context for what must not end on one rank alone: that is asked of all (stopped).
-func (o Options) lasting(ctx context.Context) context.Context {
-	if o.world().Size() > 1 {
-		return context.WithoutCancel(ctx)
-	}
-	return ctx
-}
-
 // stopped tells whether any rank was asked to stop.
 func (t *trainer) stopped(ctx context.Context) (bool, error) {
 	return t.world().Any(fmt.Sprintf("update %d", t.progress.Step+1), ctx.Err() != nil)
@@ -41,14 +33,10 @@ func (t *trainer) stopped(ctx context.Context) (bool, error) {
 
 // firstPrecision is the first rank's, which may be timed.
 func (o Options) firstPrecision(ctx context.Context) (engine.Precision, error) {
-	var own engine.Precision
-	if o.world().First() {
-		var err error
-		if own, err = o.precision(ctx); err != nil {
-			return "", err
-		}
-	}
-	first, err := o.world().Broadcast("the choice of precision", []byte(own))
+	first, err := o.world().Decided("the choice of precision", func() (string, error) {
+		p, err := o.precision(ctx)
+		return string(p), err
+	})
 	return engine.Precision(first), err
 }
 

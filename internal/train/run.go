@@ -246,7 +246,7 @@ func (t *trainer) epoch(ctx context.Context) error {
 	epoch, within := t.progress.Step/t.perEpoch, t.progress.Step%t.perEpoch
 	began := time.Now()
 	var batches []evaluate.Batch // of the next update
-	for b, err := range t.Source.Train(t.lasting(ctx), epoch, within*t.share.Count, t.Recipe.Batch, t.share) {
+	for b, err := range t.Source.Train(t.world().Lasting(ctx), epoch, within*t.share.Count, t.Recipe.Batch, t.share) {
 		if stop, failed := t.stopped(ctx); failed != nil {
 			return failed
 		} else if stop {
@@ -347,11 +347,11 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 
 // evaluate measures all architectures on the held-out part.
 func (t *trainer) evaluate(ctx context.Context) error {
-	if err := t.calibrate(t.lasting(ctx)); err != nil {
+	if err := t.calibrate(t.world().Lasting(ctx)); err != nil {
 		return err
 	}
 	p := &t.progress
-	scores, err := t.programs.evaluator.Run(ctx, t.state.Averaged(t.archs), t.Source.HeldOut(t.lasting(ctx), t.evalBatch(), t.evalShare()), nil)
+	scores, err := t.programs.evaluator.Run(ctx, t.state.Averaged(t.archs), t.Source.HeldOut(t.world().Lasting(ctx), t.evalBatch(), t.evalShare()), nil)
 	if errors.Is(err, evaluate.ErrNonFinite) {
 		return t.diverged(p.Step-1, fmt.Sprintf("at update %d: %v", p.Step, err))
 	}
