@@ -78,9 +78,13 @@ func Import(ctx context.Context, o ImportOptions) (Imported, error) {
 	}
 	defer release()
 	r = Imported{Weights: o.Out, Space: SpacePath(o.Out)}
-	model, s, err := r.own(o)
+	file, err := tensorfile.ReadAny(o.File)
+	if err != nil {
+		return r, err
+	}
+	model, s, err := r.own(file, o)
 	if model == nil && err == nil {
-		model, s, err = r.foreign(o)
+		model, s, err = r.foreign(file, o)
 	}
 	if err != nil {
 		return r, err
@@ -113,8 +117,8 @@ func originOf(file string) (*export.Imported, error) {
 }
 
 // own is a vision transformer that export or import wrote: its file says all of it. nil where the file is another one.
-func (r *Imported) own(o ImportOptions) (*export.Model, *space.Space, error) {
-	model, err := export.Read(fsys.OS, o.File)
+func (r *Imported) own(file *tensorfile.File, o ImportOptions) (*export.Model, *space.Space, error) {
+	model, err := export.Of(file)
 	if err != nil || model.Info.SpaceModel().IsConv() {
 		return nil, nil, nil // foreign tells what is wrong with it
 	}
@@ -131,8 +135,8 @@ func (r *Imported) own(o ImportOptions) (*export.Model, *space.Space, error) {
 }
 
 // foreign is a model of another training code.
-func (r *Imported) foreign(o ImportOptions) (*export.Model, *space.Space, error) {
-	from, err := pretrained.Read(o.File, o.Hints)
+func (r *Imported) foreign(file *tensorfile.File, o ImportOptions) (*export.Model, *space.Space, error) {
+	from, err := pretrained.Of(file, o.File, o.Hints)
 	if err != nil {
 		return nil, nil, err
 	}

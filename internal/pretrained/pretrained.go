@@ -69,12 +69,8 @@ type Model struct {
 	Licence  string
 }
 
-// Read reads a file of weights; see the package.
-func Read(path string, h Hints) (*Model, error) {
-	file, err := tensorfile.ReadAny(path)
-	if err != nil {
-		return nil, err
-	}
+// Of is the model of a file of weights, as tensorfile.ReadAny reads it from path, and of what lies beside it; see the package.
+func Of(file *tensorfile.File, path string, h Hints) (*Model, error) {
 	c, err := readConfig(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

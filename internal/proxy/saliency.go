@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -107,14 +106,15 @@ func Linear(m space.Model, weights map[string]tensorfile.Tensor) (map[string]ten
 	return absolute, ScoringBatch{Images: tensorfile.FromFloat32(shape, ones), Linear: m.IsConv()}, nil
 }
 
-// unnormalised are statistics of an architecture's batch norms by which they do not normalise: means of 0 and variances of 1.
+// unnormalised are statistics of an architecture's batch norms by which they do not normalise: means of 0 and variances of 1, as
+// they are at first.
 func unnormalised(g *graph.Graph, m space.Model, a space.Arch) (stats []*graph.Node) {
 	for _, p := range supernet.Stats(m, a) {
-		value := 0.0
-		if strings.HasSuffix(p.Name, "running_var") {
-			value = 1
+		values, err := p.Init(0).Float32s()
+		if err != nil {
+			panic(err) // they are float32
 		}
-		stats = append(stats, graph.BroadcastToDims(graph.Scalar(g, dtypes.Float32, value), p.Shape...))
+		stats = append(stats, graph.Const(g, tensors.FromFlatDataAndDimensions(values, p.Shape...)))
 	}
 	return stats
 }

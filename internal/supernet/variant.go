@@ -113,12 +113,12 @@ func classify(l layers, m space.Model, x *graph.Node) *graph.Node {
 
 // tokensOf are some of the tokens of x [..., tokens, dim].
 func tokensOf(x *graph.Node, from, to int) *graph.Node {
-	axes := make([]graph.SliceAxisSpec, x.Rank())
-	for i := range axes {
-		axes[i] = graph.AxisRange()
-	}
-	axes[x.Rank()-2] = graph.AxisRange(from, to)
-	return graph.Slice(x, axes...)
+	return graph.Slice(x, graph.AxisRange().Spacer(), graph.AxisRange(from, to), graph.AxisRange())
+}
+
+// featuresOf are some of the features of x [..., features].
+func featuresOf(x *graph.Node, from, to int) *graph.Node {
+	return graph.Slice(x, graph.AxisRange().Spacer(), graph.AxisRange(from, to))
 }
 
 // attentionPool is SigLIP's head (Zhai et al., Sigmoid Loss for Language Image
@@ -132,12 +132,7 @@ func attentionPool(l layers, m space.Model, x *graph.Node) *graph.Node {
 	heads, width, last := m.Variant.PoolHeads, m.PoolWidth(), x.Rank()-1
 	kv := l.linear(x, "attn_pool.kv", 2*width, embedDim, true)
 	half := func(from int) *graph.Node { // [..., tokens, heads, head_dim]
-		axes := make([]graph.SliceAxisSpec, x.Rank())
-		for i := range axes {
-			axes[i] = graph.AxisRange()
-		}
-		axes[last] = graph.AxisRange(from, from+width)
-		part := graph.Slice(kv, axes...)
+		part := featuresOf(kv, from, from+width)
 		return graph.Reshape(part, append(part.Shape().Clone().Dimensions[:last], heads, m.HeadDim)...)
 	}
 	query := l.row("attn_pool.q", width)
@@ -177,14 +172,7 @@ func activation(name string, x *graph.Node) *graph.Node {
 func normQK(qkv *graph.Node, m space.Model, block, heads int, norm func(x *graph.Node, name string) *graph.Node) *graph.Node {
 	last, width := qkv.Rank()-1, heads*m.HeadDim
 	outer := qkv.Shape().Clone().Dimensions[:last]
-	part := func(i int) *graph.Node {
-		axes := make([]graph.SliceAxisSpec, qkv.Rank())
-		for a := range axes {
-			axes[a] = graph.AxisRange()
-		}
-		axes[last] = graph.AxisRange(i*width, (i+1)*width)
-		return graph.Slice(qkv, axes...)
-	}
+	part := func(i int) *graph.Node { return featuresOf(qkv, i*width, (i+1)*width) }
 	each := func(x *graph.Node, name string) *graph.Node {
 		tokens := outer[last-1]
 		byHead := append(append([]int{}, outer[:last-1]...), tokens*heads, m.HeadDim)

@@ -86,7 +86,7 @@ func (a *Standalone) Train(ctx context.Context, archs []space.Arch, source Sourc
 	err = a.epochs(ctx, source, progress, func(b evaluate.Batch, lr float64, done int) error {
 		stats, err := a.step.Run(state, archs, lr, b, seed, done)
 		if err != nil {
-			return err
+			return fmt.Errorf("step %d: %w", done+1, err)
 		}
 		for i, s := range stats {
 			if err := whole(s, archs[i], done); err != nil {
@@ -121,7 +121,7 @@ func (a *Standalone) trainConv(ctx context.Context, arch space.Arch, source Sour
 	err = a.epochs(ctx, source, progress, func(b evaluate.Batch, lr float64, done int) error {
 		o, err := updater.Update(state, lr, done, []evaluate.Batch{b})
 		if err != nil {
-			return err
+			return fmt.Errorf("step %d: %w", done+1, err)
 		}
 		return whole(o.Stats, arch, done)
 	})
@@ -165,7 +165,7 @@ func (a *Standalone) epochs(ctx context.Context, source Source, progress func(do
 				return err
 			}
 			if err := update(b, a.recipe.LearningRate(done, perEpoch), done); err != nil {
-				return fmt.Errorf("step %d: %w", done+1, err)
+				return err
 			}
 			done++
 			if progress != nil {
