@@ -213,23 +213,60 @@ func ofImages(s *space.Space, candidates space.Candidates, names classes, pretra
 	return s, recounted, nil
 }
 
-// withHead gives weights a head of as many outputs as the space's model has: a new one,
-// drawn from the seed, where theirs has another number. It tells so; names is what the
-// outputs are to be.
-func withHead(s *space.Space, weights map[string]tensorfile.Tensor, from string, names classes, seed uint64, log func(string)) {
+// suitHead gives the head of a supernet's weights an output for each class of images: that of
+// the class of its name where the weights know all of them, else a new one, drawn from the seed. It
+// tells which. Known are the classes of the weights, nil where they name none; without names of
+// images the space's number of outputs is all there is to suit.
+func suitHead(s *space.Space, weights map[string]tensorfile.Tensor, known, names classes, seed uint64, log func(string)) error {
 	net := supernet.New(s)
-	var drawn map[string]tensorfile.Tensor
+	had, outputs := headOf(s, weights).Model.NumClasses, s.Model.NumClasses
+	rows := byName(names, known)
+	switch {
+	case len(names) == 0 && outputs == had:
+		return nil
+	case len(known) == 0 && outputs == had:
+		log(fmt.Sprintf("warning: the weights name no classes: their %d outputs are taken to be those of the images, from %s to %s", had, nameOf(names, 0), nameOf(names, had-1)))
+		return nil
+	case len(names) == 0, slices.Contains(rows, unknown):
+		drawn := net.Init(seed)
+		for _, p := range net.Params() {
+			if p.InHead() {
+				weights[p.Name] = drawn[p.Name]
+			}
+		}
+		what := fmt.Sprintf("%d classes instead of %d", outputs, had)
+		if outputs == had {
+			what = fmt.Sprintf("other classes (%s and so on instead of %s)", nameOf(names, 0), nameOf(known, 0))
+		}
+		log(what + ": the head is drawn anew")
+		return nil
+	case outputs == had && (matched{output: rows}).same():
+		return nil
+	}
 	for _, p := range net.Params() {
-		if t, has := weights[p.Name]; !p.InHead() || !has || len(t.Shape) != len(p.Shape) || t.Shape[0] == s.Model.NumClasses {
+		if !p.InHead() {
 			continue
 		}
-		if drawn == nil {
-			log(fmt.Sprintf("warning: %s: %d outputs instead of %d: a new head is drawn", from, s.Model.NumClasses, weights[p.Name].Shape[0]))
-			drawn = net.Init(seed)
+		all, err := weights[p.Name].Float32s()
+		if err != nil {
+			return fmt.Errorf("tensor %q: %w", p.Name, err)
 		}
-		weights[p.Name] = drawn[p.Name]
+		width := len(all) / had
+		var own []float32
+		for _, row := range rows {
+			own = append(own, all[row*width:][:width]...)
+		}
+		weights[p.Name] = tensorfile.FromFloat32(p.Shape, own)
 	}
-	if drawn == nil && len(names) > 0 {
-		log(fmt.Sprintf("warning: %s: it names no classes: its %d outputs are taken to be those of the images, from %s to %s", from, s.Model.NumClasses, nameOf(names, 0), nameOf(names, len(names)-1)))
+	if outputs == had {
+		log("the images' classes are those of the head in another order: its outputs are put into it, by name")
+	} else {
+		log(fmt.Sprintf("the head keeps its outputs of the images' %d classes, by name; it had %d", outputs, had))
 	}
+	return nil
+}
+
+// warningOf is a log that says what its texts are of; all of them are warnings.
+func warningOf(what string, log func(string)) func(string) {
+	return func(text string) { log("warning: " + what + ": " + strings.TrimPrefix(text, "warning: ")) }
 }

@@ -66,31 +66,41 @@ func openTrained(from, arch string, log func(string)) (trained, error) {
 	return trained{manifest.Space, chosen[0].arch, weights, manifest.Data.ImageInfo, file}, err
 }
 
-// trainedModel takes the file of an exported model. Its supernet is just as large as
-// the architecture needs.
+// trainedModel takes the file of an exported model.
 func trainedModel(path, arch string) (trained, error) {
 	m, err := export.Read(fsys.OS, path)
 	if err != nil {
 		return trained{}, err
 	}
-	t := trained{arch: m.Info.SpaceArch(), look: rundir.ImageInfo{Mean: m.Info.Preprocess.Mean, Std: m.Info.Preprocess.Std, Classes: m.Info.Classes}}
 	if arch != "" && arch != m.Info.Arch {
 		return trained{}, fmt.Errorf("%w: unknown architecture %q; %s holds %s alone", ErrArch, arch, path, m.Info.Arch)
 	}
-	if t.from, err = fromFile(path, m.Info.Arch); err != nil {
-		return trained{}, err
+	t, err := trainedAs(m)
+	if err != nil {
+		return trained{}, fmt.Errorf("%s: %w", path, err)
 	}
+	t.from, err = fromFile(path, m.Info.Arch)
+	return t, err
+}
+
+// trainedAs is a model in a supernet that is just as large as it needs.
+func trainedAs(m *export.Model) (trained, error) {
+	t := trained{arch: m.Info.SpaceArch(), look: lookOf(m.Info)}
 	own, err := m.Weights()
 	if err != nil {
-		return trained{}, fmt.Errorf("%s: %w", path, err)
+		return trained{}, err
 	}
 	t.space = around(m.Info.SpaceModel(), t.arch)
-	t.weights, err = widened(own, supernet.New(t.space).Params())
-	if err != nil {
-		return trained{}, fmt.Errorf("%s: %w", path, err)
+	if t.weights, err = widened(own, supernet.New(t.space).Params()); err != nil {
+		return trained{}, err
 	}
 	rundir.AddRunningStats(t.weights, t.space.Model, t.arch, own)
 	return t, nil
+}
+
+// lookOf the images behind a model.
+func lookOf(i export.Info) rundir.ImageInfo {
+	return rundir.ImageInfo{Mean: i.Preprocess.Mean, Std: i.Preprocess.Std, Classes: i.Classes}
 }
 
 // importedModel takes weights that Import wrote, of the whole model or of an architecture of
@@ -104,11 +114,11 @@ func importedModel(path, arch string, why error) (trained, error) {
 	if err != nil {
 		return trained{}, err
 	}
-	weights, err := readWeights(path, s)
+	weights, look, err := readWeights(path, s)
 	if err != nil {
 		return trained{}, err
 	}
-	t := trained{space: headOf(s, weights), arch: s.Largest(), weights: weights}
+	t := trained{space: headOf(s, weights), arch: s.Largest(), weights: weights, look: look}
 	if t.from, err = fromFile(path, arch); err != nil {
 		return trained{}, err
 	}
@@ -204,53 +214,5 @@ func (t trained) suit(classes []string, imageSize int, seed uint64, log func(str
 		t.arch.Resolution = imageSize
 		rundir.AddRunningStats(t.weights, s.Model, t.arch, stats)
 	}
-	return t, t.suitHead(from.NumClasses, classes, seed, log)
-}
-
-// suitHead gives the head an output for each class: that of the class of this name where
-// the weights know all of them, else a new one, drawn from the seed. It tells which.
-func (t *trained) suitHead(had int, names classes, seed uint64, log func(string)) error {
-	net, known := supernet.New(t.space), t.look.Classes
-	rows := byName(names, known)
-	switch {
-	case len(known) == 0 && len(names) == had:
-		log(fmt.Sprintf("warning: the weights name no classes: their %d outputs are taken to be those of the images, from %s to %s", had, nameOf(names, 0), nameOf(names, had-1)))
-		return nil
-	case slices.Contains(rows, unknown):
-		drawn := net.Init(seed)
-		for _, p := range net.Params() {
-			if p.InHead() {
-				t.weights[p.Name] = drawn[p.Name]
-			}
-		}
-		what := fmt.Sprintf("%d classes instead of %d", len(names), had)
-		if len(names) == had {
-			what = fmt.Sprintf("other classes (%s and so on instead of %s)", nameOf(names, 0), nameOf(known, 0))
-		}
-		log(what + ": the head is drawn anew")
-		return nil
-	case len(names) == had && (matched{output: rows}).same():
-		return nil
-	}
-	for _, p := range net.Params() {
-		if !p.InHead() {
-			continue
-		}
-		all, err := t.weights[p.Name].Float32s()
-		if err != nil {
-			return fmt.Errorf("tensor %q: %w", p.Name, err)
-		}
-		width := len(all) / had
-		var own []float32
-		for _, row := range rows {
-			own = append(own, all[row*width:][:width]...)
-		}
-		t.weights[p.Name] = tensorfile.FromFloat32(p.Shape, own)
-	}
-	if len(names) == had {
-		log("the images' classes are those of the head in another order: its outputs are put into it, by name")
-	} else {
-		log(fmt.Sprintf("the head keeps its outputs of the images' %d classes, by name; it had %d", len(names), had))
-	}
-	return nil
+	return t, suitHead(t.space, t.weights, t.look.Classes, classes, seed, log)
 }

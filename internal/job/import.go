@@ -15,6 +15,7 @@ import (
 	"prenas/internal/export"
 	"prenas/internal/fsys"
 	"prenas/internal/pretrained"
+	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
@@ -68,33 +69,21 @@ type Imported struct {
 // Import writes foreign weights as a model, with its card, and beside it a space file
 // whose supernet is the model and whose choices shrink it.
 func Import(ctx context.Context, o ImportOptions) (Imported, error) {
-	var r Imported
-	if !slices.Contains([]string{FormAuto, FormPreNAS, FormAutoFormer, FormTimm}, o.Form) {
-		return r, fmt.Errorf("%w %q: --form takes auto, prenas, autoformer or timm", ErrForm, o.Form)
-	}
 	release, err := holdFile("--out", o.Out)
 	if err != nil {
-		return r, err
+		return Imported{}, err
 	}
 	defer release()
-	r = Imported{Weights: o.Out, Space: SpacePath(o.Out)}
-	file, err := tensorfile.ReadAny(o.File)
+	r, model, s, err := o.read()
 	if err != nil {
 		return r, err
 	}
-	model, s, err := r.own(file, o)
-	if model == nil && err == nil {
-		model, s, err = r.foreign(file, o)
-	}
-	if err != nil {
-		return r, err
-	}
+	r.Weights, r.Space = o.Out, SpacePath(o.Out)
 	if o.Order.Data != "" {
 		if model, err = o.Order.ordered(ctx, s, model); err != nil {
 			return r, err
 		}
 	}
-	r.Tensors, r.Largest, r.Params, r.Classes = len(model.Tensors), model.Info.Arch, model.Info.Parameters, model.Info.Architecture.NumClasses
 	set := fsys.NewSet(fsys.OS)
 	defer set.Discard()
 	if err := model.Write(set, o.Out); err != nil {
@@ -108,6 +97,25 @@ func Import(ctx context.Context, o ImportOptions) (Imported, error) {
 		return r, err
 	}
 	return r, set.Commit()
+}
+
+// read reads the model of a file, and the space whose choices shrink it.
+func (o ImportOptions) read() (r Imported, model *export.Model, s *space.Space, err error) {
+	if !slices.Contains([]string{FormAuto, FormPreNAS, FormAutoFormer, FormTimm}, o.Form) {
+		return r, nil, nil, fmt.Errorf("%w %q: --form takes auto, prenas, autoformer or timm", ErrForm, o.Form)
+	}
+	file, err := tensorfile.ReadAny(o.File)
+	if err != nil {
+		return r, nil, nil, err
+	}
+	if model, s, err = r.own(file, o); model == nil && err == nil {
+		model, s, err = r.foreign(file, o)
+	}
+	if err != nil {
+		return r, nil, nil, err
+	}
+	r.Tensors, r.Largest, r.Params, r.Classes = len(model.Tensors), model.Info.Arch, model.Info.Parameters, model.Info.Architecture.NumClasses
+	return r, model, s, nil
 }
 
 // originOf names a file and its bytes.
@@ -342,22 +350,22 @@ func listText(values []int) string {
 func decimal(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // modelWeights are the weights of a supernet in the file of a model, if it is one: those of
-// the model, as slices of the supernet's.
-func modelWeights(file *tensorfile.File, s *space.Space) (map[string]tensorfile.Tensor, error) {
+// the model, as slices of the supernet's, and the look of its images.
+func modelWeights(file *tensorfile.File, s *space.Space) (own map[string]tensorfile.Tensor, look rundir.ImageInfo, err error) {
 	m, err := export.Of(file)
 	if err != nil {
-		return nil, err
+		return nil, look, err
 	}
-	own, err := m.Weights()
+	own, err = m.Weights()
 	if err != nil {
-		return nil, err
+		return nil, look, err
 	}
 	a, whole := m.Info.SpaceArch(), s.Whole()
 	if !s.ModelGiven { // the space file says nothing of the model
 		s.Model = m.Info.SpaceModel()
 	}
 	if !a.Equal(whole) {
-		return nil, fmt.Errorf("%w %s: it holds a model of architecture %s, and the space's supernet is %s", supernet.ErrWeights, s.Name, a, whole)
+		return nil, look, fmt.Errorf("%w %s: it holds a model of architecture %s, and the space's supernet is %s", supernet.ErrWeights, s.Name, a, whole)
 	}
-	return own, nil
+	return own, lookOf(m.Info), nil
 }

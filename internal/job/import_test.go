@@ -69,7 +69,7 @@ func TestImportOfTimm(t *testing.T) {
 	if r.Form != FormTimm {
 		t.Errorf("%+v", r)
 	}
-	got, err := readWeights(out, vitSpace(t))
+	got, _, err := readWeights(out, vitSpace(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestImportOfAutoFormer(t *testing.T) {
 		if _, err := Import(t.Context(), ImportOptions{File: file, Form: form, Hints: pretrained.Hints{HeadDim: 4}, Out: out}); err != nil {
 			t.Fatal(err)
 		}
-		got, err := readWeights(out, vitSpace(t))
+		got, _, err := readWeights(out, vitSpace(t))
 		if err != nil {
 			t.Fatal(err)
 		}

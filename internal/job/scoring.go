@@ -23,6 +23,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/proxy"
 	"prenas/internal/recipe"
+	"prenas/internal/rundir"
 	"prenas/internal/sealed"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
@@ -60,7 +61,7 @@ func (o Scoring) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
 	if o.Weights == "" {
 		return scored(s).Init(o.Seed), nil
 	}
-	weights, err := readWeights(o.Weights, s)
+	weights, look, err := readWeights(o.Weights, s)
 	if err == nil && !s.Model.IsPlain() {
 		err = fmt.Errorf("--weights %s: its choices have norms, factors or kernels of their own (SWITCH_LN, SCALE_ATTN, SCALE_MLP, SCALE_EMBED, KERNEL_TRANSFORM), which scores know nothing of", o.Weights)
 	}
@@ -70,9 +71,9 @@ func (o Scoring) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
 	var names classes
 	if o.images != nil {
 		names, s.Model.NumClasses = o.images.Classes, len(o.images.Classes)
+		normaliseAs(o.images, look)
 	}
-	withHead(s, weights, "--weights "+o.Weights, names, o.Seed, o.Log)
-	return weights, nil
+	return weights, suitHead(s, weights, look.Classes, names, o.Seed, warningOf("--weights "+o.Weights, o.Log))
 }
 
 // headOf is the space with as many outputs as the head of some weights has.
@@ -86,20 +87,20 @@ func headOf(s *space.Space, weights map[string]tensorfile.Tensor) *space.Space {
 	return &own
 }
 
-// readWeights reads a supernet's weights. Their head may have another number of outputs
-// than the space: see withHead.
-func readWeights(path string, s *space.Space) (map[string]tensorfile.Tensor, error) {
+// readWeights reads a supernet's weights and, of a model, the look of the images behind them. Their
+// head may have another number of outputs than the space: see suitHead.
+func readWeights(path string, s *space.Space) (weights map[string]tensorfile.Tensor, look rundir.ImageInfo, err error) {
 	file, err := tensorfile.Read(path)
 	if errors.Is(err, tensorfile.ErrFormat) && !strings.HasSuffix(path, ".safetensors") {
-		return nil, fmt.Errorf("--weights %s is no safetensors file; if PyTorch wrote it, prenas import brings it in: %w", path, err)
+		return nil, look, fmt.Errorf("--weights %s is no safetensors file; if PyTorch wrote it, prenas import brings it in: %w", path, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("--weights: %w", err)
+		return nil, look, fmt.Errorf("--weights: %w", err)
 	}
-	if own, err := modelWeights(file, s); err == nil {
-		file.Tensors = own
+	if own, of, err := modelWeights(file, s); err == nil {
+		file.Tensors, look = own, of
 	} else if !errors.Is(err, export.ErrNoDescription) {
-		return nil, fmt.Errorf("--weights %s: %w", path, err)
+		return nil, look, fmt.Errorf("--weights %s: %w", path, err)
 	}
 	if !s.ModelGiven {
 		if s.Model, err = supernet.InferModel(s, file.Tensors); err == nil {
@@ -113,9 +114,9 @@ func readWeights(path string, s *space.Space) (map[string]tensorfile.Tensor, err
 		err = checkFinite(file.Tensors)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("--weights %s: %w", path, err)
+		return nil, look, fmt.Errorf("--weights %s: %w", path, err)
 	}
-	return file.Tensors, nil
+	return file.Tensors, look, nil
 }
 
 // checkFinite refuses NaN and infinity, which every score that they touch would

@@ -167,9 +167,10 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 		return run, nil, err
 	}
 	var weights map[string]tensorfile.Tensor
+	var look rundir.ImageInfo // of the images behind the weights
 	var from *rundir.From
 	if o.Weights != "" {
-		if weights, err = readWeights(o.Weights, o.Space); err != nil {
+		if weights, look, err = readWeights(o.Weights, o.Space); err != nil {
 			return run, nil, err
 		}
 		if from, err = fromFile(o.Weights, ""); err != nil {
@@ -192,8 +193,11 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 		return run, nil, fmt.Errorf("--data %s: %w", o.Data, err)
 	}
 	if weights != nil {
-		withHead(o.Space, weights, "--weights "+o.Weights, set.Classes, o.Seed, o.Log)
+		if err := suitHead(o.Space, weights, look.Classes, set.Classes, o.Seed, warningOf("--weights "+o.Weights, o.Log)); err != nil {
+			return run, nil, err
+		}
 	}
+	normaliseAs(set, look)
 	normaliseAs(set, o.Images)
 	images, err = train.NewImages(set, o.Space.Model, o.Recipe, o.Seed, o.Workers)
 	if err != nil {

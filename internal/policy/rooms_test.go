@@ -61,6 +61,7 @@ var rooms = []struct {
 	{"export", []string{"engine", "fsys", "printable", "sealed", "space", "strictjson", "supernet", "tensorfile"}},
 	{"classify", []string{"augment", "crash", "data", "engine", "export", "foreign", "fsys", "machine", "mistaken", "supernet"}},
 	{"importance", []string{"space", "tensorfile"}},
+	{"probe", []string{"engine"}},
 	{"pretrained", []string{"fsys", "space", "tensorfile"}},
 	{"onnx/schema", nil},
 	{"onnx", []string{"export", "fsys", "onnx/schema", "space", "version"}},
@@ -70,7 +71,7 @@ var rooms = []struct {
 	{"chart", nil},
 	{"exhibit", []string{"audit", "chart", "evaluate", "fsys", "rundir", "sealed", "search", "space"}},
 	{"report", []string{"chart", "evaluate", "exhibit", "fsys", "rundir", "sealed", "space", "strictjson", "tensorfile"}},
-	{"job", []string{"audit", "classify", "crash", "data", "engine", "evaluate", "export", "fsys", "importance", "latency", "machine", "onnx", "plaintext", "pretrained", "printable", "proxy", "recipe", "report", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train", "trainstep"}},
+	{"job", []string{"audit", "classify", "crash", "data", "engine", "evaluate", "export", "fsys", "importance", "latency", "machine", "onnx", "plaintext", "pretrained", "printable", "probe", "proxy", "recipe", "report", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train", "trainstep"}},
 	{"board", []string{"chart", "crash", "exhibit", "fsys", "job", "rundir", "space"}},
 	{"policy", nil},
 }
