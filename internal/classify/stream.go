@@ -3,9 +3,8 @@ package classify
 import (
 	"context"
 	"iter"
-	"runtime"
 
-	"prenas/internal/crash"
+	"prenas/internal/ahead"
 	"prenas/internal/data"
 )
 
@@ -17,16 +16,11 @@ type Outcome[T any] struct {
 }
 
 // Stream loads and prepares images on several goroutines ahead of the model (workers; 0:
-// one per core), and yields what became of each, in the order of items. An image that
-// cannot be loaded is an Outcome, as is one whose logits are not finite; an error of the stream itself ends it, as does ctx, which does
-// not wait for items.
+// one per core), and yields what became of each, in the order of items. An image that cannot be
+// loaded is an Outcome, as is one whose logits are not finite; an error of the stream itself ends
+// it, as does ctx, which does not wait for items.
 func Stream[T any](ctx context.Context, m *Model, items iter.Seq[T], workers int, load func(T, func(data.Image) error) error) iter.Seq2[Outcome[T], error] {
-	if workers < 1 {
-		workers = runtime.GOMAXPROCS(0)
-	}
 	return func(yield func(Outcome[T], error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
 		var waiting []Outcome[T]
 		var inputs [][]float32
 		flush := func() bool {
@@ -49,19 +43,14 @@ func Stream[T any](ctx context.Context, m *Model, items iter.Seq[T], workers int
 			waiting, inputs = waiting[:0], inputs[:0]
 			return true
 		}
-		promises := prepare(ctx, m, items, workers, load)
-		for {
-			var promise chan prepared[T]
-			var more bool
-			select {
-			case promise, more = <-promises:
-			case <-ctx.Done(): // items may wait for one, as those that a terminal names do
-			}
-			if !more {
-				break
-			}
-			p := <-promise
-			waiting = append(waiting, Outcome[T]{Item: p.item, Err: p.err})
+		for item, p := range ahead.Map(ctx, items, workers, ahead.Workers(workers)+m.batch, func(item T) (p prepared) {
+			p.err = load(item, func(img data.Image) (err error) {
+				p.input, err = m.Prepare(img)
+				return err
+			})
+			return p
+		}) {
+			waiting = append(waiting, Outcome[T]{Item: item, Err: p.err})
 			if p.err == nil {
 				inputs = append(inputs, p.input)
 			}
@@ -77,36 +66,8 @@ func Stream[T any](ctx context.Context, m *Model, items iter.Seq[T], workers int
 	}
 }
 
-type prepared[T any] struct {
-	item  T
+// prepared is what the model takes of an image, or why there is none.
+type prepared struct {
 	input []float32
 	err   error
-}
-
-// prepare works ahead: a queue of promises keeps the order, its length bounds memory.
-func prepare[T any](ctx context.Context, m *Model, items iter.Seq[T], workers int, load func(T, func(data.Image) error) error) <-chan chan prepared[T] {
-	promises := make(chan chan prepared[T], workers+m.batch)
-	slots := make(chan struct{}, workers)
-	crash.Go(func() {
-		defer close(promises)
-		for item := range items {
-			promise := make(chan prepared[T], 1)
-			select {
-			case promises <- promise:
-			case <-ctx.Done():
-				return
-			}
-			slots <- struct{}{}
-			crash.Go(func() {
-				p := prepared[T]{item: item}
-				p.err = load(item, func(img data.Image) (err error) {
-					p.input, err = m.Prepare(img)
-					return err
-				})
-				promise <- p
-				<-slots
-			})
-		}
-	})
-	return promises
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 
+	"prenas/internal/ahead"
 	"prenas/internal/fsys"
 )
 
@@ -105,7 +106,7 @@ func openMembers(ctx context.Context, shards []shardFile, scan func(context.Cont
 	var files []*containerFile
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for _, s := range ordered(ctx, len(shards), 0, func(k int) scanned {
+	for _, s := range ahead.Range(ctx, len(shards), 0, func(k int) scanned {
 		file, err := scan(ctx, shards[k])
 		return scanned{file, err}
 	}) {

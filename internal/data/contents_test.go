@@ -24,16 +24,17 @@ func TestImagesThatChangePlacesAreSeen(t *testing.T) {
 		return d
 	}
 	first := open()
-	l, err := NewLoader(first.Train, LoaderOptions{Batch: 1, Channels: 3, Size: 4, Mean: []float32{0, 0, 0}, Std: []float32{1, 1, 1}, OneEpoch: true})
+	l, err := NewLoader(first.Train, LoaderOptions{Batch: 1, Channels: 3, Size: 4, Mean: []float32{0, 0, 0}, Std: []float32{1, 1, 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, i := range []int{0, 2, 3} { // 1 is only read ahead
-		next, stop := l.Stream(context.Background(), 0, i)
-		if _, err := next(); err != nil {
-			t.Fatal(err)
+		for _, err := range l.Stream(context.Background(), 0, i) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			break
 		}
-		stop()
 	}
 	if _, err := first.Train.Image(1); err != nil {
 		t.Fatal(err)

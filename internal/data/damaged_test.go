@@ -112,11 +112,9 @@ func TestDamagedImagesAreLeftOutAndNamed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			next, stop := l.Stream(context.Background(), 0, 0)
 			var got [][]float32
 			left := 0
-			for range l.Steps() {
-				b, err := next()
+			for b, err := range l.Stream(context.Background(), 0, 0) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -127,7 +125,6 @@ func TestDamagedImagesAreLeftOutAndNamed(t *testing.T) {
 					}
 				}
 			}
-			stop()
 			if names := skippedNames(&skipped); !slices.Equal(names, damaged) {
 				t.Errorf("left out\n%s\nwant\n%s", strings.Join(names, "\n"), strings.Join(damaged, "\n"))
 			}
@@ -136,6 +133,9 @@ func TestDamagedImagesAreLeftOutAndNamed(t *testing.T) {
 			}
 			if first == nil {
 				first = got
+			}
+			if len(got) != l.Steps() {
+				t.Fatalf("%d batches, want %d", len(got), l.Steps())
 			}
 			for i := range got {
 				if !slices.Equal(got[i], first[i]) {

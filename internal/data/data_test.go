@@ -92,22 +92,24 @@ func TestBatchesArePure(t *testing.T) {
 	d := open(t, "idx:"+idxFolder(t, 20))
 	alone := trainLoader(t, d, 1)
 	for _, workers := range []int{1, 2, 8} {
-		for start := range 4 {
-			next, stop := trainLoader(t, d, workers).Stream(context.Background(), start/3, start%3)
-			for k := range 5 {
-				got, err := next()
+		for start := range 6 {
+			epoch, step := start/3, start%3
+			for got, err := range trainLoader(t, d, workers).Stream(context.Background(), epoch, step) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				want, err := alone.Batch((start+k)/3, (start+k)%3)
+				want, err := alone.Batch(epoch, step)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if !slices.Equal(got.Images, want.Images) || !slices.Equal(got.Labels, want.Labels) {
-					t.Fatalf("%d workers, start %d: batch %d differs", workers, start, k)
+					t.Fatalf("%d workers, start %d: batch %d of epoch %d differs", workers, start, step, epoch)
 				}
+				step++
 			}
-			stop()
+			if step != alone.Steps() {
+				t.Fatalf("%d workers, start %d: the stream ends before batch %d of %d", workers, start, step, alone.Steps())
+			}
 		}
 	}
 }

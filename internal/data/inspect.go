@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"prenas/internal/ahead"
 )
 
 // Info is what a data set holds.
@@ -111,7 +113,7 @@ func Describe(ctx context.Context, source string, set *Dataset, sample int, prog
 	all := whole(set)
 	n := min(sample, all.Len())
 	var widths, heights, lowest, highest []int
-	for i, one := range ordered(ctx, n, 0, func(i int) seen { return see(all, i*all.Len()/n) }) {
+	for i, one := range ahead.Range(ctx, n, 0, func(i int) seen { return see(all, i*all.Len()/n) }) {
 		var damaged *DamagedImage
 		switch {
 		case one.err == nil:
@@ -146,7 +148,7 @@ func Check(ctx context.Context, set *Dataset, workers int, progress func(done, t
 	all := whole(set)
 	var found Skipped
 	c := Checked{Images: all.Len(), LeftOut: set.LeftOut}
-	for i, one := range ordered(ctx, all.Len(), workers, func(i int) seen { return see(all, i) }) {
+	for i, one := range ahead.Range(ctx, all.Len(), workers, func(i int) seen { return see(all, i) }) {
 		var bad *DamagedImage
 		switch {
 		case one.err == nil:
@@ -216,7 +218,7 @@ func (o Options) tellOneColour(ctx context.Context, d *Dataset) {
 		return
 	}
 	var flat OneColourInfo
-	for i, one := range ordered(ctx, n, 0, func(i int) seen { return see(d.Train, i*d.Train.Len()/n) }) {
+	for i, one := range ahead.Range(ctx, n, 0, func(i int) seen { return see(d.Train, i*d.Train.Len()/n) }) {
 		if one.err == nil { // else it is told when it is its turn
 			flat.add(one, NameOf(d.Train, i*d.Train.Len()/n))
 		}

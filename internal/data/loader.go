@@ -27,9 +27,6 @@ type LoaderOptions struct {
 	Mean, Std      []float32 // per channel, of pixels in [0, 1]
 	Seed           uint64
 	Workers        int // goroutines that prepare images; 0: one per core
-	// OneEpoch ends a Stream with the epoch that it begins in: no image of the next is read
-	// ahead.
-	OneEpoch bool
 
 	// Train draws a new order each epoch, drops the last partial batch, and
 	// augments; else images come in order and the last batch is padded.

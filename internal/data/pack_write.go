@@ -10,6 +10,7 @@ import (
 	"io"
 	"path/filepath"
 
+	"prenas/internal/ahead"
 	"prenas/internal/augment"
 	"prenas/internal/fsys"
 	"prenas/internal/sealed"
@@ -121,7 +122,7 @@ func (w shardWriter) same(ctx context.Context, contents []uint64) (bool, error) 
 		sum uint64
 		err error
 	}
-	for k, read := range ordered(ctx, w.n, w.o.Workers, func(k int) digest {
+	for k, read := range ahead.Range(ctx, w.n, w.o.Workers, func(k int) digest {
 		c, i := contentOf(w.split, w.first+k)
 		sum, err := c.asItIs(i)
 		return digest{sum, err}
@@ -144,7 +145,7 @@ func (w shardWriter) fill(ctx context.Context, to io.Writer) error {
 	}
 	// Images that wait for their turn together take a quarter of the budget. One that is larger
 	// than its share is made again when it is its turn.
-	share := pixels().bytes / 4 / int64(waiting(w.o.Workers))
+	share := pixels().bytes / 4 / int64(ahead.Waiting(w.o.Workers))
 	prepare := func(i int) reading {
 		return read(w.split, w.first+i, func(img Image) Image {
 			if img = small(img); int64(len(img.Pixels)) > share {
@@ -162,7 +163,7 @@ func (w shardWriter) fill(ctx context.Context, to io.Writer) error {
 		index.Sums = append(index.Sums, crc32.Checksum(img.Pixels, castagnoli))
 		return nil
 	}
-	for i, made := range ordered(ctx, w.n, w.o.Workers, prepare) {
+	for i, made := range ahead.Range(ctx, w.n, w.o.Workers, prepare) {
 		if c, k := contentOf(w.split, w.first+i); c != nil {
 			index.Contents = append(index.Contents, c.read(k))
 		}

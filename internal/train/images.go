@@ -108,20 +108,16 @@ func (s *Images) Plain(ctx context.Context, split data.Split, size, crops int, s
 // batches streams one epoch of a split, beginning with batch from.
 func batches(ctx context.Context, split data.Split, o data.LoaderOptions, epoch, from int) iter.Seq2[evaluate.Batch, error] {
 	return func(yield func(evaluate.Batch, error) bool) {
-		o.OneEpoch = true
 		loader, err := data.NewLoader(split, o)
 		if err != nil {
 			yield(evaluate.Batch{}, err)
 			return
 		}
-		next, stop := loader.Stream(ctx, epoch, from)
-		defer stop()
 		pixels := o.Channels * o.Size * o.Size
 		if !o.Train {
 			pixels *= max(o.Test.Crops, 1)
 		}
-		for range loader.Steps() - from {
-			b, err := next()
+		for b, err := range loader.Stream(ctx, epoch, from) {
 			if err != nil {
 				yield(evaluate.Batch{}, err)
 				return
