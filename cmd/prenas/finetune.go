@@ -62,7 +62,7 @@ func finetuneCommand(g *global) *cobra.Command {
 				return err
 			}
 			return g.printResult(r, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "trained %d updates; %s\n%s\n", r.Step, best("top-1", r), o.Out)
+				_, err := fmt.Fprintf(w, "%s; %s\n%s\n", course(r), best("top-1", r), o.Out)
 				return err
 			})
 		},

@@ -37,6 +37,7 @@ var limits = map[string]bound{
 	"lr":            {1e-12, 100},
 	"layer-decay":   {0, 1},
 	"norm-eps":      {0, 1},
+	"patience":      {0, 100000},
 	"pixels":        {1, 1 << 14}, // millions
 	"queue":         {1, 1 << 20},
 	"recalibrate":   {0, 1 << 20},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -121,7 +122,7 @@ func trainCommand(g *global) *cobra.Command {
 				return err
 			}
 			return g.printResult(r, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "trained %d updates; %s\n%s\n", r.Step, best("mean top-1", r), o.Out)
+				_, err := fmt.Fprintf(w, "%s; %s\n%s\n", course(r), best("mean top-1", r), o.Out)
 				return err
 			})
 		},
@@ -159,6 +160,37 @@ func addOverride(f *pflag.FlagSet, o *recipe.Override) {
 	f.IntVar(&o.Epochs, "epochs", 0, "times that all images are seen (default: the recipe's)")
 	f.IntVar(&o.Batch, "batch", 0, "images of one program run (default: the recipe's)")
 	f.Float64Var(&o.LR, "lr", 0, "peak learning rate (default: the recipe's)")
+	f.Var((*patience)(o), "patience", "epochs without any gain on the held-out images, after which training stops; 0: never (default: the recipe's)")
+}
+
+// patience is the flag of that name, which may be 0.
+type patience recipe.Override
+
+func (p *patience) String() string {
+	if p == nil || p.Patience == nil {
+		return ""
+	}
+	return strconv.Itoa(*p.Patience)
+}
+
+func (p *patience) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	p.Patience = &n
+	return err
+}
+
+func (p *patience) Type() string { return "int" }
+
+// course says how many updates a run had, and what its course was.
+func course(r train.Result) string {
+	text := fmt.Sprintf("trained %d updates", r.Step)
+	if r.Early != nil {
+		text += ", and stopped early"
+	}
+	if r.BestStep > 0 && r.BestStep < r.Step {
+		text += fmt.Sprintf("; the weights of update %d are taken", r.BestStep)
+	}
+	return text
 }
 
 // best says what a run reached on the images that it held out.

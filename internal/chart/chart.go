@@ -24,6 +24,7 @@ type Chart struct {
 	Title          string // for readers that cannot see it, and over its table
 	XLabel, YLabel string // with units
 	Series         []Series
+	Rules          []Rule
 	// Rows are how many lines of the table there are at most; 0: 100. Between them points are
 	// left out evenly, and the table says so.
 	Rows int
@@ -37,6 +38,12 @@ type Series struct {
 	Thick []Point
 	Faint []Point // drawn thin behind: what the thick curve was smoothed from
 	Marks []Mark  // single points
+}
+
+// Rule is a vertical line at X, with a label at its top.
+type Rule struct {
+	X     float64
+	Label string
 }
 
 // Point in the units of the axes.
@@ -69,6 +76,7 @@ type drawn struct {
 	Chart
 	XTicks, YTicks []tick
 	Series         []drawnSeries
+	Rules          []tick
 	Width, Height  int
 	Left, Right    float64 // of the plotting area
 	Top, Bottom    float64
@@ -152,6 +160,11 @@ func (c Chart) draw() drawn {
 			}
 		}
 		d.Series = append(d.Series, v)
+	}
+	for _, r := range c.Rules {
+		if finite(r.X) && r.X >= x.low && r.X <= x.high {
+			d.Rules = append(d.Rules, tick{Round(x.at(r.X)), r.Label})
+		}
 	}
 	spread(d.Series)
 	return d

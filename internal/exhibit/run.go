@@ -187,6 +187,7 @@ type State struct {
 	Epochs  int
 	Ended   bool
 	Stopped string        // why training stopped, if it diverged
+	Early   string        // why it ended before its last epoch, if it did
 	Left    time.Duration // until the end, at the newest speed; 0: not known
 	Rate    float64       // images a second
 	LR      float64
@@ -222,7 +223,10 @@ func (r *Run) State() State {
 			}
 		}
 	}
-	s.Ended = s.Steps > 0 && s.Step >= s.Steps
+	s.Ended = s.Steps > 0 && s.Step >= s.Steps || j.Early != nil
+	if j.Early != nil {
+		s.Early = j.Early.String()
+	}
 	if m := r.settled; m != nil && !s.Ended && s.Rate > 0 {
 		seconds := float64(s.Steps-s.Step) * float64(m.Recipe.Batch) * float64(m.Recipe.Accumulate) / s.Rate
 		if seconds > 0 && seconds < 1e9 {

@@ -24,8 +24,8 @@ func (r *Run) Sections() ([]Section, error) {
 		p.add("family", "Architectures", "family", r.family())
 	}
 	p.addCharts("front", "Accuracy over what a model costs", r.frontLead(), nil, r.fronts()...)
-	p.addCharts("training", "Training", "Of the training loss the mean of each interval, thin; smoothed over neighbouring intervals, thick.",
-		r.notes(), r.lossChart(), r.accuracyChart(), r.rateChart(), r.lrChart(), r.skippedChart())
+	p.addCharts("training", "Training", "Of the training loss the mean of each interval, thin; smoothed over neighbouring intervals, thick."+r.chosenLead(),
+		r.notes(), r.bothLosses(), r.lossChart(), r.accuracyChart(), r.rateChart(), r.lrChart(), r.skippedChart())
 	if r.results != nil {
 		if list := classesOf(*r.results); len(list) > 0 {
 			p.add("classes", "Classes", "classes", list)
@@ -89,6 +89,9 @@ func (r *Run) within(text string) string {
 
 // notes on the journals.
 func (r *Run) notes() (list []string) {
+	if o := r.journals.OverFit(); o != nil {
+		list = append(list, "It "+o.String()+".")
+	}
 	for _, text := range r.journals.notes() {
 		list = append(list, r.within(text))
 	}
@@ -276,8 +279,57 @@ func (r *Run) perArch(collect func(put func(arch string, x, y float64)), smooth 
 	return list
 }
 
+// chosen is how many updates the checkpoint has behind it that is taken for figures and exports; 0
+// where no image was held out to choose by.
+func (r *Run) chosen() int {
+	best := r.journals.Best()
+	switch {
+	case best == nil:
+		return 0
+	case r.results != nil && r.results.Step > 0:
+		return r.results.Step
+	}
+	return best.Step
+}
+
+// rules mark the chosen checkpoint in a chart over updates.
+func (r *Run) rules() []chart.Rule {
+	if at := r.chosen(); at > 0 {
+		return []chart.Rule{{X: float64(at), Label: "chosen"}}
+	}
+	return nil
+}
+
+func (r *Run) chosenLead() string {
+	at := r.chosen()
+	if at == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" The checkpoint of update %d was best on the held-out images: it is what is measured and exported.", at)
+}
+
+// bothLosses are the means over the architectures, side by side: where they part, the model
+// learns its training images by heart. The training loss is of augmented images and softened
+// targets where the recipe has them, so it may lie above the other.
+func (r *Run) bothLosses() chart.Chart {
+	c := chart.Chart{Title: "Training and held-out loss", XLabel: "updates", YLabel: "mean loss", Rules: r.rules()}
+	var held []chart.Point
+	for _, line := range r.journals.Eval {
+		held = append(held, chart.Point{X: float64(line.Step), Y: line.Loss()})
+	}
+	if len(held) == 0 { // the other is in the next chart
+		return c
+	}
+	trained := r.intervals(func(line rundir.TrainLine) (float64, bool) { return line.Loss, len(line.Archs) > 0 })
+	c.Series = []chart.Series{
+		{Name: "training loss", Label: "train", Class: chart.Class(0), Faint: trained, Thick: chart.Smooth(trained)},
+		{Name: "held-out loss", Label: "held", Class: chart.Class(1), Thick: held},
+	}
+	return c
+}
+
 func (r *Run) lossChart() chart.Chart {
-	return chart.Chart{Title: "Training loss per architecture", XLabel: "updates", YLabel: "training loss", Series: r.perArch(func(put func(string, float64, float64)) {
+	return chart.Chart{Title: "Training loss per architecture", XLabel: "updates", YLabel: "training loss", Rules: r.rules(), Series: r.perArch(func(put func(string, float64, float64)) {
 		for _, line := range r.journals.Train {
 			for _, a := range line.Archs {
 				put(a.Arch, float64(line.Step), a.Loss)
@@ -287,7 +339,7 @@ func (r *Run) lossChart() chart.Chart {
 }
 
 func (r *Run) accuracyChart() chart.Chart {
-	return chart.Chart{Title: "Held-out accuracy per architecture", XLabel: "updates", YLabel: "held-out top-1, %", Series: r.perArch(func(put func(string, float64, float64)) {
+	return chart.Chart{Title: "Held-out accuracy per architecture", XLabel: "updates", YLabel: "held-out top-1, %", Rules: r.rules(), Series: r.perArch(func(put func(string, float64, float64)) {
 		for _, line := range r.journals.Eval {
 			for _, a := range line.Archs {
 				put(a.Arch, float64(line.Step), 100*a.Top1)

@@ -264,8 +264,8 @@ func sameImages(set *data.Dataset, source, digest, of string) error {
 // unfinished is how many updates a run was to have, if it has not had them, and tells so;
 // else 0.
 func unfinished(m rundir.Manifest, run string, log func(string)) (steps int, err error) {
-	done, err := rundir.Done(fsys.OS, run)
-	if steps = m.Steps(); err != nil || done >= steps {
+	done, ended, err := m.Done(fsys.OS, run)
+	if steps = m.Steps(); err != nil || ended {
 		return 0, err
 	}
 	log(fmt.Sprintf("warning: %s has not ended: its newest checkpoint has %d of %d updates; prenas train --out %s --resume goes on", run, done, steps, run))

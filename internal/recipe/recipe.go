@@ -58,6 +58,9 @@ type Recipe struct {
 	FillLast bool `yaml:"fill_last" json:"fill_last,omitempty"`
 	// Stratify holds out the same part of each class.
 	Stratify bool `yaml:"stratify" json:"stratify,omitempty"`
+	// Patience is how many epochs may pass in which neither accuracy nor loss on the held-out
+	// images gets better; then training stops. 0: it never does.
+	Patience int `yaml:"patience" json:"patience,omitempty" range:"[0,100000]"`
 	// BalanceClasses shows each class equally often: images of small ones several times an
 	// epoch, of large ones not all.
 	BalanceClasses bool `yaml:"balance_classes" json:"balance_classes,omitempty"`
@@ -318,6 +321,8 @@ func (r Recipe) Check() error {
 			r.Schedule.Warmup, r.Schedule.Cooldown, r.Epochs)
 	case r.Schedule.Name == stepSchedule && (r.Schedule.StepEpochs == 0 || r.Schedule.StepFactor == 0):
 		return fmt.Errorf("schedule.name step needs schedule.step_epochs and schedule.step_factor")
+	case r.Patience > 0 && r.EvalEvery == 0:
+		return fmt.Errorf("patience (%d epochs) needs eval_every, by which it is seen whether anything improves", r.Patience)
 	case r.Optimizer.Nesterov && r.Optimizer.Momentum == 0:
 		return fmt.Errorf("optimizer.nesterov needs optimizer.momentum")
 	case r.Optimizer.Name != SGD && r.Optimizer.Momentum > 0:

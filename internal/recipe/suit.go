@@ -22,6 +22,7 @@ import (
 //	epochs      the file's up to 5,000 images, then less with the square root of their number, at
 //	            least a fifth; three fifths of them up to 300 images, which are known by heart sooner
 //	evaluation  some twenty times a run
+//	patience    the file's part of the epochs, at least 5
 //	colours     jitter of 0.2 up to 1,000 images, since few photographs have little light
 //
 // That the last batch is filled up and that each class is held out from alike is the file's to
@@ -61,6 +62,7 @@ func (r Recipe) Suited(images int, own bool) (suited Recipe, told string) {
 	r.Epochs = max(1, int(math.Round(float64(r.Epochs)*factor)))
 	r.Schedule.Warmup = short(r.Schedule.Warmup * float64(r.Epochs) / float64(had))
 	r.EvalEvery = max(1, r.Epochs/20)
+	r.Patience = patienceOf(r.Patience, r.Epochs, had)
 	updates := r.PerEpoch(n) * r.Epochs
 	r.LogEvery = min(r.LogEvery, max(1, updates/100))
 	if n <= 1000 && r.Augment.AA == "" && r.Augment.ColorJitter == 0 {
@@ -68,6 +70,18 @@ func (r Recipe) Suited(images int, own bool) (suited Recipe, told string) {
 	}
 	return r, fmt.Sprintf("for %d training images: %d held out to choose by, %d epochs of %d updates of %d images, learning rate %.3g; --epochs, --batch, --lr and --recipe change that",
 		images, held, r.Epochs, r.PerEpoch(n), r.Batch, r.PeakLR())
+}
+
+// leastPatience is what a shorter training leaves of patience: accuracies go up and down from one
+// epoch to the next.
+const leastPatience = 5
+
+// patienceOf is the same part of other epochs.
+func patienceOf(patience, epochs, had int) int {
+	if patience == 0 {
+		return 0
+	}
+	return max(min(patience, leastPatience), int(math.Round(float64(patience)*float64(epochs)/float64(had))))
 }
 
 // short keeps three digits, so that a recipe can be read.
@@ -92,6 +106,7 @@ func (r Recipe) PerEpoch(images int) int {
 type Override struct {
 	Epochs, Batch int
 	LR            float64
+	Patience      *int // nil: as it was
 }
 
 // With is the recipe with what a command changes. A warm-up keeps its part of the epochs.
@@ -104,6 +119,7 @@ func (r Recipe) With(o Override) (Recipe, error) {
 		{o.Epochs != 0, "epochs", func() error {
 			r.Schedule.Warmup = short(r.Schedule.Warmup * float64(o.Epochs) / float64(r.Epochs))
 			r.Schedule.Cooldown = short(r.Schedule.Cooldown * float64(o.Epochs) / float64(r.Epochs))
+			r.Patience = patienceOf(r.Patience, o.Epochs, r.Epochs)
 			r.Epochs = o.Epochs
 			r.EvalEvery = min(r.EvalEvery, o.Epochs)
 			return checkKey(r, "Epochs")
@@ -111,6 +127,10 @@ func (r Recipe) With(o Override) (Recipe, error) {
 		{o.Batch != 0, "batch", func() error {
 			r.Batch = o.Batch
 			return checkKey(r, "Batch")
+		}},
+		{o.Patience != nil, "patience", func() error {
+			r.Patience = *o.Patience
+			return checkKey(r, "Patience")
 		}},
 		{o.LR != 0, "lr", func() error {
 			r.Optimizer.LR, r.Optimizer.PerLR = o.LR, 0

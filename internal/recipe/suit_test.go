@@ -57,19 +57,19 @@ func TestSuitedValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []struct {
-		images, held, batch, epochs, updates int
-		lr                                   float64
+		images, held, batch, epochs, updates, patience int
+		lr                                             float64
 	}{
-		{50, 10, 4, 60, 10, 2.5e-4},
-		{200, 40, 16, 60, 10, 5e-4},
-		{1000, 100, 64, 100, 15, 1e-3},
-		{5000, 500, 64, 100, 71, 1e-3},
-		{50000, 2500, 128, 32, 372, 1.41e-3},
+		{50, 10, 4, 60, 10, 18, 2.5e-4},
+		{200, 40, 16, 60, 10, 18, 5e-4},
+		{1000, 100, 64, 100, 15, 30, 1e-3},
+		{5000, 500, 64, 100, 71, 30, 1e-3},
+		{50000, 2500, 128, 32, 372, 10, 1.41e-3},
 	} {
 		got, _ := r.Suited(want.images, false)
 		held := int(got.Holdout * float64(want.images))
-		if held != want.held || got.Batch != want.batch || got.Epochs != want.epochs || got.PerEpoch(want.images-held) != want.updates || got.Optimizer.LR != want.lr {
-			t.Errorf("%d images: %d held out, batch %d, %d epochs of %d updates, lr %v; want %+v", want.images, held, got.Batch, got.Epochs, got.PerEpoch(want.images-held), got.Optimizer.LR, want)
+		if held != want.held || got.Batch != want.batch || got.Epochs != want.epochs || got.PerEpoch(want.images-held) != want.updates || got.Optimizer.LR != want.lr || got.Patience != want.patience {
+			t.Errorf("%d images: %d held out, batch %d, %d epochs of %d updates, lr %v, patience %d; want %+v", want.images, held, got.Batch, got.Epochs, got.PerEpoch(want.images-held), got.Optimizer.LR, got.Patience, want)
 		}
 	}
 }
@@ -86,6 +86,13 @@ func TestOverride(t *testing.T) {
 	}
 	if got.Epochs != 3 || got.Batch != 8 || got.PeakLR() != 1e-6 || got.Schedule.Warmup > 3 || got.EvalEvery > 3 {
 		t.Errorf("%+v", got)
+	}
+	never := 0
+	if got, err := r.With(Override{Epochs: 50, Patience: &never}); err != nil || got.Patience != 0 {
+		t.Errorf("patience %d, %v", got.Patience, err)
+	}
+	if got, err := r.With(Override{Epochs: 6}); err != nil || got.Patience != leastPatience {
+		t.Errorf("patience of 6 epochs: %d, %v", got.Patience, err)
 	}
 	if same, err := r.With(Override{}); err != nil || same != r {
 		t.Errorf("nothing was given: %+v, %v", same, err)

@@ -54,6 +54,10 @@ type Progress struct {
 	BadSteps     int     `json:"bad_steps"`                // steps in a row that were not finite
 	BestStep     int     `json:"best_step"`                // checkpoint with the best held-out accuracy; 0: none yet
 	BestTop1     float64 `json:"best_top1"`
+	BestLoss     float64 `json:"best_loss,omitempty"`   // its mean held-out loss, by which equal accuracies are told apart
+	LowestLoss   float64 `json:"lowest_loss,omitempty"` // of all evaluations
+	Improved     int     `json:"improved,omitempty"`    // updates behind the newest evaluation that was better than all before in accuracy or loss; 0: none yet
+	Stopped      bool    `json:"stopped,omitempty"`     // training ended here, since nothing improved for the recipe's patience
 	RolledBack   int     `json:"rolled_back,omitempty"` // times that training went back and lowered its rate
 }
 

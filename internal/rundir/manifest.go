@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -40,7 +42,7 @@ type Manifest struct {
 	Teacher    string        `json:"teacher,omitempty"` // digest of the file that the recipe names
 	Devices    int           `json:"devices,omitempty"` // that the run began on; 0 in old runs: one
 	Versions   Versions      `json:"versions"`
-	// Extended is where the run was given more epochs than it had.
+	// Extended is where the run was given more epochs or patience than it had.
 	Extended []Extension `json:"extended,omitempty"`
 	// Asked is what the search was asked to stay within; none in old runs.
 	Asked []search.Asked `json:"asked,omitempty"`
@@ -169,28 +171,40 @@ func (m Manifest) Steps() int {
 	return m.Recipe.PerEpoch(m.Data.Train) * m.Recipe.Epochs
 }
 
-// Done is how many updates the newest checkpoint of a run has behind it; Steps when the
-// run has ended.
-func Done(f fsys.FS, run string) (int, error) {
+// Done is how many updates the newest checkpoint of a run has behind it, and whether the run has
+// ended with them: it has had all, or stopped early.
+func (m Manifest) Done(f fsys.FS, run string) (updates int, ended bool, err error) {
 	steps, err := CheckpointSteps(f, run)
 	if err != nil || len(steps) == 0 {
-		return 0, err
+		return 0, false, err
 	}
-	return steps[0], nil
+	if steps[0] >= m.Steps() {
+		return steps[0], true, nil
+	}
+	if m.Recipe.Patience == 0 {
+		return steps[0], false, nil
+	}
+	metrics, err := ReadMetrics(f, run)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return steps[0], false, err
+	}
+	return steps[0], metrics.Early != nil && metrics.Early.Step == steps[0], nil
 }
 
 func (m Manifest) Write(f fsys.FS, run string) error {
 	return sealed.Write(f, filepath.Join(run, ManifestFile), m)
 }
 
-// Extension is where a run was given more epochs.
+// Extension is where a run was given more epochs, or more patience.
 type Extension struct {
-	Step   int `json:"step"`   // updates done before it
-	Epochs int `json:"epochs"` // of the run before it
+	Step     int `json:"step"`               // updates done before it
+	Epochs   int `json:"epochs"`             // of the run before it
+	Patience int `json:"patience,omitempty"` // likewise
 }
 
 // SameRecipe refuses another recipe than the run's, and names the keys that differ. More
-// epochs are the same run, which goes on for longer. The error wraps ErrOtherRun.
+// epochs or more patience are the same run, which goes on for longer. The error wraps
+// ErrOtherRun.
 func (m Manifest) SameRecipe(r recipe.Recipe) error {
 	if r.Precision == string(engine.AutoPrecision) { // which was resolved when the run began
 		r.Precision = m.Recipe.Precision
@@ -199,10 +213,13 @@ func (m Manifest) SameRecipe(r recipe.Recipe) error {
 	if had.Epochs > m.Recipe.Epochs {
 		had.Epochs = m.Recipe.Epochs
 	}
+	if own := m.Recipe.Patience; own > 0 && (r.Patience == 0 || r.Patience > own) {
+		had.Patience = own
+	}
 	if had.Continues(m.Recipe.Digest()) {
 		return nil
 	}
-	return fmt.Errorf("%w: its recipe was another: %s; it goes on by its own, without --recipe, --batch, --lr, --sampler and --precision, for as many --epochs or more; with another one begin a new run, from its weights if you like: --weights %s",
+	return fmt.Errorf("%w: its recipe was another: %s; it goes on by its own, without --recipe, --batch, --lr, --sampler and --precision, for as many --epochs or more, and with as much --patience or more, 0 being endless; with another one begin a new run, from its weights if you like: --weights %s",
 		ErrOtherRun, strings.Join(m.Recipe.Changes(r), ", "), filepath.Join("RUN", CheckpointsDir, "step-N.safetensors"))
 }
 
@@ -214,7 +231,7 @@ func (m Manifest) Began(digest string) bool {
 		return true
 	}
 	for _, e := range m.Extended {
-		if r.Epochs = e.Epochs; r.Continues(digest) {
+		if r.Epochs, r.Patience = e.Epochs, e.Patience; r.Continues(digest) {
 			return true
 		}
 	}

@@ -55,6 +55,14 @@ type EvalLine struct {
 	Archs  []ArchEval `json:"archs"`
 }
 
+// Loss is the mean over the architectures.
+func (e EvalLine) Loss() (mean float64) {
+	for _, a := range e.Archs {
+		mean += a.Loss / float64(len(e.Archs))
+	}
+	return mean
+}
+
 // ArchEval is one architecture's part of an EvalLine.
 type ArchEval struct {
 	Arch string  `json:"arch"`
@@ -124,6 +132,29 @@ type NonFiniteLine struct {
 	Kind string `json:"kind"` // "not_finite"
 	Step int    `json:"step"` // updates done
 	Why  string `json:"why"`
+}
+
+// StopLine ends the metrics of a run that stopped before its last epoch, since nothing improved
+// on the held-out images. It stands after what the newest checkpoint counts on, so a run that goes
+// on has it no more.
+type StopLine struct {
+	Kind     string `json:"kind"`     // "early_stop"
+	Step     int    `json:"step"`     // updates done
+	Improved int    `json:"improved"` // updates behind the newest evaluation that was better than all before
+	Patience int    `json:"patience"` // of the recipe, in epochs
+}
+
+// String is the line for a person.
+func (s StopLine) String() string {
+	return fmt.Sprintf("stopped early, after update %d: on the held-out images neither accuracy nor loss got better after update %d, for %s",
+		s.Step, s.Improved, counted(s.Patience, "epoch"))
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // Journal appends lines of JSON to a file of the run.

@@ -18,6 +18,7 @@ type Metrics struct {
 	Eval    []EvalLine
 	Back    []RollBackLine
 	Stopped *NonFiniteLine     // nil where the run did not stop so
+	Early   *StopLine          // nil where the run did not stop so
 	Timings map[int]TimingLine // by step; of an interval that was done twice, the last
 	Notes   []string           // what could not be read and is left out, and why the run stopped, if it diverged
 }
@@ -32,7 +33,7 @@ func (m *Metrics) AddLine(line []byte) error {
 	}
 	switch kind.Kind {
 	case "train":
-		m.Stopped = nil // it went on
+		m.Stopped, m.Early = nil, nil // it went on
 		return appendLine(&m.Train, line)
 	case "eval":
 		return appendLine(&m.Eval, line)
@@ -41,6 +42,9 @@ func (m *Metrics) AddLine(line []byte) error {
 	case "not_finite":
 		m.Stopped = &NonFiniteLine{}
 		return strictjson.Unmarshal(line, m.Stopped)
+	case "early_stop":
+		m.Early = &StopLine{}
+		return strictjson.Unmarshal(line, m.Early)
 	}
 	return fmt.Errorf("it is of kind %.40q", kind.Kind)
 }
@@ -74,6 +78,9 @@ func ReadMetrics(f fsys.FS, run string) (m Metrics, err error) {
 	m.note(note)
 	if m.Stopped != nil {
 		m.note(fmt.Sprintf("training stopped at update %d: %s", m.Stopped.Step, m.Stopped.Why))
+	}
+	if m.Early != nil {
+		m.note(m.Early.String())
 	}
 	return m, nil
 }

@@ -148,18 +148,21 @@ func (t *trainer) reopen(now rundir.Manifest) (rundir.HostState, error) {
 	}
 	t.was = had
 	longer := now.Recipe.Epochs > had.Recipe.Epochs
-	if longer { // checkpoints until now are of fewer epochs
-		t.was.Extended = append(slices.Clone(had.Extended), rundir.Extension{Epochs: had.Recipe.Epochs})
+	extended := longer || now.Recipe.Patience != had.Recipe.Patience
+	if extended { // checkpoints until now are of less
+		t.was.Extended = append(slices.Clone(had.Extended), rundir.Extension{Epochs: had.Recipe.Epochs, Patience: had.Recipe.Patience})
 		t.was.Recipe = now.Recipe
 	}
 	host, err := t.restore(math.MaxInt)
 	if err != nil {
 		return nil, err
 	}
-	if longer {
-		last := len(t.was.Extended) - 1
-		t.was.Extended[last].Step = t.progress.Step
+	if extended {
+		t.was.Extended[len(t.was.Extended)-1].Step = t.progress.Step
 		had.Extended = t.was.Extended
+		t.goOn()
+	}
+	if longer {
 		t.warn(fmt.Sprintf("the run goes on for %d epochs instead of %d: from update %d on the learning rate is that of a run of %d epochs, so it does not end as one that had them from the start",
 			now.Recipe.Epochs, had.Recipe.Epochs, t.progress.Step, now.Recipe.Epochs))
 	}
@@ -236,7 +239,22 @@ func (t *trainer) restore(newest int) (rundir.HostState, error) {
 	}
 	progress.Recipe = t.progress.Recipe
 	t.progress = progress
+	t.goOn()
 	return host, nil
+}
+
+// goOn goes on with a run that had stopped early where it was given more epochs or patience. With
+// the same patience the waiting begins anew, else it goes on, as if it had been so from the start.
+func (t *trainer) goOn() {
+	p := &t.progress
+	for _, e := range t.was.Extended {
+		if p.Stopped && e.Step == p.Step {
+			p.Stopped = false
+			if e.Patience == t.Recipe.Patience {
+				p.Improved = p.Step
+			}
+		}
+	}
 }
 
 // startAgain is the state that the run began with.

@@ -58,8 +58,10 @@ type Status struct {
 // Result of a run.
 type Result struct {
 	Step     int              `json:"step"`
-	BestStep int              `json:"best_step"`       // updates behind the best checkpoint; 0 where nothing was held out
-	BestTop1 *float64         `json:"best_top1"`       // its mean accuracy on the held-out part; null where nothing was held out
+	BestStep int              `json:"best_step"` // updates behind the best checkpoint; 0 where nothing was held out
+	BestTop1 *float64         `json:"best_top1"` // its mean accuracy on the held-out part; null where nothing was held out
+	Early    *rundir.StopLine `json:"early_stop,omitempty"`
+	OverFit  *rundir.OverFit  `json:"over_fitted,omitempty"`
 	HeldOut  int              `json:"held_out_images"` // in that part
 	Last     *rundir.EvalLine `json:"last_eval"`       // null where nothing was held out, or there was nothing left to do
 }
@@ -101,7 +103,7 @@ func run(ctx context.Context, o Options, programs *programs) (Result, error) {
 		return Result{}, err
 	}
 	p := t.progress
-	r := Result{Step: p.Step, BestStep: p.BestStep, Last: t.lastEval}
+	r := Result{Step: p.Step, BestStep: p.BestStep, Last: t.lastEval, Early: t.stop, OverFit: t.overFit()}
 	if _, r.HeldOut = o.Source.Counts(); p.BestStep > 0 {
 		r.BestTop1 = &p.BestTop1
 	}
@@ -133,6 +135,7 @@ type trainer struct {
 	was        rundir.Manifest // as the run was before this process, where it was begun before
 	calibrated int             // step whose weights the statistics are of, where they are estimated
 	lastEval   *rundir.EvalLine
+	stop       *rundir.StopLine // nil: the run has not stopped early
 }
 
 func newTrainer(ctx context.Context, o Options) (*trainer, error) {
@@ -212,14 +215,16 @@ func (t *trainer) close() {
 // train does what is left of the run. What belongs to the end of an epoch is done after
 // its last step, be it in the next process.
 func (t *trainer) train(ctx context.Context) error {
-	p := &t.progress
-	if p.Ended == t.Recipe.Epochs {
-		return nil
+	if t.ended() {
+		return t.noteStop()
+	}
+	if _, heldOut := t.Source.Counts(); t.Recipe.Patience > 0 && heldOut == 0 {
+		t.Log("the training will not stop early: no image is held out, by which it could be seen when nothing improves")
 	}
 	if err := t.compile(ctx); err != nil {
 		return err
 	}
-	for p.Ended < t.Recipe.Epochs {
+	for !t.ended() {
 		err := t.wholeEpoch(ctx)
 		if back := (*rollBack)(nil); errors.As(err, &back) {
 			err = t.goBack(back)
@@ -228,7 +233,40 @@ func (t *trainer) train(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return t.noteStop()
+}
+
+// ended tells whether the run has had all its epochs, or stopped early.
+func (t *trainer) ended() bool { return t.progress.Ended >= t.Recipe.Epochs || t.progress.Stopped }
+
+// noteStop notes why a run stopped early. It is after the checkpoint that says so.
+func (t *trainer) noteStop() error {
+	p := t.progress
+	if !p.Stopped {
+		return nil
+	}
+	t.stop = &rundir.StopLine{Kind: "early_stop", Step: p.Step, Improved: p.Improved, Patience: t.Recipe.Patience}
+	t.Log(fmt.Sprintf("%s; --resume --patience N waits longer, 0 for all %d epochs", t.stop, t.Recipe.Epochs))
+	if err := t.metrics.Write(*t.stop); err != nil {
+		return err
+	}
+	return t.metrics.Sync()
+}
+
+// overFit tells whether the run over-fitted, as far as its metrics can be read.
+func (t *trainer) overFit() *rundir.OverFit {
+	if !t.world().First() {
+		return nil
+	}
+	m, err := rundir.ReadMetrics(t.FS, t.Out)
+	if err != nil {
+		t.without(err)
+	}
+	o := m.OverFit()
+	if o != nil {
+		t.Log(o.String())
+	}
+	return o
 }
 
 // wholeEpoch does what is left of the epoch that the run stands in, and of its end.
@@ -339,6 +377,9 @@ func (t *trainer) endEpoch(ctx context.Context) error {
 		}
 	}
 	t.progress.Ended = epoch
+	if p := &t.progress; r.Patience > 0 && p.Improved > 0 && epoch < r.Epochs {
+		p.Stopped = p.Step-p.Improved >= r.Patience*t.perEpoch
+	}
 	if due || r.SaveEvery == 0 || t.progress.Step%r.SaveEvery == 0 {
 		return t.save()
 	}
@@ -365,8 +406,13 @@ func (t *trainer) evaluate(ctx context.Context) error {
 		line.Archs = append(line.Archs, rundir.ArchEval{Arch: t.names[i], Top1: float64(s.Top1) / n, Top5: float64(s.Top5) / n, Loss: s.Loss})
 		line.Top1 += float64(s.Top1) / n / float64(len(scores))
 	}
-	if p.BestStep == 0 || line.Top1 > p.BestTop1 {
-		p.BestStep, p.BestTop1 = p.Step, line.Top1
+	loss := line.Loss()
+	if p.Improved == 0 || loss < p.LowestLoss {
+		p.LowestLoss, p.Improved = loss, p.Step
+	}
+	// Few held-out images make equal accuracies: then the surer weights are better.
+	if p.BestStep == 0 || line.Top1 > p.BestTop1 || line.Top1 == p.BestTop1 && loss < p.BestLoss {
+		p.BestStep, p.BestTop1, p.BestLoss, p.Improved = p.Step, line.Top1, loss, p.Step
 	}
 	t.lastEval = &line
 	var words []string

@@ -52,7 +52,7 @@ func Read(run string) (Status, error) {
 	s := Status{Run: run, Steps: manifest.Steps(), Epochs: r.Epochs, Notes: m.Notes, recipe: r, heldOut: manifest.Data.HeldOut, metrics: m}
 	if len(m.Train) > 0 {
 		s.Train = &m.Train[len(m.Train)-1]
-		s.Step, s.Ended = s.Train.Step, s.Train.Step >= s.Steps
+		s.Step, s.Ended = s.Train.Step, s.Train.Step >= s.Steps || m.Early != nil
 		if timing, ok := m.Timings[s.Step]; ok {
 			s.Timing = &timing
 		}
@@ -109,6 +109,9 @@ func (s Status) Picture(width int) string {
 		fmt.Fprintln(&b, back)
 	}
 	s.notes(&b)
+	if o := s.metrics.OverFit(); o != nil {
+		fmt.Fprintln(&b, o)
+	}
 	var loss, top1 []float64
 	for _, line := range s.metrics.Train {
 		if len(line.Archs) > 0 { // else no update of it was applied, and there is no loss
