@@ -303,15 +303,19 @@ func wins[T any](list []search.Wins[T]) string {
 // agreement is the average part of winners that made a layer's most frequent
 // choice.
 func agreement[T any](layers [][]search.Wins[T]) string {
-	sum := 0.0
+	sum, chosen := 0.0, 0
 	for _, list := range layers {
+		if len(list) == 0 { // no winner keeps it
+			continue
+		}
+		chosen++
 		total := 0
 		for _, w := range list {
 			total += w.Wins
 		}
 		sum += float64(list[0].Wins) / float64(total)
 	}
-	return fmt.Sprintf("%.0f %% agree", 100*sum/float64(max(len(layers), 1)))
+	return fmt.Sprintf("%.0f %% agree", 100*sum/float64(max(chosen, 1)))
 }
 
 // require marks flags without which a command cannot start.

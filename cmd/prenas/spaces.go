@@ -20,6 +20,7 @@ type spaceSummary struct {
 	Supernet      space.Supernet `json:"supernet"`
 	EmbedDim      []int          `json:"embed_dim,omitempty"`
 	Depth         []int          `json:"depth"` // of each unit where there are units
+	Layers        []int          `json:"layers,omitempty"`
 	NumHeads      []int          `json:"num_heads,omitempty"`
 	MLPRatio      []float64      `json:"mlp_ratio,omitempty"`
 	Resolution    []int          `json:"resolution,omitempty"`
@@ -37,7 +38,7 @@ type spaceSummary struct {
 func summarize(s *space.Space) spaceSummary {
 	small, large := s.Smallest(), s.Largest()
 	return spaceSummary{
-		Name: s.Name, Supernet: s.Supernet, EmbedDim: s.EmbedDim, Depth: s.Depth, NumHeads: s.NumHeads, MLPRatio: s.MLPRatio,
+		Name: s.Name, Supernet: s.Supernet, EmbedDim: s.EmbedDim, Depth: s.Depth, Layers: s.Layers, NumHeads: s.NumHeads, MLPRatio: s.MLPRatio,
 		Resolution: s.Resolution, Kernel: s.Kernel, Expand: s.Expand,
 		Model: s.Model, Interval: s.Interval, Architectures: s.Size().String(),
 		Isomers: s.CountIsomers(false).String(), IsomersAll: s.CountIsomers(true).String(),
@@ -92,6 +93,9 @@ func spacesCommand(g *global) *cobra.Command {
 						return err
 					}
 					choices := fmt.Sprintf("embed_dim %v  depth %v  num_heads %v  mlp_ratio %v", s.EmbedDim, s.Depth, s.NumHeads, s.MLPRatio)
+					if s.Layers != nil {
+						choices += fmt.Sprintf("\nblocks    most important first: %v", s.Layers)
+					}
 					if s.Reduced != nil {
 						choices += "\nreduced: of these, each embedding dim and layer has those that its file lists"
 					}

@@ -132,7 +132,7 @@ func (b *Benchmark) enclosing(archs []int) *space.Space {
 	for _, i := range archs {
 		a := b.Archs[i].arch
 		s.Supernet.EmbedDim = max(s.Supernet.EmbedDim, a.EmbedDim)
-		s.Supernet.Depth = max(s.Supernet.Depth, a.Depth())
+		s.Supernet.Depth = max(s.Supernet.Depth, a.Layer(a.Depth()-1)+1)
 		s.Supernet.NumHeads = max(s.Supernet.NumHeads, slices.Max(a.NumHeads))
 		s.Supernet.MLPRatio = max(s.Supernet.MLPRatio, slices.Max(a.MLPRatio))
 	}

@@ -119,6 +119,9 @@ func (p *picture) words(a space.Arch) {
 		return
 	}
 	p.Caption = fmt.Sprintf("embedding %d, depth %d", a.EmbedDim, a.Depth())
+	if a.Layers != nil {
+		p.Caption += fmt.Sprintf(", blocks %s", strings.Trim(fmt.Sprint(a.Layers), "[]"))
+	}
 	p.Title, p.Above, p.Below = "Heads and MLP ratios of "+a.String()+", layer by layer", "heads", "MLP"
 }
 
@@ -127,7 +130,7 @@ func drawables(a space.Arch) []drawable {
 	for l, heads := range a.NumHeads {
 		d := drawable{
 			x: float64(pictureLeft + l*column), above: heads, ratio: a.MLPRatio[l],
-			title: fmt.Sprintf("layer %d: %d heads, MLP ratio %s", l, heads, strconv.FormatFloat(a.MLPRatio[l], 'g', 4, 64)),
+			title: fmt.Sprintf("layer %d: %d heads, MLP ratio %s", a.Layer(l), heads, strconv.FormatFloat(a.MLPRatio[l], 'g', 4, 64)),
 		}
 		for h := range heads {
 			d.squares = append(d.squares, square{d.x, float64((h + 1) * headStep), columnWidth, headHeight})

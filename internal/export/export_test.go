@@ -88,7 +88,14 @@ func archs(s *space.Space) []space.Arch {
 		mixed.NumHeads[i] = s.NumHeads[i%len(s.NumHeads)]
 		mixed.MLPRatio[i] = s.MLPRatio[(i+1)%len(s.MLPRatio)]
 	}
-	return []space.Arch{s.Smallest(), s.Largest(), mixed}
+	without := mixed.Keeping(mixed.Layers)
+	without.EmbedDim = s.EmbedDim[0]
+	without.NumHeads, without.MLPRatio = mixed.NumHeads[1:], mixed.MLPRatio[1:]
+	var kept []int
+	for i := range without.NumHeads {
+		kept = append(kept, i+1)
+	}
+	return []space.Arch{s.Smallest(), s.Largest(), mixed, without.Keeping(kept)}
 }
 
 // spaces are small ones of both families, with every option of their models on and off.
@@ -120,7 +127,7 @@ func TestLogitsAreThoseOfTheSlice(t *testing.T) {
 			if err := model.Net().Check(alone); err != nil {
 				t.Fatal(err)
 			}
-			got := logits(t, model.Net(), a, alone, images)
+			got := logits(t, model.Net(), model.Info.SpaceArch(), alone, images)
 			if !bytes.Equal(got, logits(t, net, a, weights, images)) {
 				t.Errorf("%s: the model's logits differ from the slice's", a)
 			}

@@ -133,11 +133,22 @@ func (i Info) SpaceModel() space.Model {
 	return m
 }
 
-// SpaceArch is the architecture in its space.
+// SpaceArch is the architecture as a network of its own: Arch also says which blocks of the
+// supernet it kept.
 func (i Info) SpaceArch() space.Arch {
 	a := i.Architecture.family().arch()
 	if a.IsConv() {
 		a.Resolution = i.Architecture.ImageSize
+	}
+	return a
+}
+
+// CutArch is the architecture in the supernet that it was cut out of: SpaceArch, and the blocks
+// that it kept there.
+func (i Info) CutArch() space.Arch {
+	a := i.SpaceArch()
+	if cut, err := space.ParseArch(i.Arch); err == nil {
+		a.Layers = cut.Layers
 	}
 	return a
 }
@@ -166,6 +177,7 @@ func (i Info) check() error {
 		return err
 	}
 	m := i.SpaceModel()
+	arch = arch.Alone()
 	if !arch.Equal(i.SpaceArch()) {
 		return fmt.Errorf("arch is %s, but architecture lists another", i.Arch)
 	}

@@ -30,7 +30,8 @@ func Take(weights map[string]tensorfile.Tensor, m space.Model, a space.Arch, abo
 		return nil, fmt.Errorf("%w %s: its weights are not folded", ErrArch, a)
 	}
 	model := &Model{Info: about, Tensors: map[string]tensorfile.Tensor{}}
-	for _, p := range supernet.ParamsOf(m, a) {
+	own := supernet.ParamsOf(m, a.Alone()) // the model's blocks are numbered anew
+	for i, p := range supernet.ParamsOf(m, a) {
 		values, err := slice(weights[p.Name], p.Shape)
 		if err != nil {
 			return nil, fmt.Errorf("%w %s: weight %q: %w", ErrArch, a, p.Name, err)
@@ -38,7 +39,7 @@ func Take(weights map[string]tensorfile.Tensor, m space.Model, a space.Arch, abo
 		if isQKV(p.Name) {
 			values = sortQKV(values, len(values)/p.Shape[0])
 		}
-		model.Tensors[TimmName(p.Name)] = tensorfile.FromFloat32(p.Shape, values)
+		model.Tensors[TimmName(own[i].Name)] = tensorfile.FromFloat32(p.Shape, values)
 	}
 	for _, p := range supernet.Stats(m, a) {
 		// No slice of larger ones: those would be another architecture's.

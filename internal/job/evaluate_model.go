@@ -90,7 +90,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 		Split:   "test", Images: score.Images, Bad: len(skipped.List()), Crops: o.Crops, ImageSize: info.Preprocess.Size, Resize: info.Preprocess.Resize,
 		Step: info.Training.Steps, Steps: info.Training.Of, Precision: m.Precision(),
 	}
-	results.Archs = []evaluate.Result{evaluate.NewResult(info.SpaceModel(), "", info.SpaceArch(), score, seen, func(image int) string { return data.NameOf(test, image) })}
+	results.Archs = []evaluate.Result{evaluate.NewResult(info.SpaceModel(), "", info.CutArch(), score, seen, func(image int) string { return data.NameOf(test, image) })}
 	if o.Predictions != "" {
 		err = said.Write(fsys.OS, o.Predictions, results, func(image int) string { return data.NameOf(test, image) })
 	}

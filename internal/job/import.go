@@ -134,6 +134,7 @@ func (r *Imported) own(file *tensorfile.File, o ImportOptions) (*export.Model, *
 		return nil, nil, err
 	}
 	r.Form, model.Info.Imported.Form = FormPreNAS, FormPreNAS
+	model.Info.Arch = model.Info.SpaceArch().String() // it is the whole of its space
 	model.Info.Licence = cmp.Or(o.Licence, model.Info.Licence)
 	s, err := shrinkable(model.Info.SpaceModel(), model.Info.SpaceArch())
 	if err != nil {

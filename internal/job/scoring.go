@@ -338,6 +338,9 @@ func writeSums(path, digest string, sums *search.Sums) error {
 func scoringDigest(s *space.Space, weights map[string]tensorfile.Tensor, batch proxy.ScoringBatch) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%+v %+v %v %v %v %v %v %d\n", s.Supernet, s.Model, s.EmbedDim, s.Depth, s.NumHeads, s.MLPRatio, batch.DropPathRate, batch.Batches)
+	if s.Layers != nil {
+		fmt.Fprintln(h, s.Layers)
+	}
 	digestTensors(h, weights)
 	if batch.Linear {
 		fmt.Fprintln(h, "linear")

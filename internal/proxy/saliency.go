@@ -259,9 +259,12 @@ func (b ScoringBatch) prepare(s *space.Space, arch space.Arch) (images, factors 
 	samples := b.Images.Shape[0]
 	factors = make([]float32, arch.Depth()*2*samples)
 	known := 0
-	for block, rate := range supernet.DropPathRates(b.DropPathRate, s.Supernet.Depth)[:arch.Depth()] {
+	rates := supernet.DropPathRates(b.DropPathRate, s.Supernet.Depth)
+	for i := range arch.Depth() {
+		block := arch.Layer(i)
+		rate := rates[block]
 		for branch, kind := range []string{"attn_mask", "ffn_mask"} {
-			row := factors[(block*2+branch)*samples:][:samples]
+			row := factors[(i*2+branch)*samples:][:samples]
 			name := fmt.Sprintf("blocks.%d.drop_path.%s", block, kind)
 			mask, ok := b.Masks[name]
 			if !ok {

@@ -28,7 +28,7 @@ func (n *Net) Fold(weights map[string]tensorfile.Tensor, a space.Arch) (map[stri
 			source = switchedName(p.Name, slices.Index(n.space.EmbedDim, a.EmbedDim))
 		}
 		t := weights[source]
-		if s, ok := n.scalings[p.Name]; ok && p.Block < a.Depth() {
+		if s, ok := n.scalings[p.Name]; ok && (p.Block < 0 || a.At(p.Block) >= 0) {
 			var err error
 			if t, err = s.fold(t, weights, s.row(n.space, a)); err != nil {
 				return nil, fmt.Errorf("tensor %q: %w", p.Name, err)

@@ -18,7 +18,7 @@ import (
 //	embed_dim   every activation is zero beyond it; norms divide by it
 //	heads       the output of the others is zero before the projection
 //	hidden      the other units are zero after GELU
-//	depth       both branches of the blocks beyond it are zero
+//	depth       both branches of the blocks that are not kept are zero
 //
 // That of a convolutional network is in conv_masked.go.
 //
@@ -49,7 +49,7 @@ func (n *Net) SizesLen() int {
 
 // Sizes are what a masked graph has to know of an architecture: the embedding
 // dim, the heads of each block of the supernet, and the hidden width of each;
-// zero for the blocks beyond its depth. Those of a convolutional network are in
+// zero for the blocks that it has not. Those of a convolutional network are in
 // conv_masked.go.
 func (n *Net) Sizes(a space.Arch) []int32 {
 	if n.space.Model.IsConv() {
@@ -59,8 +59,8 @@ func (n *Net) Sizes(a space.Arch) []int32 {
 	sizes := make([]int32, n.SizesLen())
 	sizes[0] = int32(a.EmbedDim)
 	for i := range a.Depth() {
-		sizes[1+i] = int32(a.NumHeads[i])
-		sizes[1+depth+i] = int32(space.Hidden(a.EmbedDim, a.MLPRatio[i]))
+		sizes[1+a.Layer(i)] = int32(a.NumHeads[i])
+		sizes[1+depth+a.Layer(i)] = int32(space.Hidden(a.EmbedDim, a.MLPRatio[i]))
 	}
 	return sizes
 }

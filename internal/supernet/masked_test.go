@@ -71,7 +71,11 @@ func (s stage) static(t *testing.T, a space.Arch) outcome {
 	}
 	args = append(args, s.images, s.adjoint)
 	if s.dropPath != nil {
-		args = append(args, tensors.FromFlatDataAndDimensions(s.dropPath[:a.Depth()*2*s.samples()], a.Depth(), 2, s.samples()))
+		var factors []float32
+		for _, place := range supernet.Places(s.net.Space().Whole(), a) {
+			factors = append(factors, s.dropPath[place*2*s.samples():][:2*s.samples()]...)
+		}
+		args = append(args, tensors.FromFlatDataAndDimensions(factors, a.Depth(), 2, s.samples()))
 	}
 	out := s.run(t, args, func(in []*graph.Node) []*graph.Node {
 		weights, rest := in[:len(params)], in[len(params):]
@@ -207,12 +211,12 @@ func (s stage) compare(t *testing.T, archs []space.Arch) []outcome {
 // readable twin of the masks, from the names alone.
 func outside(n *supernet.Net, p supernet.Param, a space.Arch, j int) bool {
 	m := n.Space().Model
-	if p.Block >= a.Depth() {
+	if p.Block >= 0 && a.At(p.Block) < 0 {
 		return true
 	}
 	heads, hidden := 0, 0
 	if p.Block >= 0 {
-		heads, hidden = a.NumHeads[p.Block]*m.HeadDim, space.Hidden(a.EmbedDim, a.MLPRatio[p.Block])
+		heads, hidden = a.NumHeads[a.At(p.Block)]*m.HeadDim, space.Hidden(a.EmbedDim, a.MLPRatio[a.At(p.Block)])
 	}
 	columns := 1
 	for _, d := range p.Shape[1:] {
@@ -314,6 +318,24 @@ func TestMaskedEqualsStaticOnAWholeSpace(t *testing.T) {
 		t.Fatalf("%d architectures listed of %s", len(archs), s.Size())
 	}
 	st.compare(t, archs)
+}
+
+// Blocks that are kept are where they are in the supernet: with their weights, their paths and
+// what they drop.
+func TestMaskedEqualsStaticWithoutBlocks(t *testing.T) {
+	s := little()
+	s.Layers = []int{2, 0, 1}
+	st := newStage(pureGo(t), s, 4, true)
+	st.dropout = &supernet.Dropout{Rate: 0.3, Attention: 0.2}
+	archs := []space.Arch{s.Smallest(), s.Largest()}
+	if archs[0].String() != "e8-h1-r0.7-l2" || archs[1].String() != "e13-h3x2-r2.5x2-l0_2" {
+		t.Fatalf("architectures are %v", archs)
+	}
+	st.compare(t, archs)
+
+	// What is learned for each choice is that of the block's own tables.
+	s.Model.ScaleAttn, s.Model.ScaleMLP, s.Model.ScaleEmbed, s.Model.SwitchNorm = true, true, true, true
+	newStage(pureGo(t), s, 4, true).compare(t, archs)
 }
 
 func TestMaskedDropsWhatStaticDrops(t *testing.T) {

@@ -105,7 +105,8 @@ func (n *Net) add(params ...Param) {
 
 // ParamsOf lists the weights of one architecture alone, of the plain model, in a fixed order. Each is the
 // slice that begins at Origin of the weight of the same name of any supernet
-// that holds the architecture; a supernet is the architecture of its own size.
+// that holds the architecture; a supernet is the architecture of its own size. Blocks have
+// the numbers that they have there.
 func ParamsOf(m space.Model, a space.Arch) []Param {
 	if m.IsConv() {
 		return convParams(m, a)
@@ -136,9 +137,9 @@ func ParamsOf(m space.Model, a space.Arch) []Param {
 		add(-1, "norm_pre.bias", zeros, dim)
 	}
 	for i := range a.Depth() {
-		width, hidden := a.NumHeads[i]*m.HeadDim, space.Hidden(dim, a.MLPRatio[i])
+		number, width, hidden := a.Layer(i), a.NumHeads[i]*m.HeadDim, space.Hidden(dim, a.MLPRatio[i])
 		block := func(name string, start initialiser, shape ...int) {
-			add(i, blockName(i, name), start, shape...)
+			add(number, blockName(number, name), start, shape...)
 		}
 		block("attn.qkv.weight", truncatedNormal, 3*width, dim)
 		if m.QKVBias {
@@ -210,7 +211,7 @@ func (n *Net) SliceShapes(a space.Arch) [][]int {
 func Places(size, a space.Arch) []int {
 	var places []int
 	for i := range a.NumHeads {
-		places = append(places, i)
+		places = append(places, size.At(a.Layer(i)))
 	}
 	first := 0
 	for u, layers := range a.Units {
@@ -266,12 +267,13 @@ func (n *Net) Index(name string) int {
 // Uses tells for each of Params whether it takes part in the computation of a.
 func (n *Net) Uses(a space.Arch) []bool {
 	used := make([]bool, len(n.params))
-	kernels := map[int]int{-1: 0} // by place; of a vision transformer 0
+	kernels := map[int]int{-1: 0} // by block; of a vision transformer 0
 	layers := slices.Concat(a.Units...)
 	for i, place := range Places(n.size, a) {
-		kernels[place] = 0
 		if a.IsConv() {
 			kernels[place] = layers[i].Kernel
+		} else {
+			kernels[a.Layer(i)] = 0
 		}
 	}
 	for i, p := range n.params {

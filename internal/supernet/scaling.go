@@ -65,15 +65,15 @@ func (by chooser) rows(s *space.Space) []int {
 	return hidden
 }
 
-// size is what an architecture has in a block.
+// size is what an architecture has in a block that it keeps.
 func (by chooser) size(a space.Arch, block int) int {
 	switch by {
 	case byEmbedDim:
 		return a.EmbedDim
 	case byHeads:
-		return a.NumHeads[block]
+		return a.NumHeads[a.At(block)]
 	}
-	return space.Hidden(a.EmbedDim, a.MLPRatio[block])
+	return space.Hidden(a.EmbedDim, a.MLPRatio[a.At(block)])
 }
 
 // scaling is what multiplies a weight.

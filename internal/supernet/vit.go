@@ -80,7 +80,8 @@ func (v *vit) logits(images *graph.Node) *graph.Node {
 	v.tap(SiteBlock, x)
 	rel := newRelative(n.space.Model, images.Graph())
 	for i := range f.Arch.Depth() {
-		x = v.tap(SiteBlock, v.mlpBranch(v.attentionBranch(x, i, rel), i))
+		block := f.Arch.Layer(i)
+		x = v.tap(SiteBlock, v.mlpBranch(v.attentionBranch(x, block, rel), block))
 	}
 	x = graph.ConvertDType(x, dtypes.Float32)
 	if n.space.Model.Variant != (space.Variant{}) {
@@ -96,8 +97,15 @@ func (v *vit) logits(images *graph.Node) *graph.Node {
 	return v.addBias(v.product(x, head), v.weight("head.bias"))
 }
 
-// vit builds one vision transformer's graph. Activations are [N, tokens, embed_dim].
+// vit builds one vision transformer's graph. Activations are [N, tokens, embed_dim]. Blocks have
+// the numbers that they have in the supernet.
 type vit struct{ builder }
+
+func (v *vit) heads(block int) int { return v.Arch.NumHeads[v.Arch.At(block)] }
+
+func (v *vit) hidden(block int) int {
+	return space.Hidden(v.Arch.EmbedDim, v.Arch.MLPRatio[v.Arch.At(block)])
+}
 
 // norm is a LayerNorm, for products whose operands are cast to a type.
 func (v *vit) norm(x *graph.Node, name string, operands dtypes.DType) *graph.Node {
@@ -115,7 +123,7 @@ func (v *vit) normOf(name string) engine.Norm {
 func (v *vit) attentionBranch(x *graph.Node, block int, rel *relative) *graph.Node {
 	const norm = "attn_layer_norm"
 	if v.hasBranches(x) && !v.space.Model.Variant.QKNorm {
-		y, ok := engine.AttentionBranch(x, v.normOf(blockName(block, norm)), v.qkvLayer(block), v.Arch.NumHeads[block], rel.with(v.tables(block, rel)),
+		y, ok := engine.AttentionBranch(x, v.normOf(blockName(block, norm)), v.qkvLayer(block), v.heads(block), rel.with(v.tables(block, rel)),
 			v.projLayer(block), v.dropPath(block, 0))
 		if ok {
 			return y
@@ -144,7 +152,7 @@ func (v *vit) dropPath(block, branch int) *graph.Node {
 	if v.DropPath == nil {
 		return nil
 	}
-	return graph.Reshape(graph.Slice(v.DropPath, graph.AxisElem(block), graph.AxisElem(branch)), -1)
+	return graph.Reshape(graph.Slice(v.DropPath, graph.AxisElem(v.Arch.At(block)), graph.AxisElem(branch)), -1)
 }
 
 // add is x + y, or y times each sample's factor.
@@ -205,7 +213,7 @@ func (v *vit) layerOf(name string, out, in int) engine.Layer {
 // qkvLayer is the projection to queries, keys and values. Rows of its weight are interleaved (q, k, v, q, k, v, …): sorting
 // them is cheaper than sorting the activations' features.
 func (v *vit) qkvLayer(block int) (l engine.Layer) {
-	width, dim := v.Arch.NumHeads[block]*v.space.Model.HeadDim, v.Arch.EmbedDim
+	width, dim := v.heads(block)*v.space.Model.HeadDim, v.Arch.EmbedDim
 	sorted := graph.Reshape(v.matrix(blockName(block, "attn.qkv.weight"), 3*width, dim), width, 3, dim)
 	l.Weight = graph.Reshape(graph.TransposeAllAxes(sorted, 1, 0, 2), 3*width, dim)
 	if v.space.Model.QKVBias {
@@ -216,19 +224,19 @@ func (v *vit) qkvLayer(block int) (l engine.Layer) {
 }
 
 func (v *vit) projLayer(block int) engine.Layer {
-	return v.layerOf(blockName(block, "attn.proj"), v.Arch.EmbedDim, v.Arch.NumHeads[block]*v.space.Model.HeadDim)
+	return v.layerOf(blockName(block, "attn.proj"), v.Arch.EmbedDim, v.heads(block)*v.space.Model.HeadDim)
 }
 
 func (v *vit) fc1Layer(block int) engine.Layer {
-	return v.layerOf(blockName(block, "fc1"), space.Hidden(v.Arch.EmbedDim, v.Arch.MLPRatio[block]), v.Arch.EmbedDim)
+	return v.layerOf(blockName(block, "fc1"), v.hidden(block), v.Arch.EmbedDim)
 }
 
 func (v *vit) fc2Layer(block int) engine.Layer {
-	return v.layerOf(blockName(block, "fc2"), v.Arch.EmbedDim, space.Hidden(v.Arch.EmbedDim, v.Arch.MLPRatio[block]))
+	return v.layerOf(blockName(block, "fc2"), v.Arch.EmbedDim, v.hidden(block))
 }
 
 func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
-	m, heads, tokens := v.space.Model, v.Arch.NumHeads[block], x.Shape().Dimensions[1]
+	m, heads, tokens := v.space.Model, v.heads(block), x.Shape().Dimensions[1]
 	qkv := v.layer(x, v.qkvLayer(block))
 	if m.Variant.QKNorm {
 		qkv = normQK(qkv, m, block, heads, v.headNorm)

@@ -11,7 +11,7 @@ import (
 //
 //	                 vision transformer        convolutional network
 //	a scale          embedding dim             resolution
-//	a stack          the first d layers        the first d layers of each unit
+//	a stack          the d layers kept         the first d layers of each unit
 //	two choices      heads, MLP ratio          kernel, expansion
 //	of each layer    that add up               that act together
 //
@@ -97,9 +97,9 @@ func (g grid) hasOption(scale, layer, slot, option int) bool {
 	case g.space.Reduced == nil:
 		return true
 	case slot == 0:
-		return g.space.HasHeads(g.scales[scale], layer, ranked(g.space.NumHeads)[option])
+		return g.space.HasHeads(g.scales[scale], blockOf(g, layer), ranked(g.space.NumHeads)[option])
 	}
-	return g.space.HasRatio(g.scales[scale], layer, ranked(g.space.MLPRatio)[option])
+	return g.space.HasRatio(g.scales[scale], blockOf(g, layer), ranked(g.space.MLPRatio)[option])
 }
 
 func (g grid) has(p pick) bool { return g.space.Reduced == nil || g.space.Check(g.arch(p)) == nil }

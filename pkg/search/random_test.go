@@ -30,6 +30,9 @@ func randomSpace(t *rapid.T) *space.Space {
 			RelativePosition: rapid.Bool().Draw(t, "relative"), MaxRelativePosition: 2, QKVBias: rapid.Bool().Draw(t, "bias"),
 		},
 	}
+	if rapid.Bool().Draw(t, "layers are ordered") {
+		s.Layers = rapid.Permutation([]int{0, 1, 2, 3}).Draw(t, "layers")
+	}
 	if err := s.Validate(); err != nil {
 		t.Fatal(err)
 	}

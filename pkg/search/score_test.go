@@ -71,9 +71,9 @@ func slowScore(s *space.Space, m ScoreMethod, weights, grads Tensors, a space.Ar
 			part("head.bias", min(model.NumClasses, e), 1)
 		}
 	}
-	for l := range a.NumHeads {
-		b := fmt.Sprintf("blocks.%d.", l)
-		inner, hidden := a.NumHeads[l]*model.HeadDim, space.Hidden(e, a.MLPRatio[l])
+	for i := range a.NumHeads {
+		b := fmt.Sprintf("blocks.%d.", a.Layer(i))
+		inner, hidden := a.NumHeads[i]*model.HeadDim, space.Hidden(e, a.MLPRatio[i])
 		part(b+"attn.qkv.weight", 3*inner, e)
 		if model.QKVBias {
 			part(b+"attn.qkv.bias", 3*inner, 1)

@@ -23,8 +23,8 @@ type BinStability struct {
 	Depth []Wins[int]    `json:"depth"` // of all units together
 
 	EmbedDim []Wins[int]       `json:"embed_dim,omitempty"`
-	NumHeads [][]Wins[int]     `json:"num_heads,omitempty"` // per layer
-	MLPRatio [][]Wins[float64] `json:"mlp_ratio,omitempty"` // per layer
+	NumHeads [][]Wins[int]     `json:"num_heads,omitempty"` // per block of the supernet
+	MLPRatio [][]Wins[float64] `json:"mlp_ratio,omitempty"` // per block of the supernet
 
 	Resolution []Wins[int]         `json:"resolution,omitempty"`
 	UnitDepth  [][]Wins[int]       `json:"unit_depth,omitempty"`   // per unit
@@ -66,8 +66,9 @@ func (b *BinStability) add(a space.Arch) {
 		return
 	}
 	b.EmbedDim = count(b.EmbedDim, a.EmbedDim)
-	for l := range a.NumHeads {
-		b.NumHeads, b.MLPRatio = countAt(b.NumHeads, l, a.NumHeads[l]), countAt(b.MLPRatio, l, a.MLPRatio[l])
+	for i := range a.NumHeads {
+		l := a.Layer(i)
+		b.NumHeads, b.MLPRatio = countAt(b.NumHeads, l, a.NumHeads[i]), countAt(b.MLPRatio, l, a.MLPRatio[i])
 	}
 }
 
@@ -84,7 +85,7 @@ func (b *BinStability) countUnits(units [][]space.ConvLayer) {
 }
 
 func countAt[T comparable](layers [][]Wins[T], l int, choice T) [][]Wins[T] {
-	if l == len(layers) {
+	for l >= len(layers) {
 		layers = append(layers, nil)
 	}
 	layers[l] = count(layers[l], choice)

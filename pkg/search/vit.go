@@ -14,15 +14,19 @@ type vit struct{}
 
 func newViTGrid(s *space.Space) grid {
 	g := grid{family: vit{}, space: s, scales: s.EmbedDim, layers: slices.Max(s.Depth), first: len(s.NumHeads), second: len(s.MLPRatio)}
+	deepest := s.Keeps(g.layers)
 	for _, depth := range s.Depth {
-		stack := make([]int, depth)
-		for l := range stack {
-			stack[l] = l
+		var stack []int
+		for _, block := range s.Keeps(depth) {
+			stack = append(stack, slices.Index(deepest, block))
 		}
 		g.stacks = append(g.stacks, stack)
 	}
 	return g
 }
+
+// blockOf is the number that a layer has in the supernet.
+func blockOf(g grid, layer int) int { return g.space.Keeps(g.layers)[layer] }
 
 // ranked are the choices of a layer, ascending.
 func ranked[T int | float64](list []T) []T { return slices.Sorted(slices.Values(list)) }
@@ -33,7 +37,7 @@ func (vit) toArch(g grid, p pick) space.Arch {
 	for i := range p.first {
 		a.NumHeads[i], a.MLPRatio[i] = heads[p.first[i]], ratios[p.second[i]]
 	}
-	return a
+	return a.Keeping(g.space.Keeps(len(p.layers)))
 }
 
 func (vit) toPick(g grid, a space.Arch) pick {
@@ -50,7 +54,7 @@ func (vit) choices(g grid, first, second int) Choices {
 	return Choices{NumHeads: ranked(g.space.NumHeads)[first], MLPRatio: ranked(g.space.MLPRatio)[second]}
 }
 
-func (vit) name(_ grid, layer int) string { return strconv.Itoa(layer) }
+func (vit) name(g grid, layer int) string { return strconv.Itoa(blockOf(g, layer)) }
 
 func (vit) arrange(_ string, t Tensor) Tensor { return t }
 

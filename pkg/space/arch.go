@@ -14,6 +14,10 @@ type Arch struct {
 	EmbedDim int
 	NumHeads []int
 	MLPRatio []float64
+	// Layers are the blocks of the supernet that it keeps, by their numbers there,
+	// ascending, one for each entry of the lists above. nil: the first ones, which are
+	// never listed.
+	Layers []int
 
 	// A convolutional network: the side of its images, and the layers of each
 	// unit, of which none is empty.
@@ -33,16 +37,52 @@ func (a Arch) Depth() int {
 	return n
 }
 
+// Layer is the number that layer i of a vision transformer has in the supernet.
+func (a Arch) Layer(i int) int {
+	if a.Layers == nil {
+		return i
+	}
+	return a.Layers[i]
+}
+
+// At is the inverse of Layer: where a block of the supernet is among the layers of a vision
+// transformer; -1 where it is not.
+func (a Arch) At(block int) int {
+	switch {
+	case a.Layers != nil:
+		return slices.Index(a.Layers, block)
+	case block < len(a.NumHeads):
+		return block
+	}
+	return -1
+}
+
+// Keeping is the architecture with its layers at those blocks of the supernet, ascending.
+func (a Arch) Keeping(layers []int) Arch {
+	a.Layers = nil
+	if len(layers) > 0 && layers[len(layers)-1] >= len(layers) {
+		a.Layers = slices.Clone(layers)
+	}
+	return a
+}
+
+// Alone is the architecture as a network of its own, whose blocks are numbered anew.
+func (a Arch) Alone() Arch { return a.Keeping(nil) }
+
 // Equal reports whether a and b are the same architecture.
 func (a Arch) Equal(b Arch) bool {
 	return a.EmbedDim == b.EmbedDim && slices.Equal(a.NumHeads, b.NumHeads) && slices.Equal(a.MLPRatio, b.MLPRatio) &&
-		a.Resolution == b.Resolution && slices.EqualFunc(a.Units, b.Units, slices.Equal)
+		slices.Equal(a.Layers, b.Layers) && a.Resolution == b.Resolution && slices.EqualFunc(a.Units, b.Units, slices.Equal)
 }
 
 // String is the architecture's name: embedding dim, heads and ratios, the
 // lists run-length coded. Heads 4 4 4 3 and ratios 4 3.5 3.5 4 at dim 192 are
 //
 //	e192-h4x3_3-r4_3.5x2_4
+//
+// Where these are other than the first blocks of the supernet, their numbers follow:
+//
+//	e192-h4x3_3-r4_3.5x2_4-l0to1_4_7
 //
 // and of a convolutional network the resolution, the layers of each unit, and
 // each layer's kernel and expansion:
@@ -67,6 +107,10 @@ func (a Arch) String() string {
 	writeRuns(&b, a.NumHeads, strconv.Itoa)
 	b.WriteString("-r")
 	writeRuns(&b, a.MLPRatio, formatRatio)
+	if a.Layers != nil {
+		b.WriteString("-l")
+		writeRanges(&b, a.Layers)
+	}
 	return b.String()
 }
 
@@ -88,6 +132,50 @@ func writeRuns[T comparable](b *strings.Builder, values []T, format func(T) stri
 		}
 		i += run
 	}
+}
+
+// writeRanges writes ascending numbers, those that follow each other as first and last.
+func writeRanges(b *strings.Builder, values []int) {
+	for i := 0; i < len(values); {
+		end := i
+		for end+1 < len(values) && values[end+1] == values[end]+1 {
+			end++
+		}
+		if i > 0 {
+			b.WriteByte('_')
+		}
+		b.WriteString(strconv.Itoa(values[i]))
+		if end > i {
+			b.WriteString("to" + strconv.Itoa(values[end]))
+		}
+		i = end + 1
+	}
+}
+
+// parseRanges is the inverse of writeRanges.
+func parseRanges(text string) ([]int, bool) {
+	var values []int
+	for item := range strings.SplitSeq(text, "_") {
+		from, to, many := strings.Cut(item, "to")
+		first, ok := index(from)
+		last := first
+		if many && ok {
+			last, ok = index(to)
+		}
+		if !ok || last < first || len(values) > 0 && first <= values[len(values)-1] {
+			return nil, false
+		}
+		for v := first; v <= last; v++ {
+			values = append(values, v)
+		}
+	}
+	return values, true
+}
+
+// index is the number of a block.
+func index(s string) (int, bool) {
+	v, err := strconv.Atoi(s)
+	return v, err == nil && v >= 0 && v < maxLayers
 }
 
 // ParseArch reads the text form of an architecture. It accepts exactly the
@@ -119,8 +207,8 @@ func ParseArch(text string) (Arch, error) {
 
 // parseViT reads the parts of a name; why says what is wrong with them.
 func parseViT(parts []string) (a Arch, why string) {
-	if !prefixed(parts, "e", "h", "r") {
-		return a, "want three parts, e..., h... and r..., joined by '-'"
+	if !prefixed(parts, "e", "h", "r") && !prefixed(parts, "e", "h", "r", "l") {
+		return a, "want e..., h... and r..., joined by '-', and l... where it keeps other blocks than the first"
 	}
 	embedDim, ok := number(parts[0][1:], maxDim)
 	if !ok {
@@ -137,7 +225,18 @@ func parseViT(parts []string) (a Arch, why string) {
 	if len(heads) != len(ratios) {
 		return a, fmt.Sprintf("%d layers of heads and %d of MLP ratios", len(heads), len(ratios))
 	}
-	return Arch{EmbedDim: embedDim, NumHeads: heads, MLPRatio: ratios}, ""
+	a = Arch{EmbedDim: embedDim, NumHeads: heads, MLPRatio: ratios}
+	if len(parts) > 3 {
+		layers, ok := parseRanges(parts[3][1:])
+		if !ok {
+			return Arch{}, "the blocks that it keeps are not a list of ascending numbers in range"
+		}
+		if len(layers) != len(heads) {
+			return Arch{}, fmt.Sprintf("%d layers of heads and %d blocks that it keeps", len(heads), len(layers))
+		}
+		a = a.Keeping(layers)
+	}
+	return a, ""
 }
 
 // parseConv is parseViT for a convolutional network.

@@ -43,6 +43,8 @@ type Bin struct {
 //	      "mlp_ratio": [4, 3.5, ...],       one per layer
 //	      "num_heads": [4, 3, ...],         one per layer
 //	      "embed_dim": [192, 192, ...],     one per layer, all equal
+//	      "layers": [0, 1, 4, ...],         blocks of the supernet that it keeps; only
+//	                                        where they are not the first ones
 //	      "num_params": 5.99476,            millions
 //	      "score": 1010076.75
 //	    }
@@ -98,6 +100,7 @@ type fileCandidate struct {
 	MLPRatio []fileRatio `json:"mlp_ratio,omitempty"`
 	NumHeads []int       `json:"num_heads,omitempty"`
 	EmbedDim []int       `json:"embed_dim,omitempty"`
+	Layers   []int       `json:"layers,omitempty"`
 
 	Resolution  *int        `json:"resolution,omitempty"`
 	Depth       []int       `json:"depth,omitempty"`
@@ -185,7 +188,7 @@ func ParseCandidates(text []byte) (Candidates, error) {
 func parseCandidate(text []byte) (Candidate, error) {
 	var f fileCandidate
 	fields := map[string]any{
-		"layer_num": &f.LayerNum, "mlp_ratio": &f.MLPRatio, "num_heads": &f.NumHeads, "embed_dim": &f.EmbedDim,
+		"layer_num": &f.LayerNum, "mlp_ratio": &f.MLPRatio, "num_heads": &f.NumHeads, "embed_dim": &f.EmbedDim, "layers": &f.Layers,
 		"resolution": &f.Resolution, "depth": &f.Depth, "kernel_size": &f.KernelSize, "expand_ratio": &f.ExpandRatio,
 		"num_params": &f.NumParams, "score": &f.Score,
 	}
@@ -284,13 +287,25 @@ func (f fileCandidate) vit() (Arch, error) {
 			return fail("layer %d: mlp_ratio %v is not above 0 and at most %d", i, f.MLPRatio[i], maxRatio)
 		}
 	}
-	return Arch{EmbedDim: f.EmbedDim[0], NumHeads: f.NumHeads, MLPRatio: converted[float64](f.MLPRatio)}, nil
+	a := Arch{EmbedDim: f.EmbedDim[0], NumHeads: f.NumHeads, MLPRatio: converted[float64](f.MLPRatio)}
+	if f.Layers == nil {
+		return a, nil
+	}
+	if len(f.Layers) != layers {
+		return fail("layer_num is %d, but layers has %d entries", layers, len(f.Layers))
+	}
+	for i, l := range f.Layers {
+		if l < 0 || l >= maxLayers || i > 0 && l <= f.Layers[i-1] {
+			return fail("layers %v are not ascending numbers of blocks from 0 to %d", f.Layers, maxLayers-1)
+		}
+	}
+	return a.Keeping(f.Layers), nil
 }
 
 func (f fileCandidate) conv() (Arch, error) {
 	fail := func(format string, args ...any) (Arch, error) { return Arch{}, fmt.Errorf(format, args...) }
-	if f.LayerNum != nil || f.MLPRatio != nil || f.NumHeads != nil || f.EmbedDim != nil {
-		return fail("layer_num, mlp_ratio, num_heads and embed_dim do not go with resolution")
+	if f.LayerNum != nil || f.MLPRatio != nil || f.NumHeads != nil || f.EmbedDim != nil || f.Layers != nil {
+		return fail("layer_num, mlp_ratio, num_heads, embed_dim and layers do not go with resolution")
 	}
 	if *f.Resolution < 1 || *f.Resolution > maxPixels {
 		return fail("resolution %d is not from 1 to %d", *f.Resolution, maxPixels)
@@ -407,7 +422,7 @@ func toFile(c Candidate) fileCandidate {
 	}
 	layers := c.Arch.Depth()
 	f.LayerNum, f.NumHeads, f.MLPRatio = &layers, c.Arch.NumHeads, converted[fileRatio](c.Arch.MLPRatio)
-	f.EmbedDim = slices.Repeat([]int{c.Arch.EmbedDim}, layers)
+	f.EmbedDim, f.Layers = slices.Repeat([]int{c.Arch.EmbedDim}, layers), c.Arch.Layers
 	return f
 }
 

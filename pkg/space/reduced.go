@@ -14,7 +14,8 @@ import (
 
 // Reduced is a search space cut down to what its candidates use: for each
 // embedding dim the depths, and for each layer the heads and ratios, that some
-// candidate of that dim has. All lists ascend. It is the original's
+// candidate of that dim has. A layer is a block of the supernet; one that no candidate keeps
+// has no choices. All lists ascend. It is the original's
 // candidates_to_choices, and what its training takes.
 type Reduced struct {
 	EmbedDim []int               `json:"embed_dim"`
@@ -30,8 +31,8 @@ func (c Candidates) Choices() Reduced {
 		for _, cand := range bin.Candidates {
 			a := cand.Arch
 			r.Depth[a.EmbedDim] = insert(r.Depth[a.EmbedDim], a.Depth())
-			r.NumHeads[a.EmbedDim] = insertEach(r.NumHeads[a.EmbedDim], a.NumHeads)
-			r.MLPRatio[a.EmbedDim] = insertEach(r.MLPRatio[a.EmbedDim], a.MLPRatio)
+			r.NumHeads[a.EmbedDim] = insertEach(r.NumHeads[a.EmbedDim], a.NumHeads, a.Layer)
+			r.MLPRatio[a.EmbedDim] = insertEach(r.MLPRatio[a.EmbedDim], a.MLPRatio, a.Layer)
 		}
 	}
 	r.EmbedDim = slices.Sorted(maps.Keys(r.Depth))
@@ -46,7 +47,7 @@ func (s *Space) depths(dim int) []int {
 	return s.Reduced.Depth[dim]
 }
 
-// layer are the heads and the ratios that a layer of an embedding dim may have.
+// layer are the heads and the ratios that a block of the supernet may have at an embedding dim.
 func (s *Space) layer(dim, l int) (heads []int, ratios []float64) {
 	if s.Reduced == nil {
 		return s.NumHeads, s.MLPRatio
@@ -85,10 +86,15 @@ func (r *Reduced) validate(s *Space) error {
 		if len(depths) == 0 {
 			return impossible("SEARCH_SPACE.DEPTH has no depth of EMBED_DIM %d", dim)
 		}
-		if deepest := slices.Max(depths); len(heads) != deepest || len(ratios) != deepest {
-			return impossible("SEARCH_SPACE: EMBED_DIM %d has up to %d layers, but NUM_HEADS lists %d and MLP_RATIO %d", dim, deepest, len(heads), len(ratios))
+		deepest := slices.Max(depths)
+		if deepest < 1 || deepest > s.Supernet.Depth {
+			return impossible("SEARCH_SPACE.DEPTH has %d at EMBED_DIM %d; it must be from 1 to the supernet's %d", deepest, dim, s.Supernet.Depth)
 		}
-		for l := range heads {
+		keeps := s.Keeps(deepest)
+		if lists := keeps[len(keeps)-1] + 1; len(heads) != lists || len(ratios) != lists {
+			return impossible("SEARCH_SPACE: EMBED_DIM %d has blocks up to number %d, but NUM_HEADS lists %d and MLP_RATIO %d", dim, lists-1, len(heads), len(ratios))
+		}
+		for _, l := range keeps {
 			if len(heads[l]) == 0 || len(ratios[l]) == 0 {
 				return impossible("SEARCH_SPACE: EMBED_DIM %d has no choice of NUM_HEADS or MLP_RATIO in layer %d", dim, l)
 			}
@@ -124,12 +130,13 @@ func (s *Space) unions() {
 	}
 }
 
-func insertEach[T int | float64](sets [][]T, values []T) [][]T {
+// insertEach puts each value into the set of its layer.
+func insertEach[T int | float64](sets [][]T, values []T, layer func(i int) int) [][]T {
 	for i, v := range values {
-		if i == len(sets) {
+		for layer(i) >= len(sets) {
 			sets = append(sets, nil)
 		}
-		sets[i] = insert(sets[i], v)
+		sets[layer(i)] = insert(sets[layer(i)], v)
 	}
 	return sets
 }
@@ -167,6 +174,10 @@ func (r Reduced) WriteYAML(fs fsys.FS, path string, s *Space) error {
 			"NUM_HEADS", byDim(r.EmbedDim, r.NumHeads, func(l []int) *yaml.Node { return flow(l, numeral) }),
 			"MLP_RATIO", byDim(r.EmbedDim, r.MLPRatio, func(l []float64) *yaml.Node { return flow(l, numeral) })),
 	)
+	if s.Layers != nil {
+		choices := doc.Content[3]
+		choices.Content = append(choices.Content, mapping("LAYERS", flow(s.Layers, numeral)).Content...)
+	}
 	if s.ModelGiven {
 		doc.Content = append(doc.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "MODEL"}, s.modelNode())
 	}

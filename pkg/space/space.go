@@ -98,7 +98,11 @@ type Space struct {
 	Depth    []int     `json:"depth"`
 	NumHeads []int     `json:"num_heads,omitempty"`
 	MLPRatio []float64 `json:"mlp_ratio,omitempty"`
-	Model    Model     `json:"model"`
+	// Layers are all blocks of the supernet of vision transformers, most important first:
+	// an architecture of so many layers keeps the first so many of them, in the order that
+	// they have in the supernet. nil: the first blocks are kept.
+	Layers []int `json:"layers,omitempty"`
+	Model  Model `json:"model"`
 
 	// Of a convolutional space: Depth are the layers that a unit may have, each
 	// unit by itself, and the other lists above are empty.
@@ -125,7 +129,7 @@ func (s *Space) Largest() Arch {
 	if s.Model.IsConv() {
 		return s.convUniform(slices.Max(s.Resolution), slices.Max(s.Depth), slices.Max(s.Kernel), slices.Max(s.Expand))
 	}
-	return uniform(slices.Max(s.EmbedDim), slices.Max(s.Depth), slices.Max(s.NumHeads), slices.Max(s.MLPRatio))
+	return s.keeping(uniform(slices.Max(s.EmbedDim), slices.Max(s.Depth), slices.Max(s.NumHeads), slices.Max(s.MLPRatio)))
 }
 
 // Smallest is the architecture of the smallest choice of every list.
@@ -133,7 +137,7 @@ func (s *Space) Smallest() Arch {
 	if s.Model.IsConv() {
 		return s.convUniform(slices.Min(s.Resolution), slices.Min(s.Depth), slices.Min(s.Kernel), slices.Min(s.Expand))
 	}
-	return uniform(slices.Min(s.EmbedDim), slices.Min(s.Depth), slices.Min(s.NumHeads), slices.Min(s.MLPRatio))
+	return s.keeping(uniform(slices.Min(s.EmbedDim), slices.Min(s.Depth), slices.Min(s.NumHeads), slices.Min(s.MLPRatio)))
 }
 
 // Whole is the architecture of the supernet's own size.
@@ -151,13 +155,29 @@ func (s *Space) Draw(r *rand.Rand) Arch {
 		return s.drawConv(r)
 	}
 	a := Arch{EmbedDim: anyOf(r, s.EmbedDim)}
-	for l := range anyOf(r, s.depths(a.EmbedDim)) {
+	for _, l := range s.Keeps(anyOf(r, s.depths(a.EmbedDim))) {
 		heads, ratios := s.layer(a.EmbedDim, l)
 		a.NumHeads = append(a.NumHeads, anyOf(r, heads))
 		a.MLPRatio = append(a.MLPRatio, anyOf(r, ratios))
 	}
-	return a
+	return s.keeping(a)
 }
+
+// Keeps are the blocks of the supernet, ascending, that a vision transformer of so many
+// layers has.
+func (s *Space) Keeps(depth int) []int {
+	if s.Layers != nil {
+		return slices.Sorted(slices.Values(s.Layers[:depth]))
+	}
+	first := make([]int, depth)
+	for l := range first {
+		first[l] = l
+	}
+	return first
+}
+
+// keeping is the architecture with its layers at the blocks that the space keeps of so many.
+func (s *Space) keeping(a Arch) Arch { return a.Keeping(s.Keeps(a.Depth())) }
 
 func anyOf[T any](r *rand.Rand, choices []T) T { return choices[r.IntN(len(choices))] }
 
@@ -190,8 +210,11 @@ func (s *Space) Check(a Arch) error {
 	if depths := s.depths(a.EmbedDim); !slices.Contains(depths, a.Depth()) {
 		return bad("depth", a.Depth(), depths)
 	}
+	if keeps := s.Keeps(a.Depth()); !a.Equal(a.Keeping(keeps)) {
+		return bad(fmt.Sprintf("%d layers: blocks", a.Depth()), a.Layers, keeps)
+	}
 	for i := range a.NumHeads {
-		heads, ratios := s.layer(a.EmbedDim, i)
+		heads, ratios := s.layer(a.EmbedDim, a.Layer(i))
 		if !slices.Contains(heads, a.NumHeads[i]) {
 			return bad(fmt.Sprintf("layer %d: number of heads", i), a.NumHeads[i], heads)
 		}
@@ -213,7 +236,7 @@ func (s *Space) Size() *big.Int {
 	for _, dim := range s.EmbedDim {
 		for _, depth := range s.depths(dim) {
 			ways := big.NewInt(1)
-			for l := range depth {
+			for _, l := range s.Keeps(depth) {
 				heads, ratios := s.layer(dim, l)
 				ways.Mul(ways, big.NewInt(int64(len(heads)*len(ratios))))
 			}
@@ -261,6 +284,9 @@ func (s *Space) Validate() error {
 	if err := validateChoices("MLP_RATIO", super.MLPRatio, maxRatio, s.MLPRatio); err != nil {
 		return err
 	}
+	if err := s.validateLayers(); err != nil {
+		return err
+	}
 	if need := super.NumHeads * s.Model.HeadDim; need > super.EmbedDim {
 		return impossible("%d heads of %d features need SUPERNET.EMBED_DIM to be at least %d, it is %d",
 			super.NumHeads, s.Model.HeadDim, need, super.EmbedDim)
@@ -276,6 +302,19 @@ func (s *Space) Validate() error {
 		return err
 	}
 	return s.Interval.validate()
+}
+
+// validateLayers refuses what are not all blocks of the supernet.
+func (s *Space) validateLayers() error {
+	if s.Layers == nil {
+		return nil
+	}
+	for l := range s.Supernet.Depth {
+		if len(s.Layers) != s.Supernet.Depth || !slices.Contains(s.Layers, l) {
+			return impossible("SEARCH_SPACE.LAYERS is %v; it must have each block of the supernet once, from 0 to %d", s.Layers, s.Supernet.Depth-1)
+		}
+	}
+	return nil
 }
 
 func validateChoices[T int | float64](key string, super, limit T, choices []T) error {

@@ -154,6 +154,10 @@ func TestCandidatesRefused(t *testing.T) {
 		"huge heads":      replace(`"num_heads": [2, 2]`, `"num_heads": [2, 99999]`),
 		"zero ratio":      replace(`[2, 2.5]`, `[2, 0]`),
 		"params no count": replace(`0.146854`, `0.1468545`),
+		"fewer layers":    replace(`"score"`, `"layers": [3], "score"`),
+		"descending":      replace(`"score"`, `"layers": [3, 1], "score"`),
+		"layer twice":     replace(`"score"`, `"layers": [3, 3], "score"`),
+		"huge layer":      replace(`"score"`, `"layers": [3, 99999], "score"`),
 		"params negative": replace(`0.146854`, `-1.0`),
 		"no object":       `{"0.2": [3]}`,
 	} {
@@ -192,8 +196,10 @@ func TestPythonFloat(t *testing.T) {
 
 func TestArchText(t *testing.T) {
 	for text, want := range map[string]Arch{
-		"e192-h4x3_3-r4_3.5x2_4": {EmbedDim: 192, NumHeads: []int{4, 4, 4, 3}, MLPRatio: []float64{4, 3.5, 3.5, 4}},
-		"e48-h1-r2":              {EmbedDim: 48, NumHeads: []int{1}, MLPRatio: []float64{2}},
+		"e192-h4x3_3-r4_3.5x2_4":     {EmbedDim: 192, NumHeads: []int{4, 4, 4, 3}, MLPRatio: []float64{4, 3.5, 3.5, 4}},
+		"e48-h1-r2":                  {EmbedDim: 48, NumHeads: []int{1}, MLPRatio: []float64{2}},
+		"e48-h1x4_2-r2x5-l0to2_5to6": {EmbedDim: 48, NumHeads: []int{1, 1, 1, 1, 2}, MLPRatio: []float64{2, 2, 2, 2, 2}, Layers: []int{0, 1, 2, 5, 6}},
+		"e48-h1x2-r2x2-l3_11":        {EmbedDim: 48, NumHeads: []int{1, 1}, MLPRatio: []float64{2, 2}, Layers: []int{3, 11}},
 	} {
 		got, err := ParseArch(text)
 		if err != nil || !got.Equal(want) || want.String() != text {
@@ -204,6 +210,8 @@ func TestArchText(t *testing.T) {
 		"", "e48", "e48-h1", "e48-h1-r2-", "h1-e48-r2", "e0-h1-r2", "e048-h1-r2", "e+48-h1-r2", "e48-h0-r2", "e48-h1-r0", "e48-h1-rNaN", "e48-h1-rInf",
 		"e48-h1_1-r2x2", "e48-h1x1-r2", "e48-h1x0-r2", "e48-h1x2-r2", "e48-h1x2_1-r2x3", "e48-h1-r2.0", "e48-h1-r2e0", "e48-h1-r0x1p2",
 		"e48-h1x9223372036854775807-r2", "e48-h1_2x9223372036854775807-r2x2", "e99999999999999999999-h1-r2", "E48-H1-R2", " e48-h1-r2", "e48-h1-r2\n",
+		"e48-h1-r2-l0", "e48-h1x2-r2x2-l0to1", "e48-h1x2-r2x2-l3", "e48-h1x2-r2x2-l3_2", "e48-h1x2-r2x2-l3_4", "e48-h1-r2-l1to1", "e48-h1-r2-l", "e48-h1-r2-l-1",
+		"e48-h1-r2-l01", "e48-h1-r2-l1024", "e48-h1x2-r2x2-l1_1", "e48-h1-r2-l1to99999999999999999999", "e48-h1-r2-l2-l2",
 	} {
 		if a, err := ParseArch(text); !errors.Is(err, ErrArch) {
 			t.Errorf("%q: parsed as %v, %v", text, a, err)
@@ -219,6 +227,7 @@ func TestArchTextIsUnique(t *testing.T) {
 			NumHeads: rapid.SliceOfN(rapid.IntRange(1, 3), depth, depth).Draw(t, "heads"),
 			MLPRatio: rapid.SliceOfN(rapid.SampledFrom([]float64{0.1, 3, 3.5, 4, 1.0 / 3}), depth, depth).Draw(t, "ratios"),
 		}
+		a = a.Keeping(slices.Sorted(slices.Values(rapid.SliceOfNDistinct(rapid.IntRange(0, 30), depth, depth, rapid.ID[int]).Draw(t, "layers"))))
 		back, err := ParseArch(a.String())
 		if err != nil || !back.Equal(a) {
 			t.Fatalf("%v came back as %v, %v", a, back, err)
@@ -229,6 +238,7 @@ func TestArchTextIsUnique(t *testing.T) {
 func FuzzParseArch(f *testing.F) {
 	f.Add("e192-h4x3_3-r4_3.5x2_4")
 	f.Add("e48-h1x999-r2x999")
+	f.Add("e48-h1x4-r2x4-l0to1_4_9")
 	f.Fuzz(func(t *testing.T, text string) {
 		a, err := ParseArch(text)
 		if err == nil && a.String() != text {
@@ -348,10 +358,10 @@ func TestReducedSpaceFile(t *testing.T) {
 		t.Errorf("through JSON: %v, %+v", err, read.Reduced)
 	}
 	for fault, broken := range map[string]string{
-		"either all":     strings.Replace(string(text), "        192: [12]\n        216: [12]\n        240: [12, 14]", "        [12, 14]", 1),
-		"192":            strings.Replace(string(text), "EMBED_DIM: [192, 216, 240]", "EMBED_DIM: [216, 240]", 1),
-		"no depth":       strings.Replace(string(text), "        192: [12]\n", "        192: []\n", 1),
-		"up to 13 layer": strings.Replace(string(text), "        192: [12]\n", "        192: [13]\n", 1),
+		"either all":      strings.Replace(string(text), "        192: [12]\n        216: [12]\n        240: [12, 14]", "        [12, 14]", 1),
+		"192":             strings.Replace(string(text), "EMBED_DIM: [192, 216, 240]", "EMBED_DIM: [216, 240]", 1),
+		"no depth":        strings.Replace(string(text), "        192: [12]\n", "        192: []\n", 1),
+		"up to number 12": strings.Replace(string(text), "        192: [12]\n", "        192: [13]\n", 1),
 	} {
 		if _, err := Parse("reduced", "reduced.yaml", []byte(broken)); err == nil || !strings.Contains(err.Error(), fault) {
 			t.Errorf("%s: got %v of\n%.300s", fault, err, broken)

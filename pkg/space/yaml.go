@@ -21,6 +21,9 @@ import (
 //	MODEL:         {IMAGE_SIZE: 224, ...}          optional; see Model for the keys
 //	INTERVAL:      {MIN: 5, MAX: 12, STEP: 1}      optional; millions of parameters
 //
+// SEARCH_SPACE may have LAYERS, all blocks of the supernet, most important first; without
+// it, the last blocks are the first to go.
+//
 // Where DEPTH, NUM_HEADS and MLP_RATIO are by embedding dim, as in the file that
 // [Reduced.WriteYAML] writes, the space is a reduced one.
 //
@@ -94,6 +97,13 @@ func (s *Space) vitFields() (fields []field, finish func() error) {
 		required("SEARCH_SPACE", inBlock("SEARCH_SPACE",
 			required("EMBED_DIM", list(&s.EmbedDim)),
 			required("DEPTH", either(list(&s.Depth), perDim(&reduced.Depth, list[int]))),
+			optional("LAYERS", func(name string, n *yaml.Node) error {
+				err := list(&s.Layers)(name, n)
+				if s.Layers == nil { // given, if empty
+					s.Layers = []int{}
+				}
+				return err
+			}),
 			required("NUM_HEADS", either(list(&s.NumHeads), perDim(&reduced.NumHeads, lists[int]))),
 			required("MLP_RATIO", either(list(&s.MLPRatio), perDim(&reduced.MLPRatio, lists[float64]))))),
 		optional("MODEL", noting(&s.ModelGiven, inBlock("MODEL", append(m.variantFields(),
