@@ -10,6 +10,7 @@ import (
 
 	"prenas/internal/evaluate"
 	"prenas/internal/export"
+	"prenas/internal/input"
 	"prenas/internal/job"
 	"prenas/pkg/search"
 )
@@ -35,7 +36,7 @@ func exportCommand(g *global) *cobra.Command {
 			}
 			o.Run, o.Log = args[0], newConsole(g).line
 			list, err := job.Export(c.Context(), o)
-			if errors.Is(err, job.ErrArch) || errors.Is(err, job.ErrOut) {
+			if errors.Is(err, input.Arch) || errors.Is(err, job.ErrEnding) {
 				return usageError{err}
 			}
 			if err != nil {

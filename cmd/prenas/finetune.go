@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prenas/internal/data"
+	"prenas/internal/input"
 	"prenas/internal/job"
 	"prenas/internal/recipe"
 )
@@ -55,7 +56,7 @@ func finetuneCommand(g *global) *cobra.Command {
 			o.From, o.Seed, o.Command, o.Log = args[0], g.seed, strings.Join(os.Args, " "), out.line
 			o.Fetch, o.Progress = out.fetching, out.training
 			r, err := job.Finetune(c.Context(), o)
-			if errors.Is(err, data.ErrSource) || errors.Is(err, job.ErrArch) || errors.Is(err, recipe.ErrInvalid) && o.Override != (recipe.Override{}) {
+			if errors.Is(err, data.ErrSource) || errors.Is(err, input.Arch) || errors.Is(err, recipe.ErrInvalid) && o.Override != (recipe.Override{}) {
 				return usageError{err}
 			}
 			if err != nil {

@@ -23,6 +23,7 @@ import (
 	"prenas/internal/chart"
 	"prenas/internal/crash"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 )
 
 // ErrFolder: what is to be shown is no folder that can be read.
@@ -141,7 +142,7 @@ func (b *Board) wrap(f func(http.ResponseWriter, *http.Request) error) http.Hand
 		h.Set("Cache-Control", "no-store")
 		if !b.allowed(r.Host) {
 			b.o.Log.Warn("refused: the request names another server", "host", r.Host)
-			http.Error(w, "This server answers to its address or to localhost only; another name is allowed with --host.", http.StatusMisdirectedRequest)
+			http.Error(w, fmt.Sprintf("This server answers to its address or to localhost only; another name is allowed with %v.", input.Host), http.StatusMisdirectedRequest)
 			return
 		}
 		err := b.guarded(f, w, r)

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"prenas/internal/augment"
+	"prenas/internal/input"
 	"prenas/internal/rng"
 )
 
@@ -147,7 +148,7 @@ func parseSource(src string) (s source, path string, err error) {
 	case i < 0 && is:
 		return s, "", fmt.Errorf("%w %q; for a folder of images write folder:%s", ErrSource, src, src)
 	case i < 0:
-		return s, "", fmt.Errorf("%w %q; --data takes:\n  %s", ErrSource, src, strings.Join(Sources(), "\n  "))
+		return s, "", fmt.Errorf("%w %q; %v takes:\n  %s", ErrSource, src, input.Data, strings.Join(Sources(), "\n  "))
 	case sources[i].path == "" && path != "":
 		return s, "", fmt.Errorf("%w %q: %s takes no path", ErrSource, src, kind)
 	case sources[i].path != "" && path == "":

@@ -11,6 +11,7 @@ import (
 
 	"prenas/internal/foreign"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 )
 
 // Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017): 60,000 and 10,000 grey
@@ -83,7 +84,7 @@ func FetchFashionMNIST(ctx context.Context, o Options) (string, error) {
 		o.log("data: %v", err)
 		failures = append(failures, err.Error())
 	}
-	return "", fmt.Errorf("%w Fashion-MNIST: %s; put its four .gz files into a folder and use --data idx:FOLDER", ErrFetch, strings.Join(failures, "; "))
+	return "", fmt.Errorf("%w Fashion-MNIST: %s; put its four .gz files into a folder and use %v idx:FOLDER", ErrFetch, strings.Join(failures, "; "), input.Data)
 }
 
 func verifyFashion(dir string) error {

@@ -13,6 +13,7 @@ import (
 	"prenas/internal/ahead"
 	"prenas/internal/augment"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/sealed"
 )
 
@@ -41,7 +42,7 @@ func WritePack(ctx context.Context, set *Dataset, dir string, o PackOptions) (Pa
 	}
 	release, err := fsys.HoldFolder(dir)
 	if err != nil {
-		return m, fmt.Errorf("--out: %w", err)
+		return m, fmt.Errorf("%w: %w", input.Out, err)
 	}
 	defer release()
 	if o.shard == 0 {

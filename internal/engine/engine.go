@@ -14,6 +14,7 @@ import (
 	"github.com/gomlx/gomlx/backends"
 	"github.com/gomlx/gomlx/backends/simplego"
 
+	"prenas/internal/input"
 	"prenas/internal/ranks"
 )
 
@@ -96,7 +97,7 @@ func open(ctx context.Context, o Options) (*Engine, error) {
 		log(fmt.Sprintf("warning: %v; going on in pure Go, which is some 30 times slower", err))
 		return openGo()
 	}
-	return nil, fmt.Errorf("%w %q: --backend takes auto, xla, xla:/path/to/plugin.so, cuda, cuda:/path/to/plugin.so or go", ErrBackend, o.Backend)
+	return nil, fmt.Errorf("%w %q: %v takes auto, xla, xla:/path/to/plugin.so, cuda, cuda:/path/to/plugin.so or go", ErrBackend, o.Backend, input.Backend)
 }
 
 func openGo() (*Engine, error) {

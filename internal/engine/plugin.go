@@ -15,6 +15,7 @@ import (
 
 	"prenas/internal/foreign"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 )
 
 // plugin is a PJRT plug-in that a Python wheel holds. Nothing of Python is
@@ -59,7 +60,7 @@ const maxPlugin = 2 << 30
 func (p plugin) find(ctx context.Context, explicit string, log func(string)) (string, error) {
 	if explicit != "" {
 		if err := foreign.Library(explicit); err != nil {
-			return "", fmt.Errorf("%w: the plug-in that --backend or %s names: %w", ErrNoPlugin, PluginEnv, err)
+			return "", fmt.Errorf("%w: the plug-in that %v or %s names: %w", ErrNoPlugin, input.Backend, PluginEnv, err)
 		}
 		log("plug-in: " + explicit + " (named explicitly)")
 		return explicit, nil

@@ -9,6 +9,7 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
 	"prenas/internal/tensorfile"
@@ -46,7 +47,7 @@ func Audit(ctx context.Context, o AuditOptions) (audit.Correlations, error) {
 	var b *audit.Benchmark
 	var err error
 	if o.Benchmark == "" {
-		release, err := holdFile("--out", o.Out)
+		release, err := holdFile(input.Out, o.Out)
 		if err != nil {
 			return audit.Correlations{}, err
 		}
@@ -55,7 +56,7 @@ func Audit(ctx context.Context, o AuditOptions) (audit.Correlations, error) {
 	switch {
 	case o.Benchmark != "":
 		if b, err = audit.Read(fsys.OS, o.Benchmark); err != nil {
-			err = fmt.Errorf("--benchmark: %w", err)
+			err = fmt.Errorf("%w: %w", input.Benchmark, err)
 		}
 	case len(o.Inherit) > 0:
 		b, err = o.inherited(ctx)
@@ -79,7 +80,7 @@ func (o AuditOptions) images(ctx context.Context, r recipe.Recipe, cut uint64) (
 		return nil, rundir.DataSummary{}, err
 	}
 	if set.HeldOut.Len() == 0 {
-		return nil, rundir.DataSummary{}, fmt.Errorf("--data %s: no image is held out to measure on; set holdout in the recipe", o.Data)
+		return nil, rundir.DataSummary{}, fmt.Errorf("%w %s: no image is held out to measure on; set holdout in the recipe", input.Data, o.Data)
 	}
 	return set, rundir.DataSummary{Source: o.Data, Digest: set.Digest, Train: set.Train.Len(), HeldOut: set.HeldOut.Len()}, nil
 }
@@ -90,7 +91,7 @@ func (o AuditOptions) source(set *data.Dataset, s *space.Space, r recipe.Recipe)
 	return func(seed uint64) (train.Source, error) {
 		images, err := train.NewImages(set, s.Model, r, seed, o.Workers)
 		if err != nil {
-			return nil, fmt.Errorf("--data %s: %w", o.Data, err)
+			return nil, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
 		}
 		return images, nil
 	}
@@ -118,7 +119,7 @@ func (o AuditOptions) trained(ctx context.Context) (*audit.Benchmark, error) {
 		return nil, err
 	}
 	if o.Space, _, err = ofImages(o.Space, nil, set.Classes, false, o.Log); err != nil {
-		return nil, fmt.Errorf("--data %s: %w", o.Data, err)
+		return nil, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
 	}
 	h := audit.Header{
 		Space: o.Space, Interval: within, Data: summary, Recipe: o.Recipe, Images: summary.Train, Draw: o.Seed, Versions: engine.Versions(),
@@ -146,34 +147,34 @@ func (o AuditOptions) inherited(ctx context.Context) (*audit.Benchmark, error) {
 	for i, run := range o.Inherit {
 		m, err := rundir.ReadManifest(fsys.OS, run)
 		if err != nil {
-			return nil, fmt.Errorf("--inherit: %w", err)
+			return nil, fmt.Errorf("%w: %w", input.Inherit, err)
 		}
 		if i == 0 {
 			if o.Data == "" {
 				o.Data = m.Data.Source
 			}
 			if h.Interval, err = interval(m.Space); err != nil {
-				return nil, fmt.Errorf("--inherit %s: %w", run, err)
+				return nil, fmt.Errorf("%w %s: %w", input.Inherit, run, err)
 			}
 			// The supernets' own held-out images: they were not trained on.
 			h.Space, h.Recipe, h.Draw, o.Recipe = m.Space, m.Recipe, m.Seed, m.Recipe
 			known = m.Data.Classes
 		}
 		if !reflect.DeepEqual(m.Space, h.Space) {
-			return nil, fmt.Errorf("--inherit %s: its space is not that of %s", run, o.Inherit[0])
+			return nil, fmt.Errorf("%w %s: its space is not that of %s", input.Inherit, run, o.Inherit[0])
 		}
 		if weights[m.Seed] != nil {
-			return nil, fmt.Errorf("--inherit %s: its seed %d is that of an earlier one", run, m.Seed)
+			return nil, fmt.Errorf("%w %s: its seed %d is that of an earlier one", input.Inherit, run, m.Seed)
 		}
 		h.Seeds = append(h.Seeds, m.Seed)
 		if _, err := unfinished(m, run, o.Log); err != nil {
-			return nil, fmt.Errorf("--inherit: %w", err)
+			return nil, fmt.Errorf("%w: %w", input.Inherit, err)
 		}
 		weights[m.Seed], _, err = rundir.Weights(fsys.OS, run, m.Space, func(_ string, why error) {
 			o.Log(fmt.Sprintf("warning: skipped %v", why))
 		})
 		if err != nil {
-			return nil, fmt.Errorf("--inherit: %w", err)
+			return nil, fmt.Errorf("%w: %w", input.Inherit, err)
 		}
 	}
 	h.Inherit, h.Versions = true, engine.Versions()
@@ -188,7 +189,7 @@ func (o AuditOptions) inherited(ctx context.Context) (*audit.Benchmark, error) {
 			return nil, err
 		}
 		if set.HeldOut, err = labelledFor(set.HeldOut, set.Classes, known, h.Space.Model.NumClasses, o.Log); err != nil {
-			return nil, fmt.Errorf("--data %s does not suit %s: %w", o.Data, o.Inherit[0], err)
+			return nil, fmt.Errorf("%w %s does not suit %s: %w", input.Data, o.Data, o.Inherit[0], err)
 		}
 		set.Classes = known // as the labels are now
 		cuts[seed] = o.source(set, h.Space, o.Recipe)

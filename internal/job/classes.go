@@ -10,6 +10,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"prenas/internal/data"
+	"prenas/internal/input"
 	"prenas/internal/printable"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
@@ -208,7 +209,7 @@ func ofImages(s *space.Space, candidates space.Candidates, names classes, pretra
 	}
 	recounted, before := candidates.Recounted(s.Model)
 	if before > 0 {
-		log(fmt.Sprintf("the candidates were searched with a head of %d outputs: their num_params are now those with %d, their intervals keep their names; search --data counts right from the start", before, s.Model.NumClasses))
+		log(fmt.Sprintf("the candidates were searched with a head of %d outputs: their num_params are now those with %d, their intervals keep their names; search %v counts right from the start", before, s.Model.NumClasses, input.Data))
 	}
 	return s, recounted, nil
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 
+	"prenas/internal/input"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
 )
@@ -34,7 +35,7 @@ func (o SearchOptions) costs(ctx context.Context) (by search.Cost, limits []sear
 		if !math.IsNaN(r.Min) {
 			least, err := search.AtLeast(c, r.Min)
 			if err != nil {
-				return by, nil, nil, fmt.Errorf("--min-%s: %w", name, err)
+				return by, nil, nil, fmt.Errorf("%w: %w", input.Least(name), err)
 			}
 			limits = append(limits, least)
 		}
@@ -81,7 +82,7 @@ func Costs() []Cost {
 	return []Cost{
 		{Name: "params", Unit: "M", Help: "parameters, millions"},
 		{Name: "macs", Unit: "M", Help: "multiply-accumulates of one image, millions"},
-		{Name: "latency", Unit: "ms", Help: "measured milliseconds of a batch on this machine (see --latency-batch)"},
+		{Name: "latency", Unit: "ms", Help: fmt.Sprintf("measured milliseconds of a batch on this machine (see %v)", input.LatencyBatch)},
 		{Name: "memory", Unit: "MB", Help: "peak memory of activations of one image, MB (an estimate)"},
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/machine"
 	"prenas/internal/rundir"
 	"prenas/internal/supernet"
@@ -70,7 +71,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	var results evaluate.Results
 	o.Crops, o.Split = max(o.Crops, 1), cmp.Or(o.Split, Splits[0])
 	if o.Predictions != "" && (o.Engine == nil || o.Engine.Ranks().First()) {
-		release, err := holdFile("--predictions", o.Predictions)
+		release, err := holdFile(input.Predictions, o.Predictions)
 		if err != nil {
 			return results, err
 		}
@@ -78,10 +79,10 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	}
 	if IsModel(o.Run) {
 		if o.Split == HeldOut {
-			return results, fmt.Errorf("--split %s is for runs, which know what they held out; %s is a model by itself", o.Split, o.Run)
+			return results, fmt.Errorf("%w %s is for runs, which know what they held out; %s is a model by itself", input.Split, o.Split, o.Run)
 		}
 		if o.Recalibrate > 0 {
-			return results, fmt.Errorf("--recalibrate is for runs, which know their training images; %s is a model by itself", o.Run)
+			return results, fmt.Errorf("%w is for runs, which know their training images; %s is a model by itself", input.Recalibrate, o.Run)
 		}
 		return evaluateModel(ctx, o)
 	}
@@ -104,7 +105,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		o.Data = manifest.Data.Place()
 	}
 	s := manifest.Space
-	if err := machine.Need(2*supernet.New(s).Bytes()+supernet.ImageBytes(s.Model, o.Batch), fmt.Sprintf("evaluating %s in batches of %d", o.Run, o.Batch), "take a smaller --batch"); err != nil {
+	if err := machine.Need(2*supernet.New(s).Bytes()+supernet.ImageBytes(s.Model, o.Batch), fmt.Sprintf("evaluating %s in batches of %d", o.Run, o.Batch), fmt.Sprintf("take a smaller %v", input.Batch)); err != nil {
 		return results, err
 	}
 	weights, step, err := rundir.Weights(fsys.OS, o.Run, s, func(_ string, why error) {
@@ -115,7 +116,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	}
 	set, split, err := openSplit(ctx, o, manifest)
 	if !named && o.Split != HeldOut && errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w; %s was trained on them: name with --data where they are now", err, o.Run)
+		err = fmt.Errorf("%w; %s was trained on them: name with %v where they are now", err, o.Run, input.Data)
 	}
 	if err == nil && !named {
 		err = sameImages(set, o.Data, manifest.Data.Digest, o.Run)
@@ -124,17 +125,17 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		return results, err
 	}
 	if split, err = labelledFor(split, set.Classes, manifest.Data.Classes, s.Model.NumClasses, o.Log); err != nil {
-		return results, fmt.Errorf("--data %s does not suit %s: %w", o.Data, o.Run, err)
+		return results, fmt.Errorf("%w %s does not suit %s: %w", input.Data, o.Data, o.Run, err)
 	}
 	set.Classes = manifest.Data.Classes // as the labels are now
 	if resize := manifest.Recipe.Augment.TestResize(s.Model.ImageSize); o.Crops > 1 && resize == s.Model.ImageSize {
-		return results, fmt.Errorf("--crops %d: the run's images are resized to %d pixels, all that the model takes, so there is nothing to crop; eval_resize in the recipe's augment block says to what", o.Crops, resize)
+		return results, fmt.Errorf("%w %d: the run's images are resized to %d pixels, all that the model takes, so there is nothing to crop; eval_resize in the recipe's augment block says to what", input.Crops, o.Crops, resize)
 	}
 	normaliseAs(set, manifest.Data.ImageInfo)
 	manifest.Recipe.SkipBadImages = manifest.Recipe.SkipBadImages || o.SkipBad
 	images, err := train.NewImages(set, s.Model, manifest.Recipe, manifest.Seed, o.Workers)
 	if err != nil {
-		return results, fmt.Errorf("--data %s: %w", o.Data, err)
+		return results, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
 	}
 
 	var archs []space.Arch
@@ -258,7 +259,7 @@ func sameImages(set *data.Dataset, source, digest, of string) error {
 	if set.Digest == digest {
 		return nil
 	}
-	return fmt.Errorf("%w in %s than those that %s was trained on (digest %.12s, now %.12s): name with --data what to measure on", ErrOtherImages, source, of, digest, set.Digest)
+	return fmt.Errorf("%w in %s than those that %s was trained on (digest %.12s, now %.12s): name with %v what to measure on", ErrOtherImages, source, of, digest, set.Digest, input.Data)
 }
 
 // unfinished is how many updates a run was to have, if it has not had them, and tells so;
@@ -268,7 +269,7 @@ func unfinished(m rundir.Manifest, run string, log func(string)) (steps int, err
 	if steps = m.Steps(); err != nil || ended {
 		return 0, err
 	}
-	log(fmt.Sprintf("warning: %s has not ended: its newest checkpoint has %d of %d updates; prenas train --out %s --resume goes on", run, done, steps, run))
+	log(fmt.Sprintf("warning: %s has not ended: its newest checkpoint has %d of %d updates; prenas train %v %s %v goes on", run, done, steps, input.Out, run, input.Resume))
 	return steps, nil
 }
 
@@ -286,9 +287,9 @@ func openSplit(ctx context.Context, o EvaluateOptions, m rundir.Manifest) (*data
 	case err != nil:
 		return nil, nil, err
 	case set.Digest != m.Data.Digest:
-		return nil, nil, fmt.Errorf("--split %s: %w in %s than those that %s was trained on", o.Split, ErrOtherImages, o.Data, o.Run)
+		return nil, nil, fmt.Errorf("%w %s: %w in %s than those that %s was trained on", input.Split, o.Split, ErrOtherImages, o.Data, o.Run)
 	case set.HeldOut.Len() == 0:
-		return nil, nil, fmt.Errorf("--split %s: %s held out no image; see holdout in its recipe", o.Split, o.Run)
+		return nil, nil, fmt.Errorf("%w %s: %s held out no image; see holdout in its recipe", input.Split, o.Split, o.Run)
 	}
 	return set, set.HeldOut, nil
 }
@@ -297,26 +298,26 @@ func openSplit(ctx context.Context, o EvaluateOptions, m rundir.Manifest) (*data
 // anew, in float32, since they are kept. keep writes them to the run directory.
 func recalibrate(ctx context.Context, o EvaluateOptions, m rundir.Manifest, net *supernet.Net, archs []space.Arch, held []*tensors.Tensor, weights map[string]tensorfile.Tensor, step int) (keep func(fsys.FS) error, err error) {
 	if !m.Space.Model.IsConv() {
-		return nil, fmt.Errorf("--recalibrate: space %s of %s has no batch norms, whose statistics it estimates", m.Space.Name, o.Run)
+		return nil, fmt.Errorf("%w: space %s of %s has no batch norms, whose statistics it estimates", input.Recalibrate, m.Space.Name, o.Run)
 	}
 	if n := o.Engine.Devices(); m.Recipe.Batch%n != 0 {
-		return nil, fmt.Errorf("--recalibrate: its batches are those of the training, of %d images, which --devices %d cannot share evenly", m.Recipe.Batch, n)
+		return nil, fmt.Errorf("%w: its batches are those of the training, of %d images, which %v %d cannot share evenly", input.Recalibrate, m.Recipe.Batch, input.Devices, n)
 	}
 	set, err := data.Open(ctx, m.Data.Place(), data.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Stratify: m.Recipe.Stratify, Log: o.Log})
 	if err == nil && set.Digest != m.Data.Digest {
 		err = fmt.Errorf("%w in %s", ErrOtherImages, m.Data.Place())
 	}
 	if err != nil {
-		return nil, fmt.Errorf("--recalibrate: the run's training images: %w", err)
+		return nil, fmt.Errorf("%w: the run's training images: %w", input.Recalibrate, err)
 	}
 	normaliseAs(set, m.Data.ImageInfo)
 	images, err := train.NewImages(set, m.Space.Model, m.Recipe, m.Seed, o.Workers)
 	if err != nil {
-		return nil, fmt.Errorf("--recalibrate: %w", err)
+		return nil, fmt.Errorf("%w: %w", input.Recalibrate, err)
 	}
 	batches, err := images.Calibration(ctx, o.Recalibrate, m.Recipe.Batch)
 	if err != nil {
-		return nil, fmt.Errorf("--recalibrate: %w", err)
+		return nil, fmt.Errorf("%w: %w", input.Recalibrate, err)
 	}
 	c, err := evaluate.NewCalibrator(o.Engine, net, archs, m.Recipe.Batch, engine.Float32)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 )
 
 // evaluateModel measures an exported model, safetensors or ONNX, on the test images. It
@@ -25,7 +26,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	}()
 	info := m.Info()
 	if p := info.Preprocess; o.Crops > 1 && p.Resize == p.Size {
-		return results, fmt.Errorf("--crops %d: the model's images are resized to %d pixels, all that it takes, so there is nothing to crop", o.Crops, p.Resize)
+		return results, fmt.Errorf("%w %d: the model's images are resized to %d pixels, all that it takes, so there is nothing to crop", input.Crops, o.Crops, p.Resize)
 	}
 	named := o.Data != ""
 	if !named {
@@ -40,7 +41,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	}
 	test, err := labelledFor(set.Test, set.Classes, info.Classes, info.Architecture.NumClasses, o.Log)
 	if err != nil {
-		return results, fmt.Errorf("--data %s does not suit %s: %w", o.Data, o.Run, err)
+		return results, fmt.Errorf("%w %s does not suit %s: %w", input.Data, o.Data, o.Run, err)
 	}
 	indices := func(yield func(int) bool) {
 		for i := range test.Len() {
@@ -66,7 +67,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 			return results, fmt.Errorf("%s: after %d images: %w", o.Run, score.Images, err)
 		}
 		if err != nil {
-			return results, fmt.Errorf("--data %s, after %d images: %w", o.Data, score.Images, err)
+			return results, fmt.Errorf("%w %s, after %d images: %w", input.Data, o.Data, score.Images, err)
 		}
 		score.AddImage(outcome.Logits, test.Label(outcome.Item))
 		seen.Add(outcome.Item, test.Label(outcome.Item), outcome.Logits)
@@ -79,7 +80,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	}
 	tellSkipped(&skipped, o.Log)
 	if score.Images == 0 {
-		return results, fmt.Errorf("--data %s: %w", o.Data, evaluate.ErrNoImages)
+		return results, fmt.Errorf("%w %s: %w", input.Data, o.Data, evaluate.ErrNoImages)
 	}
 	score.Loss /= float64(score.Images)
 	computing, _ := m.Spent()
@@ -104,7 +105,7 @@ var ErrNoTest = errors.New("has no test images")
 func openTest(ctx context.Context, o EvaluateOptions) (*data.Dataset, error) {
 	set, err := data.Open(ctx, o.Data, data.Options{Log: o.Log})
 	if err == nil && set.Test.Len() == 0 {
-		err = fmt.Errorf("--data %s %w: a folder needs test or val beside train, shards need one of these in their names; --split held-out measures a run on the training images that it held out", o.Data, ErrNoTest)
+		err = fmt.Errorf("%w %s %w: a folder needs test or val beside train, shards need one of these in their names; %v held-out measures a run on the training images that it held out", input.Data, o.Data, ErrNoTest, input.Split)
 	}
 	return set, err
 }

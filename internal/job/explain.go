@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"prenas/internal/input"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
 )
@@ -62,17 +63,17 @@ func (r *Ranking) pair(interval, winner, other string) *RankedPair {
 func Explain(o ExplainOptions) ([]Explained, error) {
 	candidates, err := space.ReadCandidates(o.Candidates)
 	if err != nil {
-		return nil, fmt.Errorf("--candidates: %w", err)
+		return nil, fmt.Errorf("%w: %w", input.Candidates, err)
 	}
 	meta, err := ReadMeta(o.Candidates)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("--candidates %s: there is no %s beside it, which says how it was searched; write both with prenas search", o.Candidates, metaPath(o.Candidates))
+		return nil, fmt.Errorf("%w %s: there is no %s beside it, which says how it was searched; write both with prenas search", input.Candidates, o.Candidates, metaPath(o.Candidates))
 	}
 	if err != nil {
 		return nil, err
 	}
 	if !meta.of(o.Candidates) {
-		return nil, fmt.Errorf("--candidates %s is not the file that %s is of: it was edited, or a search was cut between the two, and scores of one are not those of the other; write both with prenas search", o.Candidates, metaPath(o.Candidates))
+		return nil, fmt.Errorf("%w %s is not the file that %s is of: it was edited, or a search was cut between the two, and scores of one are not those of the other; write both with prenas search", input.Candidates, o.Candidates, metaPath(o.Candidates))
 	}
 	scores, err := storedScores(o.Candidates, meta)
 	if err != nil {
@@ -85,7 +86,7 @@ func Explain(o ExplainOptions) ([]Explained, error) {
 			return sameKey(o.Interval, b.Key)
 		})
 		if at < 0 {
-			return nil, fmt.Errorf("--interval %q: %s has %s", o.Interval, o.Candidates, strings.Join(keys, ", "))
+			return nil, fmt.Errorf("%w %q: %s has %s", input.Interval, o.Interval, o.Candidates, strings.Join(keys, ", "))
 		}
 		candidates = candidates[at : at+1]
 	}
@@ -132,7 +133,7 @@ func storedScores(candidates string, m Meta) (*search.Scores, error) {
 	if m.Sums != "" {
 		sums, err = readSums(sumsPath(candidates), m.Space, m.Sums)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("--candidates %s: its sums of scores are not in %s; run the same prenas search again", candidates, sumsPath(candidates))
+			return nil, fmt.Errorf("%w %s: its sums of scores are not in %s; run the same prenas search again", input.Candidates, candidates, sumsPath(candidates))
 		}
 		if err != nil {
 			return nil, err

@@ -17,6 +17,7 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/export"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
@@ -27,13 +28,8 @@ import (
 // AllArchs, for ExportOptions.Arch, means every architecture of the run.
 const AllArchs = "all"
 
-// Errors of Export that other arguments avoid.
-var (
-	// ErrArch: none of the architectures that there are, or none named where there are several.
-	ErrArch = errors.New("--arch")
-	// ErrOut: a file's name that does not say what it is.
-	ErrOut = errors.New("--out")
-)
+// ErrEnding: a file's name that does not say what the file is.
+var ErrEnding = errors.New("its name ends in")
 
 // ExportOptions of Export.
 type ExportOptions struct {
@@ -57,7 +53,9 @@ type Exported struct {
 }
 
 // Export takes architectures out of a run as models by themselves, each with its
-// description and its card beside it. When ctx is cancelled it ends before the next one.
+// description and its card beside it. When ctx is cancelled it ends before the next one. Its errors
+// wrap input.Arch where no such architecture is there, or none is named and there are several, and
+// ErrEnding.
 //
 // Run may also be the file of a model, whose own format or another is written.
 func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
@@ -72,23 +70,23 @@ func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 		return nil, fmt.Errorf("%s: its manifest does not say how images were normalised: it was written before models could be exported; train the run anew", o.Run)
 	}
 	chosen, err := chooseArchs(manifest, o.Run, o.Arch)
-	if errors.Is(err, ErrArch) {
+	if errors.Is(err, input.Arch) {
 		err = fmt.Errorf("%w\nor %s of them", err, AllArchs)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if o.Arch != AllArchs && filepath.Ext(o.Out) != o.Format.ending {
-		return nil, fmt.Errorf("%w %s: with --format %s its name ends in %s", ErrOut, o.Out, o.Format.name, o.Format.ending)
+		return nil, fmt.Errorf("%w %s: with %v %s %w %s", input.Out, o.Out, input.Format, o.Format.name, ErrEnding, o.Format.ending)
 	}
 	var release func()
 	if o.Arch == AllArchs {
 		release, err = fsys.HoldFolder(o.Out)
 		if err != nil {
-			err = fmt.Errorf("--out: %w", err)
+			err = fmt.Errorf("%w: %w", input.Out, err)
 		}
 	} else {
-		release, err = holdFile("--out", o.Out)
+		release, err = holdFile(input.Out, o.Out)
 	}
 	if err != nil {
 		return nil, err
@@ -143,11 +141,11 @@ func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 		}
 		card := export.Card{Info: model.Info, File: filepath.Base(path), Form: o.Format.text, Command: manifest.Command, YAML: string(recipe), Found: found[c.arch.String()]}
 		if err := o.write(path, model, card); err != nil {
-			return list, fmt.Errorf("--out: %w", err)
+			return list, fmt.Errorf("%w: %w", input.Out, err)
 		}
 		file, err := os.Stat(path)
 		if err != nil {
-			return list, fmt.Errorf("--out: %w", err)
+			return list, fmt.Errorf("%w: %w", input.Out, err)
 		}
 		list = append(list, Exported{
 			Arch: model.Info.Arch, Interval: c.key, File: path, Bytes: file.Size(),
@@ -164,12 +162,12 @@ func (o ExportOptions) model() ([]Exported, error) {
 		return nil, err
 	}
 	if o.Arch != "" && o.Arch != m.Info.Arch {
-		return nil, fmt.Errorf("%w: unknown architecture %q; %s holds %s alone", ErrArch, o.Arch, o.Run, m.Info.Arch)
+		return nil, fmt.Errorf("%w: unknown architecture %q; %s holds %s alone", input.Arch, o.Arch, o.Run, m.Info.Arch)
 	}
 	if filepath.Ext(o.Out) != o.Format.ending {
-		return nil, fmt.Errorf("%w %s: with --format %s its name ends in %s", ErrOut, o.Out, o.Format.name, o.Format.ending)
+		return nil, fmt.Errorf("%w %s: with %v %s %w %s", input.Out, o.Out, input.Format, o.Format.name, ErrEnding, o.Format.ending)
 	}
-	release, err := holdFile("--out", o.Out)
+	release, err := holdFile(input.Out, o.Out)
 	if err != nil {
 		return nil, err
 	}
@@ -177,11 +175,11 @@ func (o ExportOptions) model() ([]Exported, error) {
 	m.Info.Licence = cmp.Or(o.Licence, m.Info.Licence)
 	card := export.Card{Info: m.Info, File: filepath.Base(o.Out), Form: o.Format.text, Command: "prenas export " + filepath.Base(o.Run)}
 	if err := o.write(o.Out, m, card); err != nil {
-		return nil, fmt.Errorf("--out: %w", err)
+		return nil, fmt.Errorf("%w: %w", input.Out, err)
 	}
 	file, err := os.Stat(o.Out)
 	if err != nil {
-		return nil, fmt.Errorf("--out: %w", err)
+		return nil, fmt.Errorf("%w: %w", input.Out, err)
 	}
 	return []Exported{{
 		Arch: m.Info.Arch, File: o.Out, Bytes: file.Size(), Parameters: m.Info.Parameters, MACs: m.Info.MACs, Accuracy: m.Info.Accuracy,
@@ -260,7 +258,7 @@ func chooseArchs(m rundir.Manifest, run, name string) ([]choice, error) {
 	if name == "" {
 		wrong = " is missing: name an architecture, or the key of its interval"
 	}
-	return nil, fmt.Errorf("%w%s; %s has, by interval,%s", ErrArch, wrong, run, strings.Join(known, ""))
+	return nil, fmt.Errorf("%w%s; %s has, by interval,%s", input.Arch, wrong, run, strings.Join(known, ""))
 }
 
 // sameKey tells whether a text names an interval's bound, which may have the digits of a

@@ -8,6 +8,7 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/engine"
+	"prenas/internal/input"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
 	"prenas/internal/train"
@@ -58,7 +59,7 @@ func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 	model := start.space.Model
 	images, err := train.NewImages(set, model, o.Recipe, o.Seed, o.Workers)
 	if err != nil {
-		return none, fmt.Errorf("--data %s: %w", o.Data, err)
+		return none, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
 	}
 	taughtBy := teacherFile(o.Recipe, "")
 	teacher, err := openTeacher(ctx, o.Engine, taughtBy, o.Recipe, model, images.Info(), o.Log)

@@ -10,6 +10,7 @@ import (
 
 	"prenas/internal/export"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
@@ -29,7 +30,7 @@ type trained struct {
 func openTrained(from, arch string, log func(string)) (trained, error) {
 	if IsModel(from) {
 		t, err := trainedModel(from, arch)
-		if errors.Is(err, ErrArch) {
+		if errors.Is(err, input.Arch) {
 			if _, statErr := os.Stat(SpacePath(from)); statErr == nil { // one of the space beside it
 				return importedModel(from, arch, err)
 			}
@@ -48,7 +49,7 @@ func openTrained(from, arch string, log func(string)) (trained, error) {
 	}
 	chosen, err := chooseArchs(manifest, from, arch)
 	if err == nil && arch == AllArchs {
-		err = fmt.Errorf("%w %s: one architecture is trained on; name one", ErrArch, AllArchs)
+		err = fmt.Errorf("%w %s: one architecture is trained on; name one", input.Arch, AllArchs)
 	}
 	if err != nil {
 		return trained{}, err
@@ -73,7 +74,7 @@ func trainedModel(path, arch string) (trained, error) {
 		return trained{}, err
 	}
 	if arch != "" && arch != m.Info.Arch {
-		return trained{}, fmt.Errorf("%w: unknown architecture %q; %s holds %s alone", ErrArch, arch, path, m.Info.Arch)
+		return trained{}, fmt.Errorf("%w: unknown architecture %q; %s holds %s alone", input.Arch, arch, path, m.Info.Arch)
 	}
 	t, err := trainedAs(m)
 	if err != nil {
@@ -127,7 +128,7 @@ func importedModel(path, arch string, why error) (trained, error) {
 			err = s.Check(t.arch)
 		}
 		if err != nil {
-			return trained{}, fmt.Errorf("%w %s: %w; %s has %s and what prenas search finds in it", ErrArch, arch, err, file, s.Largest())
+			return trained{}, fmt.Errorf("%w %s: %w; %s has %s and what prenas search finds in it", input.Arch, arch, err, file, s.Largest())
 		}
 	}
 	return t, nil
@@ -199,7 +200,7 @@ func (t trained) suit(classes []string, imageSize int, seed uint64, log func(str
 			s.Model.MaxRelativePosition = max(1, int(math.Round(scale*float64(from.MaxRelativePosition))))
 		}
 		if err := s.Validate(); err != nil {
-			return t, fmt.Errorf("--image-size %d: %w", imageSize, err)
+			return t, fmt.Errorf("%w %d: %w", input.ImageSize, imageSize, err)
 		}
 	}
 	var err error

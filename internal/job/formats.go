@@ -6,6 +6,7 @@ import (
 
 	"prenas/internal/export"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/onnx"
 )
 
@@ -41,7 +42,7 @@ func ParseFormat(name, quantize string) (Format, error) {
 		}
 	}
 	if quantize == "" {
-		return Format{}, fmt.Errorf("--format: %w: %q; there are safetensors and onnx", ErrFormat, name)
+		return Format{}, fmt.Errorf("%w: %w: %q; there are safetensors and onnx", input.Format, ErrFormat, name)
 	}
-	return Format{}, fmt.Errorf("--quantize: %w: %s in %q; onnx can have int8", ErrFormat, name, quantize)
+	return Format{}, fmt.Errorf("%w: %w: %s in %q; onnx can have int8", input.Quantize, ErrFormat, name, quantize)
 }

@@ -14,6 +14,7 @@ import (
 
 	"prenas/internal/export"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/pretrained"
 	"prenas/internal/rundir"
 	"prenas/internal/supernet"
@@ -69,7 +70,7 @@ type Imported struct {
 // Import writes foreign weights as a model, with its card, and beside it a space file
 // whose supernet is the model and whose choices shrink it.
 func Import(ctx context.Context, o ImportOptions) (Imported, error) {
-	release, err := holdFile("--out", o.Out)
+	release, err := holdFile(input.Out, o.Out)
 	if err != nil {
 		return Imported{}, err
 	}
@@ -102,7 +103,7 @@ func Import(ctx context.Context, o ImportOptions) (Imported, error) {
 // read reads the model of a file, and the space whose choices shrink it.
 func (o ImportOptions) read() (r Imported, model *export.Model, s *space.Space, err error) {
 	if !slices.Contains([]string{FormAuto, FormPreNAS, FormAutoFormer, FormTimm}, o.Form) {
-		return r, nil, nil, fmt.Errorf("%w %q: --form takes auto, prenas, autoformer or timm", ErrForm, o.Form)
+		return r, nil, nil, fmt.Errorf("%w %q: %v takes auto, prenas, autoformer or timm", ErrForm, o.Form, input.Form)
 	}
 	file, err := tensorfile.ReadAny(o.File)
 	if err != nil {
@@ -185,7 +186,7 @@ func (r *Imported) preprocess(m space.Model, p pretrained.Preprocess) export.Pre
 		if m.Channels != 3 {
 			p.Mean, p.Std = slices.Repeat([]float32{0.449}, m.Channels), slices.Repeat([]float32{0.226}, m.Channels)
 		}
-		r.Notes = append(r.Notes, "the file does not say how images are normalised: ImageNet's mean and deviation are taken (--mean, --std)")
+		r.Notes = append(r.Notes, fmt.Sprintf("the file does not say how images are normalised: ImageNet's mean and deviation are taken (%v, %v)", input.Mean, input.Std))
 	}
 	return export.Preprocess{Size: m.ImageSize, Resize: max(p.Resize, m.ImageSize), Interpolation: export.Bicubic, Mean: p.Mean, Std: p.Std}
 }
@@ -209,7 +210,7 @@ func (r *Imported) supernet(o ImportOptions, from *pretrained.Model, about expor
 		r.Form = FormAutoFormer
 		r.Notes = append(r.Notes, "biases of qkv are exact at the supernet's number of heads; AutoFormer gives architectures of fewer heads other biases")
 	} else if o.Form == FormAuto {
-		r.Notes = append(r.Notes, "AutoFormer's files have the same names as PreNAS's, but other rows in attn.qkv.bias: give --form autoformer if it is one")
+		r.Notes = append(r.Notes, fmt.Sprintf("AutoFormer's files have the same names as PreNAS's, but other rows in attn.qkv.bias: give %v autoformer if it is one", input.Form))
 	}
 	about.Imported.Form = r.Form
 	s, err := ofSupernet(weights, o.Hints)
@@ -217,7 +218,7 @@ func (r *Imported) supernet(o ImportOptions, from *pretrained.Model, about expor
 		return nil, nil, err
 	}
 	if o.Hints.Pool == "" {
-		r.Notes = append(r.Notes, "the mean of the patches is classified, as PreNAS's scripts train it (--pool token for the class token)")
+		r.Notes = append(r.Notes, fmt.Sprintf("the mean of the patches is classified, as PreNAS's scripts train it (%v token for the class token)", input.Pool))
 	}
 	if err := fits(s, weights); err != nil {
 		return nil, nil, err
@@ -260,7 +261,7 @@ func ofSupernet(weights map[string]tensorfile.Tensor, h pretrained.Hints) (*spac
 	}
 	dim := qkv[1]
 	if headDim < 1 || qkv[0]%(3*headDim) != 0 {
-		return nil, fmt.Errorf("tensor \"blocks.0.attn.qkv.weight\" has %d rows, which %d features a head do not divide: give --head-dim", qkv[0], headDim)
+		return nil, fmt.Errorf("tensor \"blocks.0.attn.qkv.weight\" has %d rows, which %d features a head do not divide: give %v", qkv[0], headDim, input.HeadDim)
 	}
 	s.Supernet = space.Supernet{EmbedDim: dim, Depth: depth, NumHeads: qkv[0] / (3 * headDim), MLPRatio: float64(fc1[0]) / float64(dim)}
 	if s.Model, err = supernet.InferModel(s, weights); err != nil {
@@ -271,7 +272,7 @@ func ofSupernet(weights map[string]tensorfile.Tensor, h pretrained.Hints) (*spac
 	if err != nil || !s.Model.SwitchNorm {
 		return whole, err
 	}
-	return whole, fmt.Errorf("its norms are those of each embedding dim by itself (SWITCH_LN): search and train with the original's space file and --weights, which needs no import")
+	return whole, fmt.Errorf("its norms are those of each embedding dim by itself (SWITCH_LN): search and train with the original's space file and %v, which needs no import", input.Weights)
 }
 
 // shrinkable is the space whose supernet is a model: choices of a half, three quarters and

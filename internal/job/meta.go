@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/sealed"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
@@ -80,11 +81,11 @@ func (m Meta) of(candidates string) bool {
 	return err != nil || slices.Contains(slices.Collect(maps.Values(m.Files)), sum) // whatever they are called now
 }
 
-// holdFile keeps other processes from writing a file that a flag names, and finds out
+// holdFile keeps other processes from writing a file that an input names, and finds out
 // before long work whether it can be written.
-func holdFile(flag, path string) (release func(), err error) {
+func holdFile(by input.Name, path string) (release func(), err error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return nil, fmt.Errorf("%s %s is a folder: name a file", flag, path)
+		return nil, fmt.Errorf("%w %s is a folder: name a file", by, path)
 	}
 	release, err = fsys.HoldFile(path)
 	if err != nil && !errors.Is(err, fsys.ErrHeld) {
@@ -92,10 +93,10 @@ func holdFile(flag, path string) (release func(), err error) {
 		if errors.As(err, &p) {
 			err = p.Err
 		}
-		return nil, fmt.Errorf("%s %s: its folder cannot be written: %w", flag, path, err)
+		return nil, fmt.Errorf("%w %s: its folder cannot be written: %w", by, path, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s %w", flag, err)
+		return nil, fmt.Errorf("%w %w", by, err)
 	}
 	return release, nil
 }

@@ -8,6 +8,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/export"
 	"prenas/internal/importance"
+	"prenas/internal/input"
 	"prenas/internal/proxy"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
@@ -41,7 +42,7 @@ func (o Ordering) ordered(ctx context.Context, s *space.Space, m *export.Model) 
 	}
 	gradients, err := proxy.Gradients(ctx, o.Engine, supernet.New(s), weights, batch, o.Progress)
 	if err != nil {
-		return nil, fmt.Errorf("--order-by %s: %w", o.Data, err)
+		return nil, fmt.Errorf("%w %s: %w", input.OrderBy, o.Data, err)
 	}
 	if weights, err = importance.Order(s, weights, gradients); err != nil {
 		return nil, err

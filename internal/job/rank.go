@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/proxy"
 	"prenas/internal/sealed"
 	"prenas/internal/tensorfile"
@@ -54,7 +55,7 @@ func (o SearchOptions) rank(ctx context.Context, scoring Scoring, weights map[st
 	start := proxy.Start{Weights: weights, Batch: batch, Seed: scoring.Seed}
 	scorer, err := proxy.NewScorer(o.Engine, scored(o.Space), []string{o.RankBy}, []proxy.Start{start})
 	if errors.Is(err, proxy.ErrInputs) {
-		err = fmt.Errorf("--inputs %s: %w", scoring.Inputs, err)
+		err = fmt.Errorf("%w %s: %w", input.Inputs, scoring.Inputs, err)
 	}
 	if err != nil {
 		return nil, nil, err

@@ -21,6 +21,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/export"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/proxy"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
@@ -63,7 +64,7 @@ func (o Scoring) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
 	}
 	weights, look, err := readWeights(o.Weights, s)
 	if err == nil && !s.Model.IsPlain() {
-		err = fmt.Errorf("--weights %s: its choices have norms, factors or kernels of their own (SWITCH_LN, SCALE_ATTN, SCALE_MLP, SCALE_EMBED, KERNEL_TRANSFORM), which scores know nothing of", o.Weights)
+		err = fmt.Errorf("%w %s: its choices have norms, factors or kernels of their own (SWITCH_LN, SCALE_ATTN, SCALE_MLP, SCALE_EMBED, KERNEL_TRANSFORM), which scores know nothing of", input.Weights, o.Weights)
 	}
 	if err != nil {
 		return nil, err
@@ -73,7 +74,7 @@ func (o Scoring) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
 		names, s.Model.NumClasses = o.images.Classes, len(o.images.Classes)
 		normaliseAs(o.images, look)
 	}
-	return weights, suitHead(s, weights, look.Classes, names, o.Seed, warningOf("--weights "+o.Weights, o.Log))
+	return weights, suitHead(s, weights, look.Classes, names, o.Seed, warningOf(fmt.Sprintf("%v %s", input.Weights, o.Weights), o.Log))
 }
 
 // headOf is the space with as many outputs as the head of some weights has.
@@ -92,15 +93,15 @@ func headOf(s *space.Space, weights map[string]tensorfile.Tensor) *space.Space {
 func readWeights(path string, s *space.Space) (weights map[string]tensorfile.Tensor, look rundir.ImageInfo, err error) {
 	file, err := tensorfile.Read(path)
 	if errors.Is(err, tensorfile.ErrFormat) && !strings.HasSuffix(path, ".safetensors") {
-		return nil, look, fmt.Errorf("--weights %s is no safetensors file; if PyTorch wrote it, prenas import brings it in: %w", path, err)
+		return nil, look, fmt.Errorf("%w %s is no safetensors file; if PyTorch wrote it, prenas import brings it in: %w", input.Weights, path, err)
 	}
 	if err != nil {
-		return nil, look, fmt.Errorf("--weights: %w", err)
+		return nil, look, fmt.Errorf("%w: %w", input.Weights, err)
 	}
 	if own, of, err := modelWeights(file, s); err == nil {
 		file.Tensors, look = own, of
 	} else if !errors.Is(err, export.ErrNoDescription) {
-		return nil, look, fmt.Errorf("--weights %s: %w", path, err)
+		return nil, look, fmt.Errorf("%w %s: %w", input.Weights, path, err)
 	}
 	if !s.ModelGiven {
 		if s.Model, err = supernet.InferModel(s, file.Tensors); err == nil {
@@ -114,7 +115,7 @@ func readWeights(path string, s *space.Space) (weights map[string]tensorfile.Ten
 		err = checkFinite(file.Tensors)
 	}
 	if err != nil {
-		return nil, look, fmt.Errorf("--weights %s: %w", path, err)
+		return nil, look, fmt.Errorf("%w %s: %w", input.Weights, path, err)
 	}
 	return file.Tensors, look, nil
 }
@@ -154,11 +155,11 @@ func (o Scoring) batch(ctx context.Context, s *space.Space) (proxy.ScoringBatch,
 	}
 	file, err := tensorfile.Read(o.Inputs)
 	if err != nil {
-		return proxy.ScoringBatch{}, fmt.Errorf("--inputs: %w", err)
+		return proxy.ScoringBatch{}, fmt.Errorf("%w: %w", input.Inputs, err)
 	}
 	batch, err := proxy.BatchFromFile(file, o.DropPathRate)
 	if err != nil {
-		return proxy.ScoringBatch{}, fmt.Errorf("--inputs %s: %w", o.Inputs, err)
+		return proxy.ScoringBatch{}, fmt.Errorf("%w %s: %w", input.Inputs, o.Inputs, err)
 	}
 	return batch, nil
 }
@@ -169,11 +170,11 @@ func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.ScoringB
 	set := o.images
 	source, err := train.NewImages(set, s.Model, recipe.Recipe{SkipBadImages: o.SkipBad}, o.Seed, o.Workers)
 	if err != nil {
-		return proxy.ScoringBatch{}, fmt.Errorf("--data %s: %w", o.Data, err)
+		return proxy.ScoringBatch{}, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
 	}
 	size := min(proxy.NoiseBatch, set.Train.Len()) // of fewer images, one batch of all of them
 	if have := set.Train.Len() / max(size, 1); o.Batches > have {
-		return proxy.ScoringBatch{}, fmt.Errorf("--batches is %d, but %s has %d training images, %d batches of %d", o.Batches, o.Data, set.Train.Len(), have, size)
+		return proxy.ScoringBatch{}, fmt.Errorf("%w is %d, but %s has %d training images, %d batches of %d", input.Batches, o.Batches, o.Data, set.Train.Len(), have, size)
 	}
 	if size < proxy.NoiseBatch {
 		o.Log(fmt.Sprintf("scoring on all %d training images of %s: a batch has %d", size, o.Data, proxy.NoiseBatch))
@@ -182,7 +183,7 @@ func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.ScoringB
 	done := 0
 	for b, err := range source.Train(ctx, 0, 0, size, data.Share{}) {
 		if err != nil {
-			return proxy.ScoringBatch{}, fmt.Errorf("--data %s: %w", o.Data, err)
+			return proxy.ScoringBatch{}, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
 		}
 		values = append(values, b.Images...)
 		if done++; done == o.Batches {
@@ -234,7 +235,7 @@ func (o Scoring) sums(ctx context.Context, so SearchOptions, options search.Opti
 
 	if sums, err = gradientSums(ctx, so.Engine, s, scored(s), weights, batch, needs, timing, so.Progress); err != nil {
 		if errors.Is(err, proxy.ErrInputs) {
-			err = fmt.Errorf("--inputs %s: %w", o.Inputs, err)
+			err = fmt.Errorf("%w %s: %w", input.Inputs, o.Inputs, err)
 		}
 		return nil, "", err
 	}

@@ -12,6 +12,7 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/machine"
 	"prenas/internal/proxy"
 	"prenas/internal/sealed"
@@ -77,18 +78,21 @@ type Timing struct {
 func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) {
 	var result SearchResult
 	var timing Timing
-	for _, file := range [][2]string{{"--out", o.Out}, {"--reduced", o.Reduced}} {
-		if file[1] == "" {
+	for _, file := range []struct {
+		by   input.Name
+		path string
+	}{{input.Out, o.Out}, {input.Reduced, o.Reduced}} {
+		if file.path == "" {
 			continue
 		}
-		release, err := holdFile(file[0], file[1])
+		release, err := holdFile(file.by, file.path)
 		if err != nil {
 			return result, timing, err
 		}
 		defer release()
 	}
 	if o.Reduced != "" && o.Space.Model.IsConv() {
-		return result, timing, fmt.Errorf("--reduced: the file's form has heads and MLP ratios, which space %s has not; leave the flag out", o.Space.Name)
+		return result, timing, fmt.Errorf("%w: the file's form has heads and MLP ratios, which space %s has not; leave the flag out", input.Reduced, o.Space.Name)
 	}
 	if o.Log == nil {
 		o.Log = func(string) {}
@@ -99,7 +103,7 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 			return result, timing, err
 		}
 		if o.Space, _, err = ofImages(o.Space, nil, o.Scoring.images.Classes, o.Scoring.Weights != "", o.Log); err != nil {
-			return result, timing, fmt.Errorf("--data %s: %w", o.Scoring.Data, err)
+			return result, timing, fmt.Errorf("%w %s: %w", input.Data, o.Scoring.Data, err)
 		}
 	}
 	if err := checkChannels(o.Space.Model, o.Scoring.Inputs); err != nil {
@@ -107,7 +111,7 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 	}
 	s := o.Space
 	need := 2*supernet.New(s).Bytes() + supernet.ImageBytes(s.Model, max(o.Scoring.Batches, 1)*proxy.NoiseBatch)
-	if err := machine.Need(need, fmt.Sprintf("scoring space %s on %d batches", s.Name, max(o.Scoring.Batches, 1)), "take a smaller space, or fewer --batches"); err != nil {
+	if err := machine.Need(need, fmt.Sprintf("scoring space %s on %d batches", s.Name, max(o.Scoring.Batches, 1)), fmt.Sprintf("take a smaller space, or fewer %v", input.Batches)); err != nil {
 		return result, timing, err
 	}
 	var runs []space.Candidates
@@ -136,7 +140,7 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 		}
 		if o.RankBy != "" {
 			if err := proxy.Check(o.RankBy); err != nil {
-				return result, timing, fmt.Errorf("--proxy: %w", err)
+				return result, timing, fmt.Errorf("%w: %w", input.Proxy, err)
 			}
 		}
 		sums, digest, err := scoring.sums(ctx, o, options, weights, &timing)

@@ -167,12 +167,12 @@ func TestSearchRefusesWeights(t *testing.T) {
 			if name == "blocks.1.fc1.weight" {
 				values[5] = float32(math.NaN())
 			}
-		}, search.ErrNotFinite, []string{"--weights", "blocks.1.fc1.weight", "NaN at position 5"}},
+		}, search.ErrNotFinite, []string{"weights", "blocks.1.fc1.weight", "NaN at position 5"}},
 		"infinity": {func(name string, values []float32) {
 			if name == "norm.bias" {
 				values[0] = float32(math.Inf(1))
 			}
-		}, search.ErrNotFinite, []string{"--weights", "norm.bias", "+Inf at position 0"}},
+		}, search.ErrNotFinite, []string{"weights", "norm.bias", "+Inf at position 0"}},
 		"all zero": {func(_ string, values []float32) { clear(values) }, search.ErrZeroGradients, []string{"check the weights"}},
 	} {
 		dir := t.TempDir()

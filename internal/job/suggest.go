@@ -11,6 +11,7 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/engine"
+	"prenas/internal/input"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
 )
@@ -62,10 +63,10 @@ func Suggest(ctx context.Context, o SuggestOptions) (s Suggested, err error) {
 		return s, err
 	}
 	if set.Train.Len() == 0 {
-		return s, fmt.Errorf("--data %s: it has no images to train on", o.Data)
+		return s, fmt.Errorf("%w %s: it has no images to train on", input.Data, o.Data)
 	}
 	if s.Sides, err = sidesOf(ctx, set.Train); err != nil {
-		return s, fmt.Errorf("--data %s: %w", o.Data, err)
+		return s, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
 	}
 	s.Images = set.Train.Len()
 	size := sizes[len(sizes)-1]
@@ -79,19 +80,19 @@ func Suggest(ctx context.Context, o SuggestOptions) (s Suggested, err error) {
 		o.Family = "conv"
 		if !math.IsNaN(o.Latency) {
 			o.Family = "vit"
-			s.because("a vision transformer, since latency is measured of these; --family conv takes no --latency")
+			s.because("a vision transformer, since latency is measured of these; %v conv takes no %v", input.Family, input.Latency)
 		} else {
-			s.because("convolutions, which learn more than transformers from few images without pretraining; --family vit takes the others")
+			s.because("convolutions, which learn more than transformers from few images without pretraining; %v vit takes the others", input.Family)
 		}
 	} else if o.Family == "conv" && !math.IsNaN(o.Latency) {
-		return s, fmt.Errorf("%w: the latency of parts is measured of vision transformers: leave out --latency, or --family conv", ErrSuggest)
+		return s, fmt.Errorf("%w: the latency of parts is measured of vision transformers: leave out %v, or %v conv", ErrSuggest, input.Latency, input.Family)
 	}
 	low, high := 0.3, 1.2
 	if size > 32 {
 		low, high = 1, 5
 	}
 	if math.IsNaN(o.Params.Min) && math.IsNaN(o.Params.Max) {
-		s.because("from %s to %s million parameters, since --params was not given", search.Number(low), search.Number(high))
+		s.because("from %s to %s million parameters, since %v was not given", search.Number(low), search.Number(high), input.Params)
 	} else {
 		high = o.Params.Max
 		if low = o.Params.Min; math.IsNaN(low) {
@@ -151,9 +152,9 @@ func Suggest(ctx context.Context, o SuggestOptions) (s Suggested, err error) {
 		return s, fmt.Errorf("%w: %s to %s million parameters%s in images of %d pixels: %s; ask for others, or write the space yourself",
 			ErrSuggest, search.Number(low), search.Number(high), within(o.Latency), size, why)
 	}
-	s.Search = "prenas search --space FILE --data " + o.Data
+	s.Search = fmt.Sprintf("prenas search %v FILE %v %s", input.Space, input.Data, o.Data)
 	if !math.IsNaN(o.Latency) {
-		s.Search += " --max-latency " + search.Number(o.Latency)
+		s.Search += fmt.Sprintf(" %v %s", input.Most("latency"), search.Number(o.Latency))
 	}
 	return s, nil
 }

@@ -13,6 +13,7 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
 	"prenas/internal/tensorfile"
@@ -46,7 +47,7 @@ type TrainOptions struct {
 func Resumed(dir string) (TrainOptions, error) {
 	m, err := rundir.ReadManifest(fsys.OS, dir)
 	if err != nil {
-		return TrainOptions{}, fmt.Errorf("--resume: %w", err)
+		return TrainOptions{}, fmt.Errorf("%w: %w", input.Resume, err)
 	}
 	return TrainOptions{
 		Candidates: filepath.Join(dir, "candidates.json"), Space: m.Space, Data: m.Data.Place(), Recipe: m.Recipe, Seed: m.Seed,
@@ -61,7 +62,7 @@ func (o TrainOptions) DefaultRecipe() (recipe.Recipe, error) {
 		return recipe.Recipe{}, err
 	}
 	name, why := recipe.For(o.Space)
-	o.Log(fmt.Sprintf("recipe %s, %s; --recipe takes another", name, why))
+	o.Log(fmt.Sprintf("recipe %s, %s; %v takes another", name, why, input.Recipe))
 	return recipe.Load(name)
 }
 
@@ -119,16 +120,16 @@ func (o *TrainOptions) readCandidates() (space.Candidates, error) {
 	candidates, err := space.ReadCandidates(o.Candidates)
 	if err != nil {
 		if info, statErr := os.Stat(o.Candidates); errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w; prenas search --out %s writes it", err, o.Candidates)
+			err = fmt.Errorf("%w; prenas search %v %s writes it", err, input.Out, o.Candidates)
 		} else if statErr == nil && info.IsDir() {
 			err = fmt.Errorf("%s is a folder: name the file that prenas search wrote; a run has its own, candidates.json", o.Candidates)
 		}
-		return nil, fmt.Errorf("--candidates: %w", err)
+		return nil, fmt.Errorf("%w: %w", input.Candidates, err)
 	}
 	if o.Space == nil {
 		meta, err := ReadMeta(o.Candidates)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("--candidates %s has no meta file beside it that names its space: name it with --space", o.Candidates)
+			return nil, fmt.Errorf("%w %s has no meta file beside it that names its space: name it with %v", input.Candidates, o.Candidates, input.Space)
 		}
 		if err != nil {
 			return nil, err
@@ -142,7 +143,7 @@ func (o *TrainOptions) readCandidates() (space.Candidates, error) {
 		return nil, err
 	}
 	if err := candidates.Check(o.Space); err != nil {
-		return nil, fmt.Errorf("--candidates %s: %w", o.Candidates, err)
+		return nil, fmt.Errorf("%w %s: %w", input.Candidates, o.Candidates, err)
 	}
 	return candidates, nil
 }
@@ -179,7 +180,7 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 	}
 	set, err := openSuited(ctx, o.Data, &o.Recipe, o.Override, o.Seed, o.Log, o.Fetch)
 	if errors.Is(err, data.ErrMissing) && o.Resume {
-		err = fmt.Errorf("%w; %s is trained on them: name with --data where they are now", err, o.Out)
+		err = fmt.Errorf("%w; %s is trained on them: name with %v where they are now", err, o.Out, input.Data)
 	}
 	if err != nil {
 		return run, nil, err
@@ -190,10 +191,10 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 		o.Space = &began
 		candidates, _ = candidates.Recounted(o.Space.Model)
 	} else if o.Space, candidates, err = ofImages(o.Space, candidates, set.Classes, weights != nil, o.Log); err != nil {
-		return run, nil, fmt.Errorf("--data %s: %w", o.Data, err)
+		return run, nil, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
 	}
 	if weights != nil {
-		if err := suitHead(o.Space, weights, look.Classes, set.Classes, o.Seed, warningOf("--weights "+o.Weights, o.Log)); err != nil {
+		if err := suitHead(o.Space, weights, look.Classes, set.Classes, o.Seed, warningOf(fmt.Sprintf("%v %s", input.Weights, o.Weights), o.Log)); err != nil {
 			return run, nil, err
 		}
 	}
@@ -201,7 +202,7 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 	normaliseAs(set, o.Images)
 	images, err = train.NewImages(set, o.Space.Model, o.Recipe, o.Seed, o.Workers)
 	if err != nil {
-		return run, nil, fmt.Errorf("--data %s: %w", o.Data, err)
+		return run, nil, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
 	}
 	resumed := ""
 	if o.Resume {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"prenas/internal/input"
 	"prenas/internal/tensorfile"
 )
 
@@ -171,7 +172,7 @@ func choose(tensors map[string]tensorfile.Tensor, entry string) (r root, others 
 			if len(all) == 0 {
 				return r, nil, unknown(tensors)
 			}
-			return r, nil, fmt.Errorf("%w: --entry %s: no model is there; there is %s", ErrFile, entry, strings.Join(names, ", "))
+			return r, nil, fmt.Errorf("%w: %v %s: no model is there; there is %s", ErrFile, input.Entry, entry, strings.Join(names, ", "))
 		}
 		all = fit
 	}

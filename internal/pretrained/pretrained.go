@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"prenas/internal/input"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
 )
@@ -351,14 +352,14 @@ func (f *foreign) heads(m *space.Model, dim int) {
 	}
 	switch m.HeadDim = cmp.Or(f.hints.HeadDim, norm, said); {
 	case m.HeadDim > 0 && width%m.HeadDim != 0:
-		f.fail("queries have %d features, which heads of %d do not divide (--head-dim)", width, m.HeadDim)
+		f.fail("queries have %d features, which heads of %d do not divide (%v)", width, m.HeadDim, input.HeadDim)
 	case m.HeadDim > 0:
 	case width%64 == 0:
 		m.HeadDim = 64
-		f.assume("%d heads of 64 features (--head-dim)", width/64)
+		f.assume("%d heads of 64 features (%v)", width/64, input.HeadDim)
 	default:
 		if f.err == nil {
-			f.err = fmt.Errorf("%w how many heads attention has: %d features are no multiple of the usual 64: give --head-dim", ErrAsk, width)
+			f.err = fmt.Errorf("%w how many heads attention has: %d features are no multiple of the usual 64: give %v", ErrAsk, width, input.HeadDim)
 		}
 	}
 }
@@ -375,7 +376,7 @@ func (f *foreign) variant(m *space.Model) {
 	if eps == 0 {
 		eps = usual
 		if f.config.file == "" {
-			f.assume("norms of epsilon %v (--norm-eps)", eps)
+			f.assume("norms of epsilon %v (%v)", eps, input.NormEps)
 		}
 	}
 	if eps != space.DefaultNormEps {
@@ -387,13 +388,13 @@ func (f *foreign) variant(m *space.Model) {
 		switch {
 		case pool && f.family.name != "timm":
 			v.Activation = space.GELUTanh
-			f.assume("the MLPs' activation gelu_tanh, SigLIP's (--activation)")
+			f.assume("the MLPs' activation gelu_tanh, SigLIP's (%v)", input.Activation)
 		case v.PreNorm || pool:
 			if f.err == nil {
-				f.err = fmt.Errorf("%w what the MLPs' activation is: CLIP's and SigLIP's models have gelu, quick_gelu or gelu_tanh: give --activation", ErrAsk)
+				f.err = fmt.Errorf("%w what the MLPs' activation is: CLIP's and SigLIP's models have gelu, quick_gelu or gelu_tanh: give %v", ErrAsk, input.Activation)
 			}
 		case f.config.file == "":
-			f.assume("the MLPs' activation gelu (--activation)")
+			f.assume("the MLPs' activation gelu (%v)", input.Activation)
 		}
 	}
 	if v.Activation == "gelu" {
@@ -461,14 +462,14 @@ func (f *foreign) tokens(m *space.Model, dim int) {
 	case 1:
 	default:
 		if f.err == nil {
-			f.err = fmt.Errorf("%w what the %d positions are of: %d patches or %d: give --image-size", ErrAsk, rows, readings[0].patches, readings[1].patches)
+			f.err = fmt.Errorf("%w what the %d positions are of: %d patches or %d: give %v", ErrAsk, rows, readings[0].patches, readings[1].patches, input.ImageSize)
 		}
 		return
 	}
 	r := readings[0]
 	if f.hints.ImageSize == 0 && f.config.imageSize == 0 {
 		side := int(math.Round(math.Sqrt(float64(r.patches))))
-		f.assume("a square of %d x %d patches, images of %d pixels (--image-size)", side, side, side*m.PatchSize)
+		f.assume("a square of %d x %d patches, images of %d pixels (%v)", side, side, side*m.PatchSize, input.ImageSize)
 	}
 	m.AbsPos, m.ImageSize = true, int(math.Round(math.Sqrt(float64(r.patches))))*m.PatchSize
 	all := make([]float32, 0, (m.Prefix()+r.patches)*dim)
@@ -506,7 +507,7 @@ func (f *foreign) block(m *space.Model, a *space.Arch, i int) {
 		return
 	}
 	if m.HeadDim == 0 || width%m.HeadDim != 0 {
-		f.fail("block %d has queries of %d features, which heads of %d do not divide (--head-dim)", i, width, m.HeadDim)
+		f.fail("block %d has queries of %d features, which heads of %d do not divide (%v)", i, width, m.HeadDim, input.HeadDim)
 		return
 	}
 	a.NumHeads = append(a.NumHeads, width/m.HeadDim)
@@ -576,7 +577,7 @@ func (f *foreign) classifier(m *space.Model, dim int) {
 		pool = space.PoolAttention
 	case f.has("fc_norm.weight"):
 		pool = PoolMean
-		f.assume("the mean of the patches (--pool)")
+		f.assume("the mean of the patches (%v)", input.Pool)
 	case v.NoClassToken:
 		pool = PoolMean
 	case clip && of == "" && f.has("head.weight") && f.has("head.bias"): // a classifier, no projection
@@ -586,11 +587,11 @@ func (f *foreign) classifier(m *space.Model, dim int) {
 	default:
 		pool = PoolToken
 		if of == "" {
-			f.assume("the class token (--pool)")
+			f.assume("the class token (%v)", input.Pool)
 		}
 	}
 	if !slices.Contains(Pools(), pool) {
-		f.fail("pooling %q is none of %s (--pool)", pool, strings.Join(Pools(), ", "))
+		f.fail("pooling %q is none of %s (%v)", pool, strings.Join(Pools(), ", "), input.Pool)
 	}
 	m.GlobalPool = pool == PoolMean
 	if !m.GlobalPool && pool != PoolToken {

@@ -48,7 +48,7 @@ func TestReadNamesWhatIsMissing(t *testing.T) {
 		want   error
 		says   []string
 	}{
-		"heads": {func(map[string]tensorfile.Tensor) {}, Hints{}, ErrAsk, []string{"--head-dim"}},
+		"heads": {func(map[string]tensorfile.Tensor) {}, Hints{}, ErrAsk, []string{"head-dim"}},
 		"eva02": {func(w map[string]tensorfile.Tensor) {
 			w["blocks.0.attn.q_bias"], w["blocks.0.mlp.fc2.weight"] = zeros(8), zeros(8, 8)
 		}, Hints{}, ErrFile, []string{"SwiGLU", "rotary", "biases of queries"}},
@@ -58,12 +58,12 @@ func TestReadNamesWhatIsMissing(t *testing.T) {
 			delete(w, "cls_token")
 			w["pos_embed"] = zeros(1, 4, 8)
 		}, Hints{HeadDim: 4}, ErrFile, []string{"_rpn_", "config.json"}},
-		"clip":     {func(w map[string]tensorfile.Tensor) { w["norm_pre.weight"], w["norm_pre.bias"] = zeros(8), zeros(8) }, Hints{HeadDim: 4}, ErrAsk, []string{"--activation"}},
+		"clip":     {func(w map[string]tensorfile.Tensor) { w["norm_pre.weight"], w["norm_pre.bias"] = zeros(8), zeros(8) }, Hints{HeadDim: 4}, ErrAsk, []string{"activation"}},
 		"oblong":   {func(w map[string]tensorfile.Tensor) { w["patch_embed.proj.weight"] = zeros(8, 3, 4, 1) }, Hints{HeadDim: 4}, ErrFile, []string{"4 x 1"}},
 		"linear":   {func(w map[string]tensorfile.Tensor) { w["patch_embed.proj.weight"] = zeros(8, 192) }, Hints{HeadDim: 4}, ErrFile, []string{"192"}},
 		"no grid":  {func(w map[string]tensorfile.Tensor) { w["pos_embed"] = zeros(1, 7, 8) }, Hints{HeadDim: 4}, ErrFile, []string{"7 positions"}},
-		"two grid": {func(w map[string]tensorfile.Tensor) { w["reg_token"], w["pos_embed"] = zeros(1, 4, 8), zeros(1, 9, 8) }, Hints{HeadDim: 4}, ErrAsk, []string{"--image-size"}},
-		"entry":    {func(map[string]tensorfile.Tensor) {}, Hints{Entry: "ema"}, ErrFile, []string{"--entry ema"}},
+		"two grid": {func(w map[string]tensorfile.Tensor) { w["reg_token"], w["pos_embed"] = zeros(1, 4, 8), zeros(1, 9, 8) }, Hints{HeadDim: 4}, ErrAsk, []string{"image-size"}},
+		"entry":    {func(map[string]tensorfile.Tensor) {}, Hints{Entry: "ema"}, ErrFile, []string{"entry ema"}},
 		"no ViT":   {func(w map[string]tensorfile.Tensor) { delete(w, "patch_embed.proj.weight") }, Hints{}, ErrFile, []string{"known are"}},
 	} {
 		w := little()
@@ -88,7 +88,7 @@ func TestReadTellsWhatItAssumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	notes := fmt.Sprint(m.Notes)
-	for _, flag := range []string{"--norm-eps", "--activation", "--pool", "2 x 2 patches", "--image-size"} {
+	for _, flag := range []string{"norm-eps", "activation", "pool", "2 x 2 patches", "image-size"} {
 		if !strings.Contains(notes, flag) {
 			t.Errorf("%s lacks %q", notes, flag)
 		}

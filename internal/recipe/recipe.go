@@ -19,6 +19,7 @@ import (
 
 	"prenas/internal/augment"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/mistaken"
 	"prenas/internal/nearest"
 	"prenas/pkg/space"
@@ -421,7 +422,7 @@ func (r Recipe) Enough(images int) error {
 		return fmt.Errorf("there are %d images to train on, fewer than accumulate, %d: take a recipe with a smaller one", images, r.Accumulate)
 	default:
 		fits = 1 << (bits.Len(uint(fits)) - 1) // 27 images: 16
-		return fmt.Errorf("there are %d images to train on, fewer than one update takes (batch: %d, accumulate: %d): give --batch %d, or a recipe with a smaller batch", images, r.Batch, r.Accumulate, fits)
+		return fmt.Errorf("there are %d images to train on, fewer than one update takes (batch: %d, accumulate: %d): give %v %d, or a recipe with a smaller batch", images, r.Batch, r.Accumulate, input.Batch, fits)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+
+	"prenas/internal/input"
 )
 
 // Suited is the recipe for a number of training images, before any are held out, where it says
@@ -68,8 +70,7 @@ func (r Recipe) Suited(images int, own bool) (suited Recipe, told string) {
 	if n <= 1000 && r.Augment.AA == "" && r.Augment.ColorJitter == 0 {
 		r.Augment.ColorJitter = 0.2
 	}
-	return r, fmt.Sprintf("for %d training images: %d held out to choose by, %d epochs of %d updates of %d images, learning rate %.3g; --epochs, --batch, --lr and --recipe change that",
-		images, held, r.Epochs, r.PerEpoch(n), r.Batch, r.PeakLR())
+	return r, fmt.Sprintf("for %d training images: %d held out to choose by, %d epochs of %d updates of %d images, learning rate %.3g; %v, %v, %v and %v change that", images, held, r.Epochs, r.PerEpoch(n), r.Batch, r.PeakLR(), input.Epochs, input.Batch, input.LR, input.Recipe)
 }
 
 // leastPatience is what a shorter training leaves of patience: accuracies go up and down from one

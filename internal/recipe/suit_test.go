@@ -39,7 +39,7 @@ func TestSuitedFitsAnyNumberOfImages(t *testing.T) {
 				if got.PerEpoch(n) < 1 || got.EvalEvery > got.Epochs || got.Suit {
 					t.Errorf("%s, %d images: %+v", name, images, got)
 				}
-				if !strings.Contains(told, "--epochs") {
+				if !strings.Contains(told, "epochs, batch") {
 					t.Errorf("%s tells %q", name, told)
 				}
 				if again, _ := got.Suited(images, own); again != got {

@@ -9,6 +9,7 @@ import (
 
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/rundir"
 	"prenas/internal/sealed"
 	"prenas/internal/strictjson"
@@ -19,8 +20,8 @@ import (
 // on leaves out what is not there yet, and a report is of a run that was measured.
 func check(fs fsys.FS, dir string) (results evaluate.Results, err error) {
 	var (
-		training   = "prenas train --candidates FILE --data SOURCE --out " + dir
-		evaluation = "prenas eval " + dir + " --data SOURCE"
+		training   = fmt.Sprintf("prenas train %v FILE %v SOURCE %v %s", input.Candidates, input.Data, input.Out, dir)
+		evaluation = fmt.Sprintf("prenas eval %s %v SOURCE", dir, input.Data)
 		candidates space.Candidates
 	)
 	for _, file := range []struct {

@@ -15,6 +15,7 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/recipe"
 	"prenas/internal/sealed"
 	"prenas/internal/version"
@@ -219,8 +220,7 @@ func (m Manifest) SameRecipe(r recipe.Recipe) error {
 	if had.Continues(m.Recipe.Digest()) {
 		return nil
 	}
-	return fmt.Errorf("%w: its recipe was another: %s; it goes on by its own, without --recipe, --batch, --lr, --sampler and --precision, for as many --epochs or more, and with as much --patience or more, 0 being endless; with another one begin a new run, from its weights if you like: --weights %s",
-		ErrOtherRun, strings.Join(m.Recipe.Changes(r), ", "), filepath.Join("RUN", CheckpointsDir, "step-N.safetensors"))
+	return fmt.Errorf("%w: its recipe was another: %s; it goes on by its own, without %v, %v, %v, %v and %v, for as many %v or more, and with as much %v or more, 0 being endless; with another one begin a new run, from its weights if you like: %v %s", ErrOtherRun, strings.Join(m.Recipe.Changes(r), ", "), input.Recipe, input.Batch, input.LR, input.Sampler, input.Precision, input.Epochs, input.Patience, input.Weights, filepath.Join("RUN", CheckpointsDir, "step-N.safetensors"))
 }
 
 // Began tells whether a checkpoint whose recipe has this digest is of the run, which may have

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"prenas/internal/export"
+	"prenas/internal/input"
 )
 
 // stamp tells whether a file has changed.
@@ -80,7 +81,7 @@ func openFamily(ctx context.Context, dir string, o Options, m *metrics, open fun
 		return nil, err
 	}
 	if len(f.current.models) == 0 {
-		return nil, fmt.Errorf("%w in %s: it has no .safetensors or .onnx file that can be opened; prenas export RUN --arch all --out DIR makes them", ErrFolder, dir)
+		return nil, fmt.Errorf("%w in %s: it has no .safetensors or .onnx file that can be opened; prenas export RUN %v all %v DIR makes them", ErrFolder, dir, input.Arch, input.Out)
 	}
 	return f, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/engine"
+	"prenas/internal/input"
 )
 
 // Options of a Server. Zero values mean the defaults that are named.
@@ -63,18 +64,18 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	if o.Bytes < 0 {
-		return o, fmt.Errorf("%w: --body is %d, it must be above 0", ErrOptions, o.Bytes)
+		return o, fmt.Errorf("%w: %v is %d, it must be above 0", ErrOptions, input.Body, o.Bytes)
 	}
 	if o.Bytes == 0 {
 		o.Bytes = 32 << 20
 	}
 	switch {
 	case o.Batch > o.Queue:
-		return o, fmt.Errorf("%w: --batch %d is more than --queue %d", ErrOptions, o.Batch, o.Queue)
+		return o, fmt.Errorf("%w: %v %d is more than %v %d", ErrOptions, input.Batch, o.Batch, input.Queue, o.Queue)
 	case o.Images > o.Queue:
-		return o, fmt.Errorf("%w: --images %d of one request are more than --queue %d", ErrOptions, o.Images, o.Queue)
+		return o, fmt.Errorf("%w: %v %d of one request are more than %v %d", ErrOptions, input.Images, o.Images, input.Queue, o.Queue)
 	case (o.CertFile == "") != (o.KeyFile == ""):
-		return o, fmt.Errorf("%w: --tls-cert and --tls-key go together", ErrOptions)
+		return o, fmt.Errorf("%w: %v and %v go together", ErrOptions, input.TLSCert, input.TLSKey)
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -13,6 +13,7 @@ import (
 	"strconv"
 
 	"prenas/internal/export"
+	"prenas/internal/input"
 )
 
 // The Open Inference Protocol, version 2, over REST, as KServe and Triton have it, with
@@ -208,7 +209,7 @@ func (s *Server) inputs(r *http.Request, m *model, q inferRequest, raw []byte) (
 	}
 	n := t.Shape[0]
 	if n < 1 || n > int64(s.o.Images) {
-		return nil, refuse(http.StatusBadRequest, "the request has %d images; this server takes 1 to %d (--images)", n, s.o.Images)
+		return nil, refuse(http.StatusBadRequest, "the request has %d images; this server takes 1 to %d (%v)", n, s.o.Images, input.Images)
 	}
 	if t.Datatype == "BYTES" {
 		return s.filesOf(r, m, t, int(n), raw, binarySize >= 0)

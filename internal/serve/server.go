@@ -21,6 +21,7 @@ import (
 
 	"prenas/internal/classify"
 	"prenas/internal/crash"
+	"prenas/internal/input"
 )
 
 // Server answers requests with the models of a family.
@@ -272,7 +273,7 @@ func (s *Server) explain(err error) refusal {
 	case errors.As(err, &told):
 		return told
 	case errors.As(err, &large):
-		return refusal{status: http.StatusRequestEntityTooLarge, text: fmt.Sprintf("the body has more than %d bytes, the limit of this server (--body)", large.Limit)}
+		return refusal{status: http.StatusRequestEntityTooLarge, text: fmt.Sprintf("the body has more than %d bytes, the limit of this server (%v)", large.Limit, input.Body)}
 	case errors.As(err, &network) && network.Timeout():
 		return refusal{status: http.StatusRequestTimeout, text: fmt.Sprintf("the body did not arrive within %v", s.o.Timeout)}
 	case errors.Is(err, context.Canceled):

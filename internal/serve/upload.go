@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"prenas/internal/classify"
+	"prenas/internal/input"
 )
 
 // file is an image as it came.
@@ -187,7 +188,7 @@ func (s *Server) form(r *http.Request) ([]file, error) {
 			return nil, refuse(http.StatusBadRequest, "the form's field %q is no file; parameters go into the address, as ?model=NAME", part.FormName())
 		}
 		if len(files) == s.o.Images {
-			return nil, refuse(http.StatusRequestEntityTooLarge, "the form has more than %d images, the limit of this server (--images)", s.o.Images)
+			return nil, refuse(http.StatusRequestEntityTooLarge, "the form has more than %d images, the limit of this server (%v)", s.o.Images, input.Images)
 		}
 		files = append(files, file{name: part.FileName(), text: text})
 	}
@@ -204,7 +205,7 @@ func (s *Server) measure(f *file) error {
 		return refuse(http.StatusUnprocessableEntity, "no image that can be read: %v", err)
 	}
 	if f.pixels = width * height; f.pixels < 1 || f.pixels > s.o.Pixels {
-		return refuse(http.StatusRequestEntityTooLarge, "the image has %d x %d pixels, the limit of this server is %d (--pixels)", width, height, s.o.Pixels)
+		return refuse(http.StatusRequestEntityTooLarge, "the image has %d x %d pixels, the limit of this server is %d (%v)", width, height, s.o.Pixels, input.Pixels)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"prenas/internal/data"
+	"prenas/internal/input"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
 	"prenas/internal/trainstep"
@@ -72,7 +73,7 @@ func (t *trainer) folder(now rundir.Manifest) (rundir.HostState, error) {
 	}
 	switch {
 	case exists && !t.Resume:
-		return nil, fmt.Errorf("%w: %s; prenas train --resume goes on with it, or name another folder", rundir.ErrRunExists, manifest)
+		return nil, fmt.Errorf("%w: %s; prenas train %v goes on with it, or name another folder", rundir.ErrRunExists, manifest, input.Resume)
 	case t.Resume && !exists:
 		return nil, fmt.Errorf("%s: there is no run to resume: %w", t.Out, fs.ErrNotExist)
 	}
@@ -189,7 +190,7 @@ func (t *trainer) reopen(now rundir.Manifest) (rundir.HostState, error) {
 }
 
 func (t *trainer) otherStart(why string) error {
-	return fmt.Errorf("%w: %s began with weights of SHA-256 %s, and %s: give these with --weights, or name another folder", rundir.ErrOtherRun, t.Out, rundir.Short(t.began), why)
+	return fmt.Errorf("%w: %s began with weights of SHA-256 %s, and %s: give these with %v, or name another folder", rundir.ErrOtherRun, t.Out, rundir.Short(t.began), why, input.Weights)
 }
 
 // startState is the state before the first step.

@@ -164,7 +164,7 @@ func TestDevicesMustDivideTheBatch(t *testing.T) {
 	o := littleOptions(t)
 	o.Engine, o.Out, o.Recipe.Batch = enginetest.Devices(t, 4), filepath.Join(t.TempDir(), "run"), 6
 	_, err := Run(context.Background(), o)
-	if !errors.Is(err, recipe.ErrInvalid) || !strings.Contains(err.Error(), "batch is 6") || !strings.Contains(err.Error(), "--devices 4") {
+	if !errors.Is(err, recipe.ErrInvalid) || !strings.Contains(err.Error(), "batch is 6") || !strings.Contains(err.Error(), "devices 4") {
 		t.Error(err)
 	}
 }

@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"prenas/internal/input"
 	"prenas/internal/rundir"
 	"prenas/internal/trainstep"
 )
@@ -39,7 +40,7 @@ func (t *trainer) diverged(newest int, why string) error {
 	if t.Recipe.RollBack && p.RolledBack < maxRollBacks {
 		return &rollBack{newest, why}
 	}
-	advice := "a smaller optimizer.lr or a longer schedule.warmup in the recipe may help, or --roll-back, with --resume too"
+	advice := fmt.Sprintf("a smaller optimizer.lr or a longer schedule.warmup in the recipe may help, or %v, with %v too", input.RollBack, input.Resume)
 	if t.Recipe.RollBack {
 		advice = fmt.Sprintf("it went back %d times, to %v of the learning rate; a smaller optimizer.lr or a longer schedule.warmup in the recipe may help", p.RolledBack, p.LRFactor())
 	}

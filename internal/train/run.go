@@ -11,6 +11,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 	"prenas/internal/machine"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
@@ -183,8 +184,7 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 	}
 	t.perEpoch = o.Recipe.PerEpoch(images)
 	if n := o.Engine.Devices(); o.Recipe.Batch%n != 0 {
-		return nil, fmt.Errorf("%w: batch is %d, and --devices %d must share it evenly: set batch to a multiple of %d, or --devices to a divisor of %d",
-			recipe.ErrInvalid, o.Recipe.Batch, n, n, o.Recipe.Batch)
+		return nil, fmt.Errorf("%w: batch is %d, and %v %d must share it evenly: set batch to a multiple of %d, or %v to a divisor of %d", recipe.ErrInvalid, o.Recipe.Batch, input.Devices, n, n, input.Devices, o.Recipe.Batch)
 	}
 	if t.share, err = data.NewShare(o.Engine.Ranks().Rank(), o.Engine.Ranks().Size(), o.Recipe.Accumulate, o.Recipe.Batch); err != nil {
 		return nil, fmt.Errorf("%w: %w", recipe.ErrInvalid, err)
@@ -246,7 +246,7 @@ func (t *trainer) noteStop() error {
 		return nil
 	}
 	t.stop = &rundir.StopLine{Kind: "early_stop", Step: p.Step, Improved: p.Improved, Patience: t.Recipe.Patience}
-	t.Log(fmt.Sprintf("%s; --resume --patience N waits longer, 0 for all %d epochs", t.stop, t.Recipe.Epochs))
+	t.Log(fmt.Sprintf("%s; %v %v N waits longer, 0 for all %d epochs", t.stop, input.Resume, input.Patience, t.Recipe.Epochs))
 	if err := t.metrics.Write(*t.stop); err != nil {
 		return err
 	}
@@ -440,5 +440,5 @@ func (t *trainer) interrupt() error {
 }
 
 func (t *trainer) interrupted() error {
-	return fmt.Errorf("%w after step %d of %d; go on with prenas train --out %s --resume", ErrInterrupted, t.progress.Step, t.steps, t.Out)
+	return fmt.Errorf("%w after step %d of %d; go on with prenas train %v %s %v", ErrInterrupted, t.progress.Step, t.steps, input.Out, t.Out, input.Resume)
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 
+	"prenas/internal/input"
 	"prenas/pkg/space"
 )
 
@@ -101,13 +102,13 @@ func (r *run) checkLimits() error {
 func (r *run) checkExact() error {
 	m := r.options.Score
 	if m.base == "taylor5" && m.pruned {
-		return fmt.Errorf("%w: score %s cannot be searched exactly, because the least absolute value of a sum is no sum of parts; use --method evolution", ErrMethod, m)
+		return fmt.Errorf("%w: score %s cannot be searched exactly, because the least absolute value of a sum is no sum of parts; use %v evolution", ErrMethod, m, input.Method)
 	}
 	if m.avg && (r.cost.Name != paramsName || r.grid.joint && m.attnMLP) {
 		// Architectures of one trunk with equal parameters have equally many
 		// scored weights; of equal other costs they need not, and neither where
 		// norms, which come with every feature, are not scored.
-		return fmt.Errorf("%w: score %s can be searched exactly only with intervals of parameters, and in a convolutional space only with its norms; use --method evolution", ErrMethod, m)
+		return fmt.Errorf("%w: score %s can be searched exactly only with intervals of parameters, and in a convolutional space only with its norms; use %v evolution", ErrMethod, m, input.Method)
 	}
 	return nil
 }
@@ -116,7 +117,7 @@ func (r *run) checkExact() error {
 func (r *run) checkSize() error {
 	n := r.space.CountIsomers(r.options.AllSplits)
 	if n.Cmp(big.NewInt(maxEnumerated)) > 0 {
-		return fmt.Errorf("%w to enumerate: %v architectures, more than %d; use --method exact", ErrTooLarge, n, maxEnumerated)
+		return fmt.Errorf("%w to enumerate: %v architectures, more than %d; use %v exact", ErrTooLarge, n, maxEnumerated, input.Method)
 	}
 	return nil
 }

@@ -142,7 +142,7 @@ func TestTooLargeToEnumerate(t *testing.T) {
 	s.EmbedDim, s.Depth, s.NumHeads, s.MLPRatio = []int{400}, []int{24}, []int{5, 10, 20, 40}, []float64{1, 2, 3, 4, 5, 6}
 	s.Interval = space.Interval{Min: 0, Max: 100, Step: 2}
 	o := Options{Score: ScoreMethod{base: "params"}, Heads: BlockMethod{base: deeper}, MLP: BlockMethod{base: deeper}}
-	if _, _, err := Run(s, nil, nil, o); !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "--method exact") {
+	if _, _, err := Run(s, nil, nil, o); !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "method exact") {
 		t.Errorf("got %v", err)
 	}
 	o.Method = Exact
