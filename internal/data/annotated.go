@@ -45,7 +45,7 @@ func (a *annotated) dataset(classes []string) (*Dataset, error) {
 			}
 		}
 	}
-	d.setSplits([splitCount]Split{decoded{a.splits[trainSplit]}, decoded{a.splits[valSplit]}, decoded{a.splits[testSplit]}})
+	d.setSplits([splitCount]Split{FromFiles(a.splits[trainSplit]), FromFiles(a.splits[valSplit]), FromFiles(a.splits[testSplit])})
 	return d, nil
 }
 

@@ -77,3 +77,23 @@ func (b *budget) hold(need int64) (release func(), err error) {
 		b.free.Release(need)
 	}, nil
 }
+
+// holding runs what reads the file of an image of so many bytes and decodes it, as soon as there
+// is memory for it. What no image may have is refused as it is read.
+func holding(size int64, read func() error) error {
+	if size > maxBytes {
+		return read()
+	}
+	release, err := holdText(size)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return read()
+}
+
+// holdText waits for memory for a text of so many bytes. What it returns gives it back.
+func holdText(size int64) (release func(), err error) { return texts().takeBytes(size) }
+
+// memory is how many bytes pixels may take together.
+func memory() int64 { return pixels().bytes }

@@ -3,14 +3,11 @@ package data
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"image"
 	"image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 
@@ -46,12 +43,16 @@ const bombEnv = "PRENAS_TEST_BOMBS"
 func TestWorkersShareOneBudget(t *testing.T) {
 	const decoded, workers = 1 << 22 * (8 + 3), 8
 	if path := os.Getenv(bombEnv); path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
 		shared := newBudget(2 * decoded)
 		pixels = func() *budget { return shared }
 		var all sync.WaitGroup
 		for range workers {
 			all.Go(func() {
-				if err := UseImage(path, func(Image) error { return nil }); err != nil {
+				if _, err := decode(text); err != nil {
 					t.Error(err)
 				}
 			})
@@ -83,13 +84,7 @@ func TestImagesBeyondTheBudgetAreRefused(t *testing.T) {
 	defer func() { pixels = before }()
 	small := newBudget(1 << 20)
 	pixels = func() *budget { return small }
-	path := filepath.Join(t.TempDir(), "bomb.png")
-	if err := os.WriteFile(path, bomb(t), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	err := UseImage(path, func(Image) error { return nil })
-	var damaged *DamagedImage
-	if !errors.Is(err, machine.ErrMemory) || errors.As(err, &damaged) || !strings.Contains(fmt.Sprint(err), path) {
+	if _, err := decode(bomb(t)); !errors.Is(err, machine.ErrMemory) || errors.Is(err, ErrFormat) {
 		t.Error(err)
 	}
 	if !small.free.TryAcquire(small.bytes) {
@@ -103,15 +98,19 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	defer func() { pixels = before }()
 	own := newBudget(1 << 24)
 	pixels = func() *budget { return own }
-	dir := t.TempDir()
-	for i, text := range [][]byte{pngOf(t, 5, 5, 1), pngOf(t, 5, 5, 1)[:60], []byte("no image"), nil} {
-		path := filepath.Join(dir, strconv.Itoa(i)+".png")
-		if err := os.WriteFile(path, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		failed := errors.New("use")
-		if err := UseImage(path, func(Image) error { return failed }); (i == 0) != errors.Is(err, failed) {
-			t.Errorf("%d: %v", i, err)
+	var whole bytes.Buffer
+	if err := png.Encode(&whole, image.NewGray(image.Rect(0, 0, 5, 5))); err != nil {
+		t.Fatal(err)
+	}
+	for i, text := range [][]byte{whole.Bytes(), whole.Bytes()[:60], []byte("no image"), nil} {
+		held := int64(0)
+		err := decodePart(text, all, func(augment.Piece) {
+			if !own.free.TryAcquire(own.bytes) {
+				held++
+			}
+		})
+		if (i == 0) != (err == nil) || (i == 0) != (held == 1) {
+			t.Errorf("%d: %v, held %d times", i, err, held)
 		}
 	}
 	if !own.free.TryAcquire(own.bytes) {

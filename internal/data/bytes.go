@@ -1,8 +1,10 @@
 package data
 
+import "prenas/internal/augment"
+
 // DecodeImage reads an image file's bytes as RGB, upright, as [ReadImage] reads a file.
 // An error wraps ErrFormat.
-func DecodeImage(text []byte) (Image, error) { return decode(text) }
+func DecodeImage(text []byte) (augment.Image, error) { return decode(text) }
 
 // ImageSize is the width and height in pixels that an image file's bytes say they have, before
 // it is turned upright. An error wraps ErrFormat.

@@ -1,17 +1,11 @@
 package data
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"path/filepath"
-	"strings"
-
-	"prenas/internal/fsys"
-	"prenas/internal/plaintext"
 )
 
 // CIFAR (Krizhevsky, 2009), binary version: records of one label byte (CIFAR-100:
@@ -85,28 +79,4 @@ func parseCIFAR(text []byte, labelBytes int, m *inMemory) error {
 		}
 	}
 	return nil
-}
-
-// readNames are the lines of a file that are not empty.
-func readNames(path string) ([]string, error) {
-	f, err := fsys.OpenRegular(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	names, err := linesOf(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return names, nil
-}
-
-func linesOf(r io.Reader) (names []string, err error) {
-	lines := bufio.NewScanner(plaintext.Reader(r))
-	for lines.Scan() {
-		if name := strings.TrimSpace(lines.Text()); name != "" {
-			names = append(names, name)
-		}
-	}
-	return names, lines.Err()
 }

@@ -122,6 +122,7 @@ func openMembers(ctx context.Context, shards []shardFile, scan func(context.Cont
 	if err := d.arrange(shards, files); err != nil {
 		return nil, err
 	}
+	var left leftOut
 	digest := sha256.New()
 	for _, file := range files {
 		for _, one := range file.members {
@@ -131,8 +132,9 @@ func openMembers(ctx context.Context, shards []shardFile, scan func(context.Cont
 			}
 			fmt.Fprintf(digest, "%d\x00%s\x00%d\x00%s\x00", one.split, one.name, one.size, label)
 		}
-		d.left.add(file.left)
+		left.add(file.left)
 	}
+	d.LeftOut = left.list()
 	d.Digest = hex.EncodeToString(digest.Sum(nil))
 	splits := bySplit(files)
 	var err error
@@ -140,7 +142,7 @@ func openMembers(ctx context.Context, shards []shardFile, scan func(context.Cont
 		return nil, err
 	}
 	d.noteOrder()
-	d.setSplits([splitCount]Split{decoded{splits[0]}, decoded{splits[1]}, decoded{splits[2]}})
+	d.setSplits([splitCount]Split{FromFiles(splits[0]), FromFiles(splits[1]), FromFiles(splits[2])})
 	return d, nil
 }
 

@@ -118,17 +118,41 @@ func (c *Contents) Remember(sums []uint64) error {
 
 // noted are images whose contents are noted as they are read.
 type noted struct {
-	encoded
+	Files
 	contents *Contents
 	first    int
 }
 
 func (n noted) Encoded(i int) ([]byte, error) {
-	text, err := n.encoded.Encoded(i)
+	text, err := n.Files.Encoded(i)
 	if err == nil {
 		err = n.contents.note(n.first+i, text)
 	}
 	return text, err
+}
+
+// MarkUsed notes that image i of a split, which was read, is handed out.
+func MarkUsed(s Split, i int) {
+	if c, k := contentOf(s, i); c != nil {
+		c.use(k)
+	}
+}
+
+// DigestOf is the digest of image i of a split, 0 where it was not read yet; has: the data set has
+// digests.
+func DigestOf(s Split, i int) (sum uint64, has bool) {
+	c, k := contentOf(s, i)
+	if c == nil {
+		return 0, false
+	}
+	return c.read(k), true
+}
+
+// DigestAsItIs is DigestOf of an image that has one, whose file it reads for that if need be; 0
+// of one that holds no image.
+func DigestAsItIs(s Split, i int) (uint64, error) {
+	c, k := contentOf(s, i)
+	return c.asItIs(k)
 }
 
 // contentOf is where the digest of image i of a split is: nil where there is none.
@@ -141,10 +165,10 @@ func contentOf(s Split, i int) (c *Contents, k int) {
 		return contentOf(split, k)
 	case relabelled:
 		return contentOf(s.Split, i)
-	case notedPack:
+	case notedDigests:
 		return s.contents, s.first + i
 	case decoded:
-		if n, is := s.encoded.(noted); is {
+		if n, is := s.Files.(noted); is {
 			return n.contents, n.first + i
 		}
 	}
@@ -168,29 +192,37 @@ func (c *Contents) asItIs(i int) (uint64, error) {
 	return c.read(i), nil
 }
 
-// notedPack are packed images; the digests of the files that they were made from are in the pack.
-type notedPack struct {
-	*packed
+// digested are images that were made from files, with the digests of those.
+type digested interface {
+	Split
+	Name(i int) string
+	// Digests are those of the files, by image, if it has all of them.
+	Digests() (sums []uint64, has bool)
+}
+
+// notedDigests are such images, and where their digests are among those of the data set.
+type notedDigests struct {
+	digested
 	contents *Contents
 	first    int
 }
 
-// noteContents makes the images of a data set be noted, where they are files, or were.
-func (d *Dataset) noteContents() {
+// NoteContents makes the images of a data set be noted, where they are files, or were.
+func (d *Dataset) NoteContents() {
 	c := new(Contents)
 	for _, split := range []*Split{&d.Train, &d.HeldOut, &d.Test} {
 		first := len(c.sums)
 		switch images := (*split).(type) {
 		case decoded:
-			own := decoded{noted{images.encoded, c, first}}
+			own := decoded{noted{images.Files, c, first}}
 			*split, c.files = own, append(c.files, numbered{first, own})
 			c.sums = append(c.sums, make([]uint64, images.Len())...)
-		case *packed:
-			sums, has := images.contents()
+		case digested:
+			sums, has := images.Digests()
 			if !has { // of an earlier version, or of a source without files
 				continue
 			}
-			*split = notedPack{images, c, first}
+			*split = notedDigests{images, c, first}
 			c.files = append(c.files, numbered{first, images})
 			c.sums = append(c.sums, sums...)
 		}

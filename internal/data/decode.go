@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"prenas/internal/augment"
 	"prenas/internal/picture"
@@ -11,9 +15,6 @@ import (
 
 // imageEndings are the files that count as images where only a name is known.
 var imageEndings = []string{".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp"}
-
-// maxClasses bounds what a label can be.
-const maxClasses = 1 << 20
 
 // Limits on one image, so that a small file cannot ask for much memory: a
 // picture of 16384 by 16384 still passes.
@@ -26,7 +27,7 @@ const (
 // meant to be seen: turned by its EXIF orientation, CMYK converted, grey
 // repeated, the high byte of 16 bits, transparency dropped, of an animation
 // the first frame. An error wraps ErrFormat.
-func decode(text []byte) (img Image, err error) {
+func decode(text []byte) (img augment.Image, err error) {
 	err = decodePart(text, all, func(p augment.Piece) { img = p.Image })
 	return img, err
 }
@@ -83,11 +84,11 @@ func decodeSized(text []byte, stored image.Point, format string, choose func(hei
 }
 
 // FromImage copies a decoded image as RGB; transparency is dropped.
-func FromImage(from image.Image) Image { return fromImage(from, from.Bounds()) }
+func FromImage(from image.Image) augment.Image { return fromImage(from, from.Bounds()) }
 
 // fromImage copies a part, which must lie within the bounds.
-func fromImage(from image.Image, part image.Rectangle) Image {
-	return Image{Pixels: picture.RGB(from, part), Height: part.Dy(), Width: part.Dx(), Channels: 3}
+func fromImage(from image.Image, part image.Rectangle) augment.Image {
+	return augment.Image{Pixels: picture.RGB(from, part), Height: part.Dy(), Width: part.Dx(), Channels: 3}
 }
 
 // header reads the size of an image file, as it is stored, and its format, and checks them
@@ -139,3 +140,17 @@ func reduction(cut augment.Cut) int {
 	}
 	return by
 }
+
+// isImage tells an image file by the ending of its name.
+func isImage(name string) bool {
+	return slices.Contains(imageEndings, strings.ToLower(filepath.Ext(name)))
+}
+
+// sniffed reports whether a file is an image that is decoded, of a name that does not tell: by how
+// it begins. One that a program has not finished, or has put aside, is none.
+func sniffed(name string, head []byte) bool {
+	return !slices.Contains(unfinished, strings.ToLower(path.Ext(name))) && !strings.HasSuffix(name, "~") && picture.Identify(head).Format != ""
+}
+
+// unfinished are endings of files that are being written, or were put aside.
+var unfinished = []string{".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".incomplete", ".aria2", ".bak", ".old", ".orig", ".swp"}

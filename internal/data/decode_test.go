@@ -3,11 +3,13 @@ package data
 import (
 	"fmt"
 	"testing"
+
+	"prenas/internal/augment"
 )
 
 // An orientation is the inverse of how the image was stored.
 func TestUprightTwiceIsWhereItBegan(t *testing.T) {
-	img := Image{Height: 3, Width: 5, Channels: 3, Pixels: make([]uint8, 45)}
+	img := augment.Image{Height: 3, Width: 5, Channels: 3, Pixels: make([]uint8, 45)}
 	for i := range img.Pixels {
 		img.Pixels[i] = uint8(i)
 	}

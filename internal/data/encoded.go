@@ -8,8 +8,8 @@ import (
 	"prenas/internal/machine"
 )
 
-// encoded is the images of a source as the files they came as.
-type encoded interface {
+// Files is the images of a source as the files they came as.
+type Files interface {
 	Len() int
 	Label(i int) int
 	// Name says where image i is, to a reader of an error.
@@ -21,8 +21,11 @@ type encoded interface {
 	Encoded(i int) ([]byte, error)
 }
 
-// decoded is a Split of encoded images.
-type decoded struct{ encoded }
+// FromFiles is the Split of the images in files.
+func FromFiles(files Files) Split { return decoded{files} }
+
+// decoded is a Split of images in files.
+type decoded struct{ Files }
 
 func (d decoded) Image(i int) (img Image, err error) {
 	err = d.part(i, all, func(p augment.Piece) { img = p.Image })
@@ -38,20 +41,6 @@ func (d decoded) part(i int, choose func(height, width int) augment.Cut, use fun
 		return decodePart(text, choose, use)
 	})
 	return explain(d.Name(i), err)
-}
-
-// holding runs what reads the file of an image of so many bytes and decodes it, as soon as there
-// is memory for it. What no image may have is refused as it is read.
-func holding(size int64, read func() error) error {
-	if size > maxBytes {
-		return read()
-	}
-	release, err := texts().takeBytes(size)
-	if err != nil {
-		return err
-	}
-	defer release()
-	return read()
 }
 
 // explain says where an error is, and whether it is the image that is damaged.

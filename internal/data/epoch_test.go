@@ -1,7 +1,6 @@
 package data
 
 import (
-	"slices"
 	"testing"
 
 	"prenas/internal/augment"
@@ -87,52 +86,6 @@ func TestBalancedEpochShowsClassesAlike(t *testing.T) {
 	for i := range 13 {
 		if want := 20 / map[int]int{2: 3, 5: 10}[s[i]]; images[i] < want || images[i] > want+1 {
 			t.Errorf("image %d of label %d is seen %d times", i, s[i], images[i])
-		}
-	}
-}
-
-func TestStratifiedHoldsOutOfEachClass(t *testing.T) {
-	s := make(counted, 100)
-	for i := range s {
-		switch {
-		case i < 20:
-			s[i] = 1
-		case i < 25:
-			s[i] = 2
-		case i < 26:
-			s[i] = 3
-		}
-	}
-	kept, held := holdOut(s, Options{Seed: 1, HeldOut: 0.2, Stratify: true})
-	count := func(s Split, label int) (n int) {
-		for i := range s.Len() {
-			if s.Label(i) == label {
-				n++
-			}
-		}
-		return n
-	}
-	if held.Len() != 20 || kept.Len() != 80 {
-		t.Fatalf("%d held, %d kept", held.Len(), kept.Len())
-	}
-	for label, want := range []int{15, 4, 1, 0} {
-		if got := count(held, label); got < want-1 || got > want+1 {
-			t.Errorf("class %d: %d held out, want about %d", label, got, want)
-		}
-	}
-	if count(kept, 3) != 1 {
-		t.Error("the only image of a class is not trained on")
-	}
-	_, again := holdOut(s, Options{Seed: 1, HeldOut: 0.2, Stratify: true})
-	if !slices.Equal(held.(subset).index, again.(subset).index) {
-		t.Error("twice the same is not the same")
-	}
-}
-
-func TestImbalanceIsOfClassesWithImages(t *testing.T) {
-	for want, s := range map[float64]counted{0: {}, 1: {4, 9}, 2.5: {1, 1, 1, 1, 1, 7, 7}} {
-		if got := Imbalance(&Dataset{Train: s}); got != want {
-			t.Errorf("%v: %v, want %v", s, got, want)
 		}
 	}
 }

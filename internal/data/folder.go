@@ -9,12 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"prenas/internal/picture"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 // openFolder opens a folder of images. Classes are the names of the folders in that of the
@@ -30,7 +27,8 @@ func openFolder(_ context.Context, dir string, _ Options) (*Dataset, error) {
 	d := &Dataset{Channels: 3, Notes: l.notes}
 	digest := sha256.New()
 	var classes classList
-	splits := [splitCount]Split{none{}, none{}, none{}}
+	var left leftOut
+	splits := [splitCount]Split{None{}, None{}, None{}}
 	for split := range splits {
 		if !l.has[split] {
 			continue
@@ -40,10 +38,11 @@ func openFolder(_ context.Context, dir string, _ Options) (*Dataset, error) {
 			return nil, err
 		}
 		f.digest(digest)
-		f.tell(d)
-		splits[split] = decoded{f}
+		f.tell(d, &left)
+		splits[split] = FromFiles(f)
 	}
 	d.setSplits(splits)
+	d.LeftOut = left.list()
 	d.Classes = classes.names
 	d.noteOrder()
 	d.Digest = hex.EncodeToString(digest.Sum(nil))
@@ -103,9 +102,6 @@ type classList struct {
 	names []string
 	label map[string]int
 }
-
-// className is a name in the form in which names are compared: NFC of Unicode.
-func className(name string) string { return norm.NFC.String(name) }
 
 // set makes names the classes, in order.
 func (c *classList) set(names []string) {
@@ -169,9 +165,9 @@ func (f folder) Encoded(i int) ([]byte, error) {
 	return readLimited(f.files[i].path)
 }
 
-// tell adds what was left out, and what may surprise, to a data set.
-func (f *folder) tell(d *Dataset) {
-	d.left.add(f.left)
+// tell adds what may surprise to a data set, and what was left out to all that was.
+func (f *folder) tell(d *Dataset, left *leftOut) {
+	left.add(f.left)
 	if f.deeps > 0 {
 		d.note("classes are the folders right in %s; %d of its images lie deeper, as %s", f.dir, f.deeps, f.deep)
 	}
@@ -247,10 +243,6 @@ func (c *classList) similar(name string) string {
 	return ""
 }
 
-func isImage(name string) bool {
-	return slices.Contains(imageEndings, strings.ToLower(filepath.Ext(name)))
-}
-
 // add lists the images below one class's folder. Links to folders below it are
 // not followed, as they may lead in circles: each counts as a damaged image.
 func (f *folder) add(dir, class string, label int) error {
@@ -304,4 +296,46 @@ func (f *folder) add(dir, class string, label int) error {
 		return fmt.Errorf("%w: %s has the folders of splits in it, as %s: put the classes into the splits, not the splits into the classes", ErrLayout, filepath.Join(dir, class), filepath.Base(splits[trainSplit]))
 	}
 	return err
+}
+
+// inCircles is an error of a link to a folder that it lies in itself: as a class it would hold all
+// images once more.
+func inCircles(e fs.DirEntry, path string) error {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return nil
+	}
+	leads, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	lies, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err == nil {
+		leads, err = filepath.Abs(leads)
+	}
+	if err == nil {
+		lies, err = filepath.Abs(lies)
+	}
+	if err != nil {
+		return err
+	}
+	if lies == leads || strings.HasPrefix(lies, strings.TrimSuffix(leads, string(filepath.Separator))+string(filepath.Separator)) {
+		return fmt.Errorf("%w: the link %s leads to a folder that it lies in: remove it", ErrLayout, path)
+	}
+	return nil
+}
+
+// listed is a file of a folder as it is found. A link to nothing is an image that is damaged:
+// it was made so. Any other failure is an error.
+func listed(dir string, e fs.DirEntry, name string) (folderFile, error) {
+	file := folderFile{path: filepath.Join(dir, e.Name()), name: name}
+	info, err := patiently(func() (fs.FileInfo, error) { return os.Stat(file.path) })
+	switch {
+	case err == nil:
+		file.size, file.folder = info.Size(), info.IsDir()
+	case e.Type()&fs.ModeSymlink != 0 && leadsNowhere(err):
+		file.nowhere = true
+	default:
+		return file, err
+	}
+	return file, nil
 }

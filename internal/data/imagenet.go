@@ -37,8 +37,9 @@ func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
 	if len(index) > 0 {
 		ids.set(index.ids())
 	}
+	var left leftOut
 	digest := sha256.New()
-	d := &Dataset{Channels: 3, Train: none{}, Test: none{}}
+	d := &Dataset{Channels: 3, Train: None{}, Test: None{}}
 	in, val := filepath.Join(root, "train"), filepath.Join(root, "val")
 	isIn, err := isFolder(in)
 	if err != nil {
@@ -54,8 +55,8 @@ func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
 			return nil, err
 		}
 		train.digest(digest)
-		train.tell(d)
-		d.Train = decoded{train}
+		train.tell(d, &left)
+		d.Train = FromFiles(train)
 	} else {
 		o.log("data: there is no %s: there are no training images", in)
 	}
@@ -65,11 +66,12 @@ func openImageNet(_ context.Context, dir string, o Options) (*Dataset, error) {
 			return nil, err
 		}
 		test.digest(digest)
-		test.tell(d)
-		d.Test = decoded{test}
+		test.tell(d, &left)
+		d.Test = FromFiles(test)
 	} else {
 		o.log("data: there is no %s: there are no test images", val)
 	}
+	d.LeftOut = left.list()
 	fmt.Fprintf(digest, "%q", ids.names) // the labels follow from them
 	d.Digest, d.Classes = hex.EncodeToString(digest.Sum(nil)), index.names(ids.names)
 	return d, nil

@@ -110,7 +110,7 @@ func Describe(ctx context.Context, source string, set *Dataset, sample int, prog
 		info.Classes[set.Test.Label(i)].Test++
 	}
 	info.Imbalance = Imbalance(set)
-	all := whole(set)
+	all := set.All()
 	n := min(sample, all.Len())
 	var widths, heights, lowest, highest []int
 	for i, one := range ahead.Range(ctx, n, 0, func(i int) seen { return see(all, i*all.Len()/n) }) {
@@ -145,7 +145,7 @@ type Checked struct {
 
 // Check reads every image of a data set that is not cut by holding out.
 func Check(ctx context.Context, set *Dataset, workers int, progress func(done, total int)) (Checked, error) {
-	all := whole(set)
+	all := set.All()
 	var found Skipped
 	c := Checked{Images: all.Len(), LeftOut: set.LeftOut}
 	for i, one := range ahead.Range(ctx, all.Len(), workers, func(i int) seen { return see(all, i) }) {
@@ -191,31 +191,13 @@ func see(s Split, i int) (one seen) {
 	return one
 }
 
-// named is a split that knows where its images are.
-type named interface{ Name(i int) string }
-
-// NameOf says where image i is, as far as its split knows.
-func NameOf(s Split, i int) string {
-	switch s := s.(type) {
-	case chain:
-		split, k := s.at(i)
-		return NameOf(split, k)
-	case subset:
-		return NameOf(s.Split, s.index[i])
-	case relabelled:
-		return NameOf(s.Split, i)
-	case named:
-		return s.Name(i)
-	}
-	return fmt.Sprintf("image %d", i)
-}
-
-// tellOneColour says if there is nothing to see in most of some training images, spread evenly.
-func (o Options) tellOneColour(ctx context.Context, d *Dataset) {
+// OneColour says if there is nothing to see in most of some training images, spread evenly; else
+// it is empty.
+func OneColour(ctx context.Context, d *Dataset) string {
 	const some = 32
 	n := min(some, d.Train.Len())
-	if o.Log == nil || n == 0 {
-		return
+	if n == 0 {
+		return ""
 	}
 	var flat OneColourInfo
 	for i, one := range ahead.Range(ctx, n, 0, func(i int) seen { return see(d.Train, i*d.Train.Len()/n) }) {
@@ -223,60 +205,13 @@ func (o Options) tellOneColour(ctx context.Context, d *Dataset) {
 			flat.add(one, NameOf(d.Train, i*d.Train.Len()/n))
 		}
 	}
-	if 2*flat.Images > n {
-		o.log("data: %d of %d training images that were looked at %s", flat.Images, n, flat)
+	if 2*flat.Images <= n {
+		return ""
 	}
+	return fmt.Sprintf("%d of %d training images that were looked at %s", flat.Images, n, flat)
 }
 
 // String is what the images are, as a sentence goes on.
 func (o OneColourInfo) String() string {
 	return fmt.Sprintf("are of nearly one colour (%d black, %d white), the first %s; grey of 16 bits with small values and pictures that are in the transparency alone become black", o.Black, o.White, o.First)
-}
-
-// chain is splits one after the other.
-type chain []Split
-
-func whole(set *Dataset) chain { return chain{set.Train, set.HeldOut, set.Test} }
-
-func (c chain) Len() int {
-	n := 0
-	for _, s := range c {
-		n += s.Len()
-	}
-	return n
-}
-
-func (c chain) at(i int) (Split, int) {
-	for _, s := range c[:len(c)-1] {
-		if i < s.Len() {
-			return s, i
-		}
-		i -= s.Len()
-	}
-	return c[len(c)-1], i
-}
-
-func (c chain) Label(i int) int {
-	s, k := c.at(i)
-	return s.Label(k)
-}
-
-func (c chain) Image(i int) (Image, error) {
-	s, k := c.at(i)
-	return s.Image(k)
-}
-
-// reading is what came of reading an image.
-type reading struct {
-	image Image
-	err   error
-}
-
-// read keeps of image i what keep makes of it.
-func read(s Split, i int, keep func(Image) Image) (r reading) {
-	r.err = Whole(s, i, func(img Image) error {
-		r.image = keep(img)
-		return nil
-	})
-	return r
 }

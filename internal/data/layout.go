@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // tree is folders of images, on disk or in archives. Paths are slashed and relative; the root
@@ -213,3 +215,6 @@ func (l layout) split(name string) (split int, rest string) {
 	}
 	return split, rest
 }
+
+// className is a name in the form in which names are compared: NFC of Unicode.
+func className(name string) string { return norm.NFC.String(name) }

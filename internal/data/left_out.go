@@ -71,18 +71,6 @@ func (l *leftOut) list() LeftOut {
 	return all
 }
 
-// counts is what list is of.
-func (l LeftOut) counts() leftOut {
-	c := leftOut{loose: l.Loose, litter: l.Litter}
-	for _, f := range l.Files {
-		if c.files == nil {
-			c.files = map[string]*LeftOutFiles{}
-		}
-		c.files[f.Ending] = &f
-	}
-	return c
-}
-
 // instead is what there was, as the end of an error; empty if there was nothing.
 func (l *leftOut) instead() string {
 	text := l.list().String()
@@ -134,12 +122,3 @@ func (l LeftOut) String() string {
 	}
 	return text
 }
-
-// sniffed reports whether a file is an image that is decoded, of a name that does not tell: by how
-// it begins. One that a program has not finished, or has put aside, is none.
-func sniffed(name string, head []byte) bool {
-	return !slices.Contains(unfinished, strings.ToLower(path.Ext(name))) && !strings.HasSuffix(name, "~") && picture.Identify(head).Format != ""
-}
-
-// unfinished are endings of files that are being written, or were put aside.
-var unfinished = []string{".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".incomplete", ".aria2", ".bak", ".old", ".orig", ".swp"}

@@ -45,12 +45,12 @@ func orientation(text []byte, format string) int {
 
 // upright turns an image that is stored in an EXIF orientation (1 to 8) to how
 // it is meant to be seen.
-func upright(img Image, orientation int) Image {
+func upright(img augment.Image, orientation int) augment.Image {
 	if orientation == 1 {
 		return img
 	}
 	h, w, c := img.Height, img.Width, img.Channels
-	out := Image{Pixels: make([]uint8, len(img.Pixels)), Channels: c}
+	out := augment.Image{Pixels: make([]uint8, len(img.Pixels)), Channels: c}
 	out.Height, out.Width = turnedSize(h, w, orientation)
 	for y := range out.Height {
 		for x := range out.Width {

@@ -193,8 +193,8 @@ type packed struct {
 // place of an image: its shard and its number there.
 type place struct{ shard, image int }
 
-// contents are the digests of the files that the images were made from, if it has all of them.
-func (p *packed) contents() (sums []uint64, has bool) {
+// Digests are those of the files that the images were made from, if it has all of them.
+func (p *packed) Digests() (sums []uint64, has bool) {
 	for _, s := range p.shards {
 		if len(s.Labels) > 0 && len(s.Contents) == 0 {
 			return nil, false
@@ -248,7 +248,7 @@ func openPack(_ context.Context, dir string, _ Options) (*Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dataset{Classes: m.Classes, Digest: m.Digest, Channels: m.Channels, Mean: m.Mean, Std: m.Std, left: m.LeftOut.counts()}
+	d := &Dataset{Classes: m.Classes, Digest: m.Digest, Channels: m.Channels, Mean: m.Mean, Std: m.Std, LeftOut: m.LeftOut}
 	if d.Train, err = openShards(dir, m, m.Train); err != nil {
 		return nil, err
 	}

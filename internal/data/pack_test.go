@@ -10,17 +10,16 @@ import (
 	"testing"
 
 	"prenas/internal/augment"
-	"prenas/internal/fsys"
 )
 
-// pack packs a folder of images into shards of four.
+// pack packs a source.
 func pack(t *testing.T, ctx context.Context, src, dir string, o PackOptions) error {
 	t.Helper()
 	set, err := Open(context.Background(), src, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.shard, o.Source = 4, src
+	o.Source = src
 	_, err = WritePack(ctx, set, dir, o)
 	return err
 }
@@ -79,13 +78,14 @@ func TestPackedImagesAreThoseOfTheSource(t *testing.T) {
 
 // Packing that is stopped keeps its whole shards, and ends as if it had not been.
 func TestPackingGoesOn(t *testing.T) {
-	src, whole, cut := soundFolder(t, 10), t.TempDir(), t.TempDir()
+	const src = "synthetic:2x2500x3" // shards are of 1024 images
+	whole, cut := t.TempDir(), t.TempDir()
 	if err := pack(t, context.Background(), src, whole, PackOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	err := pack(t, ctx, src, cut, PackOptions{Workers: 1, Progress: func(done, _ int) {
-		if done == 6 {
+		if done == 1500 {
 			stop()
 		}
 	}})
@@ -115,7 +115,7 @@ func TestPackingGoesOn(t *testing.T) {
 		t.Errorf("a whole shard was written again: %v", err)
 	}
 	names, err := filepath.Glob(filepath.Join(whole, "*"))
-	if err != nil || len(names) != 10 {
+	if err != nil || len(names) != 5 {
 		t.Fatalf("%q, %v", names, err)
 	}
 	for _, name := range names {
@@ -169,71 +169,6 @@ func TestPackedWithoutDamaged(t *testing.T) {
 	}
 }
 
-// No bit of a shard can change, and no part of it be missing, unseen.
-func TestDamagedShards(t *testing.T) {
-	dir := t.TempDir()
-	if err := pack(t, context.Background(), soundFolder(t, 2), dir, PackOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "train-00000.pack")
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	notice := func(text []byte) bool {
-		if err := os.WriteFile(path, text, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		d, err := Open(context.Background(), "pack:"+dir, Options{})
-		if err == nil {
-			checked, failed := Check(context.Background(), d, 1, nil)
-			for _, p := range []Split{d.Train, d.HeldOut, d.Test} {
-				for _, s := range p.(notedPack).shards {
-					if err := s.close(); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-			return failed != nil || len(checked.Damaged) > 0
-		}
-		return errors.Is(err, ErrFormat)
-	}
-	if notice(whole) {
-		t.Fatal("a whole shard is refused")
-	}
-	for n := range len(whole) {
-		if !notice(whole[:n]) {
-			t.Errorf("a shard cut to %d of %d bytes is not noticed", n, len(whole))
-		}
-		text := slices.Clone(whole)
-		text[n] ^= 1 << (n % 8)
-		if !notice(text) {
-			t.Errorf("a flipped bit in byte %d is not noticed", n)
-		}
-	}
-}
-
-func FuzzShard(f *testing.F) {
-	f.Add([]byte(packMagic))
-	f.Add([]byte("\x01{}\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" + packMagic))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		path := filepath.Join(t.TempDir(), "f.pack")
-		if err := os.WriteFile(path, text, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		s, err := openShard(path)
-		if err != nil {
-			return
-		}
-		for i := range s.Labels {
-			_, _ = s.image(i)
-		}
-		if err := s.close(); err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
 // Images of other pixels, with the same names and sizes of files, are packed anew; and a run that
 // remembers the images finds out.
 func TestPackedAnewWhereImagesChanged(t *testing.T) {
@@ -266,12 +201,16 @@ func TestPackedAnewWhereImagesChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := plain("pack:" + dir)
-	sums := []uint64{first.Contents.read(0), first.Contents.read(1)}
+	digestOf := func(d *Dataset, i int) uint64 {
+		sum, _ := DigestOf(d.Train, i)
+		return sum
+	}
+	sums := []uint64{digestOf(first, 0), digestOf(first, 1)}
 	if first.Train.Len() != 2 || sums[0] == 0 || sums[1] == 0 || sums[0] == sums[1] {
 		t.Fatalf("%d images, digests %x", first.Train.Len(), sums)
 	}
 	if source := plain("folder:" + files); true {
-		if sum, err := source.Contents.asItIs(2); err != nil || sum != sums[1] {
+		if sum, err := DigestAsItIs(source.Train, 2); err != nil || sum != sums[1] {
 			t.Errorf("the source's image has the digest %x, %v; the packed one %x", sum, err, sums[1])
 		}
 	}
@@ -298,35 +237,4 @@ func TestPackedAnewWhereImagesChanged(t *testing.T) {
 	if err := plain("pack:" + dir).Contents.Remember([]uint64{sums[0], 0, sums[1]}); !errors.Is(err, ErrChanged) {
 		t.Errorf("%v, want ErrChanged", err)
 	}
-}
-
-// Images that wait to be written take a part of the budget, however large they are; the bytes
-// are the same.
-func TestPackingLargeImages(t *testing.T) {
-	src := soundFolder(t, 10)
-	var sums []string
-	for _, bytes := range []int64{1 << 30, 4 * 12 * 12 * 11} { // the share is then less than an image
-		small := newBudget(bytes)
-		before := pixels
-		pixels = func() *budget { return small }
-		dir := filepath.Join(t.TempDir(), "packed")
-		err := pack(t, context.Background(), src, dir, PackOptions{Workers: 4})
-		pixels = before
-		if err != nil {
-			t.Fatal(err)
-		}
-		sums = append(sums, sha(t, filepath.Join(dir, "train-00000.pack")))
-	}
-	if sums[0] != sums[1] {
-		t.Error("the bytes differ")
-	}
-}
-
-func sha(t *testing.T, path string) string {
-	t.Helper()
-	sum, err := fsys.Sum(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sum
 }

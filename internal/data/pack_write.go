@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -17,7 +18,7 @@ import (
 	"prenas/internal/sealed"
 )
 
-// shardImages is the usual number of images of the source that a shard is made from.
+// shardImages is of how many images of the source a shard is made.
 const shardImages = 1024
 
 // PackOptions of WritePack.
@@ -28,7 +29,7 @@ type PackOptions struct {
 	Skip     *Skipped
 	Progress func(done, total int)
 
-	shard int // images of the source that a shard is made from; 0: shardImages
+	memory int64 // bytes that pixels may take together; 0: what they may in any reading
 }
 
 // WritePack writes a data set, not cut by holding out, in the packed form: images with a
@@ -45,17 +46,14 @@ func WritePack(ctx context.Context, set *Dataset, dir string, o PackOptions) (Pa
 		return m, fmt.Errorf("%w: %w", input.Out, err)
 	}
 	defer release()
-	if o.shard == 0 {
-		o.shard = shardImages
-	}
-	done, total := 0, whole(set).Len()
+	done, total := 0, set.All().Len()
 	for _, split := range []struct {
 		name string
 		Split
 		list *[]PackShard
 	}{{"train", set.Train, &m.Train}, {"held-out", set.HeldOut, &m.HeldOut}, {"test", set.Test, &m.Test}} {
-		for k, first := 0, 0; first < split.Len(); k, first = k+1, first+o.shard {
-			n := min(o.shard, split.Len()-first)
+		for k, first := 0, 0; first < split.Len(); k, first = k+1, first+shardImages {
+			n := min(shardImages, split.Len()-first)
 			w := shardWriter{
 				split: split.Split, first: first, n: n, channels: set.Channels, o: o,
 				path: filepath.Join(dir, fmt.Sprintf("%s-%05d.pack", split.name, k)),
@@ -113,7 +111,7 @@ func (w shardWriter) write(ctx context.Context) (PackShard, []SkippedImage, erro
 // same tells whether the shard's images, where they come as files, have these digests. Each of
 // them is read, which takes far less time than to decode it.
 func (w shardWriter) same(ctx context.Context, contents []uint64) (bool, error) {
-	if c, _ := contentOf(w.split, w.first); c == nil {
+	if _, has := DigestOf(w.split, w.first); !has {
 		return true, nil // the plan has the digest of all of them
 	}
 	if len(contents) != w.n {
@@ -124,8 +122,7 @@ func (w shardWriter) same(ctx context.Context, contents []uint64) (bool, error) 
 		err error
 	}
 	for k, read := range ahead.Range(ctx, w.n, w.o.Workers, func(k int) digest {
-		c, i := contentOf(w.split, w.first+k)
-		sum, err := c.asItIs(i)
+		sum, err := DigestAsItIs(w.split, w.first+k)
 		return digest{sum, err}
 	}) {
 		if read.err != nil || read.sum != contents[k] {
@@ -146,7 +143,7 @@ func (w shardWriter) fill(ctx context.Context, to io.Writer) error {
 	}
 	// Images that wait for their turn together take a quarter of the budget. One that is larger
 	// than its share is made again when it is its turn.
-	share := pixels().bytes / 4 / int64(ahead.Waiting(w.o.Workers))
+	share := cmp.Or(w.o.memory, memory()) / 4 / int64(ahead.Waiting(w.o.Workers))
 	prepare := func(i int) reading {
 		return read(w.split, w.first+i, func(img Image) Image {
 			if img = small(img); int64(len(img.Pixels)) > share {
@@ -165,8 +162,8 @@ func (w shardWriter) fill(ctx context.Context, to io.Writer) error {
 		return nil
 	}
 	for i, made := range ahead.Range(ctx, w.n, w.o.Workers, prepare) {
-		if c, k := contentOf(w.split, w.first+i); c != nil {
-			index.Contents = append(index.Contents, c.read(k))
+		if sum, has := DigestOf(w.split, w.first+i); has {
+			index.Contents = append(index.Contents, sum)
 		}
 		var damaged *DamagedImage
 		switch {
@@ -199,4 +196,19 @@ func (w shardWriter) fill(ctx context.Context, to io.Writer) error {
 	text = binary.LittleEndian.AppendUint32(text, sum)
 	_, err = to.Write(append(text, packMagic...))
 	return err
+}
+
+// reading is what came of reading an image.
+type reading struct {
+	image Image
+	err   error
+}
+
+// read keeps of image i what keep makes of it.
+func read(s Split, i int, keep func(Image) Image) (r reading) {
+	r.err = Whole(s, i, func(img Image) error {
+		r.image = keep(img)
+		return nil
+	})
+	return r
 }

@@ -203,7 +203,7 @@ func checkPage(text *io.SectionReader, codec format.CompressionCodec) (length in
 	if plain < 0 || plain > min(packed, unpacked) {
 		return damaged(errors.New("its levels do not lie in it"))
 	}
-	release, err := texts().takeBytes(packed + unpacked)
+	release, err := holdText(packed + unpacked)
 	if err != nil {
 		return 0, err
 	}

@@ -174,9 +174,9 @@ func TestParquet(t *testing.T) {
 			t.Fatalf("%s: %d train, %d held out, %d test, classes %q", src, d.Train.Len(), d.HeldOut.Len(), d.Test.Len(), d.Classes)
 		}
 		for i := range 15 {
-			img, err := whole(d).Image(i)
-			if err != nil || whole(d).Label(i) != i%3 || img.Width != 5+i%4 || img.Pixels[0] != byte(i) {
-				t.Errorf("%s: image %d: label %d, width %d, %v", src, i, whole(d).Label(i), img.Width, err)
+			img, err := d.All().Image(i)
+			if err != nil || d.All().Label(i) != i%3 || img.Width != 5+i%4 || img.Pixels[0] != byte(i) {
+				t.Errorf("%s: image %d: label %d, width %d, %v", src, i, d.All().Label(i), img.Width, err)
 			}
 		}
 	}

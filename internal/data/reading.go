@@ -1,12 +1,12 @@
 package data
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -14,6 +14,7 @@ import (
 
 	"prenas/internal/fsys"
 	"prenas/internal/picture"
+	"prenas/internal/plaintext"
 )
 
 // Damage is what the bytes of an image are; all else that keeps a program from reading it is
@@ -55,51 +56,9 @@ func isFolder(path string) (bool, error) {
 	return err == nil && info.IsDir(), err
 }
 
-// inCircles is an error of a link to a folder that it lies in itself: as a class it would hold all
-// images once more.
-func inCircles(e fs.DirEntry, path string) error {
-	if e.Type()&fs.ModeSymlink == 0 {
-		return nil
-	}
-	leads, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return err
-	}
-	lies, err := filepath.EvalSymlinks(filepath.Dir(path))
-	if err == nil {
-		leads, err = filepath.Abs(leads)
-	}
-	if err == nil {
-		lies, err = filepath.Abs(lies)
-	}
-	if err != nil {
-		return err
-	}
-	if lies == leads || strings.HasPrefix(lies, strings.TrimSuffix(leads, string(filepath.Separator))+string(filepath.Separator)) {
-		return fmt.Errorf("%w: the link %s leads to a folder that it lies in: remove it", ErrLayout, path)
-	}
-	return nil
-}
-
 // leadsNowhere tells whether an error of a link, or of a path, is that nothing is there.
 func leadsNowhere(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENOTDIR)
-}
-
-// listed is a file of a folder as it is found. A link to nothing is an image that is damaged:
-// it was made so. Any other failure is an error.
-func listed(dir string, e fs.DirEntry, name string) (folderFile, error) {
-	file := folderFile{path: filepath.Join(dir, e.Name()), name: name}
-	info, err := patiently(func() (fs.FileInfo, error) { return os.Stat(file.path) })
-	switch {
-	case err == nil:
-		file.size, file.folder = info.Size(), info.IsDir()
-	case e.Type()&fs.ModeSymlink != 0 && leadsNowhere(err):
-		file.nowhere = true
-	default:
-		return file, err
-	}
-	return file, nil
 }
 
 // isImageFile tells an image by the ending of its name, else by its content, whose beginning it
@@ -171,4 +130,28 @@ func withoutPath(err error) error {
 		return p.Err
 	}
 	return err
+}
+
+// readNames are the lines of a file that are not empty.
+func readNames(path string) ([]string, error) {
+	f, err := fsys.OpenRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := linesOf(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return names, nil
+}
+
+func linesOf(r io.Reader) (names []string, err error) {
+	lines := bufio.NewScanner(plaintext.Reader(r))
+	for lines.Scan() {
+		if name := strings.TrimSpace(lines.Text()); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names, lines.Err()
 }

@@ -7,19 +7,6 @@ import (
 	"unicode"
 )
 
-// The splits that images can be of.
-const (
-	trainSplit = iota
-	valSplit
-	testSplit
-	splitCount
-
-	noSplit = -1
-)
-
-// splitNames are the splits as they are told.
-var splitNames = [splitCount]string{"training", "validation", "test"}
-
 // splitWords are the usual words for splits, in lower case.
 var splitWords = [splitCount][]string{
 	trainSplit: {"train", "training", "trn", "trainset", "trainval"},
@@ -72,17 +59,4 @@ func splitIn(name string) (split int, sure bool) {
 		}
 	}
 	return split, sure && split != noSplit
-}
-
-// setSplits gives a data set its splits. Where there is a validation but no test split, it
-// is what is reported on, and choosing is done on a part of train.
-func (d *Dataset) setSplits(splits [splitCount]Split) {
-	d.Train, d.Test = splits[trainSplit], splits[testSplit]
-	switch val := splits[valSplit]; {
-	case val.Len() == 0:
-	case d.Test.Len() == 0:
-		d.Test = val
-	default:
-		d.HeldOut = val
-	}
 }

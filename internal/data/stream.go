@@ -57,8 +57,6 @@ func (l *Loader) Stream(ctx context.Context, epoch, step int) iter.Seq2[*LoadedB
 // handOut notes that the images of a batch were read, and not only read ahead.
 func (l *Loader) handOut(b *LoadedBatch, order []int) {
 	for k := range b.Count {
-		if c, i := contentOf(l.split, order[l.place(b, k)%len(order)]); c != nil {
-			c.use(i)
-		}
+		MarkUsed(l.split, order[l.place(b, k)%len(order)])
 	}
 }

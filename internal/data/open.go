@@ -1,7 +1,6 @@
 package data
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,67 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
-	"prenas/internal/augment"
 	"prenas/internal/input"
-	"prenas/internal/rng"
 )
-
-// Image is 8-bit pixels [H, W, C].
-type Image = augment.Image
-
-// Split is a list of labelled images, safe for use by several goroutines.
-type Split interface {
-	Len() int
-	Label(i int) int
-	Image(i int) (Image, error)
-}
-
-// Dataset is an open source. HeldOut is the validation split that the source has beside a
-// test split, else the part of train that Open cut off.
-type Dataset struct {
-	Train, HeldOut, Test Split
-	Classes              []string
-	Digest               string // SHA-256 over the data, in hexadecimal
-	Channels             int
-	Mean, Std            []float32 // per channel, for pixels in [0, 1]
-
-	Contents *Contents // of the images; nil where they are not files, and their bytes are under Digest
-
-	Notes   []string // how the source was understood, where that may surprise
-	LeftOut LeftOut
-	left    leftOut
-}
-
-func (d *Dataset) note(format string, args ...any) {
-	d.Notes = append(d.Notes, fmt.Sprintf(format, args...))
-}
-
-// noteOrder notes that names which are numbers do not stand in the order of these, as class 1 may
-// then be called 10.
-func (d *Dataset) noteOrder() {
-	folded := map[string]string{}
-	for _, name := range d.Classes {
-		lower := strings.ToLower(name)
-		if other, has := folded[lower]; has {
-			d.note("classes %s and %s differ in capitals alone: if they are one, put their images together", other, name)
-		}
-		folded[lower] = name
-	}
-	last := -1
-	for i, name := range d.Classes {
-		n, err := strconv.Atoi(name)
-		if err == nil && n < last {
-			d.note("classes are in the order of their names as text: %s comes before %s", d.Classes[i-1], name)
-			return
-		}
-		if err == nil {
-			last = n
-		}
-	}
-}
 
 // Options of Open and Fetch.
 type Options struct {
@@ -225,7 +167,7 @@ func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
 		return nil, err
 	}
 	if d.Test == nil {
-		d.Test = none{}
+		d.Test = None{}
 	}
 	if d.Train.Len() == 0 && d.Test.Len() == 0 {
 		return nil, fmt.Errorf("%w in %s", ErrEmpty, src)
@@ -235,18 +177,17 @@ func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
 	}
 	heldOut := d.HeldOut != nil
 	if !heldOut {
-		d.HeldOut = none{}
+		d.HeldOut = None{}
 	}
-	d.noteContents()
+	d.NoteContents()
 	if !heldOut {
 		if o.HeldOutOf != nil {
 			o.HeldOut = o.HeldOutOf(d.Train.Len(), false)
 		}
-		d.Train, d.HeldOut = holdOut(d.Train, o)
+		d.Train, d.HeldOut = HoldOut(d.Train, o.Seed, o.HeldOut, o.Stratify)
 	} else if o.HeldOutOf != nil {
 		o.HeldOutOf(d.Train.Len(), true)
 	}
-	d.LeftOut = d.left.list()
 	for _, note := range d.Notes {
 		o.log("data: %s", note)
 	}
@@ -254,8 +195,10 @@ func Open(ctx context.Context, src string, o Options) (*Dataset, error) {
 		o.log("data: left out: %s", text)
 	}
 	o.tellClassesWithoutImages(d)
-	if o.Look {
-		o.tellOneColour(ctx, d)
+	if o.Look && o.Log != nil {
+		if text := OneColour(ctx, d); text != "" {
+			o.log("data: %s", text)
+		}
 	}
 	return d, nil
 }
@@ -273,90 +216,4 @@ func asWritten(path string) string {
 		return "; it begins or ends with a space"
 	}
 	return ""
-}
-
-// holdOut cuts a split by a permutation drawn from the seed.
-func holdOut(s Split, o Options) (kept, out Split) {
-	order := rng.New(o.Seed, "held-out").Perm(s.Len())
-	n := int(o.HeldOut * float64(len(order)))
-	if o.Stratify && n > 0 {
-		order = stratified(s, order, n)
-	}
-	held, rest := order[:n], order[n:]
-	slices.Sort(held)
-	slices.Sort(rest)
-	return subset{s, rest}, subset{s, held}
-}
-
-// stratified is an order whose first n images have of each class the part that the split has,
-// as nearly as whole images can, and no class's last image.
-func stratified(s Split, order []int, n int) []int {
-	size := map[int]int{}
-	for _, i := range order {
-		size[s.Label(i)]++
-	}
-	// The k-th image of a class of c stands at (k+½)/c: the first n of all are then n/len
-	// of each. A class's last one stands behind all others.
-	where := make(map[int]float64, len(order))
-	taken := map[int]int{}
-	for _, i := range order {
-		label := s.Label(i)
-		where[i] = (float64(taken[label]) + 0.5) / float64(size[label])
-		if taken[label]++; taken[label] == size[label] {
-			where[i] = 2
-		}
-	}
-	sorted := slices.Clone(order)
-	slices.SortStableFunc(sorted, func(a, b int) int { return cmp.Compare(where[a], where[b]) })
-	return sorted
-}
-
-// subset is some images of a split.
-type subset struct {
-	Split
-	index []int
-}
-
-func (s subset) Len() int                   { return len(s.index) }
-func (s subset) Label(i int) int            { return s.Split.Label(s.index[i]) }
-func (s subset) Image(i int) (Image, error) { return s.Split.Image(s.index[i]) }
-
-// Relabel is a split with another label in the place of each, by label.
-func Relabel(s Split, labels []int) Split { return relabelled{s, labels} }
-
-type relabelled struct {
-	Split
-	labels []int
-}
-
-func (r relabelled) Label(i int) int { return r.labels[r.Split.Label(i)] }
-
-// none is the split of a source that has no such images.
-type none struct{ Split }
-
-func (none) Len() int { return 0 }
-
-// inMemory holds images of one size one after the other.
-type inMemory struct {
-	pixels                  []uint8
-	labels                  []uint8
-	height, width, channels int
-}
-
-func (m inMemory) Len() int        { return len(m.labels) }
-func (m inMemory) Label(i int) int { return int(m.labels[i]) }
-
-func (m inMemory) Image(i int) (Image, error) {
-	size := m.height * m.width * m.channels
-	return Image{Pixels: m.pixels[i*size:][:size:size], Height: m.height, Width: m.width, Channels: m.channels}, nil
-}
-
-// Statistics are the mean and standard deviation per channel by which images
-// are normalised where the source has none of its own: ImageNet's, or for grey
-// their means.
-func Statistics(channels int) (mean, std []float32) {
-	if channels == 1 {
-		return []float32{0.449}, []float32{0.226}
-	}
-	return []float32{0.485, 0.456, 0.406}, []float32{0.229, 0.224, 0.225}
 }
