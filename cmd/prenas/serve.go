@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"prenas/internal/data"
+	"prenas/internal/data/codec"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/serve"
@@ -21,7 +21,7 @@ import (
 const tokenEnv = "PRENAS_TOKEN"
 
 func serveCommand(g *global) *cobra.Command {
-	o := serve.Options{Precision: engine.Float32, Decode: data.DecodeImage, Size: data.ImageSize}
+	o := serve.Options{Precision: engine.Float32, Decode: codec.Decode, Size: codec.Size}
 	var listen, tokenFile string
 	var megabytes, megapixels int
 	c := &cobra.Command{

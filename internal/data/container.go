@@ -14,6 +14,7 @@ import (
 	"strconv"
 
 	"prenas/internal/ahead"
+	"prenas/internal/data/codec"
 	"prenas/internal/fsys"
 )
 
@@ -78,8 +79,8 @@ func (m *containerImages) Size(i int) int64 {
 
 func (m *containerImages) Encoded(i int) ([]byte, error) {
 	file, one := m.at(i)
-	if one.size > maxBytes {
-		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrFormat, one.size, maxBytes)
+	if one.size > codec.MaxBytes {
+		return nil, fmt.Errorf("%w: %d bytes are more than %d", ErrFormat, one.size, codec.MaxBytes)
 	}
 	return patiently(func() ([]byte, error) {
 		from, err := fsys.OpenRegular(file.path)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"prenas/internal/data/codec"
 )
 
 // ErrChanged: an image that is not the one that was read before under its name.
@@ -184,7 +186,7 @@ func (c *Contents) asItIs(i int) (uint64, error) {
 		if c.read(i) != 0 || !are || k < 0 || k >= files.Len() {
 			continue
 		}
-		err := holding(files.Size(k), func() error { _, err := files.Encoded(k); return err })
+		err := codec.Hold(files.Size(k), func() error { _, err := files.Encoded(k); return err })
 		if err != nil && !errors.Is(err, ErrFormat) {
 			return 0, explain(files.Name(k), err)
 		}

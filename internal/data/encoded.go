@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"prenas/internal/augment"
+	"prenas/internal/data/codec"
 	"prenas/internal/machine"
 )
 
@@ -28,17 +29,17 @@ func FromFiles(files Files) Split { return decoded{files} }
 type decoded struct{ Files }
 
 func (d decoded) Image(i int) (img Image, err error) {
-	err = d.part(i, all, func(p augment.Piece) { img = p.Image })
+	err = d.part(i, codec.All, func(p augment.Piece) { img = p.Image })
 	return img, err
 }
 
 func (d decoded) part(i int, choose func(height, width int) augment.Cut, use func(augment.Piece)) error {
-	err := holding(d.Size(i), func() error {
+	err := codec.Hold(d.Size(i), func() error {
 		text, err := d.Encoded(i)
 		if err != nil {
 			return err
 		}
-		return decodePart(text, choose, use)
+		return codec.DecodePart(text, choose, use)
 	})
 	return explain(d.Name(i), err)
 }

@@ -3,6 +3,8 @@ package data
 import (
 	"errors"
 	"io/fs"
+
+	"prenas/internal/data/codec"
 )
 
 // Errors of this package; each names the source or the file.
@@ -16,7 +18,7 @@ var (
 	// ErrMissing: there is nothing where a source's path points. It is an fs.ErrNotExist.
 	ErrMissing error = missing{}
 	// ErrFormat: a file that is not of its kind, or damaged.
-	ErrFormat = errors.New("malformed data file")
+	ErrFormat = codec.ErrFormat
 	// ErrLayout: folders that look like splits or classes and cannot be both.
 	ErrLayout = errors.New("unclear folders")
 	// ErrFetch: a data set that could not be had.

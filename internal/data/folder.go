@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"prenas/internal/data/codec"
 	"prenas/internal/picture"
 )
 
@@ -228,7 +229,7 @@ func listFolder(dir string, classes *classList) (folder, error) {
 		return folder{}, fmt.Errorf("%w of any class in %s: images lie in it (%d), not in a sub-folder for each class", ErrEmpty, dir, f.left.loose)
 	}
 	if len(f.files) == 0 {
-		return folder{}, fmt.Errorf("%w in %s: want a sub-folder of images (%s) for each class%s", ErrEmpty, dir, strings.Join(imageEndings, " "), f.left.instead())
+		return folder{}, fmt.Errorf("%w in %s: want a sub-folder of images (%s) for each class%s", ErrEmpty, dir, strings.Join(codec.Endings, " "), f.left.instead())
 	}
 	return f, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/edsrzf/mmap-go"
 
+	"prenas/internal/data/codec"
 	"prenas/internal/fsys"
 	"prenas/internal/sealed"
 	"prenas/internal/strictjson"
@@ -150,7 +151,7 @@ func (s *shard) readIndex() (pixels int, err error) {
 	at := 0
 	for i := range n {
 		h, w := s.Heights[i], s.Widths[i]
-		if h < 1 || w < 1 || h > maxPixels/w || h*w*s.Channels > pixels-at {
+		if h < 1 || w < 1 || h > codec.MaxPixels/w || h*w*s.Channels > pixels-at {
 			return 0, fmt.Errorf("image %d of %dx%d pixels does not fit", i, w, h)
 		}
 		s.offsets = append(s.offsets, at)

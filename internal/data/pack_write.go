@@ -13,6 +13,7 @@ import (
 
 	"prenas/internal/ahead"
 	"prenas/internal/augment"
+	"prenas/internal/data/codec"
 	"prenas/internal/fsys"
 	"prenas/internal/input"
 	"prenas/internal/sealed"
@@ -143,7 +144,7 @@ func (w shardWriter) fill(ctx context.Context, to io.Writer) error {
 	}
 	// Images that wait for their turn together take a quarter of the budget. One that is larger
 	// than its share is made again when it is its turn.
-	share := cmp.Or(w.o.memory, memory()) / 4 / int64(ahead.Waiting(w.o.Workers))
+	share := cmp.Or(w.o.memory, codec.Memory()) / 4 / int64(ahead.Waiting(w.o.Workers))
 	prepare := func(i int) reading {
 		return read(w.split, w.first+i, func(img Image) Image {
 			if img = small(img); int64(len(img.Pixels)) > share {

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
+
+	"prenas/internal/data/codec"
 )
 
 // Parquet in Hugging Face's image layout: a row is an image and its label.
@@ -139,7 +141,7 @@ func writeMember(w *tar.Writer, name string, text []byte) error {
 // endingOf tells an image's format; what has none is named as most are.
 func endingOf(text []byte) string {
 	ending := "." + strings.TrimPrefix(http.DetectContentType(text), "image/")
-	if slices.Contains(imageEndings, ending) {
+	if slices.Contains(codec.Endings, ending) {
 		return ending
 	}
 	return ".jpg"

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 
+	"prenas/internal/data/codec"
+
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
@@ -173,7 +175,7 @@ func checkPages(from io.ReaderAt, size int64, file *parquet.File, column *parque
 }
 
 // checkPage checks the page that a text begins with, and returns the length of it and its header.
-func checkPage(text *io.SectionReader, codec format.CompressionCodec) (length int64, err error) {
+func checkPage(text *io.SectionReader, packing format.CompressionCodec) (length int64, err error) {
 	damaged := func(why error) (int64, error) { return 0, fmt.Errorf("%w: %w", ErrFormat, why) }
 	head, err := pageHeader(text)
 	if err != nil {
@@ -203,7 +205,7 @@ func checkPage(text *io.SectionReader, codec format.CompressionCodec) (length in
 	if plain < 0 || plain > min(packed, unpacked) {
 		return damaged(errors.New("its levels do not lie in it"))
 	}
-	release, err := holdText(packed + unpacked)
+	release, err := codec.HoldText(packed + unpacked)
 	if err != nil {
 		return 0, err
 	}
@@ -212,7 +214,7 @@ func checkPage(text *io.SectionReader, codec format.CompressionCodec) (length in
 	if _, err := io.ReadFull(io.NewSectionReader(text, int64(len(head))+plain, packed-plain), body); err != nil {
 		return 0, err
 	}
-	if err := unpacksTo(codec, body, unpacked-plain); err != nil {
+	if err := unpacksTo(packing, body, unpacked-plain); err != nil {
 		return damaged(err)
 	}
 	return length, nil
@@ -237,9 +239,9 @@ func pageHeader(text *io.SectionReader) ([]byte, error) {
 }
 
 // unpacksTo checks that a packed text unpacks to at most so many bytes.
-func unpacksTo(codec format.CompressionCodec, packed []byte, most int64) error {
+func unpacksTo(packing format.CompressionCodec, packed []byte, most int64) error {
 	var plain io.Reader
-	switch from := bytes.NewReader(packed); codec {
+	switch from := bytes.NewReader(packed); packing {
 	case format.Uncompressed:
 		return nil
 	case format.Snappy:
@@ -267,7 +269,7 @@ func unpacksTo(codec format.CompressionCodec, packed []byte, most int64) error {
 		defer z.Close()
 		plain = z
 	default:
-		return fmt.Errorf("it is packed with %v, which is not read", codec)
+		return fmt.Errorf("it is packed with %v, which is not read", packing)
 	}
 	n, err := io.Copy(io.Discard, io.LimitReader(bufio.NewReader(plain), most+1))
 	if err == nil && n > most {

@@ -1,6 +1,9 @@
 package data
 
-import "prenas/internal/augment"
+import (
+	"prenas/internal/augment"
+	"prenas/internal/data/codec"
+)
 
 // parted is a split that need not decode whole images.
 type parted interface {
@@ -37,5 +40,5 @@ func Part(s Split, i int, choose func(height, width int) augment.Cut, use func(a
 
 // Whole is [Part] of all of an image.
 func Whole(s Split, i int, use func(Image) error) error {
-	return Part(s, i, all, func(p augment.Piece) error { return use(p.Image) })
+	return Part(s, i, codec.All, func(p augment.Piece) error { return use(p.Image) })
 }

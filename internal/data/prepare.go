@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"prenas/internal/augment"
+	"prenas/internal/data/codec"
 )
 
 // UseImage gives use an image file as RGB. Its pixels count as held, in the budget that all
@@ -18,10 +19,10 @@ func UseImage(path string, use func(Image) error) error {
 	if info, err := os.Stat(path); err == nil { // else reading says what is wrong
 		size = info.Size()
 	}
-	err := holding(size, func() error {
+	err := codec.Hold(size, func() error {
 		text, err := readLimited(path)
 		if err == nil {
-			err = decodePart(text, all, func(p augment.Piece) { used = use(p.Image) })
+			err = codec.DecodePart(text, codec.All, func(p augment.Piece) { used = use(p.Image) })
 		}
 		return err
 	})
@@ -54,7 +55,7 @@ func ListImages(dir string) ([]string, error) {
 		return err
 	})
 	if err == nil && len(list) == 0 {
-		err = fmt.Errorf("%w in %s: images end in %s", ErrEmpty, dir, strings.Join(imageEndings, " "))
+		err = fmt.Errorf("%w in %s: images end in %s", ErrEmpty, dir, strings.Join(codec.Endings, " "))
 	}
 	return list, err
 }

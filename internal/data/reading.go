@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"prenas/internal/data/codec"
 	"prenas/internal/fsys"
 	"prenas/internal/picture"
 	"prenas/internal/plaintext"
@@ -64,7 +65,7 @@ func leadsNowhere(err error) bool {
 // isImageFile tells an image by the ending of its name, else by its content, whose beginning it
 // returns. A link to nothing and what is no file are none.
 func isImageFile(path string) (is bool, head []byte, err error) {
-	if isImage(path) {
+	if codec.Named(path) {
 		return true, nil, nil
 	}
 	head, err = patiently(func() ([]byte, error) {
@@ -81,7 +82,7 @@ func isImageFile(path string) (is bool, head []byte, err error) {
 	if leadsNowhere(err) {
 		err = nil
 	}
-	return sniffed(path, head), head, err
+	return codec.Sniffed(path, head), head, err
 }
 
 // readLimited reads the file of an image, which must not be larger than an image may be.
@@ -97,7 +98,7 @@ func readLimited(path string) ([]byte, error) {
 		case !info.Mode().IsRegular():
 			return nil, fmt.Errorf("%w: neither a file nor a link to one", ErrFormat)
 		}
-		return readAtMost(path, maxBytes)
+		return readAtMost(path, codec.MaxBytes)
 	})
 }
 

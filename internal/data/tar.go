@@ -15,6 +15,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"prenas/internal/data/codec"
 	"prenas/internal/fsys"
 	"prenas/internal/picture"
 	"prenas/internal/plaintext"
@@ -122,7 +123,7 @@ func scanTar(file io.ReadSeeker) (*containerFile, error) {
 		name := path.Clean(h.Name)
 		base := path.Base(name)
 		stem, ending, _ := strings.Cut(base, ".")
-		isImage := isImage(base)
+		isImage := codec.Named(base)
 		switch {
 		case name == classesMember:
 			if scanned.classes, err = linesOf(io.LimitReader(r, maxLabelText)); err != nil {
@@ -160,7 +161,7 @@ func scanTar(file io.ReadSeeker) (*containerFile, error) {
 			}
 		}
 		switch {
-		case isImage, !isLabel && sniffed(base, head):
+		case isImage, !isLabel && codec.Sniffed(base, head):
 			alone := !strings.Contains(ending, ".") || !isImage && !strings.Contains(strings.TrimSuffix(ending, path.Ext(ending)), ".")
 			pictures = append(pictures, pictureOf{containerImage{name: name, offset: at, size: h.Size, label: noLabelYet}, sample, alone, !isImage})
 		case ending == "cls", ending == "json" && !marked:
@@ -209,7 +210,7 @@ func (m *containerFile) match(pictures []pictureOf, labels map[int]sampleLabel, 
 		m.members = append(m.members, p.containerImage)
 	}
 	if seen != len(labels) {
-		return fmt.Errorf("%w: %d samples have a label but no image (%s)", ErrFormat, len(labels)-seen, strings.Join(imageEndings, " "))
+		return fmt.Errorf("%w: %d samples have a label but no image (%s)", ErrFormat, len(labels)-seen, strings.Join(codec.Endings, " "))
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"prenas/internal/classify"
-	"prenas/internal/data"
+	"prenas/internal/data/codec"
 	"prenas/internal/export"
 	"prenas/internal/fsys"
 	"prenas/internal/pytools"
@@ -40,7 +40,7 @@ func realModels(t *testing.T) (web *httptest.Server, dir string) {
 			t.Fatal(err)
 		}
 	}
-	s, err := Open(t.Context(), dir, Options{Backend: "go", Batch: 4, Decode: data.DecodeImage, Size: data.ImageSize})
+	s, err := Open(t.Context(), dir, Options{Backend: "go", Batch: 4, Decode: codec.Decode, Size: codec.Size})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestAnswersAreTheModels(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Close()
-		img, err := data.DecodeImage(image)
+		img, err := codec.Decode(image)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,6 +25,7 @@ import (
 
 	"prenas/internal/classify"
 	"prenas/internal/data"
+	"prenas/internal/data/codec"
 	"prenas/internal/export"
 )
 
@@ -109,7 +110,7 @@ func decodePNG(text []byte) (data.Image, error) {
 	if err != nil {
 		return data.Image{}, err
 	}
-	return data.FromImage(img), nil
+	return codec.FromImage(img), nil
 }
 
 func sizeOf(text []byte) (int, int, error) {

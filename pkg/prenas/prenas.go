@@ -30,7 +30,7 @@ import (
 
 	"prenas/internal/classify"
 	"prenas/internal/crash"
-	"prenas/internal/data"
+	"prenas/internal/data/codec"
 	"prenas/internal/engine"
 	"prenas/internal/export"
 )
@@ -229,7 +229,7 @@ func (m *Model) logits(ctx context.Context, images []image.Image) ([][]float32, 
 				return nil, fmt.Errorf("prenas: %w", err)
 			}
 			var err error
-			if inputs[i], err = m.open.Prepare(data.FromImage(img)); err != nil {
+			if inputs[i], err = m.open.Prepare(codec.FromImage(img)); err != nil {
 				return nil, fmt.Errorf("prenas: image %d: %w", begin+i, err)
 			}
 		}

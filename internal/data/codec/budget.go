@@ -1,4 +1,4 @@
-package data
+package codec
 
 import (
 	"context"
@@ -17,14 +17,14 @@ import (
 // finish theirs. Where one image alone needs more, it is refused.
 var pixels = sync.OnceValue(func() *budget {
 	have := machine.Memory()
-	return newBudget(max(have/8, min(have/2, maxPixels*bytesOf("png"))))
+	return newBudget(max(have/8, min(have/2, MaxPixels*bytesOf("png"))))
 })
 
 // texts is another such budget, of the bytes of files that images are decoded from. Who holds
 // some of it may wait for pixels; nobody who holds pixels waits for it.
 var texts = sync.OnceValue(func() *budget {
 	have := machine.Memory()
-	return newBudget(max(have/16, min(have/4, 4*maxBytes)))
+	return newBudget(max(have/16, min(have/4, 4*MaxBytes)))
 })
 
 type budget struct {
@@ -78,13 +78,13 @@ func (b *budget) hold(need int64) (release func(), err error) {
 	}, nil
 }
 
-// holding runs what reads the file of an image of so many bytes and decodes it, as soon as there
+// Hold runs what reads the file of an image of so many bytes and decodes it, as soon as there
 // is memory for it. What no image may have is refused as it is read.
-func holding(size int64, read func() error) error {
-	if size > maxBytes {
+func Hold(size int64, read func() error) error {
+	if size > MaxBytes {
 		return read()
 	}
-	release, err := holdText(size)
+	release, err := HoldText(size)
 	if err != nil {
 		return err
 	}
@@ -92,8 +92,8 @@ func holding(size int64, read func() error) error {
 	return read()
 }
 
-// holdText waits for memory for a text of so many bytes. What it returns gives it back.
-func holdText(size int64) (release func(), err error) { return texts().takeBytes(size) }
+// HoldText waits for memory for a text of so many bytes. What it returns gives it back.
+func HoldText(size int64) (release func(), err error) { return texts().takeBytes(size) }
 
-// memory is how many bytes pixels may take together.
-func memory() int64 { return pixels().bytes }
+// Memory is how many bytes pixels may take together.
+func Memory() int64 { return pixels().bytes }

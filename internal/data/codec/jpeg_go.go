@@ -1,6 +1,6 @@
 //go:build !turbojpeg
 
-package data
+package codec
 
 import "prenas/internal/augment"
 

@@ -1,4 +1,4 @@
-package data
+package codec
 
 import (
 	"bytes"
@@ -32,7 +32,7 @@ func bomb(t *testing.T) []byte {
 
 // partOf is the part of an image file that choose wants.
 func partOf(text []byte, choose func(height, width int) augment.Cut) (p augment.Piece, err error) {
-	err = decodePart(text, choose, func(made augment.Piece) { p = made })
+	err = DecodePart(text, choose, func(made augment.Piece) { p = made })
 	return p, err
 }
 
@@ -52,7 +52,7 @@ func TestWorkersShareOneBudget(t *testing.T) {
 		var all sync.WaitGroup
 		for range workers {
 			all.Go(func() {
-				if _, err := decode(text); err != nil {
+				if _, err := Decode(text); err != nil {
 					t.Error(err)
 				}
 			})
@@ -84,7 +84,7 @@ func TestImagesBeyondTheBudgetAreRefused(t *testing.T) {
 	defer func() { pixels = before }()
 	small := newBudget(1 << 20)
 	pixels = func() *budget { return small }
-	if _, err := decode(bomb(t)); !errors.Is(err, machine.ErrMemory) || errors.Is(err, ErrFormat) {
+	if _, err := Decode(bomb(t)); !errors.Is(err, machine.ErrMemory) || errors.Is(err, ErrFormat) {
 		t.Error(err)
 	}
 	if !small.free.TryAcquire(small.bytes) {
@@ -104,7 +104,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	}
 	for i, text := range [][]byte{whole.Bytes(), whole.Bytes()[:60], []byte("no image"), nil} {
 		held := int64(0)
-		err := decodePart(text, all, func(augment.Piece) {
+		err := DecodePart(text, All, func(augment.Piece) {
 			if !own.free.TryAcquire(own.bytes) {
 				held++
 			}

@@ -1,6 +1,6 @@
 //go:build turbojpeg
 
-package data
+package codec
 
 /*
 #cgo LDFLAGS: -lturbojpeg
@@ -34,7 +34,7 @@ func decodeJPEG(text []byte, height, width int, part augment.Box, by int) (augme
 	if space == C.TJCS_CMYK || space == C.TJCS_YCCK {
 		return augment.Piece{}, false
 	}
-	img := Image{Height: (height + by - 1) / by, Width: (width + by - 1) / by, Channels: 3}
+	img := augment.Image{Height: (height + by - 1) / by, Width: (width + by - 1) / by, Channels: 3}
 	img.Pixels = make([]uint8, 3*img.Height*img.Width)
 	to := (*C.uchar)(unsafe.Pointer(unsafe.SliceData(img.Pixels)))
 	if C.tjDecompress2(handle, file, size, to, C.int(img.Width), 0, C.int(img.Height), C.TJPF_RGB, C.TJFLAG_ACCURATEDCT) != 0 {

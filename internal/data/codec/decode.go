@@ -1,4 +1,4 @@
-package data
+package codec
 
 import (
 	"errors"
@@ -13,33 +13,33 @@ import (
 	"prenas/internal/picture"
 )
 
-// imageEndings are the files that count as images where only a name is known.
-var imageEndings = []string{".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp"}
+// Endings are of the files that count as images where only a name is known.
+var Endings = []string{".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp"}
 
 // Limits on one image, so that a small file cannot ask for much memory: a
 // picture of 16384 by 16384 still passes.
 const (
-	maxPixels = 1 << 28
-	maxBytes  = 1 << 28
+	MaxPixels = 1 << 28
+	MaxBytes  = 1 << 28
 )
 
-// decode reads an image file of any format that picture knows as RGB, upright, as it is
+// Decode reads an image file of any format that picture knows as RGB, upright, as it is
 // meant to be seen: turned by its EXIF orientation, CMYK converted, grey
 // repeated, the high byte of 16 bits, transparency dropped, of an animation
 // the first frame. An error wraps ErrFormat.
-func decode(text []byte) (img augment.Image, err error) {
-	err = decodePart(text, all, func(p augment.Piece) { img = p.Image })
+func Decode(text []byte) (img augment.Image, err error) {
+	err = DecodePart(text, All, func(p augment.Piece) { img = p.Image })
 	return img, err
 }
 
-// all of an image, in its size.
-func all(height, width int) augment.Cut {
+// All is all of an image, in its size.
+func All(height, width int) augment.Cut {
 	return augment.Cut{Part: image.Rect(0, 0, width, height), Height: height, Width: width}
 }
 
-// decodePart is [decode] of the part that choose wants when it is told the size of the
+// DecodePart is [Decode] of the part that choose wants when it is told the size of the
 // upright image. The pixels count as held until use returns.
-func decodePart(text []byte, choose func(height, width int) augment.Cut, use func(augment.Piece)) error {
+func DecodePart(text []byte, choose func(height, width int) augment.Cut, use func(augment.Piece)) error {
 	size, format, err := header(text)
 	if err != nil {
 		return err
@@ -102,15 +102,15 @@ func header(text []byte) (size image.Point, format string, err error) {
 	if len(text) == 0 {
 		return size, "", fmt.Errorf("%w: the file is empty", ErrFormat)
 	}
-	if len(text) > maxBytes {
-		return size, "", fmt.Errorf("%w: %d bytes are more than %d", ErrFormat, len(text), maxBytes)
+	if len(text) > MaxBytes {
+		return size, "", fmt.Errorf("%w: %d bytes are more than %d", ErrFormat, len(text), MaxBytes)
 	}
 	size.X, size.Y, format, err = picture.Config(text)
 	if err != nil {
 		return size, "", imageError(err)
 	}
-	if size.X < 1 || size.Y < 1 || size.X > maxPixels/size.Y {
-		return size, "", fmt.Errorf("%w: %dx%d pixels are more than %d", ErrFormat, size.X, size.Y, maxPixels)
+	if size.X < 1 || size.Y < 1 || size.X > MaxPixels/size.Y {
+		return size, "", fmt.Errorf("%w: %dx%d pixels are more than %d", ErrFormat, size.X, size.Y, MaxPixels)
 	}
 	return size, format, nil
 }
@@ -141,16 +141,23 @@ func reduction(cut augment.Cut) int {
 	return by
 }
 
-// isImage tells an image file by the ending of its name.
-func isImage(name string) bool {
-	return slices.Contains(imageEndings, strings.ToLower(filepath.Ext(name)))
+// Named tells an image file by the ending of its name.
+func Named(name string) bool {
+	return slices.Contains(Endings, strings.ToLower(filepath.Ext(name)))
 }
 
-// sniffed reports whether a file is an image that is decoded, of a name that does not tell: by how
+// Sniffed reports whether a file is an image that is decoded, of a name that does not tell: by how
 // it begins. One that a program has not finished, or has put aside, is none.
-func sniffed(name string, head []byte) bool {
+func Sniffed(name string, head []byte) bool {
 	return !slices.Contains(unfinished, strings.ToLower(path.Ext(name))) && !strings.HasSuffix(name, "~") && picture.Identify(head).Format != ""
 }
 
 // unfinished are endings of files that are being written, or were put aside.
 var unfinished = []string{".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".incomplete", ".aria2", ".bak", ".old", ".orig", ".swp"}
+
+// Size is the width and height in pixels that an image file's bytes say they have, before it is
+// turned upright. An error wraps ErrFormat.
+func Size(text []byte) (width, height int, err error) {
+	size, _, err := header(text)
+	return size.X, size.Y, err
+}

@@ -1,4 +1,4 @@
-package data
+package codec
 
 import (
 	"bytes"
@@ -59,7 +59,7 @@ func TestJPEGIsPILs(t *testing.T) {
 		if _, err := out.Read(theirs); err != nil {
 			t.Fatal(err)
 		}
-		ours, err := decode(text)
+		ours, err := Decode(text)
 		if err != nil || ours.Height != int(form[0]) || ours.Width != int(form[1]) {
 			t.Fatalf("file %d: %dx%d, want %v (%v)", files, ours.Height, ours.Width, form, err)
 		}

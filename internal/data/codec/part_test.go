@@ -1,4 +1,4 @@
-package data
+package codec
 
 import (
 	"bytes"
@@ -73,7 +73,7 @@ func partFiles(t *testing.T, height, width int) map[string][]byte {
 // to be made much smaller.
 func TestPartOfAFile(t *testing.T) {
 	for name, text := range partFiles(t, 61, 83) {
-		whole, err := decode(text)
+		whole, err := Decode(text)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -117,7 +117,7 @@ func TestPartThatIsMadeSmaller(t *testing.T) {
 	}
 	got, want := make([]float32, in.Len()), make([]float32, in.Len())
 	for name, text := range partFiles(t, 333, 250) {
-		whole, err := decode(text)
+		whole, err := Decode(text)
 		if err != nil {
 			t.Fatal(err)
 		}

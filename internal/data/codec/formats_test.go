@@ -1,4 +1,4 @@
-package data
+package codec
 
 import (
 	"bytes"
@@ -35,7 +35,7 @@ func TestFormats(t *testing.T) {
 		want := next(3 * height * width)
 		format, _, _ := strings.Cut(name, " ")
 		files[format]++
-		img, err := decode(text)
+		img, err := Decode(text)
 		switch {
 		case near == "not decoded":
 			if err == nil || strings.Contains(err.Error(), "malformed") || !strings.Contains(err.Error(), "convert it to") {

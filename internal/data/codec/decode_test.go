@@ -1,4 +1,4 @@
-package data
+package codec
 
 import (
 	"fmt"
@@ -35,7 +35,7 @@ func FuzzDecode(f *testing.F) {
 		"\x03\x01\x03\x00\x01\x00\x00\x00\x04\x00\x00\x00\x11\x01\x04\x00\x01\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00"))
 	f.Add([]byte("BM\x1e\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		img, err := decode(text)
+		img, err := Decode(text)
 		if err == nil && len(img.Pixels) != img.Height*img.Width*3 {
 			t.Errorf("%d values for %dx%d", len(img.Pixels), img.Height, img.Width)
 		}

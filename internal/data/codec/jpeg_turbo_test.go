@@ -1,6 +1,6 @@
 //go:build turbojpeg
 
-package data
+package codec
 
 import (
 	"bytes"
@@ -97,7 +97,7 @@ func TestTurboOfPhotographs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		whole, err := decode(text)
+		whole, err := Decode(text)
 		if err != nil {
 			t.Fatal(err)
 		}
