@@ -328,8 +328,6 @@ func (r Recipe) Check() error {
 		return fmt.Errorf("optimizer.nesterov needs optimizer.momentum")
 	case r.Optimizer.Name != SGD && r.Optimizer.Momentum > 0:
 		return fmt.Errorf("optimizer.momentum is of sgd; %s has beta1", r.Optimizer.Name)
-	case r.Sampler.Name == WholeSpace && r.Accumulate > 1:
-		return fmt.Errorf("accumulate is %d; sampler.name space takes one batch an update: set a larger batch", r.Accumulate)
 	case r.Distill.InPlace() && r.Sampler.Name != Sandwich:
 		return fmt.Errorf("distill.teacher largest needs sampler.name sandwich, where the largest architecture teaches the others of its update")
 	case !r.Distill.IsZero() && r.Distill.Kind == HardTarget && r.Distill.Temperature != 1:

@@ -73,14 +73,20 @@ func plainToy(o *Options) {
 
 // Two batches of 4 an update are one batch of 8.
 func TestAccumulatedBatchesAreOne(t *testing.T) {
-	one := trained(t, func(o *Options) { plainToy(o); o.Recipe.Batch = 8 })
-	two := trained(t, func(o *Options) { plainToy(o); o.Recipe.Batch, o.Recipe.Accumulate = 4, 2 })
-	if d := far(one, two); d > 1e-4 {
-		t.Errorf("weights differ by %.2g of their largest", d)
-	}
-	other := trained(t, func(o *Options) { plainToy(o); o.Recipe.Batch = 4 })
-	if d := far(one, other); d < 1e-2 {
-		t.Errorf("batches of 4 without accumulation give the same weights (%.2g)", d)
+	for _, sampler := range []string{recipe.Balanced, recipe.WholeSpace} {
+		by := func(batch, accumulate int) map[string][]float32 {
+			return trained(t, func(o *Options) {
+				plainToy(o)
+				o.Recipe.Batch, o.Recipe.Accumulate, o.Recipe.Sampler.Name = batch, accumulate, sampler
+			})
+		}
+		one := by(8, 1)
+		if d := far(one, by(4, 2)); d > 1e-4 {
+			t.Errorf("%s: weights differ by %.2g of their largest", sampler, d)
+		}
+		if d := far(one, by(4, 1)); d < 1e-2 {
+			t.Errorf("%s: batches of 4 without accumulation give the same weights (%.2g)", sampler, d)
+		}
 	}
 }
 

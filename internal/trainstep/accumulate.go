@@ -19,7 +19,8 @@ import (
 )
 
 // accumulator does updates of several parts: several batches, several architectures, or both; by
-// this process, or by several ranks.
+// this process, or by several ranks. Sampler space has one architecture of the whole space in each, by
+// masked programs.
 //
 //	for each own batch:
 //	    for each architecture:   gradient program   sums of the batch += gradient
@@ -37,7 +38,7 @@ type accumulator struct {
 	archs     []space.Arch
 	sampler   recipe.ArchSampler
 	net       *supernet.Net
-	gradients []*gradientProgram       // by architecture
+	gradients []*gradientProgram       // by architecture; of sampler space by resolution
 	apply     map[string]*applyProgram // by the tensors that it updates
 	zeros     []*tensors.Tensor        // by Params index
 	sums      []*tensors.Tensor        // of a batch so far, by Params index
@@ -47,7 +48,7 @@ type accumulator struct {
 // gradientProgram is the program of one part.
 //
 //	in   used weights, statistics of batch norms, the sums of the trained weights, 1/parts,
-//	     the batch
+//	     sizes of the architecture if the program is masked, the batch
 //	out  what batch norms normalised by, sums, loss, and where this part teaches the others:
 //	     its logits [N, classes]
 type gradientProgram struct {
@@ -100,23 +101,52 @@ func newAccumulator(c Config, compiling func(done, total int, arch string) error
 		}
 		u.zeros = append(u.zeros, zero)
 	}
-	for i, arch := range c.Archs {
-		err := compiling(i, len(c.Archs), arch.String())
-		if err == nil {
-			err = u.compileGradient(c.Engine, i)
+	if err := u.compile(c, compiling); err != nil {
+		u.Close()
+		return nil, err
+	}
+	return u, nil
+}
+
+func (u *accumulator) compile(c Config, compiling func(done, total int, arch string) error) error {
+	if u.masked() {
+		for i, resolution := range resolutions(u.run.space) {
+			if err := compiling(i, len(resolutions(u.run.space)), anyArch); err != nil {
+				return err
+			}
+			if err := u.compileMasked(c.Engine, resolution); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			u.Close()
-			return nil, err
+		return u.compileApply(c.Engine, nil)
+	}
+	for i, arch := range c.Archs {
+		if err := compiling(i, len(c.Archs), arch.String()); err != nil {
+			return err
+		}
+		if err := u.compileGradient(c.Engine, i); err != nil {
+			return err
 		}
 	}
 	for _, turns := range c.Sampler.Sets() {
 		if err := u.compileApply(c.Engine, turns); err != nil {
-			u.Close()
-			return nil, err
+			return err
 		}
 	}
-	return u, nil
+	return nil
+}
+
+// masked tells whether programs are masked: the sampler draws any architecture of the space.
+func (u *accumulator) masked() bool { return u.run.recipe.Sampler.Name == recipe.WholeSpace }
+
+// turns of an update: the gradient programs that it runs, in their order, and for masked programs the sizes of
+// the architecture.
+func (u *accumulator) turns(step int) (turns []int, sizes []int32) {
+	if !u.masked() {
+		return u.sampler.At(step), nil
+	}
+	arch := recipe.DrawArch(u.run.space, u.seed, step)
+	return []int{slices.Index(resolutions(u.run.space), arch.Resolution)}, u.net.Sizes(arch)
 }
 
 // largest is the architecture that teaches the others of an update, if any does.
@@ -171,8 +201,39 @@ func (u *accumulator) compileGradient(e *engine.Engine, which int) error {
 	return err
 }
 
+// compileMasked compiles the gradient of any architecture of a resolution.
+func (u *accumulator) compileMasked(e *engine.Engine, resolution int) error {
+	r, net := u.run.recipe, u.net
+	all := net.Bind()
+	g := &gradientProgram{used: all, trained: all, batch: u.run}
+	g.batch.arch, g.batch.taught = net.Space().Whole(), !r.Distill.IsZero()
+	form := g.batch.form()
+	shape := slices.Concat(all.Shapes(), all.Shapes(), []shapes.Shape{shapes.Make(dtypes.Float32), sizesShape(net, 1)})
+	split := form.splitAfter(len(shape))
+	shape = append(shape, form.inputs...)
+	var err error
+	g.program, err = e.CompileParallel("masked gradient", shape, split, func(in []*graph.Node) []*graph.Node {
+		n := all.Len()
+		weights, sums, share, sizes := in[:n], in[n:2*n], in[2*n], in[2*n+1]
+		loss := graph.ReduceAllSum(maskedLosses(net, r, 1, resolution, weights, sizes, form.prepare(in[2*n+2:])))
+		var out []*graph.Node
+		for k, g := range engine.Gradient(loss, weights...) {
+			out = append(out, graph.Add(sums[k], graph.Mul(g, share)))
+		}
+		return append(out, loss)
+	})
+	if err != nil {
+		return fmt.Errorf("masked gradient of %s: %w", net.Space().Name, err)
+	}
+	u.gradients = append(u.gradients, g)
+	return nil
+}
+
 // trainedIn is what an update of the architectures moves.
 func (u *accumulator) trainedIn(turns []int) supernet.Binding {
+	if u.masked() {
+		return u.net.Bind()
+	}
 	var archs []space.Arch
 	for _, which := range turns {
 		archs = append(archs, u.archs[which])
@@ -191,6 +252,9 @@ func (u *accumulator) compileApply(e *engine.Engine, turns []int) error {
 	shape := slices.Concat(slices.Repeat(ofEach, len(Groups(r))), []shapes.Shape{shapes.Make(dtypes.Float32, len(params))}, ofEach)
 	updated := len(shape) - used.Len()
 	shape = append(shape, shapes.Make(dtypes.Float32), shapes.Make(dtypes.Float32))
+	if u.masked() {
+		shape = append(shape, sizesShape(u.net, 1))
+	}
 	program, err := e.CompileUpdate("apply", shape, nil, updated, func(in []*graph.Node) []*graph.Node {
 		v, in := takeUpdate(r, params, used.Indices(), in)
 		sums, finite := in[:used.Len()], in[used.Len()+1]
@@ -199,7 +263,13 @@ func (u *accumulator) compileApply(e *engine.Engine, turns []int) error {
 		v.grads = sums
 		v.finite = graph.LogicalAnd(graph.IsFinite(norm), graph.GreaterThan(finite, graph.ZerosLike(finite)))
 		v.factor = clipFactor(r.Optimizer, norm)
-		after, counts := applyUpdate(r, v)
+		var after perTensor[*graph.Node]
+		var counts *graph.Node
+		if u.masked() {
+			after, counts = applyMasked(u.net, r, v, in[used.Len()+2])
+		} else {
+			after, counts = applyUpdate(r, v)
+		}
 		var out []*graph.Node
 		for _, group := range after.groups() {
 			out = append(out, group...)
@@ -231,14 +301,14 @@ func (u *accumulator) compileApply(e *engine.Engine, turns []int) error {
 }
 
 func (u *accumulator) Update(state *State, lr float64, step int, batches []evaluate.Batch) (Outcome, error) {
-	turns := u.sampler.At(step)
+	turns, sizes := u.turns(step)
 	a := u.apply[fmt.Sprint(u.trainedIn(turns).Indices())]
 	all, own := u.parts()
 	var o Outcome
 	var reports []report // by part and turn
 	var sums []partial[[]*tensors.Tensor]
 	for k, b := range batches {
-		reported, sum, err := u.batch(state, a, turns, step, u.run.share.First+k, b)
+		reported, sum, err := u.batch(state, a, turns, sizes, step, u.run.share.First+k, b)
 		if err == nil {
 			sums, err = push(all, sums, partial[[]*tensors.Tensor]{span{own.from + k, own.from + k + 1}, sum}, a.pair)
 		}
@@ -263,11 +333,14 @@ func (u *accumulator) Update(state *State, lr float64, step int, batches []evalu
 	}
 	total := 0.0
 	for turn, which := range turns {
+		if u.masked() {
+			which = 0 // whichever it is, all have one line
+		}
 		o.Archs = append(o.Archs, ArchLoss{which, float32(losses[turn])})
 		total += losses[turn] / float64(len(turns))
 	}
 	o.Loss = float32(total)
-	if o.GradNorm, err = u.finish(state, lr, a, sums[0].value, !math.IsNaN(total) && !math.IsInf(total, 0)); err != nil {
+	if o.GradNorm, err = u.finish(state, lr, a, sums[0].value, sizes, !math.IsNaN(total) && !math.IsInf(total, 0)); err != nil {
 		return o, err
 	}
 	return o, u.settle(state, turns, reports, o.Finite())
@@ -275,7 +348,7 @@ func (u *accumulator) Update(state *State, lr float64, step int, batches []evalu
 
 // batch does the parts of an update that are of one batch, number among all of the update, and
 // returns what they reported and the sums of their gradients, in the order of what a applies.
-func (u *accumulator) batch(state *State, a *applyProgram, turns []int, step, number int, b evaluate.Batch) (reports []report, sums []*tensors.Tensor, err error) {
+func (u *accumulator) batch(state *State, a *applyProgram, turns []int, sizes []int32, step, number int, b evaluate.Batch) (reports []report, sums []*tensors.Tensor, err error) {
 	all, _ := u.parts()
 	share := 1 / float64(len(turns)*all.to)
 	u.sums = slices.Clone(u.zeros)
@@ -288,7 +361,7 @@ func (u *accumulator) batch(state *State, a *applyProgram, turns []int, step, nu
 		if err != nil {
 			return nil, nil, err
 		}
-		r, taught, err := u.add(state, which, share, batch, teacher)
+		r, taught, err := u.add(state, which, share, sizes, batch, teacher)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -334,13 +407,17 @@ func (u *accumulator) settle(state *State, turns []int, reports []report, applie
 }
 
 // add adds the gradient of one part to the sums.
-func (u *accumulator) add(state *State, which int, share float64, batch []*tensors.Tensor, teacher *tensors.Tensor) (r report, teaching *tensors.Tensor, err error) {
+func (u *accumulator) add(state *State, which int, share float64, sizes []int32, batch []*tensors.Tensor, teacher *tensors.Tensor) (r report, teaching *tensors.Tensor, err error) {
 	g := u.gradients[which]
 	args := g.used.Args(state.Weights)
 	args = append(args, state.batchNormsOf(g.arch).all()...)
 	args = append(args, g.trained.Args(u.sums)...)
 	n := len(args)
-	args = append(append(args, tensors.FromScalar(float32(share))), batch...)
+	args = append(args, tensors.FromScalar(float32(share)))
+	if sizes != nil {
+		args = append(args, tensors.FromFlatDataAndDimensions(sizes, 1, len(sizes)))
+	}
+	args = append(args, batch...)
 	spent := args[n:]
 	if g.batch.taught {
 		args = append(args, teacher)
@@ -368,7 +445,7 @@ func (u *accumulator) add(state *State, which int, share float64, batch []*tenso
 }
 
 // finish applies sums to the state.
-func (u *accumulator) finish(state *State, lr float64, a *applyProgram, sums []*tensors.Tensor, finite bool) (norm float32, err error) {
+func (u *accumulator) finish(state *State, lr float64, a *applyProgram, sums []*tensors.Tensor, sizes []int32, finite bool) (norm float32, err error) {
 	var args []*tensors.Tensor
 	for _, group := range state.groups() {
 		args = append(args, a.used.Args(group)...)
@@ -379,6 +456,9 @@ func (u *accumulator) finish(state *State, lr float64, a *applyProgram, sums []*
 	}
 	args = append(append(args, state.Counts), sums...)
 	args = append(args, tensors.FromScalar(float32(lr)), tensors.FromScalar(flag))
+	if sizes != nil {
+		args = append(args, tensors.FromFlatDataAndDimensions(sizes, 1, len(sizes)))
+	}
 	out, err := a.program.RunDonating(args, len(args))
 	if err != nil {
 		return 0, err

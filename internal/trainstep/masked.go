@@ -58,7 +58,7 @@ func NewMaskedStep(e *engine.Engine, net *supernet.Net, r recipe.Recipe, models,
 	}
 	shape = append(shape, shapes.Make(dtypes.Float32, len(params)))
 	updated := len(shape)
-	shape = append(shape, shapes.Make(dtypes.Float32), shapes.Make(dtypes.Int32, models, net.SizesLen()))
+	shape = append(shape, shapes.Make(dtypes.Float32), sizesShape(net, models))
 	split := b.splitAfter(len(shape))
 	shape = append(shape, b.inputs...)
 	var err error
@@ -67,6 +67,11 @@ func NewMaskedStep(e *engine.Engine, net *supernet.Net, r recipe.Recipe, models,
 		return nil, fmt.Errorf("masked train step of %s: %w", net.Space().Name, err)
 	}
 	return s, nil
+}
+
+// sizesShape of the architectures of models.
+func sizesShape(net *supernet.Net, models int) shapes.Shape {
+	return shapes.Make(dtypes.Int32, models, net.SizesLen())
 }
 
 // dims of a tensor of the state.
@@ -79,29 +84,12 @@ func (s *MaskedStep) dims(one []int) []int {
 
 // build makes the groups of the state, counts and [2, models] of losses and gradient norms.
 func (s *MaskedStep) build(in []*graph.Node, r recipe.Recipe, b batchForm) []*graph.Node {
-	params := s.net.Params()
-	n := len(params)
-	u, in := takeUpdate(r, params, s.net.Bind().Indices(), in)
+	u, in := takeUpdate(r, s.net.Params(), s.net.Bind().Indices(), in)
 	u.models, u.lr = s.models, in[0]
 	sizes := in[1]
 	p := b.prepare(in[2:])
 
-	weights := make([]*graph.Node, n)
-	for i, w := range u.Weights {
-		weights[i] = graph.Reshape(w, append([]int{s.models}, params[i].Shape...)...)
-	}
-	f := supernet.Masked{Sizes: sizes, Dropout: p.dropout, Operands: Precision(r).Operands(), Resolution: s.resolution}
-	if p.dropPath != nil {
-		f.DropPath = graph.BroadcastToDims(graph.InsertAxes(p.dropPath, 0), append([]int{s.models}, p.dropPath.Shape().Dimensions...)...)
-	}
-	logits := s.net.MaskedLogits(weights, p.images, f)
-	each := func(x *graph.Node) *graph.Node { // [models, N, classes]
-		if x == nil {
-			return nil
-		}
-		return graph.BroadcastToShape(graph.InsertAxes(x, 0), logits.Shape())
-	}
-	losses := graph.ReduceMean(lossOf(r, logits, each(p.targets), each(p.teacher)), -1) // [models]
+	losses := maskedLosses(s.net, r, s.models, s.resolution, u.Weights, sizes, p)
 	u.grads = engine.Gradient(graph.ReduceAllSum(losses), u.Weights...)
 	squares := graph.ZerosLike(losses)
 	for _, g := range u.grads {
@@ -113,37 +101,50 @@ func (s *MaskedStep) build(in []*graph.Node, r recipe.Recipe, b batchForm) []*gr
 
 	if factor := clipFactor(r.Optimizer, norms); factor != nil {
 		for i, g := range u.grads {
-			u.grads[i] = graph.Mul(g, s.perModel(factor, g.Shape()))
+			u.grads[i] = graph.Mul(g, u.perModel(factor, g.Shape()))
 		}
 	}
 
+	after, counts := applyMasked(s.net, r, u, sizes)
+	return append(slices.Concat(after.groups()...), counts, graph.Stack([]*graph.Node{losses, norms}, 0))
+}
+
+// maskedLosses of the models on one batch, [models], by weights that have a leading axis of models where there
+// are several, and the sizes of the models' architectures.
+func maskedLosses(net *supernet.Net, r recipe.Recipe, models, resolution int, shared []*graph.Node, sizes *graph.Node, p prepared) *graph.Node {
+	weights := make([]*graph.Node, len(shared))
+	for i, w := range shared {
+		weights[i] = graph.Reshape(w, append([]int{models}, net.Params()[i].Shape...)...)
+	}
+	f := supernet.Masked{Sizes: sizes, Dropout: p.dropout, Operands: Precision(r).Operands(), Resolution: resolution}
+	if p.dropPath != nil {
+		f.DropPath = graph.BroadcastToDims(graph.InsertAxes(p.dropPath, 0), append([]int{models}, p.dropPath.Shape().Dimensions...)...)
+	}
+	logits := net.MaskedLogits(weights, p.images, f)
+	each := func(x *graph.Node) *graph.Node { // [models, N, classes]
+		if x == nil {
+			return nil
+		}
+		return graph.BroadcastToShape(graph.InsertAxes(x, 0), logits.Shape())
+	}
+	return graph.ReduceMean(lossOf(r, logits, each(p.targets), each(p.teacher)), -1)
+}
+
+// applyMasked is the state after an update of all tensors: those that a model's architecture does not use
+// stay as they are, and what no model uses does not count.
+func applyMasked(net *supernet.Net, r recipe.Recipe, u update, sizes *graph.Node) (after perTensor[*graph.Node], counts *graph.Node) {
 	// Operations are one pass with what follows, where a call would be one of its own.
-	after := updateOperations(r, u)
-	uses := s.net.MaskedUses(sizes) // [models, params]
-	for i := range params {
+	after = updateOperations(r, u)
+	uses := net.MaskedUses(sizes) // [models, params]
+	for i, w := range u.Weights {
 		column := graph.Slice(uses, graph.AxisRange(), graph.AxisRange(i, i+1))
-		kept := s.perModel(graph.GreaterThan(column, graph.ZerosLike(column)), u.Weights[i].Shape())
+		kept := u.perModel(graph.GreaterThan(column, graph.ZerosLike(column)), w.Shape())
 		for g, group := range after.groups() {
 			group[i] = graph.Where(kept, group[i], u.groups()[g][i])
 		}
 	}
 	took := graph.Mul(graph.ConvertDType(u.finite, dtypes.Float32), graph.ReduceMax(uses, 0))
-	out := append(slices.Concat(after.groups()...), graph.Add(u.counts, took))
-	return append(out, graph.Stack([]*graph.Node{losses, norms}, 0))
-}
-
-// perModel makes one value a model fit a tensor of the state: a scalar for one model,
-// which goes with any shape.
-func (s *MaskedStep) perModel(values *graph.Node, shape shapes.Shape) *graph.Node {
-	if s.models == 1 {
-		return graph.Reshape(values)
-	}
-	ones := make([]int, shape.Rank())
-	for k := range ones {
-		ones[k] = 1
-	}
-	ones[0] = s.models
-	return graph.BroadcastToDims(graph.Reshape(values, ones...), shape.Dimensions...)
+	return after, graph.Add(u.counts, took)
 }
 
 // Run applies the step of update number step (from 0) to the state, which then holds the

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
 
 	"prenas/internal/engine"
 	"prenas/internal/recipe"
@@ -191,6 +192,17 @@ func (u update) norm(x *graph.Node) *graph.Node {
 	dims := slices.Repeat([]int{1}, x.Rank())
 	dims[0] = u.models
 	return graph.Sqrt(graph.Reshape(graph.ReduceSum(flat, -1), dims...))
+}
+
+// perModel makes one value a model fit a tensor of the state: a scalar for one model,
+// which goes with any shape.
+func (u update) perModel(values *graph.Node, shape shapes.Shape) *graph.Node {
+	if u.models <= 1 {
+		return graph.Reshape(values)
+	}
+	ones := slices.Repeat([]int{1}, shape.Rank())
+	ones[0] = u.models
+	return graph.BroadcastToDims(graph.Reshape(values, ones...), shape.Dimensions...)
 }
 
 // sgdUpdate is torch.optim.SGD, as its documentation writes it, without dampening: the decay

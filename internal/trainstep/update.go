@@ -1,8 +1,6 @@
 package trainstep
 
 import (
-	"fmt"
-
 	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
@@ -50,12 +48,10 @@ func NewUpdater(c Config, compiling func(done, total int, arch string) error) (U
 	r := c.Recipe
 	several := c.Engine.Ranks().Size() > 1
 	switch {
-	case r.Sampler.Name == recipe.WholeSpace && several:
-		return nil, fmt.Errorf("%w: sampler.name space trains one architecture of the whole space in an update, which several ranks cannot share yet: start one process", recipe.ErrInvalid)
-	case r.Sampler.Name == recipe.WholeSpace:
-		return newMaskedUpdater(c, compiling)
 	case several || r.Accumulate > 1 || r.Sampler.Name == recipe.Sandwich:
 		return newAccumulator(c, compiling)
+	case r.Sampler.Name == recipe.WholeSpace:
+		return newMaskedUpdater(c, compiling)
 	}
 	u := &staticUpdater{run: stepInputs{engine: c.Engine, recipe: r, space: c.Net.Space(), taught: !r.Distill.IsZero()}, seed: c.Seed, archs: c.Archs, sampler: c.Sampler}
 	var err error
@@ -127,14 +123,22 @@ type maskedUpdater struct {
 	seed  uint64
 }
 
+// anyArch is what masked programs are compiled for, in words.
+const anyArch = "any architecture of the space"
+
+// resolutions that each have a masked program: those of a convolutional space; 0 of vision transformers.
+func resolutions(s *space.Space) []int {
+	if s.Model.IsConv() {
+		return s.Resolution
+	}
+	return []int{0}
+}
+
 func newMaskedUpdater(c Config, compiling func(done, total int, arch string) error) (Updater, error) {
 	u := maskedUpdater{map[int]*MaskedStep{}, c.Net.Space(), c.Seed}
-	resolutions := c.Net.Space().Resolution
-	if !c.Net.Space().Model.IsConv() {
-		resolutions = []int{0}
-	}
-	for i, resolution := range resolutions {
-		err := compiling(i, len(resolutions), "any architecture of the space")
+	all := resolutions(u.space)
+	for i, resolution := range all {
+		err := compiling(i, len(all), anyArch)
 		if err == nil {
 			u.steps[resolution], err = NewMaskedStep(c.Engine, c.Net, c.Recipe, 1, resolution)
 		}
