@@ -183,6 +183,8 @@ func TestRanksAreOneProcess(t *testing.T) {
 		{"sandwich", "vit", "batch: 2\naccumulate: 6\nema: {decay: 0.9}\noptimizer: {name: sgd, lr: 0.05}\nsampler: {name: sandwich}\n" +
 			"distill: {teacher: largest, kind: soft, alpha: 0.5, temperature: 2}\n", []int{2, 3}},
 		{"conv", "conv", "batch: 4\naccumulate: 3\nema: {decay: 0.9}\n", []int{3}},
+		{"space", "vit", "batch: 3\naccumulate: 4\nsampler: {name: space}\nmix: {mixup: 0.8, cutmix: 1.0}\nregularize: {drop_path: 0.1, drop: 0.1}\n", []int{2}},
+		{"space-conv", "conv", "batch: 4\naccumulate: 2\nsampler: {name: space}\n", []int{2}},
 	} {
 		b.write("recipe.yaml", "epochs: 2\nholdout: 0.25\nlog_every: 1\n"+c.recipe)
 		b.must(1, b.train(c.space, c.name)...)
@@ -199,15 +201,18 @@ func TestRanksShareABatch(t *testing.T) {
 	b := newBench(t, rankstest.Find(t, "mpich"))
 	b.search("vit")
 	b.write("recipe.yaml", "epochs: 6\nholdout: 0.25\nlog_every: 1\nbatch: 8\nmix: {mixup: 0.8, cutmix: 1.0}\nregularize: {drop_path: 0.1, drop: 0.1}\n")
-	b.must(1, b.train("vit", "one")...)
-	b.must(4, b.train("vit", "four")...)
-	one, four := b.losses("one"), b.losses("four")
-	if len(one) != len(four) || len(one) < 30 {
-		t.Fatalf("%d and %d updates", len(one), len(four))
-	}
-	for i := range one {
-		if d := math.Abs(one[i] - four[i]); d > 1e-5 {
-			t.Fatalf("update %d has a loss of %v on one, %v on four", i+1, one[i], four[i])
+	for _, sampler := range []string{"balanced", "space"} {
+		alone, shared := sampler+"-one", sampler+"-four"
+		b.must(1, b.train("vit", alone, "--sampler", sampler)...)
+		b.must(4, b.train("vit", shared, "--sampler", sampler)...)
+		one, four := b.losses(alone), b.losses(shared)
+		if len(one) != len(four) || len(one) < 30 {
+			t.Fatalf("%s: %d and %d updates", sampler, len(one), len(four))
+		}
+		for i := range one {
+			if d := math.Abs(one[i] - four[i]); d > 1e-5 {
+				t.Fatalf("%s: update %d has a loss of %v on one, %v on four", sampler, i+1, one[i], four[i])
+			}
 		}
 	}
 }
@@ -326,7 +331,6 @@ func TestRanksAreRefusedInASentence(t *testing.T) {
 		{2, []string{"search", "--space", "vit.yaml", "--out", "x.json"}, "prenas search is the work of one process, and 2 were started"},
 		{2, b.train("vit", "x", "--devices", "2"), "--devices 2: each of the 2 ranks has one device"},
 		{3, b.train("vit", "x"), "3 ranks cannot share updates of 4 batches evenly"},
-		{2, b.train("vit", "x", "--sampler", "space"), "sampler.name space"},
 		{2, b.train("vit", "x", "--recipe", "nowhere.yaml"), "nowhere.yaml"},
 	} {
 		text, err := b.run(c.ranks, c.args...)

@@ -1,0 +1,115 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"prenas/internal/ranks/rankstest"
+	"prenas/internal/rundir"
+)
+
+// file of a bench's folder.
+func (b *bench) file(name ...string) string {
+	b.Helper()
+	text, err := os.ReadFile(filepath.Join(append([]string{b.dir}, name...)...))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return string(text)
+}
+
+// What goes wrong in a training goes wrong in the same way on several ranks: with the same lines of metrics, and one sentence.
+func TestTroubleOnRanks(t *testing.T) {
+	b := newBench(t, rankstest.Find(t, "openmpi"))
+	b.search("vit")
+	for class := range 2 { // 4 of 64, which the ranks come upon apart
+		for _, name := range []string{"3.png", "17.png"} {
+			b.write(filepath.Join("pictures/train", string(rune('0'+class)), name), "no image")
+		}
+	}
+	const common = "epochs: 8\nholdout: 0.25\nlog_every: 1\nbatch: 2\naccumulate: 4\n"
+
+	t.Run("damaged images are left out", func(t *testing.T) {
+		b.write("recipe.yaml", common)
+		b.must(1, b.train("vit", "left-1", "--on-bad-image", "skip")...)
+		said := b.must(2, b.train("vit", "left-2", "--on-bad-image", "skip")...)
+		b.same("left-1", "left-2")
+		list := b.file("left-1", "bad-images.jsonl")
+		if got := b.file("left-2", "bad-images.jsonl"); got != list || strings.Count(list, "\n") != 4 {
+			t.Errorf("listed:\n%s\nand by one process:\n%s", got, list)
+		}
+		if strings.Count(said, "4 damaged images were left out") != 1 {
+			t.Errorf("what was left out is not told once:\n%s", said)
+		}
+	})
+	t.Run("a damaged image ends all", func(t *testing.T) {
+		b.write("recipe.yaml", common)
+		said, err := b.run(2, b.train("vit", "ended")...)
+		if err == nil || !strings.Contains(said, ".png") || !strings.Contains(said, "go on without what cannot be read") {
+			t.Errorf("%v\n%s", err, said)
+		}
+	})
+	t.Run("losses that are not finite", func(t *testing.T) {
+		b.write("recipe.yaml", common+"optimizer: {name: sgd, lr: 100, momentum: 0.99}\nschedule: {name: constant, min_lr: 100}\n")
+		for _, n := range []int{1, 2} {
+			out := []string{"", "wild-1", "wild-2"}[n]
+			said, err := b.run(n, b.train("vit", out, "--on-bad-image", "skip")...)
+			if err == nil || !strings.Contains(said, "training has diverged") {
+				t.Errorf("%d ranks: %v\n%s", n, err, said)
+			}
+		}
+		if one, two := b.file("wild-1", rundir.MetricsFile), b.file("wild-2", rundir.MetricsFile); one != two {
+			t.Errorf("metrics of one process\n%s\nof two\n%s", one, two)
+		}
+	})
+}
+
+// The first rank's disk is full: all end, and go on where the newest checkpoint is.
+func TestTheFirstRanksDiskIsFull(t *testing.T) {
+	b := newBench(t, rankstest.Find(t, "openmpi"))
+	b.search("vit")
+	b.write("recipe.yaml", "epochs: 40\nholdout: 0.25\neval_every: 0\nlog_every: 5\nsave_every: 7\nbatch: 3\naccumulate: 4\n")
+	b.must(1, b.train("vit", "whole")...)
+	c := b.start(2, b.train("vit", "full")...)
+	var said bytes.Buffer
+	c.Stdout, c.Stderr = &said, &said
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); len(b.steps("full")) == 0 && time.Since(began) < 2*time.Minute; {
+		time.Sleep(5 * time.Millisecond)
+	}
+	none := unix.Rlimit{Cur: 1 << 10, Max: 1 << 10}
+	if err := unix.Prlimit(b.rankOf(b.launcher, 0, "full"), unix.RLIMIT_FSIZE, &none, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err == nil || !strings.Contains(said.String(), "file too large") {
+		t.Fatalf("%v\n%s", err, said.String())
+	}
+	b.must(2, "train", "--resume", "--out", "full")
+	b.same("whole", "full")
+}
+
+// finetune shares the batches of an update as train does.
+func TestFinetuneOnRanks(t *testing.T) {
+	b := newBench(t, rankstest.Find(t, "mpich"))
+	b.search("vit")
+	b.write("recipe.yaml", "epochs: 1\nholdout: 0.25\nbatch: 8\n")
+	b.must(1, b.train("vit", "run")...)
+	b.must(1, "export", "run", "--arch", "0.0035", "--out", "model.safetensors")
+	b.write("recipe.yaml", "epochs: 2\nholdout: 0.25\nlog_every: 1\nbatch: 4\naccumulate: 2\n")
+	tune := func(out string) []string {
+		return []string{"finetune", "model.safetensors", "--data", "folder:pictures", "--recipe", "recipe.yaml", "--out", out}
+	}
+	b.must(1, tune("one")...)
+	b.must(2, tune("two")...)
+	b.same("one", "two")
+}
