@@ -8,9 +8,6 @@ import (
 	"io/fs"
 	"slices"
 
-	"github.com/gomlx/gomlx/pkg/core/tensors"
-
-	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
@@ -187,21 +184,7 @@ func (b *Benchmark) train(ctx context.Context, o Options) error {
 
 // measure evaluates architectures with inherited weights.
 func (b *Benchmark) measure(ctx context.Context, o Options) error {
-	const images = 200
 	net := supernet.New(b.Space)
-	test := func(ctx context.Context, a space.Arch, held []*tensors.Tensor, source train.Source) ([]evaluate.Score, error) {
-		return train.EvaluateInherited(ctx, o.Engine, net, a, held, source, b.Recipe.Batch)
-	}
-	if !b.Space.Model.IsConv() {
-		masked, err := evaluate.NewMasked(o.Engine, net, 1, images)
-		if err != nil {
-			return err
-		}
-		defer masked.Close()
-		test = func(ctx context.Context, a space.Arch, held []*tensors.Tensor, source train.Source) ([]evaluate.Score, error) {
-			return masked.Run(ctx, held, []space.Arch{a}, source.HeldOut(ctx, images, data.Share{}))
-		}
-	}
 	total := len(b.Archs) * len(b.Seeds)
 	for k, seed := range b.Seeds {
 		source, err := o.Source(seed)
@@ -212,30 +195,32 @@ func (b *Benchmark) measure(ctx context.Context, o Options) error {
 		if err != nil {
 			return err
 		}
-		if err := net.Check(weights); err != nil {
+		if err := b.measureSeed(ctx, o, net, k, weights, source, total); err != nil {
 			return err
 		}
-		var held []*tensors.Tensor
-		for _, p := range net.Params() {
-			t, err := o.Engine.Upload(weights[p.Name])
-			if err != nil {
-				return fmt.Errorf("weight %s: %w", p.Name, err)
-			}
-			held = append(held, t)
+	}
+	return nil
+}
+
+// measureSeed measures with the weights of the seed of that place.
+func (b *Benchmark) measureSeed(ctx context.Context, o Options, net *supernet.Net, k int, weights map[string]tensorfile.Tensor, source train.Source, total int) error {
+	inherited, err := train.NewInherited(o.Engine, net, weights, source, b.Recipe.Batch)
+	if err != nil {
+		return err
+	}
+	defer inherited.Close()
+	for i, t := range b.Archs {
+		if len(t.Results) > k {
+			continue
 		}
-		for i, t := range b.Archs {
-			if len(t.Results) > k {
-				continue
-			}
-			scores, err := test(ctx, t.arch, held, source)
-			if err != nil {
-				return fmt.Errorf("%s: %w", t.Arch, err)
-			}
-			if err := b.done(o, seed, []int{i}, scores); err != nil {
-				return err
-			}
-			o.Progress(total-b.missing(), total)
+		score, err := inherited.Measure(ctx, t.arch)
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.Arch, err)
 		}
+		if err := b.done(o, b.Seeds[k], []int{i}, []evaluate.Score{score}); err != nil {
+			return err
+		}
+		o.Progress(total-b.missing(), total)
 	}
 	return nil
 }

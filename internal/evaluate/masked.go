@@ -100,18 +100,28 @@ func (ev *Masked) Run(ctx context.Context, weights []*tensors.Tensor, archs []sp
 
 // add runs the program on one batch.
 func (ev *Masked) add(scores []Score, weights []*tensors.Tensor, sizes *tensors.Tensor, b Batch) error {
-	images, labels, err := b.upload(ev.engine, ev.net.Space().Model, ev.batch, 1)
+	each := make([]*Score, len(scores))
+	for i := range scores {
+		each[i] = &scores[i]
+	}
+	return tallied(ev.engine, ev.program, ev.net.Space().Model, append(append([]*tensors.Tensor{}, weights...), sizes), b, ev.batch, each)
+}
+
+// tallied adds to scores what a program makes of a batch, which takes images and labels after
+// args and returns a tally for each score.
+func tallied(e *engine.Engine, program *engine.Program, m space.Model, args []*tensors.Tensor, b Batch, size int, scores []*Score) error {
+	images, labels, err := b.upload(e, m, size, 1)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	out, err := ev.program.Run(append(append([]*tensors.Tensor{}, weights...), sizes, images, labels))
+	out, err := program.Run(append(args[:len(args):len(args)], images, labels))
 	if err == nil {
-		values := make([]float32, ev.models*tallyColumns)
+		values := make([]float32, len(scores)*tallyColumns)
 		err = out[0].ConstFlatData(func(flat any) { copy(values, flat.([]float32)) })
-		for i := range scores {
-			scores[i].Seconds += time.Since(began).Seconds() / float64(ev.models)
-			scores[i].add(b.count(), values[i*tallyColumns:][:tallyColumns])
+		for i, s := range scores {
+			s.Seconds += time.Since(began).Seconds() / float64(len(scores))
+			s.add(b.count(), values[i*tallyColumns:][:tallyColumns])
 		}
 		err = errors.Join(err, out[0].FinalizeAll())
 	}

@@ -3,6 +3,7 @@ package evaluate
 import (
 	"context"
 	"iter"
+	"math"
 	"testing"
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
@@ -10,6 +11,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/rng"
 	"prenas/internal/supernet"
+	"prenas/internal/toy"
 	"prenas/pkg/space"
 )
 
@@ -98,4 +100,93 @@ func TestMaskedEqualsStatic(t *testing.T) {
 	}
 	check(2, together, archs, want)
 	check(1, own[1], archs[1:], want[1:])
+}
+
+// The masked programs of a convolutional space estimate and measure what the programs of each
+// architecture do, of any kernels, expansions, depths and resolutions, with and without matrices
+// between kernels.
+func TestMaskedConvEqualsStatic(t *testing.T) {
+	e, err := engine.Open(t.Context(), engine.Options{Backend: "go"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	for _, transform := range []bool{false, true} {
+		s := toy.ConvSpace(t)
+		s.Resolution = []int{12, 16}
+		s.Model.Conv.Transform = transform
+		net, m := supernet.New(s), s.Model
+		pixels := m.Channels * m.ImageSize * m.ImageSize
+		images := func(name string, sizes ...int) iter.Seq2[Batch, error] {
+			return func(yield func(Batch, error) bool) {
+				r := rng.New(1, name)
+				for _, n := range sizes {
+					b := Batch{Images: make([]float32, n*pixels), Labels: make([]int32, n)}
+					for i := range b.Images {
+						b.Images[i] = float32(r.NormFloat64())
+					}
+					for i := range b.Labels {
+						b.Labels[i] = r.Int32N(int32(m.NumClasses))
+					}
+					if !yield(b, nil) {
+						return
+					}
+				}
+			}
+		}
+		calibration, measured := images("calibration", 4, 4), images("measured", 5, 5, 3)
+		start := net.Init(1)
+		var weights []*tensors.Tensor
+		for _, p := range net.Params() {
+			up, err := e.Upload(start[p.Name])
+			if err != nil {
+				t.Fatal(err)
+			}
+			weights = append(weights, up)
+		}
+		archs := []space.Arch{s.Smallest(), s.Largest()}
+		for i := range 4 {
+			archs = append(archs, s.Draw(rng.New(4, "masked", uint64(i))))
+		}
+		masked := map[int]*MaskedConv{}
+		for _, resolution := range s.Resolution {
+			if masked[resolution], err = NewMaskedConv(e, net, resolution, 4, 5); err != nil {
+				t.Fatal(err)
+			}
+			defer masked[resolution].Close()
+		}
+		for _, a := range archs {
+			calibrator, err := NewCalibrator(e, net, []space.Arch{a}, 4, engine.Float32)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer calibrator.Close()
+			stats, err := calibrator.Run(t.Context(), weights, calibration)
+			if err != nil {
+				t.Fatal(err)
+			}
+			own := make([]*tensors.Tensor, len(stats[0]))
+			for k := range own {
+				if own[k], err = e.Upload(stats[0][k]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			static, err := New(e, net, []space.Arch{a}, 5, 1, engine.Float32)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer static.Close()
+			want, err := static.Run(t.Context(), Weights{Shared: weights, Stats: [][]*tensors.Tensor{own}}, measured, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := masked[a.Resolution].Run(t.Context(), weights, a, calibration, measured)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := math.Abs(got.Loss - want[0].Loss); got.Images != 13 || got.Top1 != want[0].Top1 || got.Top5 != want[0].Top5 || d > 1e-4 {
+				t.Errorf("%s: %+v, want %+v", a, got, want[0])
+			}
+		}
+	}
 }

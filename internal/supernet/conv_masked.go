@@ -28,6 +28,9 @@ type convMask struct {
 // where there is none, its hidden features, and those in the middle of squeeze-excite.
 const convColumns = 3
 
+// Whole is the architecture of all weights, whose batch norms a masked graph has.
+func (n *Net) Whole() space.Arch { return n.size }
+
 func (n *Net) convSizes(a space.Arch) []int32 {
 	layers := n.size.Depth()
 	sizes := make([]int32, 1+convColumns*layers)
@@ -49,7 +52,7 @@ func (n *Net) maskedConvLogits(weights []*graph.Node, images *graph.Node, f Mask
 	for i, w := range weights {
 		one[i] = graph.Reshape(w, n.params[i].Shape...)
 	}
-	whole := Forward{Arch: n.size, Operands: f.Operands, Dropout: f.Dropout}
+	whole := Forward{Arch: n.size, Operands: f.Operands, Dropout: f.Dropout, Stats: f.Stats, Seen: f.Seen}
 	if f.Resolution != 0 {
 		whole.Arch.Resolution = f.Resolution
 	}

@@ -37,6 +37,10 @@ type Masked struct {
 	// Resolution of a convolutional network's images, which all architectures of the
 	// graph have; 0: that of the space's images.
 	Resolution int
+	// Stats and Seen are those of Forward, of a convolutional network of Net.Whole's size: what
+	// an architecture does not use has some finite values in them.
+	Stats []*graph.Node
+	Seen  *[]*graph.Node
 }
 
 // SizesLen is the length of Sizes.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/gomlx/gomlx/pkg/core/tensors"
-
 	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
@@ -180,38 +178,4 @@ func (a *Standalone) epochs(ctx context.Context, source Source, progress func(do
 		}
 	}
 	return nil
-}
-
-// EvaluateInherited measures an architecture with a supernet's weights, by Params index on the device, on the held-out images.
-// The statistics of a convolutional network are estimated on training images first.
-func EvaluateInherited(ctx context.Context, e *engine.Engine, net *supernet.Net, arch space.Arch, weights []*tensors.Tensor, source Source, batch int) ([]evaluate.Score, error) {
-	archs := []space.Arch{arch}
-	calibrator, err := evaluate.NewCalibrator(e, net, archs, batch, engine.Float32)
-	if err != nil {
-		return nil, err
-	}
-	defer calibrator.Close()
-	images, _ := source.Counts()
-	batches, err := source.Calibration(ctx, min(calibrationBatches, images/batch), batch)
-	if err != nil {
-		return nil, err
-	}
-	stats, err := calibrator.Run(ctx, weights, batches)
-	if err != nil {
-		return nil, err
-	}
-	held := evaluate.Weights{Shared: weights, Stats: make([][]*tensors.Tensor, 1)}
-	for _, s := range stats[0] {
-		up, err := e.Upload(s)
-		if err != nil {
-			return nil, err
-		}
-		held.Stats[0] = append(held.Stats[0], up)
-	}
-	test, err := evaluate.New(e, net, archs, evalImages, 1, engine.Float32)
-	if err != nil {
-		return nil, err
-	}
-	defer test.Close()
-	return test.Run(ctx, held, source.HeldOut(ctx, evalImages, data.Share{}), nil)
 }

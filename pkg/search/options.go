@@ -59,9 +59,16 @@ type Options struct {
 	Limits  []Limit // all hold, for every interval
 	Top     int     // architectures per interval; default 1
 
-	Seed        uint64 // of Evolution and Random
-	Population  int    // of Evolution and Random: architectures drawn at first; default 50
-	Generations int    // of Evolution; default 20
+	Seed       uint64 // of Evolution and Random
+	Population int    // of Evolution and Random: architectures drawn at first in each interval; default 50
+
+	// Of Evolution. The defaults are AutoFormer's (Chen et al., ICCV 2021, evolution.py).
+	Generations int     // after the first population; default 20
+	Select      int     // the best so far, which are the parents of a generation; default a fifth of Population, at least 2
+	Mutation    int     // mutants of a generation; default half of Population
+	Crossover   int     // crossings of a generation; default half of Population
+	GeneProb    float64 // that each choice of a layer of a mutant is drawn anew; default 0.2
+	TrunkProb   float64 // that its embedding dim is, or resolution, and so its depth; default 0.4
 }
 
 func (o Options) withDefaults(s *space.Space) Options {
@@ -92,6 +99,21 @@ func (o Options) withDefaults(s *space.Space) Options {
 	}
 	if o.Generations == 0 {
 		o.Generations = 20
+	}
+	if o.Select == 0 {
+		o.Select = max(2, o.Population/5)
+	}
+	if o.Mutation == 0 {
+		o.Mutation = (o.Population + 1) / 2
+	}
+	if o.Crossover == 0 {
+		o.Crossover = max(1, o.Population/2)
+	}
+	if o.GeneProb == 0 {
+		o.GeneProb = 0.2
+	}
+	if o.TrunkProb == 0 {
+		o.TrunkProb = 0.4
 	}
 	return o
 }

@@ -124,19 +124,16 @@ func (r *run) sample() error {
 			continue
 		}
 		b := &breeder{run: r, bin: bin, random: rng.New(r.options.Seed, string(r.options.Method), uint64(bin)), seen: map[string]bool{}}
-		b.fresh = func() (pick, bool) {
-			for range attempts {
-				if p := s.draw(b.random, t); r.withinLimits(p) {
-					return p, true
-				}
-			}
-			return pick{}, false
-		}
-		b.populate()
+		b.draw = func() pick { return s.draw(b.random, t) }
+		b.most = t.upTo[len(t.upTo)-1]
+		err = b.populate()
 		if r.options.Method == Evolution {
-			for range r.options.Generations {
-				b.generation()
+			for i := 0; i < r.options.Generations && err == nil; i++ {
+				err = b.generation()
 			}
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -151,82 +148,102 @@ func (r *run) withinLimits(p pick) bool {
 	return true
 }
 
-// breeder is the evolution in one bin.
+// breeder is the evolution in one bin. As in AutoFormer no architecture is scored twice: one
+// that was seen is made anew.
 type breeder struct {
 	*run
 	bin     int
 	random  *rand.Rand
-	fresh   func() (pick, bool)
+	draw    func() pick // any architecture of the bin, some of which may break a limit
+	most    float64     // architectures that it can draw
+	dry     bool        // it draws none that was not seen before
 	seen    map[string]bool
-	parents []scored
+	born    []pick   // to be scored
+	parents []scored // best first
 }
 
-// Chances of a mutation, AutoFormer's: of the embedding dim and depth, and of
-// each gene of a layer.
-const (
-	trunkMutates = 0.2
-	geneMutates  = 0.4
-)
+// fresh draws an architecture of the bin that was not seen before. Where none was found once,
+// none is looked for again.
+func (b *breeder) fresh() (p pick, ok bool) {
+	if !b.dry {
+		p, ok = b.child(b.draw, attempts)
+		b.dry = !ok
+	}
+	return p, ok
+}
 
-func (b *breeder) populate() {
+func (b *breeder) populate() error {
 	for range b.options.Population {
 		if p, ok := b.fresh(); ok {
-			b.add(p)
+			b.bear(p)
 		}
 	}
-	b.cull()
+	return b.cull()
 }
 
-// add scores an architecture that was not seen before.
-func (b *breeder) add(p pick) {
-	key := b.grid.arch(p).String()
-	if b.seen[key] {
-		return
+// bear takes an architecture that was not seen before.
+func (b *breeder) bear(p pick) {
+	b.seen[b.grid.arch(p).String()] = true
+	b.born = append(b.born, p)
+}
+
+// cull scores what was born and keeps the best as parents.
+func (b *breeder) cull() error {
+	scores, err := b.score(b.born)
+	if err != nil {
+		return err
 	}
-	b.seen[key] = true
-	score := b.scores.of(p)
-	b.report.Enumerated++
-	b.report.Bins[b.bin].Members++
-	b.offer(b.bin, p, score)
-	b.parents = append(b.parents, scored{p, score})
-}
-
-// cull keeps a fifth of the population as parents, the best.
-func (b *breeder) cull() {
+	for i, p := range b.born {
+		b.report.Enumerated++
+		b.report.Bins[b.bin].Members++
+		b.offer(b.bin, p, scores[i])
+		b.parents = append(b.parents, scored{p, scores[i]})
+	}
+	b.born = nil
 	slices.SortStableFunc(b.parents, func(x, y scored) int { return cmp.Compare(y.score, x.score) })
-	b.parents = b.parents[:min(len(b.parents), max(2, b.options.Population/5))]
+	b.parents = b.parents[:min(len(b.parents), b.options.Select)]
+	return nil
 }
 
-// generation makes half of the population's size in mutants and half in
-// crossings, of the present parents. A child that does not fit the bin and the
-// limits is made anew; where none comes to fit, one is drawn at random.
-func (b *breeder) generation() {
-	parents := slices.Clone(b.parents)
-	if len(parents) == 0 {
-		return
+// generation makes mutants and crossings of the present parents, in turn. A child that does not
+// fit the bin and the limits, or was seen before, is made anew; where none comes to fit, one is
+// drawn at random.
+func (b *breeder) generation() error {
+	if len(b.parents) == 0 {
+		return nil
 	}
-	parent := func() pick { return parents[b.random.IntN(len(parents))].pick }
-	for i := range b.options.Population {
-		child, ok := b.child(func() pick {
-			if i%2 == 0 {
-				return b.mutate(parent())
-			}
-			return b.cross(parent(), parent())
-		})
-		if !ok {
-			child, ok = b.fresh()
+	parent := func() pick { return b.parents[b.random.IntN(len(b.parents))].pick }
+	mutant := func() pick { return b.mutate(parent()) }
+	crossing := func() pick { return b.cross(parent(), parent()) }
+	for i := range max(b.options.Mutation, b.options.Crossover) {
+		if i < b.options.Mutation {
+			b.breed(mutant)
 		}
-		if ok {
-			b.add(child)
+		if i < b.options.Crossover {
+			b.breed(crossing)
 		}
 	}
-	b.cull()
+	return b.cull()
 }
 
-func (b *breeder) child(make func() pick) (pick, bool) {
-	for range attempts / 10 {
+func (b *breeder) breed(make func() pick) {
+	p, ok := b.child(make, attempts/10)
+	if !ok {
+		p, ok = b.fresh()
+	}
+	if ok {
+		b.bear(p)
+	}
+}
+
+// child is the first of some that make makes that fits.
+func (b *breeder) child(make func() pick, attempts int) (pick, bool) {
+	for range attempts {
+		if float64(len(b.seen)) >= b.most {
+			break
+		}
 		p := make()
-		if b.grid.has(p) && b.bins.of(b.cost.of(p)/b.cost.Unit) == b.bin && b.withinLimits(p) {
+		if b.grid.has(p) && b.bins.of(b.cost.of(p)/b.cost.Unit) == b.bin && b.withinLimits(p) && !b.seen[b.grid.arch(p).String()] {
 			return p, true
 		}
 	}
@@ -235,10 +252,10 @@ func (b *breeder) child(make func() pick) (pick, bool) {
 
 func (b *breeder) mutate(p pick) pick {
 	scale, stack := p.scale, p.stack
-	if b.random.Float64() < trunkMutates {
+	if b.random.Float64() < b.options.TrunkProb {
 		scale = b.random.IntN(len(b.grid.scales))
 	}
-	if b.random.Float64() < trunkMutates {
+	if b.random.Float64() < b.options.TrunkProb {
 		stack = b.random.IntN(len(b.grid.stacks))
 	}
 	child := b.grid.at(scale, stack)
@@ -249,10 +266,10 @@ func (b *breeder) mutate(p pick) pick {
 		}
 	}
 	for i := range child.layers {
-		if b.random.Float64() < geneMutates {
+		if b.random.Float64() < b.options.GeneProb {
 			child.first[i] = b.random.IntN(b.grid.first)
 		}
-		if b.random.Float64() < geneMutates {
+		if b.random.Float64() < b.options.GeneProb {
 			child.second[i] = b.random.IntN(b.grid.second)
 		}
 	}

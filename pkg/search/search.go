@@ -43,6 +43,7 @@ type run struct {
 	grid    grid
 	options Options
 	scores  *Scores
+	score   func([]pick) ([]float64, error) // of Evolution and Random
 	cost    Cost
 	bins    bins
 	found   [][]scored // per bin, best first
@@ -103,6 +104,13 @@ func RunSums(s *space.Space, sums *Sums, o Options) (space.Candidates, *Report, 
 	case Exact:
 		err = r.exact()
 	default:
+		r.score = func(born []pick) ([]float64, error) {
+			all := make([]float64, len(born))
+			for i, p := range born {
+				all[i] = r.scores.of(p)
+			}
+			return all, nil
+		}
 		err = r.sample()
 	}
 	if err != nil {
