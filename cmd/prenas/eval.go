@@ -60,6 +60,7 @@ func evalCommand(g *global) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&o.Data, "data", "", "images to measure on, SRC as in prenas data --help (default: what the run was trained on)")
+	f.StringVar(&o.Candidates, "candidates", "", "candidates file of other architectures of the run's space to measure, like those of prenas search --weights RUN (default: those that were trained)")
 	f.StringVar(&o.Split, "split", job.Splits[0], "test, or held-out: the training images that a run held out to choose by, for whoever has no others")
 	f.StringVar(&o.Predictions, "predictions", "", "file for the most probable classes of each image (docs/formats.md); as RUN/predictions.jsonl it gives report and board the calibration")
 	f.IntVar(&o.Batch, "batch", 100, "images of one program run")

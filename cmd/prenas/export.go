@@ -47,6 +47,7 @@ func exportCommand(g *global) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&o.Arch, "arch", "", "architecture's name, key of its interval, or "+job.AllArchs+" (default: the only one there is)")
+	f.StringVar(&o.Candidates, "candidates", "", "candidates file of other architectures of the run's space to choose from (default: those that were trained)")
 	f.StringVar(&format, "format", "safetensors", "safetensors or onnx")
 	f.StringVar(&quantize, "quantize", "", "int8: with --format onnx, weights of products and convolutions in 8 bits")
 	f.StringVar(&o.Licence, "licence", "", "licence of the weights, for the model card")

@@ -33,10 +33,14 @@ func searchCommand(g *global) *cobra.Command {
 		Use: "search --space NAME|FILE --out FILE", Short: "Choose the preferred architecture for each size, without training", Args: cobra.NoArgs,
 		Long: "Scores every block of a supernet once, at initialisation, and picks for each interval of sizes the\n" +
 			"architecture of the best score. Sums of scores stay beside the candidates file, so that a search of the\n" +
-			"same weights and images goes on from them.",
+			"same weights and images goes on from them.\n\n" +
+			"With --method evolution, or random, and a run directory as --weights, the score of an architecture is what it\n" +
+			"reaches with its slice of the trained weights, on the images that the run held out: AutoFormer's search after\n" +
+			"training. prenas eval and export take its candidates file with --candidates.",
 		Example: "  prenas search --space tiny --out candidates.json\n" +
 			"  prenas search --space tiny --method exact --max-macs 1300 --out candidates.json\n" +
 			"  prenas search --space tiny --proxy token_entropy --shortlist 20 --out candidates.json\n" +
+			"  prenas search --method evolution --weights run --out evolved.json\n" +
 			"  prenas search --space small --latency 3,10 --out candidates.json\n" +
 			"  prenas search --space small --params 15,20,30 --max-macs 6000 --out candidates.json\n" +
 			"  prenas search --space space.yaml --weights w.safetensors --inputs x.safetensors --min-params 5 --max-params 12 --interval 1 --out c.json",
@@ -47,6 +51,11 @@ func searchCommand(g *global) *cobra.Command {
 			outputs := append(written("--out", job.CandidateFiles(o.Out)...), named{"--reduced", o.Reduced})
 			if err := noOverwrite(outputs, named{"--space", f.space}, named{"--weights", o.Scoring.Weights}, named{"--inputs", o.Scoring.Inputs}); err != nil {
 				return err
+			}
+			if o.Run != "" {
+				if err := noOverwriteOfRun(o.Out, o.Run); err != nil {
+					return err
+				}
 			}
 			out := newConsole(g)
 			o.Scoring.Seed, o.Scoring.SkipBad, o.Scoring.Log = g.seed, f.bad.skip, out.line
@@ -59,6 +68,9 @@ func searchCommand(g *global) *cobra.Command {
 			o.Progress = func(done, total int) { out.progress("gradients", int64(done), int64(total), "") }
 			o.Measuring = func(done, total int) { out.progress("latency", int64(done), int64(total), "") }
 			o.Ranking = func(done, total int) { out.progress("shortlist", int64(done), int64(total), "") }
+			if o.Run != "" {
+				o.Ranking = func(done, total int) { out.progress("measured", int64(done), int64(total), "") }
+			}
 			r, timing, err := job.Search(c.Context(), o)
 			switch {
 			case errors.Is(err, data.ErrSource), errors.Is(err, search.ErrMethod), errors.Is(err, search.ErrInterval), errors.Is(err, search.ErrTooLarge), errors.Is(err, proxy.ErrName):
@@ -81,9 +93,9 @@ func searchCommand(g *global) *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.space, "space", "", "built-in space ("+strings.Join(space.Names(), ", ")+") or YAML file")
-	flags.StringVar(&o.Scoring.Weights, "weights", "", "safetensors of the supernet's weights (default: drawn from --seed)")
+	flags.StringVar(&o.Scoring.Weights, "weights", "", "safetensors of the supernet's weights (default: drawn from --seed), or a run directory to measure with")
 	flags.StringVar(&o.Scoring.Inputs, "inputs", "", "safetensors with the batch under input (default: noise drawn from --seed)")
-	flags.StringVar(&o.Scoring.Data, "data", "", "score on real images, SRC (prenas data --help), instead of noise")
+	flags.StringVar(&o.Scoring.Data, "data", "", "score on real images, SRC (prenas data --help), instead of noise; with a run: where its images are now")
 	flags.IntVar(&o.Scoring.Batches, "batches", 1, "batches of 64 images to score on, with --data")
 	flags.IntVar(&o.Scoring.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	f.bad.add(flags, "")
@@ -93,6 +105,13 @@ func searchCommand(g *global) *cobra.Command {
 	flags.StringVar(&f.heads, "head-scores", "balance_taylor6_max_dim", "block score that ranks layers for heads")
 	flags.StringVar(&f.mlp, "mlp-scores", "balance_taylor6_max_dim", "block score that ranks layers for MLP ratios")
 	flags.StringVar(&f.method, "method", "preferred", "how to search: preferred, exact, evolution or random")
+	flags.IntVar(&o.Search.Population, "population", 50, "evolution and random: architectures drawn at first in each interval")
+	flags.IntVar(&o.Search.Generations, "generations", 20, "evolution: generations after the first population")
+	flags.IntVar(&o.Search.Select, "select", 0, "evolution: the best so far that a generation comes from (default: a fifth of --population)")
+	flags.IntVar(&o.Search.Mutation, "mutation", 0, "evolution: mutants of a generation (default: half of --population)")
+	flags.IntVar(&o.Search.Crossover, "crossover", 0, "evolution: crossings of a generation (default: half of --population)")
+	flags.Float64Var(&o.Search.GeneProb, "mutation-prob", 0.2, "evolution: probability that each choice of a layer of a mutant is drawn anew")
+	flags.Float64Var(&o.Search.TrunkProb, "depth-prob", 0.4, "evolution: probability that its embedding dim, or resolution, is drawn anew, and its depth")
 	flags.StringVar(&f.splits, "splits", "original", "which counts of choices to try: original or all")
 	f.budgets.add(flags)
 	flags.IntVar(&o.LatencyBatch, "latency-batch", 1, "images at once of which latency is measured")
@@ -101,8 +120,43 @@ func searchCommand(g *global) *cobra.Command {
 	flags.BoolVar(&o.Pareto, "pareto", false, "the best architecture for every cost, instead of one per interval (exact)")
 	flags.StringVar(&o.Out, "out", "", "candidates file to write")
 	flags.StringVar(&o.Reduced, "reduced", "", "space file to write that is reduced to what the candidates use")
-	require(c, "space", "out")
+	require(c, "out")
 	return c
+}
+
+// breeding refuses settings of evolution that breed nothing.
+func breeding(c *cobra.Command, o search.Options) error {
+	evolution := []string{"generations", "select", "mutation", "crossover", "mutation-prob", "depth-prob"}
+	for name, v := range map[string]int{"population": o.Population, "generations": o.Generations, "select": o.Select, "mutation": o.Mutation, "crossover": o.Crossover} {
+		if c.Flags().Changed(name) && (v < 1 || v > 1_000_000) {
+			return usagef("--%s is %d, it must be from 1 to 1000000", name, v)
+		}
+	}
+	for name, p := range map[string]float64{"mutation-prob": o.GeneProb, "depth-prob": o.TrunkProb} {
+		if c.Flags().Changed(name) && !(p > 0 && p <= 1) {
+			return usagef("--%s is %v, it must be above 0 and at most 1", name, p)
+		}
+	}
+	for _, name := range append(evolution, "population") {
+		if c.Flags().Changed(name) && o.Method != search.Evolution && (name != "population" || o.Method != search.Random) {
+			return usagef("--%s says how evolution breeds, but --method is %s", name, o.Method)
+		}
+	}
+	return nil
+}
+
+// measured are the options of a search by what architectures reach with a run's weights.
+func (f searchFlags) measured(c *cobra.Command, o *job.SearchOptions) error {
+	if o.Search.Method != search.Evolution && o.Search.Method != search.Random {
+		return usagef("--weights %s is a folder: of a run --method evolution and random take the weights, to measure with; --method %s takes a safetensors file", o.Run, o.Search.Method)
+	}
+	for _, name := range []string{"proxy", "inputs", "batches", "shortlist", "shortlist-by", "head-scores", "mlp-scores", "splits", "pareto", "seeds"} {
+		if c.Flags().Changed(name) {
+			return usagef("--%s has no place where --weights is a run, with which architectures are measured; leave it out", name)
+		}
+	}
+	o.Description = map[string]string{"method": f.method, "score": "top-1 on held-out images, with inherited weights"}
+	return nil
 }
 
 // defaultShortlist is how many architectures of an interval a proxy orders.
@@ -142,11 +196,34 @@ func (f *searchFlags) ranking(c *cobra.Command, o *job.SearchOptions) error {
 
 // options checks the flags and makes options of them.
 func (f searchFlags) options(c *cobra.Command, o *job.SearchOptions) (err error) {
-	if o.Space, err = loadSpace("--space", f.space); err != nil {
+	if job.IsRun(o.Scoring.Weights) {
+		o.Run, o.Scoring.Weights = o.Scoring.Weights, ""
+	}
+	switch {
+	case f.space != "":
+		o.Space, err = loadSpace("--space", f.space)
+	case o.Run != "":
+		if o.Space, err = job.SpaceOfRun(o.Run); err != nil {
+			err = fmt.Errorf("--weights: %w", err)
+		}
+	default:
+		err = missing(c, "space")
+	}
+	if err != nil {
 		return err
 	}
-	if o.Search, err = f.methods(); err != nil {
+	if err := f.methods(&o.Search); err != nil {
 		return usageError{err}
+	}
+	if err := breeding(c, o.Search); err != nil {
+		return err
+	}
+	o.Search.Top = f.top
+	if o.Run != "" {
+		if err := f.measured(c, o); err != nil {
+			return err
+		}
+		return f.budgets.options(c, o)
 	}
 	if err := f.ranking(c, o); err != nil {
 		return err
@@ -154,7 +231,6 @@ func (f searchFlags) options(c *cobra.Command, o *job.SearchOptions) (err error)
 	if err := f.budgets.options(c, o); err != nil {
 		return err
 	}
-	o.Search.Top = f.top
 	varies := o.Scoring.Weights == "" || o.Scoring.Inputs == "" && o.Scoring.Data == "" || o.Search.Method == search.Evolution || o.Search.Method == search.Random
 	switch {
 	case o.Seeds > 1 && o.Pareto:
@@ -175,20 +251,20 @@ func (f searchFlags) options(c *cobra.Command, o *job.SearchOptions) (err error)
 	return nil
 }
 
-func (f searchFlags) methods() (o search.Options, err error) {
+func (f searchFlags) methods(o *search.Options) (err error) {
 	if o.Heads, err = search.ParseBlockMethod(f.heads); err != nil {
-		return o, fmt.Errorf("--head-scores: %w", err)
+		return fmt.Errorf("--head-scores: %w", err)
 	}
 	if o.MLP, err = search.ParseBlockMethod(f.mlp); err != nil {
-		return o, fmt.Errorf("--mlp-scores: %w", err)
+		return fmt.Errorf("--mlp-scores: %w", err)
 	}
 	if o.Method, err = search.ParseMethod(f.method); err != nil {
-		return o, fmt.Errorf("--method: %w", err)
+		return fmt.Errorf("--method: %w", err)
 	}
 	if o.AllSplits, err = search.ParseSplits(f.splits); err != nil {
-		return o, fmt.Errorf("--splits: %w", err)
+		return fmt.Errorf("--splits: %w", err)
 	}
-	return o, nil
+	return nil
 }
 
 // searched tells what is noteworthy about a search.
@@ -199,6 +275,14 @@ func (c *console) searched(r job.SearchResult, t job.Timing) {
 			within = " and " + strings.Join(r.Meta.Limits, ", ")
 		}
 		c.line(fmt.Sprintf("no architecture with %s in %s%s; the space spans %.4g to %.4g", r.Meta.Cost, empty, within, r.Meta.Spans[0], r.Meta.Spans[1]))
+	}
+	if m := r.Meta.Measured; m != nil {
+		calibration := ""
+		if m.Calibration > 0 {
+			calibration = fmt.Sprintf(", after %d to estimate the statistics of its batch norms", m.Calibration)
+		}
+		c.line(fmt.Sprintf("search %.1f s, %d architectures measured on %d held-out images each%s: %d images in all", t.Search, m.Architectures, m.Images, calibration, m.AllImages))
+		return
 	}
 	ranking := ""
 	if r.Meta.Ranking != nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
@@ -21,6 +22,7 @@ import (
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/internal/train"
+	"prenas/pkg/search"
 	"prenas/pkg/space"
 )
 
@@ -32,10 +34,13 @@ type EvaluateOptions struct {
 	Engine  *engine.Engine // nil for a model: it opens one with Backend if it needs one
 	Backend string
 	Run     string // run directory, or file of an exported model
-	Data    string // empty: what the run was trained on
-	Split   string // one of Splits; empty: the first
-	Batch   int    // images of one program run, each crop being one
-	Crops   int    // of each image: one of augment.CropCounts; 0: one
+	// Candidates is a file of other architectures of the run's space, to measure instead of those
+	// that it trained; empty: those.
+	Candidates string
+	Data       string // empty: what the run was trained on
+	Split      string // one of Splits; empty: the first
+	Batch      int    // images of one program run, each crop being one
+	Crops      int    // of each image: one of augment.CropCounts; 0: one
 	// Precision of products; empty: float32, which is the same on any machine but for the
 	// last bits.
 	Precision engine.Precision
@@ -81,6 +86,9 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		if o.Split == HeldOut {
 			return results, fmt.Errorf("%w %s is for runs, which know what they held out; %s is a model by itself", input.Split, o.Split, o.Run)
 		}
+		if o.Candidates != "" {
+			return results, fmt.Errorf("%w is for runs, of which architectures are slices; %s is a model by itself", input.Candidates, o.Run)
+		}
 		if o.Recalibrate > 0 {
 			return results, fmt.Errorf("%w is for runs, which know their training images; %s is a model by itself", input.Recalibrate, o.Run)
 		}
@@ -96,7 +104,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		return results, err
 	}
 	defer release()
-	candidates, err := manifest.Trained(fsys.OS, o.Run)
+	candidates, asked, err := candidatesOf(manifest, o.Run, o.Candidates)
 	if err != nil {
 		return results, err
 	}
@@ -159,6 +167,9 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		return results, err
 	}
 	keep := func(fsys.FS) error { return nil }
+	if o.Candidates != "" && o.Recalibrate == 0 && !hasStats(weights, s.Model, archs) {
+		o.Recalibrate = min(train.CalibrationBatches, manifest.Data.Train/manifest.Recipe.Batch)
+	}
 	if o.Recalibrate > 0 {
 		if keep, err = recalibrate(ctx, o, manifest, net, archs, held, weights, step); err != nil {
 			return results, err
@@ -204,7 +215,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if results.Steps, err = unfinished(manifest, o.Run, o.Log); err != nil {
 		return results, err
 	}
-	results.Weights, results.Asked = tensorfile.Digest(weights), manifest.Asked
+	results.Weights, results.Asked = tensorfile.Digest(weights), asked
 	// The statistics and what was measured with them are of one writing.
 	files := fsys.NewSet(fsys.OS)
 	defer files.Discard()
@@ -214,8 +225,8 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		}
 	}
 	if results.Recalibrated = o.Recalibrate; s.Model.IsConv() && o.Recalibrate == 0 {
-		_, anew, err := rundir.ReadStatistics(fsys.OS, o.Run)
-		if err == nil && anew.Step == step {
+		kept, anew, err := rundir.ReadStatistics(fsys.OS, o.Run)
+		if err == nil && anew.Step == step && hasStats(kept, s.Model, archs) {
 			results.Recalibrated = anew.Batches
 		}
 	}
@@ -239,6 +250,36 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		}
 	}
 	return results, files.Commit()
+}
+
+// candidatesOf are the architectures of a run that file names, and what they take of budgets;
+// without a file those that it trained.
+func candidatesOf(m rundir.Manifest, run, file string) (space.Candidates, []search.Asked, error) {
+	if file == "" {
+		candidates, err := m.Trained(fsys.OS, run)
+		return candidates, m.Asked, err
+	}
+	candidates, err := space.ReadCandidates(file)
+	if err == nil {
+		err = candidates.Check(m.Space)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w %s: %w", input.Candidates, file, err)
+	}
+	candidates, _ = candidates.Recounted(m.Space.Model)
+	meta, err := ReadMeta(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	return candidates, meta.Asked, nil
+}
+
+// hasStats tells whether the statistics of all batch norms of some architectures are among weights.
+func hasStats(weights map[string]tensorfile.Tensor, m space.Model, archs []space.Arch) bool {
+	return !slices.ContainsFunc(archs, func(a space.Arch) bool {
+		_, err := rundir.RunningStats(weights, m, a)
+		return err != nil
+	})
 }
 
 // spread is the least and the best accuracy of some results.

@@ -75,6 +75,9 @@ func Explain(o ExplainOptions) ([]Explained, error) {
 	if !meta.of(o.Candidates) {
 		return nil, fmt.Errorf("%w %s is not the file that %s is of: it was edited, or a search was cut between the two, and scores of one are not those of the other; write both with prenas search", input.Candidates, o.Candidates, metaPath(o.Candidates))
 	}
+	if meta.Measured != nil {
+		return nil, fmt.Errorf("%w %s: its scores are measured accuracies, which have no parts to compare", input.Candidates, o.Candidates)
+	}
 	scores, err := storedScores(o.Candidates, meta)
 	if err != nil {
 		return nil, err

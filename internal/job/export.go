@@ -33,12 +33,15 @@ var ErrEnding = errors.New("its name ends in")
 
 // ExportOptions of Export.
 type ExportOptions struct {
-	Run     string
-	Arch    string // name, key of an interval (its best), or AllArchs; empty: the only one
-	Format  Format
-	Licence string
-	Out     string // file to write; with AllArchs the folder for them
-	Log     func(string)
+	Run string
+	// Candidates is a file of other architectures of the run's space, to choose from instead of
+	// those that it trained; empty: those.
+	Candidates string
+	Arch       string // name, key of an interval (its best), or AllArchs; empty: the only one
+	Format     Format
+	Licence    string
+	Out        string // file to write; with AllArchs the folder for them
+	Log        func(string)
 }
 
 // Exported is one model that Export wrote.
@@ -60,6 +63,9 @@ type Exported struct {
 // Run may also be the file of a model, whose own format or another is written.
 func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 	if IsModel(o.Run) {
+		if o.Candidates != "" {
+			return nil, fmt.Errorf("%w is for runs, of which architectures are slices; %s is a model by itself", input.Candidates, o.Run)
+		}
 		return o.model()
 	}
 	manifest, err := rundir.ReadManifest(fsys.OS, o.Run)
@@ -69,7 +75,7 @@ func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 	if len(manifest.Data.Mean) == 0 {
 		return nil, fmt.Errorf("%s: its manifest does not say how images were normalised: it was written before models could be exported; train the run anew", o.Run)
 	}
-	chosen, err := chooseArchs(manifest, o.Run, o.Arch)
+	chosen, asked, err := chooseArchs(manifest, o.Run, o.Candidates, o.Arch)
 	if errors.Is(err, input.Arch) {
 		err = fmt.Errorf("%w\nor %s of them", err, AllArchs)
 	}
@@ -121,6 +127,9 @@ func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 			path = filepath.Join(o.Out, c.arch.String()+o.Format.ending)
 		}
 		alone, err := aloneWeights(net, weights, c.arch)
+		if errors.Is(err, rundir.ErrNoStats) && o.Candidates != "" {
+			err = fmt.Errorf("%w; prenas eval %s %v %s estimates them", err, o.Run, input.Candidates, o.Candidates)
+		}
 		if err != nil {
 			return list, fmt.Errorf("%s: %w", o.Run, err)
 		}
@@ -133,7 +142,7 @@ func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 			Data:       export.Data{Source: manifest.Data.GivenName(), Digest: manifest.Data.Digest},
 			Training:   export.Training{Steps: step, Of: of, Seed: manifest.Seed, Recipe: manifest.Recipe.Digest()},
 			Accuracy:   accuracy[c.arch.String()],
-			Costs:      askedOf(manifest.Asked, c.arch),
+			Costs:      askedOf(asked, c.arch),
 			Licence:    o.Licence,
 		})
 		if err != nil {
@@ -234,31 +243,32 @@ type choice struct {
 }
 
 // chooseArchs finds what name, an architecture's, the key of an interval or AllArchs,
-// means among the architectures that a run trained. No name means the only one.
-func chooseArchs(m rundir.Manifest, run, name string) ([]choice, error) {
-	candidates, err := m.Trained(fsys.OS, run)
+// means among the architectures that a run trained, or those of a candidates file. No name means
+// the only one. asked is what they take of budgets.
+func chooseArchs(m rundir.Manifest, run, file, name string) (chosen []choice, asked []search.Asked, err error) {
+	candidates, asked, err := candidatesOf(m, run, file)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var all []choice
 	var known []string
 	for _, bin := range candidates {
 		for i, c := range bin.Candidates {
 			if name == c.Arch.String() || i == 0 && sameKey(name, bin.Key) {
-				return []choice{{bin.Key, c.Arch}}, nil
+				return []choice{{bin.Key, c.Arch}}, asked, nil
 			}
 			all = append(all, choice{bin.Key, c.Arch})
 			known = append(known, fmt.Sprintf("\n  %s  %s", search.NumberText(bin.Key), c.Arch))
 		}
 	}
 	if name == AllArchs || name == "" && len(all) == 1 {
-		return all, nil
+		return all, asked, nil
 	}
 	wrong := fmt.Sprintf(": unknown architecture %q", name)
 	if name == "" {
 		wrong = " is missing: name an architecture, or the key of its interval"
 	}
-	return nil, fmt.Errorf("%w%s; %s has, by interval,%s", input.Arch, wrong, run, strings.Join(known, ""))
+	return nil, nil, fmt.Errorf("%w%s; %s has, by interval,%s", input.Arch, wrong, cmp.Or(file, run), strings.Join(known, ""))
 }
 
 // sameKey tells whether a text names an interval's bound, which may have the digits of a

@@ -47,7 +47,7 @@ func openTrained(from, arch string, log func(string)) (trained, error) {
 	if err != nil {
 		return trained{}, err
 	}
-	chosen, err := chooseArchs(manifest, from, arch)
+	chosen, _, err := chooseArchs(manifest, from, "", arch)
 	if err == nil && arch == AllArchs {
 		err = fmt.Errorf("%w %s: one architecture is trained on; name one", input.Arch, AllArchs)
 	}

@@ -36,6 +36,7 @@ type Meta struct {
 	Limits         []string              `json:"limits,omitempty"`
 	RunnersUp      map[string]string     `json:"runners_up,omitempty"` // by interval: the second best architecture
 	Ranking        *Ranking              `json:"ranking,omitempty"`    // of the shortlists; null where there was none
+	Measured       *Measured             `json:"measured,omitempty"`   // what scores are, where they were measured
 	Sums           string                `json:"sums,omitempty"`       // digest under which the sums of scores are stored
 	Stability      []search.BinStability `json:"stability,omitempty"`
 	Versions       map[string]string     `json:"versions"`
@@ -51,7 +52,7 @@ func metaPath(candidates string) string {
 
 // CandidateFiles are the files that a search writes, the candidates file first.
 func CandidateFiles(candidates string) []string {
-	return []string{candidates, metaPath(candidates), sumsPath(candidates), partsPath(candidates)}
+	return []string{candidates, metaPath(candidates), sumsPath(candidates), partsPath(candidates), measuredPath(candidates)}
 }
 
 // ReadMeta reads the sibling of a candidates file; it wraps fs.ErrNotExist

@@ -34,6 +34,10 @@ type SearchOptions struct {
 	Space   *space.Space
 	Scoring Scoring
 	Search  search.Options // Cost and Limits are made from By and Within
+	// Run is a run directory. With it architectures are scored by what they reach on the images
+	// that the run held out, with slices of its weights, and of Scoring only the seed, Data,
+	// SkipBad and Workers count; Search.Method is Evolution or Random.
+	Run string
 	// RankBy is a proxy that does not add up (proxy.Names); empty: none. With it, the
 	// search by Search.Score makes a shortlist of so many architectures for each
 	// interval, and the proxy orders that.
@@ -96,6 +100,9 @@ func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) 
 	}
 	if o.Log == nil {
 		o.Log = func(string) {}
+	}
+	if o.Run != "" {
+		return o.searchMeasured(ctx)
 	}
 	if o.Scoring.Data != "" {
 		var err error

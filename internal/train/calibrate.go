@@ -8,10 +8,10 @@ import (
 	"prenas/internal/trainstep"
 )
 
-// calibrationBatches of training images are what the statistics of architectures are
+// CalibrationBatches of training images are what the statistics of architectures are
 // estimated on that the sampler does not train by themselves. They are as many as those
 // that weigh most in a running statistic: all before the last twenty have an eighth of it.
-const calibrationBatches = 20
+const CalibrationBatches = 20
 
 // newCalibrator compiles what calibrate needs; nil where steps keep the statistics, or
 // there are none.
@@ -32,7 +32,7 @@ func (t *trainer) calibrate(ctx context.Context) error {
 		return nil
 	}
 	images, _ := t.Source.Counts()
-	batches, err := t.Source.Calibration(ctx, min(calibrationBatches, images/t.Recipe.Batch), t.Recipe.Batch)
+	batches, err := t.Source.Calibration(ctx, min(CalibrationBatches, images/t.Recipe.Batch), t.Recipe.Batch)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func NewInherited(e *engine.Engine, net *supernet.Net, weights map[string]tensor
 		}},
 	}
 	if net.Space().Model.IsConv() {
-		m.batches = min(calibrationBatches, images/batch)
+		m.batches = min(CalibrationBatches, images/batch)
 		m.seen = &keptBatches{of: func(ctx context.Context) (iter.Seq2[evaluate.Batch, error], error) {
 			return source.Calibration(ctx, m.batches, batch)
 		}}

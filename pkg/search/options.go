@@ -118,6 +118,21 @@ func (o Options) withDefaults(s *space.Space) Options {
 	return o
 }
 
+// Full are the options with their defaults for a space.
+func (o Options) Full(s *space.Space) Options { return o.withDefaults(s) }
+
+// Intervals is the number of intervals, of options that Check has no objection to.
+func (o Options) Intervals() int {
+	b, err := newBins(o.Interval)
+	if o.Budgets != nil {
+		b, err = newBudgets(o.Budgets, o.Interval.Min)
+	}
+	if err != nil {
+		return 0
+	}
+	return b.count
+}
+
 // blockMethods are the block scores that the search asks for.
 func (o Options) blockMethods() []BlockMethod {
 	if o.Method == Preferred {
