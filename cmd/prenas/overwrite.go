@@ -5,6 +5,7 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/fsys"
+	"prenas/internal/job"
 	"prenas/internal/rundir"
 )
 
@@ -33,7 +34,11 @@ func noOverwriteOfData(out, src string) error {
 
 // noOverwriteOfRun refuses a file to write that is one of a run's.
 func noOverwriteOfRun(out, run string) error {
-	if fsys.Within(out, filepath.Join(run, "checkpoints")) || fsys.Same(out, filepath.Join(run, rundir.StatisticsFile)) {
+	own := fsys.Within(out, filepath.Join(run, "checkpoints"))
+	for _, name := range []string{rundir.StatisticsFile, rundir.ManifestFile, rundir.CandidatesFile, rundir.MetricsFile, job.ResultsFile} {
+		own = own || fsys.Same(out, filepath.Join(run, name))
+	}
+	if own {
 		return usagef("--out %s is a place of the run's own files: name another", out)
 	}
 	return nil
