@@ -57,7 +57,7 @@ func dataFetchCommand(g *global) *cobra.Command {
 
 func dataInfoCommand(g *global) *cobra.Command {
 	var sheet string
-	var sample int
+	var sample, near int
 	c := &cobra.Command{
 		Use: "info SRC", Short: "Count images and classes, and measure sizes", Args: cobra.ExactArgs(1),
 		Example: "  prenas data info folder:images\n  prenas data info tar:shards --sheet sheet.png",
@@ -71,6 +71,16 @@ func dataInfoCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if !c.Flags().Changed("near") {
+				near = data.MostCompared(info.Sizes.Width.Median * info.Sizes.Height.Median)
+			}
+			if near > 0 {
+				twins, err := data.FindTwins(c.Context(), set, near, out.counting("compare"))
+				if err != nil {
+					return err
+				}
+				info.Twins = &twins
+			}
 			if sheet != "" {
 				if err := fsys.WriteAtomic(fsys.OS, sheet, func(w io.Writer) error { return data.WriteContactSheet(c.Context(), set, w) }); err != nil {
 					return fmt.Errorf("--sheet: %w", err)
@@ -81,6 +91,7 @@ func dataInfoCommand(g *global) *cobra.Command {
 	}
 	c.Flags().StringVar(&sheet, "sheet", "", "contact sheet to write, PNG: a row of images for each class")
 	c.Flags().IntVar(&sample, "sample", 1000, "images to read for their sizes, spread over all")
+	c.Flags().IntVar(&near, "near", 0, "images to compare, to find test images that look like training images; 0: none (default: what takes about a minute)")
 	return c
 }
 
@@ -104,6 +115,9 @@ func printInfo(w io.Writer, info data.Info) error {
 		fmt.Fprintf(w, "classes differ in size, the largest has %.3g times the training images of the smallest:\n"+
 			"  balance_classes: true in a recipe shows each equally often; eval tells balanced accuracy\n", info.Imbalance)
 	}
+	if info.Twins != nil {
+		printTwins(w, *info.Twins)
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "train\t%stest\t  class\n", column)
 	for _, class := range info.Classes {
@@ -113,6 +127,35 @@ func printInfo(w io.Writer, info data.Info) error {
 		fmt.Fprintf(t, "%d\t%s%d\t  %s\n", class.Train, column, class.Test, printable.Name(class.Name))
 	}
 	return t.Flush()
+}
+
+// printTwins says how many images to be measured on look like one that is trained on.
+func printTwins(w io.Writer, t data.Twins) {
+	if t.Test == 0 {
+		return
+	}
+	of := func(n, all int) string {
+		if n < all {
+			return fmt.Sprintf("%d of %d", n, all)
+		}
+		return fmt.Sprint(all)
+	}
+	left := ""
+	if t.LeftOut > 0 {
+		left = fmt.Sprintf("; %d are damaged or of one colour", t.LeftOut)
+	}
+	fmt.Fprintf(w, "compared %s test images with %s training images%s:\n", of(t.Test, t.AllTest), of(t.Train, t.AllTrain), left)
+	if t.Twins == 0 {
+		fmt.Fprintln(w, "  none looks the same")
+		return
+	}
+	fmt.Fprintf(w, "  %d look the same as a training image, so accuracy on them says too much;\n  of these %s\n", t.Twins, counted(t.OtherClass, "has another class there", "have another class there"))
+	if 10*t.Twins > t.Test {
+		fmt.Fprintln(w, "  (things on an empty ground look alike without being the same: see some)")
+	}
+	for _, twin := range t.First[:min(3, len(t.First))] {
+		fmt.Fprintf(w, "  %s is like\n    %s\n", printable.Name(twin.Test), printable.Name(twin.Train))
+	}
 }
 
 // printOneColour says how many images have nothing to see in them.

@@ -36,6 +36,7 @@ var limits = map[string]bound{
 	"latency-batch": {1, 1 << 16},
 	"lr":            {1e-12, 100},
 	"layer-decay":   {0, 1},
+	"near":          {0, 1 << 30},
 	"norm-eps":      {0, 1},
 	"patience":      {0, 100000},
 	"pixels":        {1, 1 << 14}, // millions

@@ -23,6 +23,7 @@ type Info struct {
 	Classes   []ClassInfo `json:"classes"`
 	Sizes     SizeInfo    `json:"sizes"`
 	Values    ValueInfo   `json:"values"`
+	Twins     *Twins      `json:"twins,omitempty"` // nil: not looked for
 	LeftOut   LeftOut     `json:"left_out"`
 	Notes     []string    `json:"notes,omitempty"` // how the source was understood, where that may surprise
 }
