@@ -9,7 +9,7 @@ import (
 // numbers, (pixel/255 - mean)/std.
 type Input struct {
 	Channels, Size int
-	mean           []float32
+	mean, std      []float32
 	tables         [][256]float32 // of a channel: what each pixel value becomes
 }
 
@@ -24,7 +24,7 @@ func NewInput(channels, size int, mean, std []float32) (*Input, error) {
 	case len(mean) != channels || len(std) != channels || slices.Contains(std, 0):
 		return nil, fmt.Errorf("%w: mean %v and std %v for %d channels", ErrOption, mean, std, channels)
 	}
-	in := &Input{Channels: channels, Size: size, mean: mean, tables: make([][256]float32, channels)}
+	in := &Input{Channels: channels, Size: size, mean: mean, std: std, tables: make([][256]float32, channels)}
 	for c := range in.tables {
 		for v := range in.tables[c] {
 			in.tables[c][v] = (float32(v)/255 - mean[c]) / std[c]
@@ -53,6 +53,20 @@ func (in *Input) normalise(img Image, out []float32) {
 		p := pixels[3*i : 3*i+3 : 3*i+3]
 		red[i], green[i], blue[i] = tr[p[0]], tg[p[1]], tb[p[2]]
 	}
+}
+
+// Picture is what the normalised numbers of an image look like, [Channels, Size, Size] as 8-bit
+// pixels: the nearest ones, since what was erased has numbers that no pixel has.
+func (in *Input) Picture(values []float32) Image {
+	img := newImage(in.Size, in.Size, in.Channels)
+	plane := in.Size * in.Size
+	for c := range in.Channels {
+		for i, v := range values[c*plane:][:plane] {
+			pixel := 255 * (float64(v)*float64(in.std[c]) + float64(in.mean[c]))
+			img.Pixels[i*in.Channels+c] = uint8(min(max(round(pixel), 0), 255))
+		}
+	}
+	return img
 }
 
 // Test is how an image is shown to a trained model: the shorter side resized to

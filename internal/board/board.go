@@ -33,7 +33,10 @@ var ErrFolder = errors.New("no folder that can be read")
 type Options struct {
 	Every time.Duration // how often an open page looks for what is new; 1 s
 	Hosts []string      // names by which the server may be asked, beside addresses and localhost
-	Log   *slog.Logger
+	// Images are folders outside of the shown one whose image files are shown, where results name
+	// them; none: no such file is.
+	Images []string
+	Log    *slog.Logger
 }
 
 // Board shows what is below a folder.
@@ -44,6 +47,7 @@ type Board struct {
 	files   fsys.FS
 	index   *index
 	cache   *cache
+	images  []imageFolder
 	readers *semaphore.Weighted // of events
 	stop    chan struct{}       // closed when no more events are sent
 }
@@ -73,11 +77,22 @@ func Open(dir string, o Options) (*Board, error) {
 		return nil, fmt.Errorf("%s: %w: %w", dir, ErrFolder, err)
 	}
 	files := inside{root: root}
-	return &Board{o: o, dir: absolute, root: root, files: files, index: &index{root: root}, cache: newCache(files), readers: semaphore.NewWeighted(maxReaders), stop: make(chan struct{})}, nil
+	b := &Board{o: o, dir: absolute, root: root, files: files, index: &index{root: root}, readers: semaphore.NewWeighted(maxReaders), stop: make(chan struct{})}
+	b.cache = newCache(files, b.imageLink)
+	if b.images, err = openImages(o.Images); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
 }
 
-// Close closes the folder.
-func (b *Board) Close() error { return b.root.Close() }
+// Close closes the folders.
+func (b *Board) Close() error {
+	err := b.root.Close()
+	for _, f := range b.images {
+		err = errors.Join(err, f.root.Close())
+	}
+	return err
+}
 
 // Run answers requests on a listener until ctx is cancelled.
 func (b *Board) Run(ctx context.Context, listener net.Listener) error {
@@ -112,6 +127,7 @@ func (b *Board) Handler() http.Handler {
 		mux.Handle(pattern, b.wrap(b.get(v)))
 	}
 	mux.Handle("GET /events", b.wrap(b.events))
+	mux.Handle("GET /image", b.wrap(b.image))
 	mux.Handle("GET /board.css", b.wrap(text("text/css; charset=utf-8", chart.CSS)))
 	script, err := assets.ReadFile("board.js")
 	if err != nil {

@@ -19,6 +19,7 @@ const kept = 4 * perPage
 // cache of runs that were looked at last.
 type cache struct {
 	files fsys.FS
+	link  func(name string) template.URL // to the file of an image
 
 	mu    sync.Mutex
 	runs  map[string]*cached
@@ -32,7 +33,9 @@ type cached struct {
 	changed int64 // when something had changed last, in nanoseconds: no two states have the same
 }
 
-func newCache(f fsys.FS) *cache { return &cache{files: f, runs: map[string]*cached{}} }
+func newCache(f fsys.FS, link func(name string) template.URL) *cache {
+	return &cache{files: f, link: link, runs: map[string]*cached{}}
+}
 
 // of is the run of an item.
 func (c *cache) of(id string) *cached {
@@ -46,7 +49,9 @@ func (c *cache) of(id string) *cached {
 	}
 	c.order = append(c.order, id)
 	if c.runs[id] == nil {
-		c.runs[id] = &cached{run: exhibit.OpenRun(c.files, filepath.FromSlash(id))}
+		run := exhibit.OpenRun(c.files, filepath.FromSlash(id))
+		run.Link, run.Hint = c.link, "prenas board --images FOLDER makes links of names below FOLDER."
+		c.runs[id] = &cached{run: run}
 	}
 	return c.runs[id]
 }

@@ -16,15 +16,21 @@ type inside struct {
 
 func (i inside) Stat(path string) (fs.FileInfo, error) { return i.root.Stat(path) }
 
-// Open opens a file. What is none, such as a pipe, is refused before it is waited for.
+// Open opens a file.
 func (i inside) Open(path string) (fsys.File, error) {
-	info, err := i.root.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: fsys.ErrNotRegular}
-	}
-	file, err := i.root.Open(path)
+	file, err := openRegular(i.root, path)
 	if err != nil {
 		return nil, err
 	}
 	return file, nil
+}
+
+// openRegular opens a file below a folder. What is none, such as a pipe, is refused before it is
+// waited for.
+func openRegular(root *os.Root, path string) (*os.File, error) {
+	info, err := root.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fsys.ErrNotRegular}
+	}
+	return root.Open(path)
 }

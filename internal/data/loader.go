@@ -3,6 +3,7 @@ package data
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 
 	"prenas/internal/augment"
@@ -219,15 +220,40 @@ func (l *Loader) placed(b *LoadedBatch, order []int, k, place, again int) error 
 
 // trained writes the numbers of view number view of image i.
 func (l *Loader) trained(epoch, i, view int, out []float32) error {
-	name := []uint64{uint64(epoch), uint64(i)}
-	if view > 0 { // the first view is that of an image seen once
-		name = append(name, uint64(view))
-	}
-	r := rng.New(l.o.Seed, "augment", name...)
+	r := l.drawing(epoch, i, view)
 	var cut augment.Cut
 	draw := func(height, width int) augment.Cut {
 		cut = l.train.Draw(height, width, r)
 		return cut
 	}
 	return Part(l.split, i, draw, func(p augment.Piece) error { return l.train.Finish(p, cut, r, out) })
+}
+
+// drawing is the random stream of a view of image i.
+func (l *Loader) drawing(epoch, i, view int) *rand.Rand {
+	name := []uint64{uint64(epoch), uint64(i)}
+	if view > 0 { // the first view is that of an image seen once
+		name = append(name, uint64(view))
+	}
+	return rng.New(l.o.Seed, "augment", name...)
+}
+
+// Views are image i as a trained model is shown it, and then as training sees it in so many epochs
+// from the first on: what augmentation makes of it. The image is decoded once.
+func (l *Loader) Views(i, epochs int) (views []Image, err error) {
+	out := make([]float32, l.input.Len())
+	err = Whole(l.split, i, func(img Image) error {
+		if err := l.input.Test(img, augment.Test{Resize: l.o.Test.Resize}, out); err != nil {
+			return err
+		}
+		views = append(views, l.input.Picture(out))
+		for epoch := range epochs {
+			if err := l.train.Apply(img, l.drawing(epoch, i, 0), out); err != nil {
+				return err
+			}
+			views = append(views, l.input.Picture(out))
+		}
+		return nil
+	})
+	return views, err
 }

@@ -43,7 +43,9 @@ type Results struct {
 	// Asked is what the search was asked to stay within, of which Bin of an architecture is a
 	// bound of the first; none in files of earlier versions.
 	Asked []search.Asked `json:"asked,omitempty"`
-	Archs []Result       `json:"architectures"`
+	// Pictures are those of mistakes; none in files of earlier versions.
+	Pictures *Pictures `json:"mistakes_picture,omitempty"`
+	Archs    []Result  `json:"architectures"`
 }
 
 // Images names the images behind figures.

@@ -24,6 +24,9 @@ type Mistake struct {
 	Predicted int    `json:"predicted"`
 	// Probability is what the model gave to its prediction, from 0 to 1.
 	Probability float64 `json:"probability"`
+	// Picture is the upper left corner, in pixels, of its thumbnail in the MistakesFile; nil: it has
+	// none there.
+	Picture *[2]int `json:"picture,omitempty"`
 }
 
 // Add counts an image by its logits, which are finite. Of equal logits the lower class wins.

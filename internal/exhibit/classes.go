@@ -11,6 +11,12 @@ import (
 	"prenas/internal/evaluate"
 )
 
+// classTables is what the section of classes shows. Pictures are those of the mistakes; nil: none.
+type classTables struct {
+	Pictures *embedded
+	List     []classes
+}
+
 // classes is what an architecture makes of the classes.
 type classes struct {
 	Class, Label, Arch string
@@ -22,6 +28,7 @@ type classes struct {
 	Matrix             [][]cell
 	Confused           []string
 	Mistakes           []mistake
+	Hint               string // on links of mistakes
 }
 
 // classRow is a class's line.
@@ -34,9 +41,10 @@ type cell struct {
 	Title  string
 }
 
-// mistake is an image that was taken for another; Link leads to its file, if it is one.
+// mistake is an image that was taken for another; Link leads to its file, if it is one. View is the
+// part of the pictures that shows it, as an SVG has it; empty: it is in none.
 type mistake struct {
-	Image                         string
+	Image, View                   string
 	Link                          template.URL
 	Label, Predicted, Probability string
 }
@@ -49,8 +57,9 @@ const (
 	mostWrong  = 20
 )
 
-// classesOf are the tallies of each architecture; nil where the results have none.
-func classesOf(r evaluate.Results) (list []classes) {
+// classes are the tallies of each architecture; nil where the results have none.
+func (run *Run) classes() (list []classes) {
+	r := *run.results
 	best := r.Best().Arch
 	for i, a := range r.Archs[:min(len(r.Archs), maxArchs)] {
 		if len(a.PerClass) == 0 {
@@ -71,7 +80,15 @@ func classesOf(r evaluate.Results) (list []classes) {
 			c.Confused = append(c.Confused, fmt.Sprintf("%s for %s: %d of %d", r.ClassName(p[0]), r.ClassName(p[1]), p[2], a.Images(p[0])))
 		}
 		for _, m := range a.Mistakes[:min(len(a.Mistakes), mostWrong)] {
-			c.Mistakes = append(c.Mistakes, mistake{m.Name, fileLink(m.Name), r.ClassName(m.Label), r.ClassName(m.Predicted), percent(m.Probability)})
+			view := ""
+			if run.mistakes != nil && m.Picture != nil {
+				view = fmt.Sprint(m.Picture[0], m.Picture[1], r.Pictures.Side, r.Pictures.Side)
+			}
+			link := run.Link(m.Name)
+			if link == "" && filepath.IsAbs(m.Name) {
+				c.Hint = run.Hint
+			}
+			c.Mistakes = append(c.Mistakes, mistake{m.Name, view, link, r.ClassName(m.Label), r.ClassName(m.Predicted), percent(m.Probability)})
 		}
 		list = append(list, c)
 	}
@@ -113,9 +130,9 @@ func shade(of, all int, right bool) string {
 	return fmt.Sprintf("%s%d", kind, max(1, int(math.Ceil(shades*part))))
 }
 
-// fileLink leads to a file of this machine that is named from the root; empty: the name is none.
+// FileLink leads to a file of this machine that is named from the root; empty: the name is none.
 // A page of a server may not be followed to it, a page that is a file may.
-func fileLink(name string) template.URL {
+func FileLink(name string) template.URL {
 	if !filepath.IsAbs(name) || filepath.Clean(name) != name {
 		return ""
 	}

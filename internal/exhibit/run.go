@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html/template"
 	"io/fs"
 	"path/filepath"
 	"time"
@@ -34,6 +35,13 @@ type Run struct {
 	// calibrated is of the predictions file; nil: there is none.
 	calibrated *calibration
 	failed     map[string]error // why a file cannot be shown
+	// Pictures are read for a page and not kept: many runs are, and pictures are large.
+	augmented *embedded // what augmentation makes of images; nil: there is no picture of it
+	mistakes  *embedded // thumbnails of the results' mistakes; nil: there are none
+	// Link leads to the file of an image that is named by its path from the root; empty: there is
+	// none. It is FileLink unless it is set.
+	Link func(name string) template.URL
+	Hint string // how names of images become links, said where some are none
 }
 
 // member of the family of a run.
@@ -54,7 +62,7 @@ type stamp struct {
 // OpenRun is a run directory of a file system; Read reads it.
 func OpenRun(f fsys.FS, dir string) *Run {
 	return &Run{
-		fs: f, dir: dir, read: map[string]stamp{}, failed: map[string]error{},
+		fs: f, dir: dir, Link: FileLink, read: map[string]stamp{}, failed: map[string]error{},
 		journals: newJournals(filepath.Join(dir, rundir.MetricsFile), filepath.Join(dir, rundir.TimingFile)),
 	}
 }
@@ -75,6 +83,7 @@ func (r *Run) changed(name string) bool {
 func (r *Run) Read() (changed bool) {
 	manifest, candidates := r.changed(rundir.ManifestFile), r.changed(rundir.CandidatesFile)
 	results, predictions := r.changed(evaluate.ResultsFile), r.changed(evaluate.PredictionsFile)
+	augmented, mistakes := r.changed(rundir.AugmentedFile), r.changed(evaluate.MistakesFile)
 	if manifest {
 		r.keep(rundir.ManifestFile, r.readManifest())
 	}
@@ -85,7 +94,7 @@ func (r *Run) Read() (changed bool) {
 	if predictions {
 		r.keep(evaluate.PredictionsFile, r.readPredictions())
 	}
-	return r.journals.read(r.fs) || manifest || candidates || results || predictions
+	return r.journals.read(r.fs) || manifest || candidates || results || predictions || augmented || mistakes
 }
 
 // keep notes why a file cannot be shown. One that is not there yet has nothing to show.

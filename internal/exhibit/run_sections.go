@@ -19,6 +19,9 @@ import (
 // Sections of a run: as many as there is something to show of.
 func (r *Run) Sections() ([]Section, error) {
 	p := &page{}
+	r.keep(rundir.AugmentedFile, r.readAugmented())
+	r.keep(evaluate.MistakesFile, r.readMistakes())
+	defer func() { r.augmented, r.mistakes = nil, nil }()
 	p.add("progress", "Progress", "progress", r.progress())
 	if len(r.archs) > 0 {
 		p.add("family", "Architectures", "family", r.family())
@@ -27,8 +30,8 @@ func (r *Run) Sections() ([]Section, error) {
 	p.addCharts("training", "Training", "Of the training loss the mean of each interval, thin; smoothed over neighbouring intervals, thick."+r.chosenLead(),
 		r.notes(), r.bothLosses(), r.lossChart(), r.accuracyChart(), r.rateChart(), r.lrChart(), r.skippedChart())
 	if r.results != nil {
-		if list := classesOf(*r.results); len(list) > 0 {
-			p.add("classes", "Classes", "classes", list)
+		if list := r.classes(); len(list) > 0 {
+			p.add("classes", "Classes", "classes", classTables{r.mistakes, list})
 		}
 	}
 	diagram, notes := r.calibrationChart()
@@ -38,6 +41,9 @@ func (r *Run) Sections() ([]Section, error) {
 			Legend   string
 			Pictures []picture
 		}{legend(r.archs[0].arch), list})
+	}
+	if r.augmented != nil {
+		p.add("augmented", "What augmentation makes of images", "augmented", augmented{*r.augmented, r.settled != nil && r.settled.Recipe.Mixes()})
 	}
 	if list := settings(r.manifest); len(list) > 0 {
 		p.add("settings", "Configuration used", "settings", list)
@@ -66,7 +72,7 @@ func (r *Run) progress() progress {
 	if !s.Ended && !s.Last.IsZero() {
 		s.At = s.Last.UTC().Format("2006-01-02 15:04:05 UTC")
 	}
-	for _, name := range []string{rundir.ManifestFile, rundir.CandidatesFile, evaluate.ResultsFile, evaluate.PredictionsFile} {
+	for _, name := range []string{rundir.ManifestFile, rundir.CandidatesFile, evaluate.ResultsFile, evaluate.PredictionsFile, rundir.AugmentedFile, evaluate.MistakesFile} {
 		if err := r.failed[name]; err != nil {
 			s.Failed = append(s.Failed, r.within(err.Error()))
 		}

@@ -241,6 +241,15 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	if before, err := evaluate.ReadResults(fsys.OS, path); err == nil && !before.SameAs(results) {
 		o.Log(fmt.Sprintf("warning: %s was of other images or another way to see them, and is replaced: top-1 from %s on %s", path, spread(before), before.Of()))
 	}
+	pictures, err := results.DrawMistakes(split)
+	if err != nil {
+		o.Log(fmt.Sprintf("warning: there are no pictures of mistakes: %v", err))
+	}
+	if pictures != nil {
+		if err := writeText(files, filepath.Join(o.Run, evaluate.MistakesFile), pictures); err != nil {
+			return results, err
+		}
+	}
 	if err := results.Write(files, path); err != nil {
 		return results, err
 	}

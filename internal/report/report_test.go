@@ -2,8 +2,11 @@ package report
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"flag"
+	"image"
+	"image/png"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -61,6 +64,34 @@ func TestGolden(t *testing.T) {
 
 func TestNoExternalReference(t *testing.T) {
 	page := writeReport(t)
+	checkNoReference(t, page)
+
+	// Pictures are inside the page.
+	dir := copyRun(t)
+	var picture bytes.Buffer
+	if err := png.Encode(&picture, image.NewGray(image.Rect(0, 0, 60, 20))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "augmented.png"), picture.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	path, err := Write(fsys.OS, dir, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := `<img src="data:image/png;base64,` + base64.StdEncoding.EncodeToString(picture.Bytes()) + `"`
+	if !strings.Contains(string(text), inside) {
+		t.Error("the picture of augmentation is not in the page")
+	}
+	checkNoReference(t, strings.ReplaceAll(string(text), inside, ""))
+}
+
+func checkNoReference(t *testing.T, page string) {
+	t.Helper()
 	for _, pattern := range []string{`(?i)https?:`, `(?i)\b(src|href|srcset|action)\s*=`, `(?i)url\s*\(`, `(?i)@import`, `(?i)<(script|link|iframe|object|embed|img)\b`, `(?i)="//`} {
 		if found := regexp.MustCompile(pattern).FindString(page); found != "" {
 			t.Errorf("the page refers to something outside: %q (%s)", found, pattern)

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -127,4 +128,52 @@ func batches(ctx context.Context, split data.Split, o data.LoaderOptions, epoch,
 			}
 		}
 	}
+}
+
+// The picture of what augmentation makes of training images has a row for each of the first classes.
+const (
+	shownImages = 4
+	shownEpochs = 6
+	shownSide   = 96 // pixels of a thumbnail's side, at most
+)
+
+// Augmented is what augmentation makes of the first sound training image of each of the first classes,
+// in the first epochs, seen as often as once in each.
+func (s *Images) Augmented() (*data.Sheet, error) {
+	o := s.options
+	o.Batch = 1
+	loader, err := data.NewLoader(s.set.Train, o)
+	if err != nil {
+		return nil, err
+	}
+	var rows [][]data.Image
+	shown := map[int]bool{}
+	for i := range s.set.Train.Len() {
+		if len(rows) == shownImages {
+			break
+		}
+		label := s.set.Train.Label(i)
+		if shown[label] {
+			continue
+		}
+		views, err := loader.Views(i, shownEpochs)
+		var damaged *data.DamagedImage
+		if errors.As(err, &damaged) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		rows, shown[label] = append(rows, views), true
+	}
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("%w: no training image is sound", data.ErrEmpty)
+	}
+	sheet := data.NewSheet(1+shownEpochs, len(rows), min(shownSide, o.Size))
+	for row, views := range rows {
+		for column, view := range views {
+			sheet.Put(column, row, view)
+		}
+	}
+	return sheet, nil
 }

@@ -108,11 +108,29 @@ func (t *trainer) begin(now rundir.Manifest) (rundir.HostState, error) {
 			return nil, fmt.Errorf("%w: keep it in the run: %w", recipe.ErrTeacher, err)
 		}
 	}
+	if err := t.showAugmented(); err != nil {
+		return nil, err
+	}
 	if err := t.Candidates.Write(t.FS, filepath.Join(t.Out, rundir.CandidatesFile)); err != nil {
 		return nil, err
 	}
 	// The manifest is last: a folder that has one is a run that can be resumed.
 	return host, now.Write(t.FS, t.Out)
+}
+
+// showAugmented keeps a picture of what augmentation makes of some images, where the source has it.
+// A source that cannot be read fails when it is trained on.
+func (t *trainer) showAugmented() error {
+	s, ok := t.Source.(interface{ Augmented() (*data.Sheet, error) })
+	if !ok {
+		return nil
+	}
+	sheet, err := s.Augmented()
+	if err != nil {
+		t.Log(fmt.Sprintf("there is no %s: %v", rundir.AugmentedFile, err))
+		return nil
+	}
+	return rundir.WriteAugmented(t.FS, t.Out, sheet.Write)
 }
 
 // noOther clears what a beginning that was cut left, and refuses checkpoints of more.

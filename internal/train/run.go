@@ -74,6 +74,7 @@ type Result struct {
 //	candidates.json  the preferred set trained
 //	metrics.jsonl    TrainLine, EvalLine and RollBackLine, one a line
 //	timing.jsonl     TimingLine, one a line
+//	augmented.png    what augmentation makes of some images
 //	tb/              TensorBoard's events of the same
 //	checkpoints/     step-N.safetensors, the newest and the best; at first step-0, where
 //	                 the weights are not drawn from the seed
