@@ -3,6 +3,7 @@ package board
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"html/template"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"prenas/internal/exhibit"
 	"prenas/internal/fsys"
+	"prenas/internal/input"
 )
 
 // kept is how many runs are kept in memory as they were read last.
@@ -50,7 +52,7 @@ func (c *cache) of(id string) *cached {
 	c.order = append(c.order, id)
 	if c.runs[id] == nil {
 		run := exhibit.OpenRun(c.files, filepath.FromSlash(id))
-		run.Link, run.Hint = c.link, "prenas board --images FOLDER makes links of names below FOLDER."
+		run.Link, run.Hint = c.link, fmt.Sprintf("prenas board %v FOLDER makes links of names below FOLDER.", input.Images)
 		c.runs[id] = &cached{run: run}
 	}
 	return c.runs[id]

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"prenas/internal/input"
 )
 
 // imageFolder is a folder outside of the shown one whose image files are shown.
@@ -26,7 +28,7 @@ func openImages(dirs []string) (list []imageFolder, err error) {
 			f.root, err = os.OpenRoot(f.dir)
 		}
 		if err != nil {
-			return list, fmt.Errorf("--images %s: %w: %w", dir, ErrFolder, err)
+			return list, fmt.Errorf("%w %s: %w: %w", input.Images, dir, ErrFolder, err)
 		}
 		list = append(list, f)
 	}
