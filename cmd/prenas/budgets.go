@@ -24,12 +24,10 @@ type budgetFlags struct {
 }
 
 func (b *budgetFlags) add(f *pflag.FlagSet) {
-	b.budgets, b.ranges = map[string]*[]float64{}, map[string]*job.Range{}
+	b.lists(f)
 	names := ""
 	for _, c := range job.Costs() {
-		b.budgets[c.Name] = f.Float64Slice(c.Name, nil, "budgets, like 1,5,12, one architecture for each: "+c.Help)
-		r := &job.Range{}
-		b.ranges[c.Name] = r
+		r := b.ranges[c.Name]
 		limit(f, &r.Min, "min-"+c.Name, "least "+c.Help)
 		limit(f, &r.Max, "max-"+c.Name, "most "+c.Help)
 		if names != "" {
@@ -41,8 +39,17 @@ func (b *budgetFlags) add(f *pflag.FlagSet) {
 	limit(f, &b.step, "interval", "width of one interval, in the unit of --by (default, for params: the space's)")
 }
 
-// lists are the costs that have budgets, in the order of job.Costs.
-func (b *budgetFlags) lists() (names []string) {
+// lists adds the lists of budgets alone.
+func (b *budgetFlags) lists(f *pflag.FlagSet) {
+	b.budgets, b.ranges = map[string]*[]float64{}, map[string]*job.Range{}
+	for _, c := range job.Costs() {
+		b.budgets[c.Name] = f.Float64Slice(c.Name, nil, "budgets, like 1,5,12, one architecture for each: "+c.Help)
+		b.ranges[c.Name] = &job.Range{Min: math.NaN(), Max: math.NaN()}
+	}
+}
+
+// given are the costs that have budgets, in the order of job.Costs.
+func (b *budgetFlags) given() (names []string) {
 	for _, c := range job.Costs() {
 		if len(*b.budgets[c.Name]) > 0 {
 			names = append(names, c.Name)
@@ -54,7 +61,7 @@ func (b *budgetFlags) lists() (names []string) {
 // cut takes the budgets apart: those of one cost, which becomes --by, are returned; those
 // of the others, one each, become limits.
 func (b *budgetFlags) cut(c *cobra.Command, pareto bool) ([]float64, error) {
-	names := b.lists()
+	names := b.given()
 	for _, name := range names {
 		list := *b.budgets[name]
 		slices.Sort(list)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"prenas/internal/data"
 	"prenas/internal/job"
@@ -84,20 +85,25 @@ func importCommand(g *global) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&o.Form, "form", job.FormAuto, "whose names and layouts: auto, prenas, autoformer or timm")
-	f.StringVar(&o.Hints.Entry, "entry", "", "entry of the file that holds the weights, where several do, as model_ema")
-	f.IntVar(&o.Hints.HeadDim, "head-dim", 0, "features of an attention head (default: what config.json says, else 64)")
-	f.Float64Var(&o.Hints.NormEps, "norm-eps", 0, "epsilon of the norms (default: what config.json says, else the form's usual)")
-	f.StringVar(&o.Hints.Activation, "activation", "", "of the MLPs: "+strings.Join(space.Activations(), ", "))
-	f.StringVar(&o.Hints.Pool, "pool", "", "what is classified: "+strings.Join(pretrained.Pools(), ", "))
-	f.IntVar(&o.Hints.ImageSize, "image-size", 0, "pixels of an image's side, where the positions leave two readings")
-	f.Float32SliceVar(&o.Hints.Mean, "mean", nil, "of each channel of pixels in [0, 1] that the model was trained on")
-	f.Float32SliceVar(&o.Hints.Std, "std", nil, "deviation of each channel")
+	addHints(f, &o.Hints, "image-size")
 	f.StringVar(&o.Order.Data, "order-by", "", "sort heads, hidden units and features by importance on images, SRC (prenas data --help): slices keep what matters most, the whole stays equal")
 	f.IntVar(&o.Order.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	f.StringVar(&o.Licence, "licence", "", "licence of the weights, for the card")
 	f.StringVar(&o.Out, "out", "", "safetensors file to write")
 	require(c, "out")
 	return c
+}
+
+// addHints adds the flags for what a file of weights may not say of its model.
+func addHints(f *pflag.FlagSet, h *pretrained.Hints, size string) {
+	f.StringVar(&h.Entry, "entry", "", "entry of the file that holds the weights, where several do, as model_ema")
+	f.IntVar(&h.HeadDim, "head-dim", 0, "features of an attention head (default: what config.json says, else 64)")
+	f.Float64Var(&h.NormEps, "norm-eps", 0, "epsilon of the norms (default: what config.json says, else the form's usual)")
+	f.StringVar(&h.Activation, "activation", "", "of the MLPs: "+strings.Join(space.Activations(), ", "))
+	f.StringVar(&h.Pool, "pool", "", "what is classified: "+strings.Join(pretrained.Pools(), ", "))
+	f.IntVar(&h.ImageSize, size, 0, "pixels of an image's side that the weights are for, where their positions leave two readings")
+	f.Float32SliceVar(&h.Mean, "mean", nil, "of each channel of pixels in [0, 1] that the model was trained on")
+	f.Float32SliceVar(&h.Std, "std", nil, "deviation of each channel")
 }
 
 // checkHints refuses values that no model has.

@@ -15,13 +15,18 @@ func latencyCommand(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use: "latency SPACE", Short: "Measure what the parts of a space take on this machine", Args: cobra.ExactArgs(1),
 		Long: "Measures, once per machine, engine, model and batch, what each choice of a space takes, and keeps it in your\n" +
-			"cache folder for the latency budgets of search. --check holds the sums against whole architectures.",
-		Example: "  prenas spaces latency tiny --check 8\n  prenas spaces latency my-space.yaml --batch 16 --again",
+			"cache folder for the latency budgets of search. --check holds the sums against whole architectures.\n" +
+			"--out writes a file for --latency-profile of search and shrink on another machine.",
+		Example: "  prenas spaces latency tiny --check 8\n  prenas spaces latency my-space.yaml --batch 16 --again\n" +
+			"  prenas spaces latency vit.space.yaml --out board.latency.json",
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if o.Check != 0 && o.Check < 3 {
 				return usagef("--check is %d, it must be 0 or at least 3", o.Check)
 			}
 			if o.Space, err = loadSpace("SPACE", args[0]); err != nil {
+				return err
+			}
+			if err := noOverwrite(written("--out", o.Out), named{"SPACE", args[0]}); err != nil {
 				return err
 			}
 			out := newConsole(g)
@@ -41,6 +46,7 @@ func latencyCommand(g *global) *cobra.Command {
 	f := c.Flags()
 	f.IntVar(&o.Batch, "batch", 1, "images at once")
 	f.IntVar(&o.Check, "check", 0, "whole architectures to measure beside: the smallest, the largest and others drawn from --seed")
+	f.StringVar(&o.Out, "out", "", "file for the measurement, to be taken to another machine")
 	f.BoolVar(&o.Again, "again", false, "measure anew what was measured before")
 	return c
 }

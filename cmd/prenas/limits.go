@@ -30,6 +30,7 @@ var limits = map[string]bound{
 	"grace":         {0, 86400},     // seconds, as all times
 	"head-dim":      {1, 1 << 12},
 	"image-size":    {1, 1 << 13},
+	"trained-size":  {0, 1 << 13},
 	"images":        {1, 1 << 40},
 	"interval":      {0, 1e12},
 	"latency":       {0, 1e12}, // milliseconds

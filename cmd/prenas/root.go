@@ -93,7 +93,7 @@ are needed, and 70 for a fault of prenas itself.`,
 	f.BoolVar(&g.json, "json", false, "print one JSON value instead of text")
 	f.BoolVar(&g.quiet, "quiet", false, "print results, warnings and errors only")
 	for _, add := range []func(*global) *cobra.Command{
-		quickstartCommand, importCommand, searchCommand, explainCommand, auditCommand, recipeCommand, trainCommand, finetuneCommand, evalCommand, reportCommand, watchCommand, boardCommand, exportCommand, predictCommand, serveCommand,
+		quickstartCommand, shrinkCommand, importCommand, searchCommand, explainCommand, auditCommand, recipeCommand, trainCommand, finetuneCommand, evalCommand, reportCommand, watchCommand, boardCommand, exportCommand, predictCommand, serveCommand,
 		checkCommand, dataCommand, spacesCommand, doctorCommand,
 	} {
 		root.AddCommand(add(g))

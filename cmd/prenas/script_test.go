@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 			// Scripts have a home of their own, but share the cached plug-in.
 			e.Setenv("XDG_CACHE_HOME", cache)
 			e.Setenv("FIXTURE", fixture)
+			e.Setenv("PRETRAINED", filepath.Join(root, "internal", "job", "testdata", "pretrained"))
 			e.Setenv("MEMORY_GROUP", group)
 			e.Setenv("PTH", filepath.Join(root, "internal", "tensorfile", "testdata", "pth"))
 			e.Setenv("HOME", e.WorkDir)

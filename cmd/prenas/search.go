@@ -49,7 +49,7 @@ func searchCommand(g *global) *cobra.Command {
 				return err
 			}
 			outputs := append(written("--out", job.CandidateFiles(o.Out)...), named{"--reduced", o.Reduced})
-			if err := noOverwrite(outputs, named{"--space", f.space}, named{"--weights", o.Scoring.Weights}, named{"--inputs", o.Scoring.Inputs}); err != nil {
+			if err := noOverwrite(outputs, named{"--space", f.space}, named{"--weights", o.Scoring.Weights}, named{"--inputs", o.Scoring.Inputs}, named{"--latency-profile", o.LatencyProfile}); err != nil {
 				return err
 			}
 			if o.Run != "" {
@@ -115,6 +115,7 @@ func searchCommand(g *global) *cobra.Command {
 	flags.StringVar(&f.splits, "splits", "original", "which counts of choices to try: original or all")
 	f.budgets.add(flags)
 	flags.IntVar(&o.LatencyBatch, "latency-batch", 1, "images at once of which latency is measured")
+	flags.StringVar(&o.LatencyProfile, "latency-profile", "", "file of prenas spaces latency --out, of another machine, that latency is taken from (default: measured on this one)")
 	flags.IntVar(&f.top, "top", 1, "architectures per interval, best first")
 	flags.IntVar(&o.Seeds, "seeds", 1, "search with so many seeds, from --seed on, and say how often each choice wins")
 	flags.BoolVar(&o.Pareto, "pareto", false, "the best architecture for every cost, instead of one per interval (exact)")

@@ -218,21 +218,21 @@ func ofImages(s *space.Space, candidates space.Candidates, names classes, pretra
 // the class of its name where the weights know all of them, else a new one, drawn from the seed. It
 // tells which. Known are the classes of the weights, nil where they name none; without names of
 // images the space's number of outputs is all there is to suit.
-func suitHead(s *space.Space, weights map[string]tensorfile.Tensor, known, names classes, seed uint64, log func(string)) error {
+func suitHead(s *space.Space, weights map[string]tensorfile.Tensor, known, names classes, seed uint64, log func(string)) (drawn bool, err error) {
 	net := supernet.New(s)
 	had, outputs := headOf(s, weights).Model.NumClasses, s.Model.NumClasses
 	rows := byName(names, known)
 	switch {
 	case len(names) == 0 && outputs == had:
-		return nil
+		return false, nil
 	case len(known) == 0 && outputs == had:
 		log(fmt.Sprintf("warning: the weights name no classes: their %d outputs are taken to be those of the images, from %s to %s", had, nameOf(names, 0), nameOf(names, had-1)))
-		return nil
+		return false, nil
 	case len(names) == 0, slices.Contains(rows, unknown):
-		drawn := net.Init(seed)
+		anew := net.Init(seed)
 		for _, p := range net.Params() {
 			if p.InHead() {
-				weights[p.Name] = drawn[p.Name]
+				weights[p.Name] = anew[p.Name]
 			}
 		}
 		what := fmt.Sprintf("%d classes instead of %d", outputs, had)
@@ -240,9 +240,9 @@ func suitHead(s *space.Space, weights map[string]tensorfile.Tensor, known, names
 			what = fmt.Sprintf("other classes (%s and so on instead of %s)", nameOf(names, 0), nameOf(known, 0))
 		}
 		log(what + ": the head is drawn anew")
-		return nil
+		return true, nil
 	case outputs == had && (matched{output: rows}).same():
-		return nil
+		return false, nil
 	}
 	for _, p := range net.Params() {
 		if !p.InHead() {
@@ -250,7 +250,7 @@ func suitHead(s *space.Space, weights map[string]tensorfile.Tensor, known, names
 		}
 		all, err := weights[p.Name].Float32s()
 		if err != nil {
-			return fmt.Errorf("tensor %q: %w", p.Name, err)
+			return false, fmt.Errorf("tensor %q: %w", p.Name, err)
 		}
 		width := len(all) / had
 		var own []float32
@@ -264,7 +264,7 @@ func suitHead(s *space.Space, weights map[string]tensorfile.Tensor, known, names
 	} else {
 		log(fmt.Sprintf("the head keeps its outputs of the images' %d classes, by name; it had %d", outputs, had))
 	}
-	return nil
+	return false, nil
 }
 
 // warningOf is a log that says what its texts are of; all of them are warnings.

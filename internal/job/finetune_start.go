@@ -24,6 +24,7 @@ type trained struct {
 	weights map[string]tensorfile.Tensor // of the space's supernet, and the architecture's running statistics
 	look    rundir.ImageInfo             // of the images behind the weights
 	from    *rundir.From
+	drawn   bool // the head knows nothing yet
 }
 
 // openTrained opens an architecture of a run, or the file of an exported model.
@@ -64,7 +65,7 @@ func openTrained(from, arch string, log func(string)) (trained, error) {
 		return trained{}, err
 	}
 	file, err := fromFile(rundir.CheckpointFile(from, step), chosen[0].arch.String())
-	return trained{manifest.Space, chosen[0].arch, weights, manifest.Data.ImageInfo, file}, err
+	return trained{space: manifest.Space, arch: chosen[0].arch, weights: weights, look: manifest.Data.ImageInfo, from: file}, err
 }
 
 // trainedModel takes the file of an exported model.
@@ -215,5 +216,6 @@ func (t trained) suit(classes []string, imageSize int, seed uint64, log func(str
 		t.arch.Resolution = imageSize
 		rundir.AddRunningStats(t.weights, s.Model, t.arch, stats)
 	}
-	return t, suitHead(t.space, t.weights, t.look.Classes, classes, seed, log)
+	t.drawn, err = suitHead(t.space, t.weights, t.look.Classes, classes, seed, log)
+	return t, err
 }

@@ -85,19 +85,24 @@ func Import(ctx context.Context, o ImportOptions) (Imported, error) {
 			return r, err
 		}
 	}
+	return r, writeImported(model, s, o.Out, o.Command)
+}
+
+// writeImported writes a model with its card and its space, all of them or none.
+func writeImported(model *export.Model, s *space.Space, to, command string) error {
 	set := fsys.NewSet(fsys.OS)
 	defer set.Discard()
-	if err := model.Write(set, o.Out); err != nil {
-		return r, err
+	if err := model.Write(set, to); err != nil {
+		return err
 	}
-	if err := writeText(set, r.Space, []byte(spaceText(s))); err != nil {
-		return r, err
+	if err := writeText(set, SpacePath(to), []byte(spaceText(s))); err != nil {
+		return err
 	}
-	card := export.Card{Info: model.Info, File: filepath.Base(o.Out), Form: "safetensors, float32, timm's names and layouts", Command: o.Command}
-	if err := export.WriteSiblings(set, o.Out, card); err != nil {
-		return r, err
+	card := export.Card{Info: model.Info, File: filepath.Base(to), Form: "safetensors, float32, timm's names and layouts", Command: command}
+	if err := export.WriteSiblings(set, to, card); err != nil {
+		return err
 	}
-	return r, set.Commit()
+	return set.Commit()
 }
 
 // read reads the model of a file, and the space whose choices shrink it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"prenas/internal/engine"
+	"prenas/internal/input"
 	"prenas/internal/latency"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
@@ -18,6 +19,7 @@ type LatencyOptions struct {
 	Again    bool   // measure anew what is kept already
 	Check    int    // whole architectures to measure beside; 0 for none
 	Seed     uint64 // of the architectures to check
+	Out      string // file for the measurement, to be taken to another machine; empty: none
 	Log      func(string)
 	Progress func(done, total int)
 }
@@ -36,8 +38,23 @@ func Latency(ctx context.Context, o LatencyOptions) (r LatencyResult, err error)
 	if err != nil {
 		return r, err
 	}
-	if r.Profile, r.File, err = latency.Cached(ctx, o.Engine, o.Space, o.Batch, dir, o.Again, o.Progress); err != nil || o.Check == 0 {
+	if o.Out != "" {
+		release, err := holdFile(input.Out, o.Out)
+		if err != nil {
+			return r, err
+		}
+		defer release()
+	}
+	if r.Profile, r.File, err = latency.Cached(ctx, o.Engine, o.Space, o.Batch, dir, o.Again, o.Progress); err != nil {
 		return r, err
+	}
+	if o.Out != "" {
+		if err := r.Profile.Write(o.Out); err != nil {
+			return r, err
+		}
+	}
+	if o.Check == 0 {
+		return r, nil
 	}
 	o.Log(fmt.Sprintf("measuring %d whole architectures", o.Check))
 	checked, err := r.Profile.Check(ctx, o.Engine, o.Space, latency.Draw(o.Space, o.Check, o.Seed))
@@ -48,7 +65,7 @@ func Latency(ctx context.Context, o LatencyOptions) (r LatencyResult, err error)
 // latencyCost is the measured latency as a cost; budgets are in milliseconds,
 // the table in nanoseconds. On gets what it was measured on.
 func (o SearchOptions) latencyCost(ctx context.Context, on map[string]string) (search.Cost, error) {
-	r, err := Latency(ctx, LatencyOptions{Engine: o.Engine, Space: o.Space, Batch: max(o.LatencyBatch, 1), Progress: o.Measuring})
+	r, err := o.latency(ctx)
 	if err != nil {
 		return search.Cost{}, err
 	}
@@ -62,4 +79,16 @@ func (o SearchOptions) latencyCost(ctx context.Context, on map[string]string) (s
 		Heads: func(e, _, h int) float64 { return nano * p.Heads(e, h) },
 		MLP:   func(e, _ int, ratio float64) float64 { return nano * p.MLP(e, ratio) },
 	}.Table(o.Space)}, nil
+}
+
+// latency is what the parts of the space take, on this machine or as a file has it.
+func (o SearchOptions) latency(ctx context.Context) (r LatencyResult, err error) {
+	if o.LatencyProfile == "" {
+		return Latency(ctx, LatencyOptions{Engine: o.Engine, Space: o.Space, Batch: max(o.LatencyBatch, 1), Progress: o.Measuring})
+	}
+	r.File = o.LatencyProfile
+	if r.Profile, err = latency.Read(o.LatencyProfile, o.Space); err != nil {
+		err = fmt.Errorf("%w: %w", input.LatencyProfile, err)
+	}
+	return r, err
 }

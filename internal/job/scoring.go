@@ -74,7 +74,8 @@ func (o Scoring) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
 		names, s.Model.NumClasses = o.images.Classes, len(o.images.Classes)
 		normaliseAs(o.images, look)
 	}
-	return weights, suitHead(s, weights, look.Classes, names, o.Seed, warningOf(fmt.Sprintf("%v %s", input.Weights, o.Weights), o.Log))
+	_, err = suitHead(s, weights, look.Classes, names, o.Seed, warningOf(fmt.Sprintf("%v %s", input.Weights, o.Weights), o.Log))
+	return weights, err
 }
 
 // headOf is the space with as many outputs as the head of some weights has.

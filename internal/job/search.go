@@ -48,7 +48,10 @@ type SearchOptions struct {
 	Seeds     int              // searches with seeds from Scoring.Seed on, to see what depends on it; 0 or 1: one
 	// LatencyBatch is the images at once of which latency is measured; 0 is 1.
 	LatencyBatch int
-	Pareto       bool // the front of score and cost instead of the best of each interval
+	// LatencyProfile is a file of latencies that Latency wrote, maybe on another machine; empty:
+	// they are measured on this one.
+	LatencyProfile string
+	Pareto         bool // the front of score and cost instead of the best of each interval
 
 	Out         string // candidates.json
 	Reduced     string // file for the space reduced to the candidates; empty: none

@@ -28,6 +28,7 @@ type TrainOptions struct {
 	Candidates string
 	Space      *space.Space // nil: the one in candidates.meta.json
 	Weights    string       // safetensors to begin with; empty: drawn from the seed
+	Teacher    string       // where the teacher is that the recipe names; empty: where the recipe says
 	Data       string
 	Recipe     recipe.Recipe
 	Override   recipe.Override // what a command changes of the recipe, after it was suited to the images
@@ -194,7 +195,7 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 		return run, nil, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
 	}
 	if weights != nil {
-		if err := suitHead(o.Space, weights, look.Classes, set.Classes, o.Seed, warningOf(fmt.Sprintf("%v %s", input.Weights, o.Weights), o.Log)); err != nil {
+		if _, err := suitHead(o.Space, weights, look.Classes, set.Classes, o.Seed, warningOf(fmt.Sprintf("%v %s", input.Weights, o.Weights), o.Log)); err != nil {
 			return run, nil, err
 		}
 	}
@@ -209,6 +210,9 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 		resumed = o.Out
 	}
 	taughtBy := teacherFile(o.Recipe, resumed)
+	if o.Teacher != "" && !o.Resume {
+		taughtBy = o.Teacher
+	}
 	teacher, err := openTeacher(ctx, o.Engine, taughtBy, o.Recipe, o.Space.Model, images.Info(), o.Log)
 	if err != nil {
 		return run, nil, err

@@ -39,7 +39,7 @@ func Cached(ctx context.Context, e *engine.Engine, s *space.Space, batch int, di
 	if p, err = Measure(ctx, e, s, batch, progress); err != nil {
 		return nil, path, err
 	}
-	return p, path, p.write(path)
+	return p, path, p.keep(path)
 }
 
 // Dir is the folder of measurements in the user's cache.
@@ -67,6 +67,15 @@ func key(e *engine.Engine, s *space.Space, batch int) string {
 
 // maxTime bounds the time of a part in milliseconds, so that sums of them are finite.
 const maxTime = 1e12
+
+// Read reads a profile that Write wrote, maybe on another machine, for a space.
+func Read(path string, s *space.Space) (*Profile, error) {
+	p, err := read(path)
+	if err == nil && !p.serves(s) {
+		err = fmt.Errorf("%w: %s was measured of other choices than the space %s has: embedding dims %v, heads %v and MLP ratios %v are needed", ErrLatency, path, s.Name, s.EmbedDim, s.NumHeads, s.MLPRatio)
+	}
+	return p, err
+}
 
 // read reads a stored profile; what is no profile wraps ErrLatency.
 func read(path string) (*Profile, error) {
@@ -98,12 +107,16 @@ func parse(path string, text []byte) (*Profile, error) {
 	return &p, nil
 }
 
-func (p *Profile) write(path string) error {
+// keep writes a profile into the cache.
+func (p *Profile) keep(path string) error {
 	if err := fsys.OS.MkdirAll(filepath.Dir(path)); err != nil {
 		return fmt.Errorf("%w: its cache folder: %w", ErrLatency, err)
 	}
-	return sealed.Write(fsys.OS, path, p)
+	return p.Write(path)
 }
+
+// Write writes the profile, whole or not at all.
+func (p *Profile) Write(path string) error { return sealed.Write(fsys.OS, path, p) }
 
 // machine names the processor and the engine on it.
 func machine(e *engine.Engine) string {

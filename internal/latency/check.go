@@ -27,6 +27,13 @@ type Checked struct {
 	Kendall     float64 `json:"kendall"`     // Kendall's tau
 }
 
+// Whole measures architectures of a model as they are, in turns, on batches of so many images: the
+// milliseconds of each, and on what.
+func Whole(ctx context.Context, e *engine.Engine, m space.Model, archs []space.Arch, batch int) (ms []float64, on string, err error) {
+	ms, err = measure(ctx, e, m, archs, batch)
+	return ms, (&Profile{Machine: machine(e), Batch: batch}).String(), err
+}
+
 // Draw is the smallest and the largest architecture of a space and others,
 // drawn from the seed, up to n.
 func Draw(s *space.Space, n int, seed uint64) []space.Arch {

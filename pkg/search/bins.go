@@ -78,6 +78,12 @@ func (c Cost) Of(s *space.Space, a space.Arch) float64 {
 	return c.of(g.pick(a)) / c.Unit
 }
 
+// Span is the least and the most that architectures of the space cost, in units of the cost.
+func (c Cost) Span(s *space.Space) (least, most float64) {
+	least, most = c.span(newGrid(s))
+	return least / c.Unit, most / c.Unit
+}
+
 func (c Cost) of(p pick) float64 {
 	if c.Peak {
 		return c.Table.most(p)

@@ -1,0 +1,132 @@
+package job
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"prenas/internal/data"
+	"prenas/internal/engine"
+	"prenas/internal/evaluate"
+	"prenas/internal/export"
+	"prenas/internal/fsys"
+	"prenas/internal/input"
+	"prenas/internal/rundir"
+	"prenas/internal/supernet"
+	"prenas/internal/train"
+	"prenas/pkg/space"
+)
+
+// read reads the pretrained model, and tells what is assumed of it.
+func (o ShrinkOptions) read() (*export.Model, error) {
+	imported, model, _, err := ImportOptions{File: o.File, Form: FormAuto, Hints: o.Hints, Licence: o.Licence}.read()
+	for _, note := range imported.Notes {
+		o.Log("note: " + note)
+	}
+	return model, err
+}
+
+// original writes the pretrained model as it is shrunk: of the size of image that is asked for,
+// with a head for the images' classes, its units sorted by importance. fit: a head that is new is
+// fitted; else it stays as it was drawn.
+func (o ShrinkOptions) original(ctx context.Context, e *engine.Engine, model *export.Model, to string, fit bool) error {
+	t, err := trainedAs(model)
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.File, err)
+	}
+	// The images are those of the training, with the same ones held out, which tells about them.
+	by := o.Recipe
+	set, err := openSuited(ctx, o.Data, &by, o.Override, o.Seed, func(string) {}, o.Fetch)
+	if err != nil {
+		return err
+	}
+	if t, err = t.suit(set.Classes, o.ImageSize, o.Seed, o.Log); err != nil {
+		return err
+	}
+	about := model.Info
+	about.Classes = set.Classes
+	about.Preprocess.Size, about.Preprocess.Resize = t.space.Model.ImageSize, by.Augment.TestResize(t.space.Model.ImageSize)
+	if model, err = export.Take(t.weights, t.space.Model, t.arch, about); err != nil {
+		return err
+	}
+	s, err := shrinkable(t.space.Model, t.arch)
+	if err != nil {
+		return fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
+	}
+	ordering := Ordering{Engine: e, Data: o.Data, Workers: o.Workers, Seed: o.Seed, Log: o.Log, Progress: o.Gradients}
+	if model, err = ordering.ordered(ctx, s, model); err != nil {
+		return err
+	}
+	if t.drawn && fit {
+		sorted, err := trainedAs(model)
+		if err != nil {
+			return err
+		}
+		normaliseAs(set, sorted.look)
+		images, err := train.NewImages(set, sorted.space.Model, by, o.Seed, o.Workers)
+		if err != nil {
+			return fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
+		}
+		if err := sorted.fitHead(ctx, e, images, set, o.Log, o.Features); err != nil {
+			return err
+		}
+		if model, err = export.Take(sorted.weights, sorted.space.Model, sorted.arch, model.Info); err != nil {
+			return err
+		}
+	}
+	if err := fsys.OS.MkdirAll(filepath.Dir(to)); err != nil {
+		return fmt.Errorf("folder of the original: %w", err)
+	}
+	return writeImported(model, s, to, o.Command)
+}
+
+// openModelInfo is what a model's file says of it.
+func openModelInfo(path string) (export.Info, error) {
+	m, err := export.Read(fsys.OS, path)
+	if err != nil {
+		return export.Info{}, err
+	}
+	return m.Info, nil
+}
+
+// evaluateOriginal measures the whole that a run's family was shrunk from, on the images and in the
+// way that the family is measured.
+func evaluateOriginal(ctx context.Context, o EvaluateOptions, m rundir.Manifest, whole trained) (results evaluate.Results, err error) {
+	o.Data, o.Split = m.Data.Place(), cmp.Or(o.Split, Splits[0])
+	set, split, err := openSplit(ctx, o, m)
+	if err != nil {
+		return results, err
+	}
+	normaliseAs(set, m.Data.ImageInfo)
+	images, err := train.NewImages(set, whole.space.Model, m.Recipe, m.Seed, o.Workers)
+	if err != nil {
+		return results, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
+	}
+	ev, err := evaluate.New(o.Engine, supernet.New(whole.space), []space.Arch{whole.arch}, o.Batch, 1, engine.Float32)
+	if err != nil {
+		return results, err
+	}
+	defer ev.Close()
+	given, err := whole.upload(o.Engine)
+	if err != nil {
+		return results, err
+	}
+	var seen evaluate.Seen
+	ev.Observe = func(_, image, label int, logits []float32) { seen.Add(image, label, logits) }
+	scores, err := ev.Run(ctx, given, images.Plain(ctx, split, o.Batch, 1, data.Share{}), func(done int) { o.Progress(done, split.Len()) })
+	if errors.Is(err, evaluate.ErrNonFinite) {
+		err = fmt.Errorf("the pretrained weights: %w", err)
+	}
+	if err != nil {
+		return results, err
+	}
+	results = evaluate.Results{
+		Space: whole.space.Name, Data: evaluate.Images{Source: data.Absolute(o.Data), Named: m.Data.GivenName(), Digest: set.Digest},
+		Split: o.Split, Classes: m.Data.Classes, Images: scores[0].Images, Bad: len(images.Skipped().List()), Crops: 1,
+		ImageSize: whole.space.Model.ImageSize, Resize: m.Recipe.Augment.TestResize(whole.space.Model.ImageSize), Precision: engine.Float32,
+	}
+	results.Archs = []evaluate.Result{evaluate.NewResult(whole.space.Model, "", whole.arch, scores[0], seen, func(image int) string { return data.NameOf(split, image) })}
+	return results, nil
+}
