@@ -70,15 +70,18 @@ func lookAt(s Split, i int) (l look) {
 		const side = 64 // that of the hash
 		small := augment.Resize(augment.Convert(img, 3), image.Rect(0, 0, img.Width, img.Height), side, side, augment.Bilinear)
 		rgba := image.NewRGBA(image.Rect(0, 0, side, side))
-		var least, most uint8 = 255, 0
+		flat := true
 		for p := range side * side {
 			copy(rgba.Pix[4*p:], small.Pixels[3*p:][:3])
 			rgba.Pix[4*p+3] = 255
-			least, most = min(least, small.Pixels[3*p+1]), max(most, small.Pixels[3*p+1])
+			for c := range 3 {
+				first, now := int(small.Pixels[c]), int(small.Pixels[3*p+c])
+				flat = flat && max(first-now, now-first) <= oneColour
+			}
 			// The sum of the channels is as good a grey as any.
 			l.grey[p/side*twinSide/side*twinSide+p%side*twinSide/side] += float32(small.Pixels[3*p]) + float32(small.Pixels[3*p+1]) + float32(small.Pixels[3*p+2])
 		}
-		if most-least <= oneColour {
+		if flat {
 			return nil
 		}
 		hash, err := goimagehash.PerceptionHash(rgba)
