@@ -32,7 +32,9 @@ func (o Ordering) ordered(ctx context.Context, s *space.Space, m *export.Model) 
 		return nil, err
 	}
 	set.Mean, set.Std = m.Info.Preprocess.Mean, m.Info.Preprocess.Std
-	batch, err := Scoring{Data: o.Data, Batches: 1, Workers: o.Workers, Seed: o.Seed, Log: o.Log, images: set}.batch(ctx, s)
+	batch, err := material{
+		Scoring: Scoring{Data: o.Data, Batches: 1, Workers: o.Workers, Seed: o.Seed, Log: o.Log}, space: s, images: set,
+	}.batch(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -47,20 +47,20 @@ func (r *Ranking) runnersUp() map[string]string {
 // rank orders shortlists by o.RankBy, each architecture scored on its own passes, and
 // keeps the best of each. What is scored stays beside the candidates file, so a
 // search that was cut goes on.
-func (o SearchOptions) rank(ctx context.Context, scoring Scoring, weights map[string]tensorfile.Tensor, shortlists space.Candidates, by search.ScoreMethod) (space.Candidates, *Ranking, error) {
-	batch, err := scoring.batch(ctx, o.Space)
+func (o SearchOptions) rank(ctx context.Context, from material, weights map[string]tensorfile.Tensor, shortlists space.Candidates, by search.ScoreMethod) (space.Candidates, *Ranking, error) {
+	batch, err := from.batch(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	start := proxy.Start{Weights: weights, Batch: batch, Seed: scoring.Seed}
+	start := proxy.Start{Weights: weights, Batch: batch, Seed: from.Seed}
 	scorer, err := proxy.NewScorer(o.Engine, scored(o.Space), []string{o.RankBy}, []proxy.Start{start})
 	if errors.Is(err, proxy.ErrInputs) {
-		err = fmt.Errorf("%w %s: %w", input.Inputs, scoring.Inputs, err)
+		err = fmt.Errorf("%w %s: %w", input.Inputs, from.Inputs, err)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := openParts(partsPath(o.Out), fmt.Sprintf("%s of %s seed %d", o.RankBy, scoringDigest(o.Space, weights, batch), scoring.Seed))
+	store, err := openParts(partsPath(o.Out), fmt.Sprintf("%s of %s seed %d", o.RankBy, scoringDigest(o.Space, weights, batch), from.Seed))
 	if err != nil {
 		o.Log(fmt.Sprintf("%v; scoring anew", err))
 	}

@@ -44,8 +44,13 @@ type Scoring struct {
 	Workers      int    // goroutines that read real images; 0: one per core
 	Seed         uint64 // of weights, and of noise where there are no images
 	Log          func(string)
+}
 
-	images *data.Dataset // Data, opened by Search
+// material is what scores of a space are computed from.
+type material struct {
+	Scoring
+	space  *space.Space
+	images *data.Dataset // of Scoring.Data; nil: none
 }
 
 // scored is the supernet that scores are of: the plain one, as in the original.
@@ -58,7 +63,8 @@ func scored(s *space.Space) *supernet.Net {
 // weights of the supernet. For a space file that does not say what the model
 // is, weights from a file say it; but the images say how many classes there are, and a
 // head of another number is drawn anew, as in training.
-func (o Scoring) weights(s *space.Space) (map[string]tensorfile.Tensor, error) {
+func (o material) weights() (map[string]tensorfile.Tensor, error) {
+	s := o.space
 	if o.Weights == "" {
 		return scored(s).Init(o.Seed), nil
 	}
@@ -147,12 +153,12 @@ func (o Scoring) shown() string {
 }
 
 // batch of images: from a file, from a data set, or noise.
-func (o Scoring) batch(ctx context.Context, s *space.Space) (proxy.ScoringBatch, error) {
+func (o material) batch(ctx context.Context) (proxy.ScoringBatch, error) {
 	switch {
 	case o.Data != "":
-		return o.realImages(ctx, s)
+		return o.realImages(ctx)
 	case o.Inputs == "":
-		return proxy.Noise(s.Model, o.Seed), nil
+		return proxy.Noise(o.space.Model, o.Seed), nil
 	}
 	file, err := tensorfile.Read(o.Inputs)
 	if err != nil {
@@ -167,9 +173,9 @@ func (o Scoring) batch(ctx context.Context, s *space.Space) (proxy.ScoringBatch,
 
 // realImages are the first batches of a shuffled epoch of the training images,
 // not augmented. The loss is the same as on noise: no labels.
-func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.ScoringBatch, error) {
-	set := o.images
-	source, err := train.NewImages(set, s.Model, recipe.Recipe{SkipBadImages: o.SkipBad}, o.Seed, o.Workers)
+func (o material) realImages(ctx context.Context) (proxy.ScoringBatch, error) {
+	set, m := o.images, o.space.Model
+	source, err := train.NewImages(set, m, recipe.Recipe{SkipBadImages: o.SkipBad}, o.Seed, o.Workers)
 	if err != nil {
 		return proxy.ScoringBatch{}, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
 	}
@@ -192,7 +198,6 @@ func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.ScoringB
 		}
 	}
 	tellSkipped(source.Skipped(), o.Log)
-	m := s.Model
 	shape := []int{o.Batches * size, m.Channels, m.ImageSize, m.ImageSize}
 	return proxy.ScoringBatch{Images: tensorfile.FromFloat32(shape, values), Batches: o.Batches}, nil
 }
@@ -200,9 +205,8 @@ func (o Scoring) realImages(ctx context.Context, s *space.Space) (proxy.ScoringB
 // sums of the saliency that a search asks for, nil if it asks for none, and the
 // digest of what they are made from: those beside the candidates file if they
 // are of the same weights and images.
-func (o Scoring) sums(ctx context.Context, so SearchOptions, options search.Options, weights map[string]tensorfile.Tensor, timing *Timing) (sums *search.Sums, digest string, err error) {
-	s := so.Space
-	needs := options.Needs(s)
+func (o SearchOptions) sums(ctx context.Context, from material, options search.Options, weights map[string]tensorfile.Tensor, timing *Timing) (sums *search.Sums, digest string, err error) {
+	needs := options.Needs(from.space)
 	if !needs.Weights {
 		return nil, "", nil
 	}
@@ -210,37 +214,46 @@ func (o Scoring) sums(ctx context.Context, so SearchOptions, options search.Opti
 	var batch proxy.ScoringBatch
 	switch {
 	case options.Score.Linear():
-		weights, batch, err = proxy.Linear(s.Model, weights)
+		weights, batch, err = proxy.Linear(from.space.Model, weights)
 	case needs.Gradients:
-		batch, err = o.batch(ctx, s)
+		batch, err = from.batch(ctx)
 	}
 	if err != nil {
 		return nil, "", err
 	}
-	digest = scoringDigest(s, weights, batch)
+	digest = scoringDigest(from.space, weights, batch)
 	timing.Weights += time.Since(began).Seconds()
-	store := sumsPath(so.Out)
+	store := sumsPath(o.Out)
+	sums, at := findSums(store, from.space, digest, needs, o.Log)
+	if at == store {
+		return sums, digest, nil
+	}
+	if sums == nil {
+		sums, err = gradientSums(ctx, o.Engine, from.space, scored(from.space), weights, batch, needs, timing, o.Progress)
+		if errors.Is(err, proxy.ErrInputs) {
+			err = fmt.Errorf("%w %s: %w", input.Inputs, from.Inputs, err)
+		}
+		if err != nil {
+			return nil, "", err
+		}
+	}
+	return sums, digest, writeSums(store, digest, sums) // Explain wants them by the file's name
+}
+
+// findSums looks for sums by their digest in the files of sums beside a search's own, that one
+// first, and returns them and their file; nil where there are none that serve.
+func findSums(store string, s *space.Space, digest string, needs search.Needs, log func(string)) (sums *search.Sums, at string) {
 	for _, path := range sumsBeside(store) {
 		stored, err := readSums(path, s, digest)
 		switch {
 		case err == nil && stored.Serves(needs):
-			so.Log(fmt.Sprintf("went on from the sums in %s", path))
-			if path == store {
-				return stored, digest, nil
-			}
-			return stored, digest, writeSums(store, digest, stored) // explain wants them by the file's name
+			log(fmt.Sprintf("went on from the sums in %s", path))
+			return stored, path
 		case err != nil && path == store && !errors.Is(err, fs.ErrNotExist):
-			so.Log(fmt.Sprintf("%v; summing anew", err))
+			log(fmt.Sprintf("%v; summing anew", err))
 		}
 	}
-
-	if sums, err = gradientSums(ctx, so.Engine, s, scored(s), weights, batch, needs, timing, so.Progress); err != nil {
-		if errors.Is(err, proxy.ErrInputs) {
-			err = fmt.Errorf("%w %s: %w", input.Inputs, o.Inputs, err)
-		}
-		return nil, "", err
-	}
-	return sums, digest, writeSums(store, digest, sums)
+	return nil, ""
 }
 
 // gradientSums sums weights, and their gradients on a batch where they are needed, over

@@ -82,111 +82,142 @@ type Timing struct {
 // Search scores the supernet and chooses the preferred architectures. The sums
 // that scores are made of stay beside the candidates file: a search of the same
 // weights and images goes on from them.
-func Search(ctx context.Context, o SearchOptions) (SearchResult, Timing, error) {
-	var result SearchResult
-	var timing Timing
-	for _, file := range []struct {
-		by   input.Name
-		path string
-	}{{input.Out, o.Out}, {input.Reduced, o.Reduced}} {
-		if file.path == "" {
-			continue
-		}
-		release, err := holdFile(file.by, file.path)
-		if err != nil {
-			return result, timing, err
-		}
-		defer release()
-	}
-	if o.Reduced != "" && o.Space.Model.IsConv() {
-		return result, timing, fmt.Errorf("%w: the file's form has heads and MLP ratios, which space %s has not; leave the flag out", input.Reduced, o.Space.Name)
-	}
+func Search(ctx context.Context, o SearchOptions) (result SearchResult, timing Timing, err error) {
 	if o.Log == nil {
 		o.Log = func(string) {}
 	}
+	release, err := o.hold()
+	if err != nil {
+		return result, timing, err
+	}
+	defer release()
 	if o.Run != "" {
 		return o.searchMeasured(ctx)
 	}
-	if o.Scoring.Data != "" {
-		var err error
-		if o.Scoring.images, err = data.Open(ctx, o.Scoring.Data, data.Options{Log: o.Log}); err != nil {
-			return result, timing, err
-		}
-		if o.Space, _, err = ofImages(o.Space, nil, o.Scoring.images.Classes, o.Scoring.Weights != "", o.Log); err != nil {
-			return result, timing, fmt.Errorf("%w %s: %w", input.Data, o.Scoring.Data, err)
-		}
-	}
-	if err := checkChannels(o.Space.Model, o.Scoring.Inputs); err != nil {
+	from, err := o.open(ctx)
+	if err != nil {
 		return result, timing, err
 	}
-	s := o.Space
-	need := 2*supernet.New(s).Bytes() + supernet.ImageBytes(s.Model, max(o.Scoring.Batches, 1)*proxy.NoiseBatch)
-	if err := machine.Need(need, fmt.Sprintf("scoring space %s on %d batches", s.Name, max(o.Scoring.Batches, 1)), fmt.Sprintf("take a smaller space, or fewer %v", input.Batches)); err != nil {
+	if err := o.affords(from.space); err != nil {
 		return result, timing, err
 	}
 	var runs []space.Candidates
 	for i := range max(o.Seeds, 1) {
-		scoring := o.Scoring
-		scoring.Seed += uint64(i)
-		options := o.Search
-		options.Seed = scoring.Seed
-		if o.RankBy != "" {
-			options.Top = o.Shortlist
-		}
-		weights, err := scoring.weights(s) // may change what the space's model is
+		found, err := o.seeded(ctx, from, o.Scoring.Seed+uint64(i), &timing)
 		if err != nil {
 			return result, timing, err
 		}
-		var on map[string]string
-		if options.Cost, options.Limits, on, err = o.costs(ctx); err != nil {
-			return result, timing, err
-		}
-		check := options.Check
-		if o.Pareto {
-			check = options.CheckPareto
-		}
-		if err := check(s); err != nil {
-			return result, timing, err
-		}
-		if o.RankBy != "" {
-			if err := proxy.Check(o.RankBy); err != nil {
-				return result, timing, fmt.Errorf("%w: %w", input.Proxy, err)
-			}
-		}
-		sums, digest, err := scoring.sums(ctx, o, options, weights, &timing)
-		if err != nil {
-			return result, timing, err
-		}
-		began := time.Now()
-		best, err := untilStopped(ctx, func() (chosen, error) { return choose(s, sums, options, o.Pareto) })
-		timing.Search += time.Since(began).Seconds()
-		if err != nil {
-			return result, timing, err
-		}
-		candidates, report := best.candidates, best.report
-		var ranking *Ranking
-		if o.RankBy != "" {
-			began := time.Now()
-			if candidates, ranking, err = o.rank(ctx, scoring, weights, candidates, options.Score); err != nil {
-				return result, timing, err
-			}
-			timing.Ranking += time.Since(began).Seconds()
-		}
-		runs = append(runs, candidates)
+		runs = append(runs, found.Candidates)
 		if i == 0 {
-			result.Candidates, result.Report = candidates, report
-			result.Meta = o.meta(report, options)
-			result.Meta.Sums = digest
-			result.Meta.Asked = o.asked(options.Cost, options.Limits, on, candidates)
-			if ranking != nil {
-				result.Meta.Ranking, result.Meta.RunnersUp = ranking, ranking.runnersUp()
-			}
+			result = found
 		}
 	}
 	if len(runs) > 1 {
 		result.Meta.Stability = search.Stability(runs)
 	}
 	return result, timing, result.write(o)
+}
+
+// hold keeps other processes from writing the files of a search, and finds out before long work
+// whether they can be written.
+func (o SearchOptions) hold() (release func(), err error) {
+	if o.Reduced != "" && o.Space.Model.IsConv() {
+		return nil, fmt.Errorf("%w: the file's form has heads and MLP ratios, which space %s has not; leave the flag out", input.Reduced, o.Space.Name)
+	}
+	out, err := holdFile(input.Out, o.Out)
+	if err != nil || o.Reduced == "" {
+		return out, err
+	}
+	reduced, err := holdFile(input.Reduced, o.Reduced)
+	if err != nil {
+		out()
+		return nil, err
+	}
+	return func() { reduced(); out() }, nil
+}
+
+// open opens what scores are computed from. The images say how many classes the space has.
+func (o SearchOptions) open(ctx context.Context) (from material, err error) {
+	own := *o.Space // weights of a file may say what its model is
+	from = material{Scoring: o.Scoring, space: &own}
+	if o.Scoring.Data != "" {
+		if from.images, err = data.Open(ctx, o.Scoring.Data, data.Options{Log: o.Log}); err != nil {
+			return from, err
+		}
+		if from.space, _, err = ofImages(from.space, nil, from.images.Classes, o.Scoring.Weights != "", o.Log); err != nil {
+			return from, fmt.Errorf("%w %s: %w", input.Data, o.Scoring.Data, err)
+		}
+	}
+	return from, checkChannels(from.space.Model, o.Scoring.Inputs)
+}
+
+// affords refuses a space whose scoring takes more memory than there is.
+func (o SearchOptions) affords(s *space.Space) error {
+	batches := max(o.Scoring.Batches, 1)
+	need := 2*supernet.New(s).Bytes() + supernet.ImageBytes(s.Model, batches*proxy.NoiseBatch)
+	return machine.Need(need, fmt.Sprintf("scoring space %s on %d batches", s.Name, batches), fmt.Sprintf("take a smaller space, or fewer %v", input.Batches))
+}
+
+// seeded searches with one seed, and adds what its parts took to timing. A proxy that does not
+// add up orders what the search by sums put on shortlists.
+func (o SearchOptions) seeded(ctx context.Context, from material, seed uint64, timing *Timing) (r SearchResult, err error) {
+	options := o.Search
+	from.Seed, options.Seed = seed, seed
+	if o.RankBy != "" {
+		options.Top = o.Shortlist
+	}
+	weights, err := from.weights()
+	if err != nil {
+		return r, err
+	}
+	o.Space = from.space // as the weights say it
+	var on map[string]string
+	if options.Cost, options.Limits, on, err = o.costs(ctx); err != nil {
+		return r, err
+	}
+	if err := o.check(options); err != nil {
+		return r, err
+	}
+	sums, digest, err := o.sums(ctx, from, options, weights, timing)
+	if err != nil {
+		return r, err
+	}
+	began := time.Now()
+	best, err := untilStopped(ctx, func() (chosen, error) { return choose(o.Space, sums, options, o.Pareto) })
+	timing.Search += time.Since(began).Seconds()
+	if err != nil {
+		return r, err
+	}
+	r.Candidates, r.Report = best.candidates, best.report
+	var ranking *Ranking
+	if o.RankBy != "" {
+		began := time.Now()
+		if r.Candidates, ranking, err = o.rank(ctx, from, weights, r.Candidates, options.Score); err != nil {
+			return r, err
+		}
+		timing.Ranking += time.Since(began).Seconds()
+	}
+	r.Meta = o.meta(r.Report, options)
+	r.Meta.Sums, r.Meta.Asked = digest, o.asked(options.Cost, options.Limits, on, r.Candidates)
+	if ranking != nil {
+		r.Meta.Ranking, r.Meta.RunnersUp = ranking, ranking.runnersUp()
+	}
+	return r, nil
+}
+
+// check refuses, before anything is computed, what cannot be searched.
+func (o SearchOptions) check(options search.Options) error {
+	check := options.Check
+	if o.Pareto {
+		check = options.CheckPareto
+	}
+	if err := check(o.Space); err != nil || o.RankBy == "" {
+		return err
+	}
+	if err := proxy.Check(o.RankBy); err != nil {
+		return fmt.Errorf("%w: %w", input.Proxy, err)
+	}
+	return nil
 }
 
 // write writes the files of a search; the meta file is the last, and names the candidates
@@ -198,7 +229,7 @@ func (r *SearchResult) write(o SearchOptions) error {
 		return err
 	}
 	if o.Reduced != "" {
-		if err := r.Candidates.Choices().WriteYAML(set, o.Reduced, o.Space); err != nil {
+		if err := r.Candidates.Choices().WriteYAML(set, o.Reduced, r.Meta.Space); err != nil {
 			return err
 		}
 	}
