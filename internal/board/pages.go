@@ -16,7 +16,6 @@ import (
 
 	"prenas/internal/exhibit"
 	"prenas/internal/job"
-	"prenas/pkg/space"
 )
 
 // page is what a page shows now.
@@ -38,11 +37,8 @@ func (b *Board) views() map[string]view {
 	return map[string]view{"/": b.list, "/run": b.run, "/compare": b.compare, "/search": b.search, "/audit": b.audit}
 }
 
-// perPage is how many runs a page of the list has, and most how many are compared.
-const (
-	perPage = 50
-	most    = 12
-)
+// perPage is how many runs a page of the list has.
+const perPage = 50
 
 // listed is a line of the list.
 type listed struct {
@@ -138,7 +134,7 @@ func (b *Board) run(query url.Values, known string) (p page, version string, err
 // compare is the page of several runs.
 func (b *Board) compare(query url.Values, known string) (p page, version string, err error) {
 	ids := slices.Compact(slices.Sorted(slices.Values(query["id"])))
-	if len(ids) > most {
+	if most := exhibit.MostCompared; len(ids) > most {
 		p.Lead = fmt.Sprintf("The first %d of %d runs; more cannot be told apart.", most, len(ids))
 		ids = ids[:most]
 	}
@@ -188,32 +184,9 @@ func (b *Board) search(query url.Values, known string) (p page, version string, 
 	}
 	p.Title = id
 	if version = b.fileVersion(id, meta); version != known {
-		p.Sections, err = searchSections(filepath.Join(b.dir, filepath.FromSlash(id)))
+		p.Sections, err = job.SearchSections(filepath.Join(b.dir, filepath.FromSlash(id)))
 	}
 	return p, version, err
-}
-
-// searchSections are those of a candidates file and what stands beside it.
-func searchSections(path string) ([]exhibit.Section, error) {
-	candidates, err := space.ReadCandidates(path)
-	if err != nil {
-		return nil, err
-	}
-	s := exhibit.Search{Candidates: candidates}
-	meta, err := job.ReadMeta(path)
-	if err != nil {
-		s.Notes = append(s.Notes, err.Error())
-		return s.Sections()
-	}
-	s.Space, s.Cost, s.Enumerated, s.Settings = meta.Space, meta.Cost, meta.Enumerated, meta.Search
-	explained, err := job.Explain(job.ExplainOptions{Candidates: path})
-	if err != nil {
-		s.Notes = append(s.Notes, "Why the winners won is not shown: "+err.Error())
-	}
-	for _, e := range explained {
-		s.Pairs = append(s.Pairs, exhibit.Pair{Interval: e.Interval, Proxy: e.Proxy, Winner: e.Winner, RunnerUp: e.RunnerUp, Ranked: e.Ranked != nil, Explanation: e.Explanation})
-	}
-	return s.Sections()
 }
 
 // audit is the page of a benchmark file.

@@ -14,6 +14,9 @@ type Named struct {
 	*Run
 }
 
+// MostCompared is how many runs are shown beside each other; more cannot be told apart.
+const MostCompared = 12
+
 // CompareSections shows runs side by side: their curves over one another, their fronts in one
 // plot, and what differs in their manifests.
 func CompareSections(runs []Named) ([]Section, error) {

@@ -74,8 +74,8 @@ var rooms = []struct {
 	{"chart", nil},
 	{"exhibit", []string{"audit", "chart", "evaluate", "fsys", "rundir", "sealed", "search", "space"}},
 	{"report", []string{"chart", "evaluate", "exhibit", "fsys", "input", "rundir", "sealed", "space", "strictjson", "tensorfile"}},
-	{"job", []string{"audit", "classify", "crash", "data", "engine", "evaluate", "export", "fsys", "importance", "input", "latency", "machine", "onnx", "plaintext", "pretrained", "printable", "probe", "proxy", "recipe", "report", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train", "trainstep"}},
-	{"board", []string{"chart", "crash", "exhibit", "fsys", "input", "job", "rundir", "space"}},
+	{"job", []string{"audit", "classify", "crash", "data", "engine", "evaluate", "exhibit", "export", "fsys", "importance", "input", "latency", "machine", "onnx", "plaintext", "pretrained", "printable", "probe", "proxy", "recipe", "report", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train", "trainstep"}},
+	{"board", []string{"chart", "crash", "exhibit", "fsys", "input", "job", "rundir"}},
 	{"policy", nil},
 }
 

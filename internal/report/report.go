@@ -11,6 +11,7 @@ import (
 	"prenas/internal/chart"
 	"prenas/internal/exhibit"
 	"prenas/internal/fsys"
+	"prenas/internal/rundir"
 )
 
 // File is the report's name in a run directory.
@@ -21,11 +22,10 @@ var pageText string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
-// page is what page.html shows.
-type page struct {
-	Space    string
-	Style    template.CSS
-	Doubts   []string
+// Page is a page that is one file.
+type Page struct {
+	Title    string
+	Doubts   []string // sentences on what does not belong together
 	Sections []exhibit.Section
 }
 
@@ -33,29 +33,68 @@ type page struct {
 // its path. What of the run's files does not belong together is on the page, and tell hears of it.
 // Errors about the files wrap [ErrIncomplete].
 func Write(fs fsys.FS, runDir string, tell func(string)) (string, error) {
-	results, err := check(fs, runDir)
+	p, err := OfRun(fs, runDir, tell)
 	if err != nil {
 		return "", err
 	}
-	doubts := doubts(fs, runDir, results)
-	for _, doubt := range doubts {
+	path := filepath.Join(runDir, File)
+	return path, p.Write(fs, path)
+}
+
+// OfRun is the page that [Write] writes.
+func OfRun(fs fsys.FS, runDir string, tell func(string)) (Page, error) {
+	results, err := check(fs, runDir)
+	if err != nil {
+		return Page{}, err
+	}
+	p := Page{Title: results.Space, Doubts: doubts(fs, runDir, results)}
+	for _, doubt := range p.Doubts {
 		tell(doubt)
 	}
 	run := exhibit.OpenRun(fs, runDir)
 	run.Read()
-	sections, err := run.Sections()
+	if p.Sections, err = run.Sections(); err != nil {
+		err = fmt.Errorf("report of %s: %w", runDir, err)
+	}
+	return p, err
+}
+
+// OfRuns has several runs beside each other, at most exhibit.MostCompared; they need not have ended
+// or been measured. Errors about their files wrap [ErrIncomplete].
+func OfRuns(fs fsys.FS, runDirs []string) (p Page, err error) {
+	var runs []exhibit.Named
+	for _, dir := range runDirs {
+		if _, err := rundir.ReadManifest(fs, dir); err != nil {
+			return p, fmt.Errorf("%w: %w", ErrIncomplete, err)
+		}
+		run := exhibit.OpenRun(fs, dir)
+		run.Read()
+		runs = append(runs, exhibit.Named{Name: filepath.ToSlash(filepath.Clean(dir)), Run: run})
+	}
+	p.Title = fmt.Sprintf("%d runs", len(runs))
+	p.Sections, err = exhibit.CompareSections(runs)
+	return p, err
+}
+
+// OfAudit shows a benchmark file of prenas audit.
+func OfAudit(fs fsys.FS, path string) (p Page, err error) {
+	p.Title = filepath.Base(path)
+	p.Sections, err = exhibit.AuditSections(fs, path)
+	return p, err
+}
+
+// Write writes the page, whole or not at all.
+func (p Page) Write(fs fsys.FS, path string) error {
 	// Rendered first: a template that fails must not leave half a page.
 	var text bytes.Buffer
-	if err == nil {
-		err = pageTemplate.Execute(&text, page{results.Space, template.CSS(chart.CSS), doubts, sections})
+	if err := pageTemplate.Execute(&text, struct {
+		Page
+		Style template.CSS
+	}{p, template.CSS(chart.CSS)}); err != nil {
+		return fmt.Errorf("report %s: %w", path, err)
 	}
-	if err != nil {
-		return "", fmt.Errorf("report of %s: %w", runDir, err)
-	}
-	path := filepath.Join(runDir, File)
-	err = fsys.WriteAtomic(fs, path, func(w io.Writer) error {
+	return fsys.WriteAtomic(fs, path, func(w io.Writer) error {
 		_, err := w.Write(text.Bytes())
 		return err
 	})
-	return path, err
 }
