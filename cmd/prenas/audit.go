@@ -73,7 +73,7 @@ func auditCommand(g *global) *cobra.Command {
 	f.StringVar(&o.Benchmark, "benchmark", "", "benchmark file to report on, without training")
 	f.IntVar(&o.Resamples, "resamples", 1000, "resamples behind a confidence interval")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images, and that score (default: one per core)")
-	return c
+	return shared(c)
 }
 
 // auditUsage refuses flags that do not fit together.

@@ -35,7 +35,7 @@ func quickstartCommand(g *global) *cobra.Command {
 				return err
 			}
 			out := newConsole(g)
-			o.Seed, o.Command, o.Log = g.seed, strings.Join(os.Args, " "), out.line
+			o.Ranks, o.Seed, o.Command, o.Log = g.ranks, g.seed, strings.Join(os.Args, " "), out.line
 			o.Open = func(ctx context.Context) (*engine.Engine, error) { return g.open(ctx, out) }
 			o.Fetch, o.Training, o.Evaluating = out.fetching, out.training, out.evaluating
 			o.Gradients = func(done, total int) { out.progress("gradients", int64(done), int64(total), "") }
@@ -63,5 +63,5 @@ func quickstartCommand(g *global) *cobra.Command {
 	c.Flags().StringVar(&o.Family, "family", "vit", "vit, vision transformers, or conv, convolutional networks")
 	c.Flags().StringVar(&o.Data, "data", "fashion-mnist", "other images of up to ten classes, SRC (prenas data --help)")
 	c.Flags().BoolVar(&o.Small, "small", false, "fewer updates, for a first look")
-	return c
+	return shared(c)
 }

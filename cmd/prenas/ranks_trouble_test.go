@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,4 +113,39 @@ func TestFinetuneOnRanks(t *testing.T) {
 	b.must(1, tune("one")...)
 	b.must(2, tune("two")...)
 	b.same("one", "two")
+}
+
+// An audit shares its trainings and scores among ranks, and ends with the same file and figures.
+func TestAuditOnRanks(t *testing.T) {
+	b := newBench(t, rankstest.Find(t, "mpich"))
+	b.write("vit.yaml", rankSpaces["vit"])
+	b.write("recipe.yaml", "epochs: 1\nholdout: 0.25\nbatch: 8\n")
+	audit := func(out string) []string {
+		return []string{"audit", "--space", "vit.yaml", "--data", "folder:pictures", "--archs", "5", "--seeds", "2", "--resamples", "20", "--recipe", "recipe.yaml", "--json", "--quiet", "--out", out}
+	}
+	one := b.must(1, audit("one.jsonl")...)
+	if two := b.must(2, audit("two.jsonl")...); one != two {
+		t.Errorf("two ranks say\n%s\none process\n%s", two, one)
+	}
+	if b.file("one.jsonl") != b.file("two.jsonl") {
+		t.Errorf("two ranks write\n%s\none process\n%s", b.file("two.jsonl"), b.file("one.jsonl"))
+	}
+}
+
+// quickstart on ranks does the whole job, and goes on on one.
+func TestQuickstartOnRanks(t *testing.T) {
+	b := newBench(t, rankstest.Find(t, "openmpi"))
+	for class := range 2 { // of 128 images an update can be made
+		for i := range 32 {
+			of := fmt.Sprintf("pictures/train/%d/", class)
+			b.write(fmt.Sprintf("%sagain-%d.png", of, i), b.file(fmt.Sprintf("%s%d.png", of, i)))
+		}
+	}
+	said := b.must(2, "quickstart", "--small", "--data", "folder:pictures", "--out", "quick")
+	if strings.Count(said, "report: ") != 1 || !strings.Contains(b.file("quick", "report.html"), "</html>") {
+		t.Errorf("no report, or several:\n%s", said)
+	}
+	if said = b.must(1, "quickstart", "--small", "--data", "folder:pictures", "--out", "quick"); !strings.Contains(said, "search: done before") {
+		t.Errorf("it does not go on:\n%s", said)
+	}
 }

@@ -40,15 +40,15 @@ func sign(x float64) int {
 // Spearman's rho: the correlation of ranks, equal values sharing their mean
 // rank. It is 0 where one list is constant.
 func Spearman(x, y []float64) float64 {
-	rho := stat.Correlation(ranks(x), ranks(y), nil)
+	rho := stat.Correlation(ranksOf(x), ranksOf(y), nil)
 	if math.IsNaN(rho) {
 		return 0
 	}
 	return rho
 }
 
-// ranks from 0; equal values have the mean of their ranks.
-func ranks(x []float64) []float64 {
+// ranksOf from 0; equal values have the mean of their ranks.
+func ranksOf(x []float64) []float64 {
 	order := make([]int, len(x))
 	for i := range order {
 		order[i] = i

@@ -57,8 +57,19 @@ const maxModels = 8
 
 // Run gets the results that the planned benchmark lacks, and writes its file
 // after each few. Seeds come one after the other, so that a run that is cut has
-// whole seeds.
+// whole seeds. Several ranks share the trainings; the first one reads and writes.
 func Run(ctx context.Context, b *Benchmark, o Options) error {
+	if err := b.begin(o); err != nil {
+		return err
+	}
+	if o.Inherited != nil {
+		return b.measure(ctx, o)
+	}
+	return b.train(ctx, o)
+}
+
+// goOn takes what results the file has, and writes it.
+func (b *Benchmark) goOn(o Options) error {
 	had, err := Read(o.FS, o.Out)
 	switch {
 	case err == nil:
@@ -70,22 +81,15 @@ func Run(ctx context.Context, b *Benchmark, o Options) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	if err := b.Write(o.FS, o.Out); err != nil {
-		return err
-	}
-	if o.Inherited != nil {
-		return b.measure(ctx, o)
-	}
-	return b.train(ctx, o)
+	return b.Write(o.FS, o.Out)
 }
 
 // done keeps results of a seed.
-func (b *Benchmark) done(o Options, seed uint64, which []int, scores []evaluate.Score) error {
+func (b *Benchmark) done(seed uint64, which []int, scores []evaluate.Score) {
 	for k, i := range which {
 		n := float64(scores[k].Images)
 		b.Archs[i].Results = append(b.Archs[i].Results, Result{Seed: seed, Top1: float64(scores[k].Top1) / n, Loss: scores[k].Loss})
 	}
-	return b.Write(o.FS, o.Out)
 }
 
 // trainingGroup are architectures that one program trains, several at a time. The
@@ -136,6 +140,12 @@ func (b *Benchmark) enclosing(archs []int) *space.Space {
 	return &s
 }
 
+// chunk of architectures is trained, or measured, at once.
+type chunk struct {
+	group int
+	archs []int // in the benchmark
+}
+
 // train trains what has no result yet.
 func (b *Benchmark) train(ctx context.Context, o Options) error {
 	groups := b.groups()
@@ -153,30 +163,41 @@ func (b *Benchmark) train(ctx context.Context, o Options) error {
 		if err != nil {
 			return err
 		}
+		var chunks []chunk
 		for number, c := range groups {
 			left := slices.DeleteFunc(slices.Clone(c.archs), func(i int) bool { return len(b.Archs[i].Results) > k })
-			for chunk := range slices.Chunk(left, c.models) {
-				if c.training == nil {
-					if !b.Space.Model.IsConv() {
-						o.Log(fmt.Sprintf("compiling program %d of %d", number+1, len(groups)))
-					}
-					if c.training, err = train.NewStandalone(o.Engine, c.net, b.Recipe, c.models, b.Images); err != nil {
-						return err
-					}
+			for archs := range slices.Chunk(left, c.models) {
+				chunks = append(chunks, chunk{number, archs})
+			}
+		}
+		// Every training has as many updates, at each of which the ranks meet.
+		err = b.share(ctx, o, seed, chunks, perRun, func(ctx context.Context, own chunk, together int, met func()) ([]evaluate.Score, error) {
+			c := groups[own.group]
+			if c.training == nil {
+				if !b.Space.Model.IsConv() {
+					o.Log(fmt.Sprintf("compiling program %d of %d", own.group+1, len(groups)))
 				}
-				archs := make([]space.Arch, c.models)
-				for m := range archs {
-					archs[m] = b.Archs[chunk[min(m, len(chunk)-1)]].arch // an empty place trains the last once more
-				}
-				before := total - b.missing()*perRun
-				scores, err := c.training.Train(ctx, archs, source, seed, func(done, _ int) { o.Progress(before+done*len(chunk), total) })
-				if err != nil {
-					return fmt.Errorf("seed %d: %w", seed, err)
-				}
-				if err := b.done(o, seed, chunk, scores); err != nil {
-					return err
+				var err error
+				if c.training, err = train.NewStandalone(o.Engine, c.net, b.Recipe, c.models, b.Images); err != nil {
+					return nil, err
 				}
 			}
+			archs := make([]space.Arch, c.models)
+			for m := range archs {
+				archs[m] = b.Archs[own.archs[min(m, len(own.archs)-1)]].arch // an empty place trains the last once more
+			}
+			before := total - b.missing()*perRun
+			scores, err := c.training.Train(ctx, archs, source, seed, func(done, _ int) {
+				o.Progress(before+done*together, total)
+				met()
+			})
+			if err != nil {
+				return nil, fmt.Errorf("seed %d: %w", seed, err)
+			}
+			return scores[:len(own.archs)], nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -209,18 +230,20 @@ func (b *Benchmark) measureSeed(ctx context.Context, o Options, net *supernet.Ne
 		return err
 	}
 	defer inherited.Close()
+	var chunks []chunk
 	for i, t := range b.Archs {
-		if len(t.Results) > k {
-			continue
+		if len(t.Results) <= k {
+			chunks = append(chunks, chunk{archs: []int{i}})
 		}
+	}
+	return b.share(ctx, o, b.Seeds[k], chunks, 1, func(ctx context.Context, own chunk, together int, met func()) ([]evaluate.Score, error) {
+		t := b.Archs[own.archs[0]]
 		score, err := inherited.Measure(ctx, t.arch)
 		if err != nil {
-			return fmt.Errorf("%s: %w", t.Arch, err)
+			return nil, fmt.Errorf("%s: %w", t.Arch, err)
 		}
-		if err := b.done(o, b.Seeds[k], []int{i}, []evaluate.Score{score}); err != nil {
-			return err
-		}
-		o.Progress(total-b.missing(), total)
-	}
-	return nil
+		o.Progress(total-b.missing()+together, total)
+		met()
+		return []evaluate.Score{score}, nil
+	})
 }

@@ -86,6 +86,8 @@ func (w Weights) stats(arch int) []*tensors.Tensor {
 type Evaluator struct {
 	programs
 	batch, crops int
+	// Ranks, if not nil, each bring a share of the batches, and all get the scores.
+	Ranks *ranks.World
 	// Observe, if not nil, is told the logits of each image that counts: of which
 	// architecture, at which place in the stream, its label. It must not keep them.
 	Observe func(arch, image, label int, logits []float32)
@@ -173,7 +175,7 @@ func (ev *Evaluator) Run(ctx context.Context, weights Weights, batches iter.Seq2
 			return nil, fmt.Errorf("evaluation after %d images: %w", done, err)
 		}
 		own.Stopped = err != nil
-		all, err := own.ofAll(ev.engine.Ranks())
+		all, err := own.ofAll(ev.Ranks)
 		if err != nil {
 			return nil, fmt.Errorf("evaluation after %d images: %w", done, err)
 		}

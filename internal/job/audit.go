@@ -46,7 +46,7 @@ type AuditOptions struct {
 func Audit(ctx context.Context, o AuditOptions) (audit.Correlations, error) {
 	var b *audit.Benchmark
 	var err error
-	if o.Benchmark == "" {
+	if o.Benchmark == "" && o.Engine.Ranks().First() {
 		release, err := holdFile(input.Out, o.Out)
 		if err != nil {
 			return audit.Correlations{}, err

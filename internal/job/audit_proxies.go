@@ -1,8 +1,11 @@
 package job
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/gob"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -12,6 +15,7 @@ import (
 	"prenas/internal/crash"
 	"prenas/internal/engine"
 	"prenas/internal/proxy"
+	"prenas/internal/ranks"
 	"prenas/internal/supernet"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
@@ -36,7 +40,7 @@ func auditProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, wor
 	if err != nil {
 		return nil, err
 	}
-	all, err := scoreAll(ctx, scorer, b.Arches(), workers, progress)
+	all, err := scoreOnRanks(ctx, e.Ranks(), scorer, b.Arches(), workers, progress)
 	if err != nil {
 		return nil, fmt.Errorf("proxy %w", err)
 	}
@@ -52,6 +56,53 @@ func auditProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, wor
 		list = append(list, p)
 	}
 	return list, nil
+}
+
+// scoreOnRanks is scoreAll by several ranks, each of which has every so many-th architecture and gets the parts of all.
+func scoreOnRanks(ctx context.Context, w *ranks.World, scorer *proxy.Scorer, archs []space.Arch, workers int, progress func(done, total int)) ([][][]proxy.Parts, error) {
+	n := w.Size()
+	var own []space.Arch
+	for i := w.Rank(); i < len(archs); i += n {
+		own = append(own, archs[i])
+	}
+	ctx, met, end := w.Joint(ctx, "the scores of proxies")
+	defer end()
+	parts, err := scoreAll(ctx, scorer, own, workers, func(done, _ int) {
+		if met(); progress != nil {
+			progress(min(done*n, len(archs)), len(archs))
+		}
+	})
+	if err != nil {
+		return nil, errors.Join(err, context.Cause(ctx))
+	}
+	for range (len(archs)+n-1)/n - len(own) {
+		met()
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if n == 1 {
+		return parts, nil
+	}
+	var text bytes.Buffer
+	if err := gob.NewEncoder(&text).Encode(parts); err != nil {
+		return nil, err
+	}
+	each, err := w.Gather("the scores of proxies", text.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	all := make([][][]proxy.Parts, len(archs))
+	for rank, text := range each {
+		var theirs [][][]proxy.Parts
+		if err := gob.NewDecoder(bytes.NewReader(text)).Decode(&theirs); err != nil {
+			return nil, fmt.Errorf("the scores of %s: %w", w.Name(rank), err)
+		}
+		for k, of := range theirs {
+			all[rank+k*n] = of
+		}
+	}
+	return all, nil
 }
 
 // scoreAll measures architectures, several at once: most of the time goes into compiling

@@ -162,6 +162,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		return results, err
 	}
 	defer ev.Close()
+	ev.Ranks = o.Engine.Ranks()
 	held, err := uploadShared(o.Engine, net, weights)
 	if err != nil {
 		return results, err

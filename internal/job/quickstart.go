@@ -14,6 +14,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/ranks"
 	"prenas/internal/recipe"
 	"prenas/internal/report"
 	"prenas/internal/rundir"
@@ -48,6 +49,7 @@ func QuickstartFolder(family string) (string, error) {
 // QuickstartOptions of Quickstart.
 type QuickstartOptions struct {
 	Open       func(context.Context) (*engine.Engine, error) // called once the folder is held
+	Ranks      *ranks.World                                  // of the engine that Open opens
 	Family     string                                        // vit or conv
 	Small      bool                                          // fewer updates
 	Data       string
@@ -76,11 +78,13 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (results evaluate.Resu
 			return results, "", err
 		}
 	}
-	release, err := rundir.Hold(o.Out)
-	if err != nil {
-		return results, "", err
+	if o.Ranks.First() {
+		release, err := rundir.Hold(o.Out)
+		if err != nil {
+			return results, "", err
+		}
+		defer release()
 	}
-	defer release()
 	began := time.Now()
 	stage := func(name string) { o.Log(fmt.Sprintf("[%3.0f s] %s", time.Since(began).Seconds(), name)) }
 
@@ -99,22 +103,25 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (results evaluate.Resu
 		return results, "", err
 	}
 	candidates := filepath.Join(o.Out, "search", rundir.CandidatesFile)
-	begun := exists(filepath.Join(o.Out, rundir.ManifestFile))
-	switch {
-	case !begun:
-		stage("search: one forward and backward pass of the supernet on noise")
-		if err := o.search(ctx, e, first.space, candidates); err != nil {
-			return results, "", err
+	// The first of several ranks searches, and the others read what it writes.
+	state, err := o.Ranks.Decided("the search", func() (string, error) {
+		switch {
+		case !exists(filepath.Join(o.Out, rundir.ManifestFile)):
+			stage("search: one forward and backward pass of the supernet on noise")
+			return "", o.search(ctx, e, first.space, candidates)
+		case !exists(candidates):
+			return "", fmt.Errorf("%s %w", o.Out, ErrNotQuickstart)
 		}
-	case !exists(candidates):
-		return results, "", fmt.Errorf("%s %w", o.Out, ErrNotQuickstart)
-	default:
 		stage("search: done before; see " + candidates)
+		return begun, nil
+	})
+	if err != nil {
+		return results, "", err
 	}
 
 	stage("train: one supernet on the preferred architectures")
 	if _, err := Train(ctx, TrainOptions{
-		Engine: e, Candidates: candidates, Data: o.Data, Recipe: by, Seed: o.Seed, Out: o.Out, Resume: begun,
+		Engine: e, Candidates: candidates, Data: o.Data, Recipe: by, Seed: o.Seed, Out: o.Out, Resume: state == begun,
 		Command: o.Command, Log: o.Log, Fetch: o.Fetch, Progress: o.Training,
 	}); err != nil {
 		return results, "", err
@@ -131,6 +138,9 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (results evaluate.Resu
 	if err != nil {
 		return results, "", err
 	}
+	if !o.Ranks.First() {
+		return results, "", nil
+	}
 	stage("report")
 	page, err = report.Write(fsys.OS, o.Out, o.Log)
 	if err == nil {
@@ -138,6 +148,9 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (results evaluate.Resu
 	}
 	return results, page, err
 }
+
+// begun is the state of a folder whose training has begun.
+const begun = "begun"
 
 // search searches a built-in space, in its own intervals, into a folder that need not exist.
 func (o QuickstartOptions) search(ctx context.Context, e *engine.Engine, name, candidates string) error {

@@ -70,11 +70,11 @@ var rooms = []struct {
 	{"onnx", []string{"export", "fsys", "onnx/schema", "space", "version"}},
 	{"serve", []string{"classify", "crash", "data", "data/codec", "engine", "export", "input", "printable"}},
 	{"watch", []string{"evaluate", "fsys", "recipe", "rundir"}},
-	{"audit", []string{"data", "engine", "evaluate", "fsys", "recipe", "rng", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train"}},
+	{"audit", []string{"data", "engine", "evaluate", "fsys", "ranks", "recipe", "rng", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train"}},
 	{"chart", nil},
 	{"exhibit", []string{"audit", "chart", "evaluate", "fsys", "rundir", "sealed", "search", "space"}},
 	{"report", []string{"chart", "evaluate", "exhibit", "fsys", "input", "rundir", "sealed", "space", "strictjson", "tensorfile"}},
-	{"job", []string{"audit", "classify", "crash", "data", "engine", "evaluate", "exhibit", "export", "fsys", "importance", "input", "latency", "machine", "onnx", "plaintext", "pretrained", "printable", "probe", "proxy", "recipe", "report", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train", "trainstep"}},
+	{"job", []string{"audit", "classify", "crash", "data", "engine", "evaluate", "exhibit", "export", "fsys", "importance", "input", "latency", "machine", "onnx", "plaintext", "pretrained", "printable", "probe", "proxy", "ranks", "recipe", "report", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train", "trainstep"}},
 	{"board", []string{"chart", "crash", "exhibit", "fsys", "input", "job", "rundir"}},
 	{"policy", nil},
 }

@@ -211,6 +211,24 @@ func (w *World) Lasting(ctx context.Context) context.Context {
 	return ctx
 }
 
+// Joint is a context that ends on all ranks at the same meeting: met, which each rank calls as often as the others, is one.
+// Its cause is why: context.Canceled where any rank was asked to stop. Alone it is that of ctx, and a meeting is nothing.
+func (w *World) Joint(ctx context.Context, where string) (joint context.Context, met, done func()) {
+	joint, end := context.WithCancelCause(w.Lasting(ctx))
+	met = func() {
+		if w.Size() == 1 {
+			return
+		}
+		switch stop, err := w.Any(where, ctx.Err() != nil); {
+		case err != nil:
+			end(err)
+		case stop:
+			end(context.Canceled)
+		}
+	}
+	return joint, met, func() { end(nil) }
+}
+
 // mostBytes of one call: MPI counts in ints.
 const mostBytes = 1 << 30
 

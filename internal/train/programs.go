@@ -69,8 +69,10 @@ func (t *trainer) compilePrograms(ctx context.Context) error {
 	}
 	if _, heldOut := t.Source.Counts(); heldOut > 0 && p.evaluator == nil {
 		var err error
-		p.evaluator, err = evaluate.New(t.Engine, t.net, t.archs, t.evalBatch(), 1, trainstep.Precision(t.Recipe))
-		return err
+		if p.evaluator, err = evaluate.New(t.Engine, t.net, t.archs, t.evalBatch(), 1, trainstep.Precision(t.Recipe)); err != nil {
+			return err
+		}
+		p.evaluator.Ranks = t.world()
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ type Config struct {
 	Seed    uint64
 	Teacher Teacher // nil where the recipe names no file of one
 
-	// Share of each update's batches that is this rank's, of those of Engine.
+	// Share of each update's batches that is this rank's, of those of Engine; zero: it trains alone.
 	Share data.Share
 }
 
@@ -46,9 +46,8 @@ type Config struct {
 // an error of it ends all.
 func NewUpdater(c Config, compiling func(done, total int, arch string) error) (Updater, error) {
 	r := c.Recipe
-	several := c.Engine.Ranks().Size() > 1
 	switch {
-	case several || r.Accumulate > 1 || r.Sampler.Name == recipe.Sandwich:
+	case !c.Share.All() || r.Accumulate > 1 || r.Sampler.Name == recipe.Sandwich:
 		return newAccumulator(c, compiling)
 	case r.Sampler.Name == recipe.WholeSpace:
 		return newMaskedUpdater(c, compiling)

@@ -1,0 +1,119 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"prenas/internal/evaluate"
+	"prenas/internal/ranks"
+)
+
+// Several ranks make one benchmark: in each round every one trains a chunk of architectures by itself, and all get all
+// results, so that any of them knows what is left. The first reads and writes the file.
+
+// ErrRanks: the ranks do not make the same benchmark.
+var ErrRanks = errors.New("the ranks differ")
+
+// begin has all ranks begin with the results that the file has.
+func (b *Benchmark) begin(o Options) error {
+	w := o.Engine.Ranks()
+	if err := b.alike(w); err != nil {
+		return err
+	}
+	text, err := w.Decided("the benchmark", func() (string, error) {
+		if err := b.goOn(o); err != nil {
+			return "", err
+		}
+		text, err := json.Marshal(b.Archs)
+		return string(text), err
+	})
+	if err != nil || w.First() {
+		return err
+	}
+	var first []Trained
+	if err := json.Unmarshal([]byte(text), &first); err != nil {
+		return fmt.Errorf("%w: the first one's benchmark: %w", ErrRanks, err)
+	}
+	for i, t := range first { // of the same architectures: it had the same plan
+		b.Archs[i].Results = t.Results
+	}
+	return nil
+}
+
+// alike compares what the ranks are to make.
+func (b *Benchmark) alike(w *ranks.World) error {
+	if w.Size() == 1 {
+		return nil
+	}
+	own, err := json.Marshal(b)
+	if err != nil {
+		return err
+	}
+	all, err := w.Gather("the start", own)
+	if err != nil {
+		return err
+	}
+	for rank, other := range all {
+		if string(other) != string(own) {
+			return fmt.Errorf("%w: %s and %s have another space, recipe, seed, version of prenas or other images", ErrRanks, w.Name(w.Rank()), w.Name(rank))
+		}
+	}
+	return nil
+}
+
+// share has each rank get the scores of every so many-th chunk, and keeps those of all. get is told how many architectures are
+// being worked on together, and calls met meetings times, where it may be stopped by its context.
+func (b *Benchmark) share(ctx context.Context, o Options, seed uint64, chunks []chunk, meetings int,
+	get func(ctx context.Context, own chunk, together int, met func()) ([]evaluate.Score, error),
+) error {
+	w := o.Engine.Ranks()
+	ctx, met, done := w.Joint(ctx, fmt.Sprintf("the trainings of seed %d", seed))
+	defer done()
+	for round := range slices.Chunk(chunks, w.Size()) {
+		var own []evaluate.Score
+		var err error
+		if w.Rank() < len(round) {
+			together := 0
+			for _, c := range round {
+				together += len(c.archs)
+			}
+			own, err = get(ctx, round[w.Rank()], together, met)
+		} else {
+			for range meetings {
+				if met(); ctx.Err() != nil {
+					break
+				}
+			}
+		}
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		text, err := json.Marshal(own)
+		if err != nil {
+			return err
+		}
+		all, err := w.Gather("the scores of a training", text)
+		if err != nil {
+			return err
+		}
+		for rank, c := range round {
+			var scores []evaluate.Score
+			if err := json.Unmarshal(all[rank], &scores); err != nil {
+				return fmt.Errorf("the scores of %s: %w", w.Name(rank), err)
+			}
+			b.done(seed, c.archs, scores)
+		}
+		if w.First() {
+			if err := b.Write(o.FS, o.Out); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
