@@ -1,5 +1,5 @@
 // Command latency measures how long an exported model takes for a batch of images, on the engine beside onnxruntime (the
-// ONNX file in float32 and in 8 bits) and PyTorch (examples/pytorch), which run the same weights.
+// ONNX file in float32, in float16 and in 8 bits) and PyTorch (examples/pytorch), which run the same weights.
 //
 //	pip install -r bench/step/requirements.txt safetensors onnxruntime==1.32.0
 //	go run ./bench/latency -space tiny -batches 1,16
@@ -48,6 +48,8 @@ var sides = []side{
 	{name: "prenas, bf16", file: "model.safetensors", precision: engine.BFloat16},
 	{name: "prenas, float32", file: "model.safetensors", precision: engine.Float32},
 	{name: "onnxruntime, float32", file: "model.onnx"},
+	{name: "onnxruntime, float32, opset 20", file: "plain.onnx"},
+	{name: "onnxruntime, fp16", file: "half.onnx"},
 	{name: "onnxruntime, int8", file: "int8.onnx"},
 	{name: "PyTorch, bf16", file: "model.safetensors", precision: engine.BFloat16, peer: true},
 	{name: "PyTorch, float32", file: "model.safetensors", precision: engine.Float32, peer: true},
@@ -150,6 +152,8 @@ func write(dir string, m space.Model, arch space.Arch) error {
 	return errors.Join(
 		model.Write(fsys.OS, filepath.Join(dir, "model.safetensors")),
 		onnx.Write(fsys.OS, filepath.Join(dir, "model.onnx"), model, onnx.Options{}),
+		onnx.Write(fsys.OS, filepath.Join(dir, "plain.onnx"), model, onnx.Options{Plain: true}),
+		onnx.Write(fsys.OS, filepath.Join(dir, "half.onnx"), model, onnx.Options{Half: true}),
 		onnx.Write(fsys.OS, filepath.Join(dir, "int8.onnx"), model, onnx.Options{Int8: true}))
 }
 

@@ -17,7 +17,8 @@ import (
 
 func exportCommand(g *global) *cobra.Command {
 	var o job.ExportOptions
-	var format, quantize string
+	var format string
+	var form job.FormatOptions
 	c := &cobra.Command{
 		Use: "export RUN|MODEL --arch NAME|KEY|all --out FILE", Short: "Take a model out of a run, ready to be used by itself", Args: cobra.ExactArgs(1),
 		Long: "Write an architecture's slice of a run's weights as a model of its own, with its description (.json)\n" +
@@ -26,9 +27,10 @@ func exportCommand(g *global) *cobra.Command {
 		Example: "  prenas export run --arch e128-h6x3_4-r3_4x3 --out model.safetensors\n" +
 			"  prenas export run --arch 0.58 --format onnx --out model.onnx\n" +
 			"  prenas export run --arch all --out models\n" +
+			"  prenas export run --arch 0.58 --format onnx --precision fp16 --out half.onnx\n" +
 			"  prenas export vit.safetensors --format onnx --out vit.onnx",
 		RunE: func(c *cobra.Command, args []string) (err error) {
-			if o.Format, err = job.ParseFormat(format, quantize); err != nil {
+			if o.Format, err = job.ParseFormat(format, form); err != nil {
 				return usageError{err}
 			}
 			if err := noOverwriteOfRun(o.Out, args[0]); err != nil {
@@ -49,7 +51,9 @@ func exportCommand(g *global) *cobra.Command {
 	f.StringVar(&o.Arch, "arch", "", "architecture's name, key of its interval, or "+job.AllArchs+" (default: the only one there is)")
 	f.StringVar(&o.Candidates, "candidates", "", "candidates file of other architectures of the run's space to choose from (default: those that were trained)")
 	f.StringVar(&format, "format", "safetensors", "safetensors or onnx")
-	f.StringVar(&quantize, "quantize", "", "int8: with --format onnx, weights of products and convolutions in 8 bits")
+	f.StringVar(&form.Quantize, "quantize", "", "int8: with --format onnx, products in 8 bits, and the weights of convolutions")
+	f.StringVar(&form.Precision, "precision", "float32", "float32, or with --format onnx fp16")
+	f.IntVar(&form.Opset, "opset", 0, "newest opset that an ONNX file may need: 20 for readers older than 23, which has attention as one node (default 23)")
 	f.StringVar(&o.Licence, "licence", "", "licence of the weights, for the model card")
 	f.StringVar(&o.Out, "out", "", "file to write, with --arch "+job.AllArchs+" the folder for the files")
 	require(c, "out")

@@ -49,6 +49,7 @@ const (
 	Mean           Name = "mean"
 	Method         Name = "method"
 	NormEps        Name = "norm-eps"
+	Opset          Name = "opset"
 	OrderBy        Name = "order-by"
 	Out            Name = "out"
 	Patience       Name = "patience"

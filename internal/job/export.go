@@ -148,7 +148,7 @@ func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 		if err != nil {
 			return list, fmt.Errorf("%s: %w", o.Run, err)
 		}
-		card := export.Card{Info: model.Info, File: filepath.Base(path), Form: o.Format.text, Command: manifest.Command, YAML: string(recipe), Found: found[c.arch.String()]}
+		card := export.Card{Info: model.Info, File: filepath.Base(path), Form: o.Format.text(m), Command: manifest.Command, YAML: string(recipe), Found: found[c.arch.String()]}
 		if err := o.write(path, model, card); err != nil {
 			return list, fmt.Errorf("%w: %w", input.Out, err)
 		}
@@ -182,7 +182,7 @@ func (o ExportOptions) model() ([]Exported, error) {
 	}
 	defer release()
 	m.Info.Licence = cmp.Or(o.Licence, m.Info.Licence)
-	card := export.Card{Info: m.Info, File: filepath.Base(o.Out), Form: o.Format.text, Command: "prenas export " + filepath.Base(o.Run)}
+	card := export.Card{Info: m.Info, File: filepath.Base(o.Out), Form: o.Format.text(m.Info.SpaceModel()), Command: "prenas export " + filepath.Base(o.Run)}
 	if err := o.write(o.Out, m, card); err != nil {
 		return nil, fmt.Errorf("%w: %w", input.Out, err)
 	}

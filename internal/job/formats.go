@@ -8,6 +8,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/input"
 	"prenas/internal/onnx"
+	"prenas/pkg/space"
 )
 
 // ErrFormat: a form of a model's file that does not exist.
@@ -15,34 +16,65 @@ var ErrFormat = errors.New("no such form of a model")
 
 // Format is a form of a model's file.
 type Format struct {
-	name, quantize string
-	ending         string
-	text           string // for people
-	write          func(fsys.FS, string, *export.Model) error
+	name, ending string
+	onnx         onnx.Options // of an ONNX file
 }
 
-var formats = []Format{
-	{"safetensors", "", ".safetensors", "safetensors, float32, timm's names and layouts", writeSafetensors},
-	{"onnx", "", ".onnx", "ONNX, opset 20, float32", writeONNX(onnx.Options{})},
-	{"onnx", "int8", ".onnx", "ONNX, opset 20, weights of products and convolutions in 8 bits", writeONNX(onnx.Options{Int8: true})},
+// Names of formats, and what ONNX files may be beside float32.
+const (
+	formatSafetensors = "safetensors"
+	formatONNX        = "onnx"
+	quantizeInt8      = "int8"
+	precisionFloat32  = "float32"
+	precisionHalf     = "fp16"
+)
+
+// FormatOptions of ParseFormat, as flags have them; zero values are the usual.
+type FormatOptions struct {
+	Quantize  string // int8
+	Precision string // float32 or fp16
+	Opset     int    // the newest that an ONNX file may need: 20 or 23
 }
 
-func writeSafetensors(f fsys.FS, path string, m *export.Model) error { return m.Write(f, path) }
-
-func writeONNX(o onnx.Options) func(fsys.FS, string, *export.Model) error {
-	return func(f fsys.FS, path string, m *export.Model) error { return onnx.Write(f, path, m, o) }
-}
-
-// ParseFormat finds a format by its name and how its weights are quantised: "", not at
-// all, or "int8".
-func ParseFormat(name, quantize string) (Format, error) {
-	for _, f := range formats {
-		if f.name == name && f.quantize == quantize {
-			return f, nil
-		}
+// ParseFormat finds a format by its name.
+func ParseFormat(name string, o FormatOptions) (Format, error) {
+	switch {
+	case name != formatSafetensors && name != formatONNX:
+		return Format{}, fmt.Errorf("%w: %w: %q; there are %s and %s", input.Format, ErrFormat, name, formatSafetensors, formatONNX)
+	case o.Quantize != "" && (o.Quantize != quantizeInt8 || name != formatONNX):
+		return Format{}, fmt.Errorf("%w: %w: %s in %q; onnx can have int8", input.Quantize, ErrFormat, o.Quantize, name)
+	case o.Precision != "" && o.Precision != precisionFloat32 && (o.Precision != precisionHalf || name != formatONNX):
+		return Format{}, fmt.Errorf("%w: %w: %s in %q; there is float32, and onnx can have fp16", input.Precision, ErrFormat, o.Precision, name)
+	case o.Quantize != "" && o.Precision == precisionHalf:
+		return Format{}, fmt.Errorf("%w: %w: %v int8 and %v fp16 exclude each other", input.Precision, ErrFormat, input.Quantize, input.Precision)
+	case o.Opset != 0 && (o.Opset != onnx.PlainOpset && o.Opset != onnx.AttentionOpset || name != formatONNX):
+		return Format{}, fmt.Errorf("%w: %w: %d in %q; onnx can have %d and %d", input.Opset, ErrFormat, o.Opset, name, onnx.PlainOpset, onnx.AttentionOpset)
+	case name == formatSafetensors:
+		return Format{name: name, ending: ".safetensors"}, nil
 	}
-	if quantize == "" {
-		return Format{}, fmt.Errorf("%w: %w: %q; there are safetensors and onnx", input.Format, ErrFormat, name)
+	return Format{name, ".onnx", onnx.Options{Int8: o.Quantize == quantizeInt8, Half: o.Precision == precisionHalf, Plain: o.Opset == onnx.PlainOpset}}, nil
+}
+
+// text says for people what the file of a model is.
+func (f Format) text(m space.Model) string {
+	if f.name == formatSafetensors {
+		return "safetensors, float32, timm's names and layouts"
 	}
-	return Format{}, fmt.Errorf("%w: %w: %s in %q; onnx can have int8", input.Quantize, ErrFormat, name, quantize)
+	what := "float32"
+	switch {
+	case f.onnx.Int8 && m.IsConv():
+		what = "weights of convolutions and products in 8 bits"
+	case f.onnx.Int8:
+		what = "products in 8 bits"
+	case f.onnx.Half:
+		what = "float16 inside, float32 at input and output"
+	}
+	return fmt.Sprintf("ONNX, opset %d, %s", f.onnx.Opset(m), what)
+}
+
+func (f Format) write(to fsys.FS, path string, m *export.Model) error {
+	if f.name == formatSafetensors {
+		return m.Write(to, path)
+	}
+	return onnx.Write(to, path, m, f.onnx)
 }

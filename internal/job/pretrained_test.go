@@ -51,7 +51,7 @@ func TestImportedModelsHaveTheirLibrarysOutputs(t *testing.T) {
 				return
 			}
 			onnx := filepath.Join(t.TempDir(), "model.onnx")
-			format, err := ParseFormat("onnx", "")
+			format, err := ParseFormat("onnx", FormatOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}

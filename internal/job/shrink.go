@@ -400,7 +400,7 @@ func (o ShrinkOptions) export(ctx context.Context, model string) (all []Exported
 		return nil, err
 	}
 	for _, name := range []string{"safetensors", "onnx"} {
-		format, err := ParseFormat(name, "")
+		format, err := ParseFormat(name, FormatOptions{})
 		if err != nil {
 			return nil, err
 		}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 
-	"prenas/internal/export"
 	"prenas/pkg/space"
 )
 
@@ -13,9 +12,9 @@ import (
 // Batch norms are folded into the convolutions before them.
 type conv struct{ *builder }
 
-func (v *conv) build() {
+func (v *conv) build(images string) {
 	m, c := v.model, v.model.Conv
-	x := v.hardSwish(v.conv(export.InputName, convolution{name: "conv_stem", norm: "bn1", out: c.Stem, in: m.Channels, kernel: 3, stride: c.StemStride}))
+	x := v.hardSwish(v.conv(images, convolution{name: "conv_stem", norm: "bn1", out: c.Stem, in: m.Channels, kernel: 3, stride: c.StemStride}))
 	blocks := m.ConvBlocks(v.info.SpaceArch())
 	for _, b := range blocks {
 		v.scope = fmt.Sprintf("blocks.%d.%d.", b.Unit+1, b.Layer)
@@ -78,7 +77,7 @@ func (v *conv) conv(x string, c convolution) string {
 	if c.norm != "" {
 		w, bias = v.folded(w, c.norm)
 	}
-	inputs := []string{x, v.scaled(c.name+".weight", w, 0, c.out, c.in, c.kernel, c.kernel)}
+	inputs := []string{x, v.kernel(c.name+".weight", w, c.out, c.in, c.kernel)}
 	if bias != nil {
 		inputs = append(inputs, v.constant(c.name+".bias", bias, c.out))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/x448/float16"
 	"google.golang.org/protobuf/proto"
 
 	"prenas/internal/onnx/schema"
@@ -15,6 +16,8 @@ type graph struct {
 	schema.Graph
 	scope string // of the names of the next nodes, as "blocks.0.attn."
 	count int    // of nodes, for names that differ
+	half  bool   // constants and all between them are float16
+	large string // a constant that float16 has no number for
 }
 
 // op adds a node with one output and returns its name.
@@ -61,13 +64,34 @@ func int64s(v []int) []int64 {
 	return out
 }
 
-// constant adds a float32 constant and returns its name.
+// constant adds a constant of the graph's type and returns its name.
 func (g *graph) constant(name string, values []float32, shape ...int) string {
+	if g.half {
+		return g.halves(name, values, shape)
+	}
 	data := make([]byte, 0, 4*len(values))
 	for _, v := range values {
 		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
 	}
 	return g.tensor(name, schema.Tensor_FLOAT, data, shape)
+}
+
+// halves adds a float16 constant, its values rounded to the nearest.
+func (g *graph) halves(name string, values []float32, shape []int) string {
+	data := make([]byte, 0, 2*len(values))
+	for _, v := range values {
+		h := float16.Fromfloat32(v)
+		if !h.IsFinite() && g.large == "" {
+			g.large = g.scope + name
+		}
+		data = binary.LittleEndian.AppendUint16(data, h.Bits())
+	}
+	return g.tensor(name, schema.Tensor_FLOAT16, data, shape)
+}
+
+// uint8 adds a uint8 constant of rank 0.
+func (g *graph) uint8(name string, value uint8) string {
+	return g.tensor(name, schema.Tensor_UINT8, []byte{value}, nil)
 }
 
 // int8s adds an int8 constant.

@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -16,15 +17,18 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/onnx/schema"
 	"prenas/internal/version"
+	"prenas/pkg/space"
 )
 
+// Opsets, of which a file has the lowest that has all of its operators, and versions of the
+// file's form that came with them (ONNX 1.15 and 1.18, docs/Versioning.md). Runtimes refuse
+// newer ones than they know.
 const (
-	opset = 20 // the first that has Gelu
-	// irVersion is the version of the file's form that came with the opset (ONNX 1.15,
-	// docs/Versioning.md). Runtimes refuse newer ones than they know, and nothing here
-	// needs one.
-	irVersion = 9
+	PlainOpset     = 20 // the first that has Gelu
+	AttentionOpset = 23 // the first that has Attention
 )
+
+var irVersions = map[int]int64{PlainOpset: 9, AttentionOpset: 11}
 
 // namesKey of the metadata has the classes where viewers and programs for ONNX files look
 // for them, as Ultralytics writes them: a dict of Python, from output to name.
@@ -35,8 +39,20 @@ const maxFile = math.MaxInt32
 
 // Options of Write.
 type Options struct {
-	// Int8 keeps the weights of matrix products and convolutions in 8 bits.
+	// Int8 computes matrix products in 8 bits, and keeps the weights of convolutions so.
 	Int8 bool
+	// Half keeps all weights in float16 and computes in it; input and output are float32.
+	Half bool
+	// Plain writes attention as products and a softmax, for readers that have no Attention.
+	Plain bool
+}
+
+// Opset is the version of the operators that a model's file needs.
+func (o Options) Opset(m space.Model) int {
+	if m.IsConv() || m.RelativePosition || o.Plain {
+		return PlainOpset
+	}
+	return AttentionOpset
 }
 
 // Write writes the model as an ONNX file, whole or not at all.
@@ -52,7 +68,10 @@ func Write(f fsys.FS, path string, m *export.Model, o Options) error {
 }
 
 func marshal(m *export.Model, o Options) ([]byte, error) {
-	b := &builder{info: m.Info, model: m.Info.SpaceModel(), tensors: map[string][]float32{}, int8: o.Int8}
+	if o.Int8 && o.Half {
+		return nil, errors.New("8 bits and float16 exclude each other")
+	}
+	b := &builder{info: m.Info, model: m.Info.SpaceModel(), tensors: map[string][]float32{}, options: o, graph: graph{half: o.Half}}
 	for name, t := range m.Tensors {
 		values, err := t.Float32s()
 		if err != nil {
@@ -66,6 +85,9 @@ func marshal(m *export.Model, o Options) ([]byte, error) {
 		b.tensors[name] = values
 	}
 	b.build()
+	if b.large != "" {
+		return nil, fmt.Errorf("constant %q has values beyond those of float16, which end at 65504: write it in float32", b.large)
+	}
 	info, err := json.Marshal(m.Info)
 	if err != nil {
 		return nil, err
@@ -76,11 +98,12 @@ func marshal(m *export.Model, o Options) ([]byte, error) {
 	}
 	key, value := export.Seal()
 	metadata = append(metadata, &schema.Entry{Key: key, Value: value}) // the last
+	opset := o.Opset(b.model)
 	file := &schema.Model{
-		IrVersion: irVersion, ProducerName: "prenas", ProducerVersion: version.String(),
+		IrVersion: irVersions[opset], ProducerName: "prenas", ProducerVersion: version.String(),
 		DocString:     "Image classifier; metadata " + export.MetadataKey + " has its preprocessing and classes.",
 		Graph:         &b.Graph,
-		OpsetImport:   []*schema.OperatorSet{{Domain: proto.String(""), Version: opset}},
+		OpsetImport:   []*schema.OperatorSet{{Domain: proto.String(""), Version: int64(opset)}},
 		MetadataProps: metadata,
 	}
 	if size := proto.Size(file); size > maxFile {

@@ -1,6 +1,10 @@
 package onnx
 
-import "slices"
+import (
+	"slices"
+
+	"prenas/internal/onnx/schema"
+)
 
 // relative are the constants of relative positions, shared by all blocks; the comment of
 // the type of this name in package supernet has the formulas. With S the grid's side,
@@ -41,11 +45,25 @@ func (v *vit) newRelative() relative {
 			*at(index(other-row), other), *at(horizontal+index(other-column), side+other) = 1, 1
 		}
 	}
+	defer v.exact()()
 	r.place = v.constant("relative.place", place, r.tokens, r.extra)
 	r.placeT = v.op("Transpose", []string{r.place}, integers("perm", 1, 0))
 	r.pick = v.constant("relative.pick", pick, r.tokens, r.rows, r.extra)
 	r.pickT = v.op("Transpose", []string{r.pick}, integers("perm", 0, 2, 1))
 	return r
+}
+
+// turned are matrices [n, rows, columns], each transposed.
+func turned(x []float32, n, rows, columns int) []float32 {
+	out := make([]float32, len(x))
+	for k := range n {
+		for r := range rows {
+			for c := range columns {
+				out[(k*columns+c)*rows+r] = x[(k*rows+r)*columns+c]
+			}
+		}
+	}
+	return out
 }
 
 // tables are both tables of keys or values, one after the other: [rows, head_dim].
@@ -56,23 +74,21 @@ func (v *vit) tables(which string) []float32 {
 
 // relativeScores are the terms of scores [batch, heads, tokens, tokens] by position.
 func (v *vit) relativeScores(query string, heads int) string {
-	d := v.model.HeadDim
-	tables := v.tables("k")
-	t := make([]float32, len(tables)) // [head_dim, rows]
-	for row := range v.rel.rows {
-		for i := range d {
-			t[i*v.rel.rows+row] = tables[row*d+i]
-		}
-	}
-	each := v.op("MatMul", []string{query, v.constant("attn.relative.keys", t, d, v.rel.rows)})
-	return v.op("MatMul", []string{v.perToken(each, "keys", v.rel.pick, heads, v.rel.rows, v.rel.extra), v.rel.placeT})
+	return v.exactly(query, func(query string) string {
+		d := v.model.HeadDim
+		t := turned(v.tables("k"), 1, v.rel.rows, d)
+		each := v.op("MatMul", []string{query, v.constant("attn.relative.keys", t, d, v.rel.rows)})
+		return v.op("MatMul", []string{v.perToken(each, "keys", v.rel.pick, heads, v.rel.rows, v.rel.extra), v.rel.placeT})
+	})
 }
 
 // relativeValues are the terms of the sums of values [batch, heads, tokens, head_dim].
 func (v *vit) relativeValues(attention string, heads int) string {
-	sums := v.op("MatMul", []string{attention, v.rel.place})
-	each := v.perToken(sums, "values", v.rel.pickT, heads, v.rel.extra, v.rel.rows)
-	return v.op("MatMul", []string{each, v.constant("attn.relative.values", v.tables("v"), v.rel.rows, v.model.HeadDim)})
+	return v.exactly(attention, func(attention string) string {
+		sums := v.op("MatMul", []string{attention, v.rel.place})
+		each := v.perToken(sums, "values", v.rel.pickT, heads, v.rel.extra, v.rel.rows)
+		return v.op("MatMul", []string{each, v.constant("attn.relative.values", v.tables("v"), v.rel.rows, v.model.HeadDim)})
+	})
 }
 
 // perToken multiplies x [batch, heads, tokens, from] with a matrix of each token's own
@@ -83,4 +99,24 @@ func (v *vit) perToken(x, name, matrices string, heads, from, to int) string {
 	x = v.op("MatMul", []string{x, matrices})
 	x = v.op("Reshape", []string{x, v.sizes("attn.relative."+name+".full", v.rel.tokens, -1, heads, to)})
 	return v.op("Transpose", []string{x}, integers("perm", 1, 2, 0, 3))
+}
+
+// exact makes constants float32 until what it returns is called. Relative positions are in
+// float32 in every file: onnxruntime 1.32 crashes on products with pick and place in float16
+// when it loads them.
+func (v *vit) exact() (done func()) {
+	half := v.half
+	v.half = false
+	return func() { v.half = half }
+}
+
+// exactly computes f of x in float32, and gives it back in the graph's type.
+func (v *vit) exactly(x string, f func(string) string) string {
+	if !v.half {
+		return f(x)
+	}
+	done := v.exact()
+	y := f(v.op("Cast", []string{x}, integer("to", int(schema.Tensor_FLOAT))))
+	done()
+	return v.op("Cast", []string{y}, integer("to", int(schema.Tensor_FLOAT16)))
 }

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-
-	"prenas/internal/export"
 )
 
 // vit builds the graph of a vision transformer. Activations are [batch, tokens, dim];
@@ -15,9 +13,9 @@ type vit struct {
 	rel relative
 }
 
-func (v *vit) build() {
+func (v *vit) build(images string) {
 	m := v.model
-	x := v.embed(export.InputName)
+	x := v.embed(images)
 	if m.RelativePosition {
 		v.rel = v.newRelative()
 	}
@@ -72,17 +70,25 @@ func (v *vit) mlp(x string, hidden int) string {
 	return v.linear(x, "mlp.fc2", dim, hidden, true)
 }
 
+// single tells whether the attention of a block is one node: relative positions have a part
+// in the sums of values, which the node has no place for.
+func (v *vit) single() bool { return v.options.Opset(v.model) >= AttentionOpset }
+
 func (v *vit) attention(x string, heads int) string {
 	m, dim := v.model, v.info.Architecture.EmbedDim
 	width := heads * m.HeadDim
 	split := v.ops("Split", []string{v.linear(x, "attn.qkv", 3*width, dim, m.QKVBias)}, 3, integer("axis", 2), integer("num_outputs", 3))
-	byHead := v.sizes("attn.heads", 0, m.Tokens(), heads, m.HeadDim)
-	head := func(x string, perm ...int) string {
-		return v.op("Transpose", []string{v.op("Reshape", []string{x, byHead})}, integers("perm", perm...))
-	}
 	parts := slices.Clone(split) // the node has split
 	if m.Variant.QKNorm {
 		parts[0], parts[1] = v.headNorm(parts[0], "attn.q_norm", heads), v.headNorm(parts[1], "attn.k_norm", heads)
+	}
+	if v.single() {
+		out := v.op("Attention", parts, integer("q_num_heads", heads), integer("kv_num_heads", heads)) // scaled by 1/√head_dim
+		return v.linear(out, "attn.proj", dim, width, true)
+	}
+	byHead := v.sizes("attn.heads", 0, m.Tokens(), heads, m.HeadDim)
+	head := func(x string, perm ...int) string {
+		return v.op("Transpose", []string{v.op("Reshape", []string{x, byHead})}, integers("perm", perm...))
 	}
 	scale := v.constant("attn.scale", []float32{float32(1 / math.Sqrt(float64(m.HeadDim)))})
 	query := head(v.op("Mul", []string{parts[0], scale}), 0, 2, 1, 3) // [batch, heads, tokens, head_dim]

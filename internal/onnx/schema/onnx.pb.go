@@ -1,4 +1,4 @@
-// The part of the ONNX format, IR version 10, that prenas writes. Messages and field
+// The part of the ONNX format, IR version 11, that prenas writes. Messages and field
 // numbers are those of https://github.com/onnx/onnx (Apache-2.0, the ONNX authors); what
 // is not needed is left out, so bytes written with this schema are ONNX files. The
 // package has a name of its own, so that it lives beside any other copy of the schema.
@@ -86,23 +86,29 @@ type Tensor_Type int32
 const (
 	Tensor_UNDEFINED Tensor_Type = 0
 	Tensor_FLOAT     Tensor_Type = 1
+	Tensor_UINT8     Tensor_Type = 2
 	Tensor_INT8      Tensor_Type = 3
 	Tensor_INT64     Tensor_Type = 7
+	Tensor_FLOAT16   Tensor_Type = 10
 )
 
 // Enum value maps for Tensor_Type.
 var (
 	Tensor_Type_name = map[int32]string{
-		0: "UNDEFINED",
-		1: "FLOAT",
-		3: "INT8",
-		7: "INT64",
+		0:  "UNDEFINED",
+		1:  "FLOAT",
+		2:  "UINT8",
+		3:  "INT8",
+		7:  "INT64",
+		10: "FLOAT16",
 	}
 	Tensor_Type_value = map[string]int32{
 		"UNDEFINED": 0,
 		"FLOAT":     1,
+		"UINT8":     2,
 		"INT8":      3,
 		"INT64":     7,
+		"FLOAT16":   10,
 	}
 )
 
@@ -967,17 +973,20 @@ const file_onnx_proto_rawDesc = "" +
 	"\x04INTS\x10\aB\x04\n" +
 	"\x02_fB\x04\n" +
 	"\x02_iB\x04\n" +
-	"\x02_s\"\xb9\x01\n" +
+	"\x02_s\"\xd1\x01\n" +
 	"\x06Tensor\x12\x12\n" +
 	"\x04dims\x18\x01 \x03(\x03R\x04dims\x125\n" +
 	"\tdata_type\x18\x02 \x01(\x0e2\x18.prenas.onnx.Tensor.TypeR\bdataType\x12\x12\n" +
 	"\x04name\x18\b \x01(\tR\x04name\x12\x19\n" +
-	"\braw_data\x18\t \x01(\fR\arawData\"5\n" +
+	"\braw_data\x18\t \x01(\fR\arawData\"M\n" +
 	"\x04Type\x12\r\n" +
 	"\tUNDEFINED\x10\x00\x12\t\n" +
-	"\x05FLOAT\x10\x01\x12\b\n" +
+	"\x05FLOAT\x10\x01\x12\t\n" +
+	"\x05UINT8\x10\x02\x12\b\n" +
 	"\x04INT8\x10\x03\x12\t\n" +
-	"\x05INT64\x10\a\"f\n" +
+	"\x05INT64\x10\a\x12\v\n" +
+	"\aFLOAT16\x10\n" +
+	"\"f\n" +
 	"\x05Value\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
 	"\x04type\x18\x02 \x01(\v2\x16.prenas.onnx.ValueTypeR\x04type\x12\x1d\n" +
