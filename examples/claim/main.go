@@ -99,7 +99,7 @@ func (x experiment) run(ctx context.Context) (err error) {
 	for i, bin := range best {
 		archs = append(archs, bin.Candidates[0].Arch.String())
 		one := space.Candidates{{Key: bin.Key, Candidates: bin.Candidates[:1]}}
-		if err := one.Write(fsys.OS, x.file(fmt.Sprint("alone-", i))); err != nil {
+		if err := fsys.WriteAtomic(fsys.OS, x.file(fmt.Sprint("alone-", i)), one.Write); err != nil {
 			return err
 		}
 	}

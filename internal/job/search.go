@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"path/filepath"
 	"slices"
@@ -225,11 +226,12 @@ func (o SearchOptions) check(options search.Options) error {
 func (r *SearchResult) write(o SearchOptions) error {
 	set := fsys.NewSet(fsys.OS)
 	defer set.Discard()
-	if err := r.Candidates.Write(set, o.Out); err != nil {
+	if err := fsys.WriteAtomic(set, o.Out, r.Candidates.Write); err != nil {
 		return err
 	}
 	if o.Reduced != "" {
-		if err := r.Candidates.Choices().WriteYAML(set, o.Reduced, r.Meta.Space); err != nil {
+		reduced := func(w io.Writer) error { return r.Candidates.Choices().WriteYAML(w, r.Meta.Space) }
+		if err := fsys.WriteAtomic(set, o.Reduced, reduced); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"prenas/internal/data"
+	"prenas/internal/fsys"
 	"prenas/internal/input"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
@@ -111,7 +112,7 @@ func (t *trainer) begin(now rundir.Manifest) (rundir.HostState, error) {
 	if err := t.showAugmented(); err != nil {
 		return nil, err
 	}
-	if err := t.Candidates.Write(t.FS, filepath.Join(t.Out, rundir.CandidatesFile)); err != nil {
+	if err := fsys.WriteAtomic(t.FS, filepath.Join(t.Out, rundir.CandidatesFile), t.Candidates.Write); err != nil {
 		return nil, err
 	}
 	// The manifest is last: a folder that has one is a run that can be resumed.

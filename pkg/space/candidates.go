@@ -366,16 +366,13 @@ func (c Candidates) Check(s *Space) error {
 	return nil
 }
 
-// Write writes the candidates file, whole or not at all.
-func (c Candidates) Write(fs fsys.FS, path string) error {
+// Write writes the text of the candidates file, or nothing where it has none.
+func (c Candidates) Write(w io.Writer) error {
 	text, err := c.MarshalText()
-	if err != nil {
-		return fmt.Errorf("candidates file %s: %w", path, err)
+	if err == nil {
+		_, err = w.Write(text)
 	}
-	return fsys.WriteAtomic(fs, path, func(w io.Writer) error {
-		_, err := w.Write(text)
-		return err
-	})
+	return err
 }
 
 // MarshalText is the text of the candidates file, keys in ascending order, the

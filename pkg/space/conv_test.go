@@ -121,7 +121,7 @@ func TestConvCandidatesAreReadBack(t *testing.T) {
 		c = append(c, Bin{Key: BinKey(float64(i + 5)), Candidates: []Candidate{{Arch: a, Params: s.Model.Params(a), Score: 1.5}}})
 	}
 	path := filepath.Join(t.TempDir(), "c.json")
-	if err := c.Write(fsys.OS, path); err != nil {
+	if err := fsys.WriteAtomic(fsys.OS, path, c.Write); err != nil {
 		t.Fatal(err)
 	}
 	back, err := ReadCandidates(path)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log"
 	"math/rand/v2"
+	"strings"
 
 	"prenas/pkg/space"
 )
@@ -34,4 +35,36 @@ func ExampleParseArch() {
 	}
 	fmt.Println(arch.EmbedDim, arch.NumHeads, arch.MLPRatio)
 	// Output: 128 [6 6 6 4] [3 4 4 4]
+}
+
+// What a search chose goes to a file of any kind, and the choices that it uses make a smaller
+// space.
+func ExampleCandidates_Write() {
+	s, err := space.Load("quickstart")
+	if err != nil {
+		log.Fatal(err)
+	}
+	arch := s.Smallest()
+	chosen := space.Candidates{{Key: "0.4", Candidates: []space.Candidate{{Arch: arch, Params: s.Model.Params(arch), Score: 1}}}}
+	var file strings.Builder
+	if err := chosen.Write(&file); err != nil {
+		log.Fatal(err)
+	}
+	again, err := space.ParseCandidates([]byte(file.String()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(again[0].Candidates[0].Arch)
+	file.Reset()
+	if err := again.Choices().WriteYAML(&file, s); err != nil {
+		log.Fatal(err)
+	}
+	smaller, err := space.Parse("smaller", "smaller.yaml", []byte(file.String()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(s.Size(), "architectures, then", smaller.Size())
+	// Output:
+	// e64-h2x2-r2x2
+	// 22113 architectures, then 1
 }

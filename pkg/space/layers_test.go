@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"prenas/internal/fsys"
 )
 
 // ordered is a space whose block 1 is the first to go, and then block 3.
@@ -103,7 +101,7 @@ func TestLayersInFiles(t *testing.T) {
 	// The space reduced to the smallest and the largest has no choices of block 1, and only
 	// one of embedding dim 32 of block 0.
 	path := filepath.Join(t.TempDir(), "reduced.yaml")
-	if err := c.Choices().WriteYAML(fsys.OS, path, s); err != nil {
+	if err := writeYAML(c.Choices(), path, s); err != nil {
 		t.Fatal(err)
 	}
 	reduced, err := Load(path)

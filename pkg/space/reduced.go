@@ -8,8 +8,6 @@ import (
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
-
-	"prenas/internal/fsys"
 )
 
 // Reduced is a search space cut down to what its candidates use: for each
@@ -149,7 +147,7 @@ func insert[T int | float64](set []T, v T) []T {
 	return slices.Insert(set, at, v)
 }
 
-// WriteYAML writes the reduced space, whole or not at all, as a space file
+// WriteYAML writes the reduced space of s as the text of a space file
 // whose SEARCH_SPACE is per embedding dim, with what else the space's file says:
 //
 //	SUPERNET:
@@ -162,7 +160,7 @@ func insert[T int | float64](set []T, v T) []T {
 //	  MLP_RATIO: {192: [[4], [3.5, 4], ...], ...}
 //	MODEL: ...
 //	INTERVAL: {MIN: 5, MAX: 12, STEP: 1}
-func (r Reduced) WriteYAML(fs fsys.FS, path string, s *Space) error {
+func (r Reduced) WriteYAML(w io.Writer, s *Space) error {
 	super := s.Supernet
 	doc := mapping(
 		"SUPERNET", mapping(
@@ -185,13 +183,10 @@ func (r Reduced) WriteYAML(fs fsys.FS, path string, s *Space) error {
 		doc.Content = append(doc.Content, mapping("INTERVAL", mapping("MIN", numeral(i.Min), "MAX", numeral(i.Max), "STEP", numeral(i.Step))).Content...)
 	}
 	text, err := yaml.Marshal(doc)
-	if err != nil {
-		return fmt.Errorf("reduced space %s: %w", path, err)
+	if err == nil {
+		_, err = w.Write(text)
 	}
-	return fsys.WriteAtomic(fs, path, func(w io.Writer) error {
-		_, err := w.Write(text)
-		return err
-	})
+	return err
 }
 
 // modelNode is a transformer's MODEL block. A number of classes that nobody gave and that no

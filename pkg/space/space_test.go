@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/big"
 	"math/rand/v2"
@@ -119,7 +120,7 @@ func TestPublishedFilesAreWrittenByteForByte(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := filepath.Join(t.TempDir(), "out.json")
-	if err := c.Write(fsys.OS, out); err != nil {
+	if err := fsys.WriteAtomic(fsys.OS, out, c.Write); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(out)
@@ -302,7 +303,7 @@ func TestReducedSpaceFile(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "reduced.yaml")
 	tiny := mustLoad(t, "tiny")
-	if err := r.WriteYAML(fsys.OS, path, tiny); err != nil {
+	if err := writeYAML(r, path, tiny); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(path)
@@ -329,7 +330,7 @@ func TestReducedSpaceFile(t *testing.T) {
 		t.Errorf("read %+v, written %+v", *s.Reduced, r)
 	}
 	again := filepath.Join(t.TempDir(), "again.yaml")
-	if err := s.Reduced.WriteYAML(fsys.OS, again, s); err != nil {
+	if err := writeYAML(*s.Reduced, again, s); err != nil {
 		t.Fatal(err)
 	}
 	if twice, err := os.ReadFile(again); err != nil || !bytes.Equal(twice, text) {
@@ -423,4 +424,8 @@ func TestParamsAndMACsByHand(t *testing.T) {
 
 func rapidRand(t *rapid.T) *rand.Rand {
 	return rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+}
+
+func writeYAML(r Reduced, path string, s *Space) error {
+	return fsys.WriteAtomic(fsys.OS, path, func(w io.Writer) error { return r.WriteYAML(w, s) })
 }
