@@ -83,24 +83,27 @@ func (m *model) measure(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			began := time.Now()
-			if _, err := m.logits(slices.Repeat([][]float32{input}, size)); err != nil {
+			took, err := m.timed(slices.Repeat([][]float32{input}, size))
+			if err != nil {
 				return err
 			}
 			if turn > 0 {
-				m.batches.add(size, time.Since(began))
+				m.batches.add(size, took)
 			}
 		}
 	}
 	return nil
 }
 
-// logits of inputs, one batch of the whole process at a time: two at once would share the
-// cores, and neither would take as long as was measured.
-func (m *model) logits(inputs [][]float32) ([][]float32, error) {
+// timed is how long a batch takes, one batch of the whole process at a time: two at once would share
+// the cores, and neither would take as long as was measured. The wait for others is not part of it:
+// a model may be opened under load.
+func (m *model) timed(inputs [][]float32) (time.Duration, error) {
 	m.compute.Lock()
 	defer m.compute.Unlock()
-	return m.Logits(inputs)
+	began := time.Now()
+	_, err := m.Logits(inputs)
+	return time.Since(began), err
 }
 
 // work computes what waits, as many images at once as there are, until the queue is closed.

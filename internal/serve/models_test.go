@@ -146,6 +146,10 @@ try:
     c.infer("nobody", [i])
 except http.InferenceServerException as e:
     out["error"] = str(e)
+try:
+    c.infer("wide16", [i], request_compression_algorithm="gzip")
+except http.InferenceServerException as e:
+    out["coded"] = str(e)
 print(json.dumps(out))
 `
 
@@ -163,6 +167,7 @@ func TestTritonsClient(t *testing.T) {
 		}
 		File  [][]float64
 		Error string
+		Coded string
 	}
 	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&got); err != nil {
 		t.Fatalf("%v: %s", err, text)
@@ -172,6 +177,9 @@ func TestTritonsClient(t *testing.T) {
 	}
 	if !strings.Contains(got.Error, `no model "nobody"`) {
 		t.Errorf("error %q", got.Error)
+	}
+	if !strings.Contains(got.Coded, "coded as gzip") {
+		t.Errorf("a compressed request: %q", got.Coded)
 	}
 	_, answer, _ := post(t, web.URL+"/classify", "image/png", image)
 	for _, c := range parse(t, answer).Results[0].Classes {

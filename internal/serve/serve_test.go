@@ -462,7 +462,7 @@ func TestRefusals(t *testing.T) {
 	for _, c := range []struct {
 		method, path string
 		status       int
-	}{{"GET", "/classify", 405}, {"GET", "/nothing", 404}, {"GET", "/../go.mod", 404}, {"DELETE", "/v2", 405}} {
+	}{{"GET", "/classify", 405}, {"GET", "/nothing", 404}, {"GET", "/../go.mod", 404}, {"DELETE", "/v2", 405}, {"OPTIONS", "/v2/models/large/infer", 405}} {
 		r, err := http.NewRequest(c.method, web.URL+c.path, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -471,10 +471,65 @@ func TestRefusals(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		var told map[string]string
+		err = json.NewDecoder(got.Body).Decode(&told)
 		got.Body.Close()
-		if got.StatusCode != c.status {
-			t.Errorf("%s %s: %d, want %d", c.method, c.path, got.StatusCode, c.status)
+		if got.StatusCode != c.status || err != nil || told["error"] == "" || (c.status == 405) != (got.Header.Get("Allow") != "") {
+			t.Errorf("%s %s: %d %v, want %d and why in JSON", c.method, c.path, got.StatusCode, told, c.status)
 		}
+	}
+	r, err := http.NewRequest("POST", web.URL+"/classify", bytes.NewReader(picture(1, 2, 2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for coding, want := range map[string]int{"gzip": 415, "x, gzip": 415, "identity": 200} {
+		r.Header.Set("Content-Encoding", coding)
+		r.Body = io.NopCloser(bytes.NewReader(picture(1, 2, 2)))
+		got, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.Body.Close()
+		if got.StatusCode != want {
+			t.Errorf("a body coded as %s: %d, want %d", coding, got.StatusCode, want)
+		}
+	}
+}
+
+// A model that is opened while others compute is measured without the wait for them.
+func TestOpeningUnderLoadMeasuresTheModelAlone(t *testing.T) {
+	var compute sync.Mutex
+	o, err := Options{Batch: 1}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newModel("one", stamp{}, newFake(0.9, 0), o, &compute, newMetrics())
+	const busy = 200 * time.Millisecond
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	compute.Lock()
+	go func() { // another batch whenever there is none
+		defer close(stopped)
+		for {
+			time.Sleep(busy)
+			compute.Unlock()
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+			}
+			compute.Lock()
+		}
+	}()
+	if err := m.measure(t.Context()); err != nil {
+		t.Error(err)
+	}
+	close(stop)
+	<-stopped
+	if got := m.batches.expect(1); got > busy/2 {
+		t.Errorf("a model that takes no time is expected to take %v", got)
+	}
+	if err := m.stop(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"prenas/internal/classify"
 	"prenas/internal/crash"
 	"prenas/internal/input"
+	"prenas/internal/printable"
 )
 
 // Server answers requests with the models of a family.
@@ -138,8 +139,42 @@ func (s *Server) Handler() http.Handler {
 		open("GET /v2/models/{model}"+version+"/ready", s.modelReady)
 		route("POST /v2/models/{model}"+version+"/infer", s.limited(s.infer))
 	}
-	return mux
+	// What no route takes is refused as all else is, in JSON, with a line in the log.
+	unknown := s.wrap("ANY other", func(w http.ResponseWriter, r *http.Request) error {
+		h, _ := mux.Handler(r)
+		var only onlyStatus
+		h.ServeHTTP(&only, r)
+		if only.status == http.StatusMethodNotAllowed {
+			w.Header().Set("Allow", only.Header().Get("Allow"))
+			return refuse(only.status, "%s does not take %s, but %s", r.URL.Path, r.Method, only.Header().Get("Allow"))
+		}
+		return refuse(http.StatusNotFound, "there is no %s here", printable.Name(r.URL.Path))
+	}, false)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern == "" {
+			unknown.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
+
+// onlyStatus is an answer of which the status and the headers count.
+type onlyStatus struct {
+	header http.Header
+	status int
+}
+
+func (o *onlyStatus) Header() http.Header {
+	if o.header == nil {
+		o.header = http.Header{}
+	}
+	return o.header
+}
+
+func (o *onlyStatus) Write(text []byte) (int, error) { return len(text), nil }
+
+func (o *onlyStatus) WriteHeader(status int) { o.status = status }
 
 // seen counts what a handler answered, for the log.
 type seen struct {
@@ -223,6 +258,10 @@ func (s *Server) limited(f func(http.ResponseWriter, *http.Request) error) func(
 			return busy("this server answers %d requests at once: try again later", s.o.Requests)
 		}
 		defer s.requests.Release(1)
+		if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+			w.Header().Set("Accept-Encoding", "identity")
+			return refuse(http.StatusUnsupportedMediaType, "the body is coded as %s (Content-Encoding); send it as it is", printable.Name(coding))
+		}
 		return f(w, r)
 	}
 }
