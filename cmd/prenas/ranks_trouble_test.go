@@ -4,7 +4,9 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +17,7 @@ import (
 
 	"prenas/internal/ranks/rankstest"
 	"prenas/internal/rundir"
+	"prenas/internal/train"
 )
 
 // file of a bench's folder.
@@ -147,5 +150,37 @@ func TestQuickstartOnRanks(t *testing.T) {
 	}
 	if said = b.must(1, "quickstart", "--small", "--data", "folder:pictures", "--out", "quick"); !strings.Contains(said, "search: done before") {
 		t.Errorf("it does not go on:\n%s", said)
+	}
+}
+
+// The dry run of ranks tells what they make together, and what their sums take.
+func TestDryRunOnRanks(t *testing.T) {
+	b := newBench(t, rankstest.Find(t, "openmpi"))
+	b.search("vit")
+	b.write("recipe.yaml", "epochs: 2\nholdout: 0.25\nbatch: 4\naccumulate: 4\n")
+	if said := b.must(2, b.train("vit", "none", "--dry-run")...); strings.Count(said, "2 ranks: the sums of their gradients are ") != 1 {
+		t.Errorf("said\n%s", said)
+	}
+	c := b.start(2, b.train("vit", "none", "--dry-run", "--json", "--quiet")...)
+	text, err := c.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p train.Plan
+	if err := json.Unmarshal(text, &p); err != nil {
+		t.Fatal(err)
+	}
+	if p.Ranks != 2 || p.Sums <= 0 || p.Sums >= p.Seconds || p.Updates != 6 || p.Images != 16 {
+		t.Errorf("%+v", p)
+	}
+	updates := p.Sums
+	for _, a := range p.Archs { // in turn
+		updates += a.Turns * 6 * 16 / a.Rate
+	}
+	if math.Abs(updates-p.Seconds) > 1e-6*p.Seconds {
+		t.Errorf("updates take %v s, the plan says %v", updates, p.Seconds)
+	}
+	if _, err := os.Stat(filepath.Join(b.dir, "none")); err == nil {
+		t.Error("a dry run wrote")
 	}
 }

@@ -232,7 +232,12 @@ func (g *global) printPlan(ctx context.Context, o job.TrainOptions, within time.
 		if p.PeakBytes > 0 {
 			memory = fmt.Sprintf("; %.1f GB of memory", float64(p.PeakBytes)/1e9)
 		}
-		_, err := fmt.Fprintf(w, "about %s on this machine, evaluation and checkpoints not counted%s\n", p.Time(), memory)
+		where := "this machine"
+		if p.Ranks > 1 {
+			fmt.Fprintf(w, "%d ranks: the sums of their gradients are %.2g %% of the time\n", p.Ranks, 100*p.Sums/p.Seconds)
+			where = "these ranks"
+		}
+		_, err := fmt.Fprintf(w, "about %s on %s, evaluation and checkpoints not counted%s\n", p.Time(), where, memory)
 		return err
 	})
 }

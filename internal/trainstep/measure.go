@@ -2,6 +2,7 @@ package trainstep
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/crash"
+	"prenas/internal/data"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
@@ -75,6 +77,43 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 		}
 	}
 	return speed, nil
+}
+
+// MeasureSums times what an update of an architecture spends on the sums of all ranks' gradients, from this rank's on
+// the device to the whole on it: the best of several. Every rank calls it.
+func MeasureSums(ctx context.Context, e *engine.Engine, net *supernet.Net, arch space.Arch, r recipe.Recipe, share data.Share, times int) (time.Duration, error) {
+	trained, _ := partition(r.Optimizer, net.Bind(arch))
+	all, _ := partsOf(share, r.Accumulate)
+	sums, err := newRankSums(e, all, trained.Shapes())
+	if err != nil {
+		return 0, err
+	}
+	defer sums.close()
+	best := time.Duration(math.MaxInt64)
+	for range times {
+		var own []partial[[]*tensors.Tensor]
+		for _, branch := range sums.runs[e.Ranks().Rank()] {
+			var zeros []*tensors.Tensor
+			for _, s := range trained.Shapes() {
+				zero, err := e.Put(make([]float32, s.Size()), s.Dimensions...)
+				if err != nil {
+					return 0, err
+				}
+				zeros = append(zeros, zero)
+			}
+			own = append(own, partial[[]*tensors.Tensor]{branch, zeros})
+		}
+		began := time.Now()
+		whole, err := sums.sum("a measurement", own)
+		if err != nil {
+			return 0, err
+		}
+		best = min(best, time.Since(began))
+		if err := sums.add.Free(whole[0].value...); err != nil {
+			return 0, err
+		}
+	}
+	return best, nil
 }
 
 // begin starts a function, and returns one that waits for its result.
