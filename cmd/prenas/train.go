@@ -193,12 +193,12 @@ func course(r train.Result) string {
 	return text
 }
 
-// best says what a run reached on the images that it held out.
+// best says what the weights that are taken of a run reached on the images that it held out.
 func best(what string, r train.Result) string {
 	if r.BestTop1 == nil {
 		return "no image was held out, so nothing was measured"
 	}
-	return fmt.Sprintf("best %s on the %d held-out images %.2f %%, 95 %% interval %s", what, r.HeldOut, 100**r.BestTop1, evaluate.Range(*r.BestTop1, r.HeldOut))
+	return fmt.Sprintf("%s on the %d held-out images %.2f %%, 95 %% interval %s", what, r.HeldOut, 100**r.BestTop1, evaluate.Range(*r.BestTop1, r.HeldOut))
 }
 
 // printPlan prints what a run would take.

@@ -29,6 +29,12 @@ func Interval(fraction float64, images int) (low, high float64) {
 	return max(0, (middle-half)/whole), min(1, (middle+half)/whole)
 }
 
+// StandardError of a fraction of some images: the spread of what so many, drawn at random, would
+// show. Of no images it is 0.
+func StandardError(fraction float64, images int) float64 {
+	return math.Sqrt(max(0, fraction*(1-fraction)) / float64(max(images, 1)))
+}
+
 // Range is an Interval in per cent, for people: "82.41 to 100.00".
 func Range(fraction float64, images int) string {
 	low, high := Interval(fraction, images)

@@ -311,7 +311,7 @@ func (r *Run) chosenLead() string {
 	if at == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" The checkpoint of update %d was best on the held-out images: it is what is measured and exported.", at)
+	return fmt.Sprintf(" The checkpoint of update %d was chosen by the held-out images: it is what is measured and exported.", at)
 }
 
 // bothLosses are the means over the architectures, side by side: where they part, the model

@@ -52,13 +52,13 @@ type Progress struct {
 	MetricsSum   string  `json:"metrics_sha256,omitempty"` // of these bytes; none in checkpoints of earlier versions
 	Window       Window  `json:"window"`                   // losses since the last metrics line
 	BadSteps     int     `json:"bad_steps"`                // steps in a row that were not finite
-	BestStep     int     `json:"best_step"`                // checkpoint with the best held-out accuracy; 0: none yet
-	BestTop1     float64 `json:"best_top1"`
-	BestLoss     float64 `json:"best_loss,omitempty"`   // its mean held-out loss, by which equal accuracies are told apart
-	LowestLoss   float64 `json:"lowest_loss,omitempty"` // of all evaluations
-	Improved     int     `json:"improved,omitempty"`    // updates behind the newest evaluation that was better than all before in accuracy or loss; 0: none yet
-	Stopped      bool    `json:"stopped,omitempty"`     // training ended here, since nothing improved for the recipe's patience
-	RolledBack   int     `json:"rolled_back,omitempty"` // times that training went back and lowered its rate
+	BestStep     int     `json:"best_step"`                // checkpoint that is taken, by its held-out accuracy (Better); 0: none yet
+	BestTop1     float64 `json:"best_top1"`                // its accuracy
+	HighestTop1  float64 `json:"highest_top1,omitempty"`   // of all evaluations; 0 in checkpoints of earlier versions: BestTop1
+	LowestLoss   float64 `json:"lowest_loss,omitempty"`    // of all evaluations
+	Improved     int     `json:"improved,omitempty"`       // updates behind the newest evaluation that was better than all before in accuracy or loss; 0: none yet
+	Stopped      bool    `json:"stopped,omitempty"`        // training ended here, since nothing improved for the recipe's patience
+	RolledBack   int     `json:"rolled_back,omitempty"`    // times that training went back and lowered its rate
 }
 
 // HostState is a State in host memory, in the form of a checkpoint's tensors.

@@ -51,7 +51,8 @@ type EvalLine struct {
 	Epoch float64 `json:"epoch"`
 	// Images is how many were measured; 0 in lines of earlier versions: all that are held out.
 	Images int        `json:"images,omitempty"`
-	Top1   float64    `json:"top1"` // mean over the architectures, a fraction
+	Top1   float64    `json:"top1"`           // mean over the architectures, a fraction
+	Best   bool       `json:"best,omitempty"` // its checkpoint is taken, unless that of a later one is; false in all lines of earlier versions
 	Archs  []ArchEval `json:"archs"`
 }
 

@@ -65,12 +65,12 @@ func (o OverFit) String() string {
 		o.After, o.Images, o.Held[0], o.Held[1], o.Train[0], o.Train[1])
 }
 
-// Best is the evaluation whose checkpoint is taken: that of the highest accuracy, of equal ones
-// that of the lowest loss; nil where there is none.
+// Best is the evaluation whose checkpoint is taken; nil where there is none. Runs of earlier versions
+// took the first of the highest accuracy.
 func (m Metrics) Best() *EvalLine {
 	var best *EvalLine
 	for i := range m.Eval {
-		if e := &m.Eval[i]; best == nil || e.Top1 > best.Top1 || e.Top1 == best.Top1 && e.Loss() < best.Loss() {
+		if e := &m.Eval[i]; best == nil || e.Best || !best.Best && e.Top1 > best.Top1 {
 			best = e
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"prenas/pkg/space"
 )
 
-// Weights loads the shared weights of a run: those of the checkpoint that did best on
-// the held-out part, else of the newest that is whole, telling skip about each that is
+// Weights loads the shared weights of a run: those of the checkpoint that was chosen by the
+// held-out part, else of the newest that is whole, telling skip about each that is
 // not. Where the run keeps averages of the weights, those. It returns the number of updates behind them.
 //
 // Among them are the running statistics of the architectures that the run trained, which
