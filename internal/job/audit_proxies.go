@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"prenas/internal/audit"
 	"prenas/internal/crash"
 	"prenas/internal/engine"
@@ -106,39 +108,39 @@ func scoreOnRanks(ctx context.Context, w *ranks.World, scorer *proxy.Scorer, arc
 }
 
 // scoreAll measures architectures, several at once: most of the time goes into compiling
-// their programs, each on one core.
-func scoreAll(ctx context.Context, scorer *proxy.Scorer, archs []space.Arch, workers int, progress func(done, total int)) ([][][]proxy.Parts, error) {
-	ctx, stop := context.WithCancel(ctx)
+// their programs, each on one core. progress is called on the goroutine of the caller.
+func scoreAll(ctx context.Context, scorer *proxy.Scorer, archs []space.Arch, workers int, progress func(done, total int)) (all [][][]proxy.Parts, err error) {
+	all = make([][][]proxy.Parts, len(archs))
+	scored := make(chan struct{}, len(archs))
+	ctx, stop := context.WithCancel(ctx) // that of errgroup ends before all are counted
 	defer stop()
-	all, errs := make([][][]proxy.Parts, len(archs)), make([]error, len(archs))
-	next, done := make(chan int), make(chan int)
+	var g errgroup.Group
+	g.SetLimit(cmp.Or(workers, runtime.NumCPU()))
 	crash.Go(func() {
-		defer close(next)
-		for i := range archs {
-			next <- i
-		}
-	})
-	for range cmp.Or(workers, runtime.NumCPU()) {
-		crash.Go(func() {
-			for i := range next {
-				if errs[i] = ctx.Err(); errs[i] == nil {
-					all[i], errs[i] = scorer.Of(ctx, archs[i])
+		defer close(scored)
+		for i, arch := range archs {
+			g.Go(func() (err error) {
+				defer crash.Recover()
+				if err := ctx.Err(); err != nil {
+					return err
 				}
-				done <- i
-			}
-		})
-	}
-	var failed error
-	for n := range archs {
-		if i := <-done; errs[i] != nil && failed == nil {
-			failed = errs[i]
-			stop()
+				if all[i], err = scorer.Of(ctx, arch); err != nil {
+					stop()
+					return err
+				}
+				scored <- struct{}{}
+				return nil
+			})
 		}
-		if progress != nil && failed == nil {
-			progress(n+1, len(archs))
+		err = g.Wait()
+	})
+	done := 0
+	for range scored {
+		if done++; progress != nil && ctx.Err() == nil {
+			progress(done, len(archs))
 		}
 	}
-	return all, failed
+	return all, err
 }
 
 // additiveProxies are PreNAS's way: sums over an architecture's slices of one
