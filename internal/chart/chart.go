@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"math"
 	"strconv"
+	"strings"
 )
 
 // CSS is the style of charts and of the text around them.
@@ -111,6 +112,18 @@ func (c Chart) HTML() (template.HTML, error) {
 		return "", fmt.Errorf("chart %q: %w", c.Title, err)
 	}
 	return template.HTML(b.String()), nil
+}
+
+// SVG is the picture alone, as a file of its own that takes the colours of the page's reader.
+func (c Chart) SVG() ([]byte, error) {
+	figure, err := c.HTML()
+	if err != nil {
+		return nil, err
+	}
+	_, svg, _ := strings.Cut(string(figure), "<svg ")
+	svg, _, _ = strings.Cut(svg, "</svg>")
+	open, drawn, _ := strings.Cut(svg, ">")
+	return fmt.Appendf(nil, "<svg xmlns=\"http://www.w3.org/2000/svg\" %s>\n<style><![CDATA[\n%s]]></style>%s</svg>\n", open, CSS, drawn), nil
 }
 
 func (c Chart) draw() drawn {

@@ -1,6 +1,9 @@
 package chart
 
 import (
+	"bytes"
+	"encoding/xml"
+	"io"
 	"math"
 	"testing"
 
@@ -57,5 +60,35 @@ func TestSmoothKeepsAStraightLine(t *testing.T) {
 		if math.Abs(p.Y-line[i].Y) > 1e-9 {
 			t.Fatalf("point %d is %v, want %v", i, p.Y, line[i].Y)
 		}
+	}
+}
+
+// A picture by itself is whole XML with its own style, and has what the chart has.
+func TestSVGStandsAlone(t *testing.T) {
+	c := Chart{Title: "a < b", XLabel: "x", YLabel: "y", Series: []Series{
+		{Name: "one", Label: "one", Class: Class(0), Thick: []Point{{1, 2}, {3, 4}}, Marks: []Mark{{Point: Point{1, 2}, Low: 1, High: 3, Text: "1 & 2"}}},
+	}}
+	text, err := c.SVG()
+	if err != nil {
+		t.Fatal(err)
+	}
+	elements := map[string]int{}
+	for d := xml.NewDecoder(bytes.NewReader(text)); ; {
+		token, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, text)
+		}
+		if e, is := token.(xml.StartElement); is {
+			if e.Name.Space != "http://www.w3.org/2000/svg" {
+				t.Errorf("%s is in the name space %q", e.Name.Local, e.Name.Space)
+			}
+			elements[e.Name.Local]++
+		}
+	}
+	if elements["svg"] != 1 || elements["style"] != 1 || elements["polyline"] != 1 || elements["circle"] != 1 || elements["path"] != 1 {
+		t.Errorf("it has %v", elements)
 	}
 }

@@ -25,9 +25,12 @@ import (
 
 // quickstarts is, by family, what a quickstart searches and trains by; the recipe has a
 // twin with fewer updates, whose name ends in -small.
-var quickstarts = map[string]struct{ space, recipe string }{
-	"vit":  {"quickstart", "quickstart"},
-	"conv": {"conv-quickstart", "quickstart-conv"},
+var quickstarts = map[string]struct {
+	space, recipe string
+	budgets       []float64 // millions of parameters; none: the space's intervals
+}{
+	"vit":  {"quickstart", "quickstart", []float64{0.015, 0.1, 0.7}},
+	"conv": {"conv-quickstart", "quickstart-conv", nil},
 }
 
 // ErrFamily: there is no quickstart of that family.
@@ -108,7 +111,7 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (results evaluate.Resu
 		switch {
 		case !exists(filepath.Join(o.Out, rundir.ManifestFile)):
 			stage("search: one forward and backward pass of the supernet on noise")
-			return "", o.search(ctx, e, first.space, candidates)
+			return "", o.search(ctx, e, first.space, first.budgets, candidates)
 		case !exists(candidates):
 			return "", fmt.Errorf("%s %w", o.Out, ErrNotQuickstart)
 		}
@@ -152,8 +155,8 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (results evaluate.Resu
 // begun is the state of a folder whose training has begun.
 const begun = "begun"
 
-// search searches a built-in space, in its own intervals, into a folder that need not exist.
-func (o QuickstartOptions) search(ctx context.Context, e *engine.Engine, name, candidates string) error {
+// search searches a built-in space, for budgets or in its own intervals, into a folder that need not exist.
+func (o QuickstartOptions) search(ctx context.Context, e *engine.Engine, name string, budgets []float64, candidates string) error {
 	s, err := space.Load(name)
 	if err != nil {
 		return err
@@ -161,8 +164,12 @@ func (o QuickstartOptions) search(ctx context.Context, e *engine.Engine, name, c
 	if err := fsys.OS.MkdirAll(filepath.Dir(candidates)); err != nil {
 		return fmt.Errorf("folder of the search: %w", err)
 	}
+	by := search.Options{Budgets: budgets}
+	if budgets == nil {
+		by.Interval = s.Interval
+	}
 	found, _, err := Search(ctx, SearchOptions{
-		Engine: e, Scoring: Scoring{Seed: o.Seed}, Out: candidates, Space: s, Search: search.Options{Interval: s.Interval}, Progress: o.Gradients,
+		Engine: e, Scoring: Scoring{Seed: o.Seed}, Out: candidates, Space: s, Search: by, Progress: o.Gradients,
 	})
 	if err != nil {
 		return err

@@ -52,7 +52,7 @@ func TestUniformRefusesMoreThanThereAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Uniform(s, space.Interval{Min: 0, Max: 0.02, Step: 0.01}, 2, 1); !errors.Is(err, ErrEmpty) {
+	if _, err := Uniform(s, space.Interval{Min: 0, Max: 0.002, Step: 0.001}, 2, 1); !errors.Is(err, ErrEmpty) {
 		t.Errorf("an empty interval: %v", err)
 	}
 }

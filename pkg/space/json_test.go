@@ -33,11 +33,15 @@ func TestJSONOfSpaces(t *testing.T) {
 			}
 		}
 		for form, text := range map[string][]byte{"today's": text, "the first": first[name]} {
+			want := *s
+			if form == "the first" && name == "quickstart" {
+				want.EmbedDim = []int{64, 96, 128} // the narrower ones came later
+			}
 			var read Space
 			if err := json.Unmarshal(text, &read); err != nil {
 				t.Errorf("%s in %s form: %v", name, form, err)
-			} else if !reflect.DeepEqual(s, &read) {
-				t.Errorf("%s in %s form is %+v, want %+v", name, form, read, *s)
+			} else if !reflect.DeepEqual(want, read) {
+				t.Errorf("%s in %s form is %+v, want %+v", name, form, read, want)
 			}
 		}
 	}

@@ -1,0 +1,382 @@
+// Command worth asks whether the search is worth it: does it give better models than the obvious
+// choices, for the same compute? For each of some budgets of parameters it trains and measures on
+// the test images
+//
+//	preferred        what prenas search chooses, in turn
+//	random           an architecture of the same intervals drawn at random, several draws: the ablation of the search
+//	most parameters  the largest architecture that fits each interval, in turn
+//	hand-scaled      the largest that has the same choice in all layers, as DeiT scales, in turn
+//	AutoFormer       any architecture of the space, then evolution by measured held-out accuracy with inherited weights
+//	sandwich         the largest and smallest of the space and one of the preferred in each update, taught in place by the largest
+//	alone for a share  each preferred architecture by itself, for the images that it has in "preferred"
+//	alone for all     each preferred architecture by itself, for the images of all of them together
+//
+// All rows but the last train on the same number of images; an image that an update shows to three
+// architectures counts three times. What a search takes beside that is counted in a column of its own.
+//
+// It writes table.md and fronts over parameters, MACs and the time of an image into its folder.
+// Trainings and searches that are there are taken as they are, and those that were cut go on, so a
+// stopped experiment is gone on with by the same command. -dry-run says how long it would take.
+//
+//	go run ./examples/worth -out worth -space quickstart -recipe quickstart -params 0.015,0.1,0.7
+//	go run ./examples/worth -out worth-vit -data tar:../shared/data/cifar10 -space examples/worth/vit.yaml -recipe examples/worth/recipe.yaml -params 0.1,0.4,1.6
+//	go run ./examples/worth -out worth-conv -data tar:../shared/data/cifar10 -space examples/worth/conv.yaml -recipe examples/worth/recipe.yaml -params 0.08,0.25,0.7
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"prenas/internal/engine"
+	"prenas/internal/evaluate"
+	"prenas/internal/fsys"
+	"prenas/internal/job"
+	"prenas/internal/recipe"
+	"prenas/internal/train"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
+)
+
+func main() {
+	var x experiment
+	var params string
+	var dry bool
+	flag.StringVar(&x.out, "out", "worth", "folder of the runs")
+	flag.StringVar(&x.data, "data", "fashion-mnist", "images, SRC")
+	flag.StringVar(&x.spaceName, "space", "quickstart", "space, built-in or a file")
+	flag.StringVar(&x.recipeName, "recipe", "quickstart", "recipe, built-in or a file")
+	flag.StringVar(&params, "params", "0.015,0.1,0.7", "budgets, millions of parameters")
+	flag.StringVar(&x.proxy, "proxy", job.DefaultProxy, "score of the search, one that adds up")
+	flag.IntVar(&x.first, "first", 1, "first seed to train with")
+	flag.IntVar(&x.seeds, "seeds", 3, "how many seeds to train with")
+	flag.IntVar(&x.draws, "draws", 3, "random draws of each seed")
+	flag.IntVar(&x.epochs, "epochs", 0, "epochs of a row; 0: the recipe's")
+	flag.IntVar(&x.population, "population", 50, "of AutoFormer's evolution, in each interval")
+	flag.IntVar(&x.generations, "generations", 20, "of AutoFormer's evolution")
+	flag.StringVar(&x.backend, "backend", "auto", "as in prenas --help")
+	flag.StringVar(&x.only, "rows", "", "names of the rows, between commas; empty: all")
+	flag.BoolVar(&dry, "dry-run", false, "say what there is to train and how long it would take, and do nothing")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := x.run(ctx, params, dry); err != nil {
+		fmt.Fprintln(os.Stderr, "worth:", err)
+		os.Exit(1)
+	}
+}
+
+type experiment struct {
+	out, data, backend           string
+	spaceName, recipeName, proxy string
+	only                         string
+	budgets                      []float64
+	first, seeds, draws, epochs  int
+	population, generations      int
+
+	engine *engine.Engine
+	space  *space.Space
+	recipe recipe.Recipe
+}
+
+func say(line string) { fmt.Fprintln(os.Stderr, line) }
+
+func (x *experiment) run(ctx context.Context, params string, dry bool) (err error) {
+	for text := range strings.SplitSeq(params, ",") {
+		v, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return fmt.Errorf("-params %s: %w", params, err)
+		}
+		x.budgets = append(x.budgets, v)
+	}
+	if x.space, err = space.Load(x.spaceName); err != nil {
+		return err
+	}
+	if x.recipe, err = recipe.Load(x.recipeName); err != nil {
+		return err
+	}
+	x.recipe.Keep = 1
+	x.recipe.Precision = string(engine.Float32) // not what is faster at the start of each run
+	if x.epochs > 0 {
+		x.recipe.Epochs = x.epochs
+	}
+	rows := x.rows()
+	if x.only != "" {
+		wanted := strings.Split(x.only, ",")
+		rows = slices.DeleteFunc(rows, func(r row) bool { return !slices.Contains(wanted, r.name) })
+		if len(rows) != len(wanted) {
+			return fmt.Errorf("-rows %q: go doc ./examples/worth has their names", x.only)
+		}
+	}
+	if x.engine, err = engine.Open(ctx, engine.Options{Backend: x.backend, Devices: 1, Log: say}); err != nil {
+		return err
+	}
+	defer x.engine.Close()
+	if err := fsys.OS.MkdirAll(x.out); err != nil {
+		return err
+	}
+	if dry {
+		return x.plan(ctx, rows)
+	}
+	var all []measured
+	for seed := range x.seeds {
+		for _, r := range rows {
+			own, err := x.measure(ctx, r, uint64(x.first+seed))
+			if err != nil {
+				return fmt.Errorf("%s, seed %d: %w", r.name, x.first+seed, err)
+			}
+			all = append(all, own)
+		}
+	}
+	return x.write(rows, all)
+}
+
+// row of the table.
+type row struct {
+	name, sampler string
+	epochs        int
+	// choose returns what is trained together, a list for each training; of each the architectures
+	// that are measured are those of the intervals.
+	choose func(ctx context.Context, seed uint64) ([]space.Candidates, error)
+	evolve bool // measured is what evolution finds with the trained weights
+	extra  bool // the largest and the smallest of the space are trained too
+}
+
+func (x *experiment) rows() []row {
+	all := x.recipe.Epochs
+	each := func(ctx context.Context, seed uint64) ([]space.Candidates, error) {
+		best, err := x.preferred(ctx)
+		var alone []space.Candidates
+		for _, bin := range best {
+			alone = append(alone, space.Candidates{bin})
+		}
+		return alone, err
+	}
+	one := func(choose func(ctx context.Context) (space.Candidates, error)) func(context.Context, uint64) ([]space.Candidates, error) {
+		return func(ctx context.Context, _ uint64) ([]space.Candidates, error) {
+			c, err := choose(ctx)
+			return []space.Candidates{c}, err
+		}
+	}
+	return []row{
+		{name: "preferred", sampler: recipe.Balanced, epochs: all, choose: one(x.preferred)},
+		{name: "random", sampler: recipe.Balanced, epochs: all, choose: x.random},
+		{name: "most parameters", sampler: recipe.Balanced, epochs: all, choose: one(x.largest)},
+		{name: "hand-scaled", sampler: recipe.Balanced, epochs: all, choose: one(x.handScaled)},
+		{name: "AutoFormer", sampler: recipe.WholeSpace, epochs: all, choose: one(x.preferred), evolve: true},
+		{name: "sandwich", sampler: recipe.Sandwich, epochs: max(1, all/3), choose: one(x.preferred), extra: true},
+		{name: "alone for a share", sampler: recipe.Balanced, epochs: max(1, all/len(x.budgets)), choose: each},
+		{name: "alone for all", sampler: recipe.Balanced, epochs: all, choose: each},
+	}
+}
+
+func (x *experiment) file(name string) string { return filepath.Join(x.out, name+".json") }
+
+// options of searches for the budgets.
+func (x *experiment) options() search.Options { return search.Options{Budgets: x.budgets} }
+
+// preferred is always from the same weights: all seeds train the same architectures.
+func (x *experiment) preferred(ctx context.Context) (space.Candidates, error) {
+	o := x.options()
+	var err error
+	if o.Score, err = search.ParseScoreMethod(x.proxy); err != nil {
+		return nil, err
+	}
+	r, _, err := job.Search(ctx, job.SearchOptions{Engine: x.engine, Space: x.space, Search: o, Out: x.file("preferred-" + x.proxy)})
+	if err == nil && len(r.Candidates) < len(x.budgets) {
+		err = fmt.Errorf("-params: the search finds nothing in %s", strings.Join(r.Report.Empty(), ", "))
+	}
+	return r.Candidates, err
+}
+
+// random are draws of one architecture an interval, others for each seed.
+func (x *experiment) random(_ context.Context, seed uint64) (draws []space.Candidates, err error) {
+	for i := range x.draws {
+		o := x.options()
+		o.Method, o.Population, o.Seed = search.Random, 1, seed*1000+uint64(i)
+		c, _, err := search.RunMeasured(x.space, func(archs []space.Arch) ([]float64, error) { return make([]float64, len(archs)), nil }, o)
+		if err != nil {
+			return nil, err
+		}
+		draws = append(draws, c)
+	}
+	return draws, nil
+}
+
+// largest are the architectures of most parameters that evolution by their number finds.
+func (x *experiment) largest(context.Context) (space.Candidates, error) {
+	o := x.options()
+	o.Method = search.Evolution
+	c, _, err := search.RunMeasured(x.space, func(archs []space.Arch) (scores []float64, err error) {
+		for _, a := range archs {
+			scores = append(scores, float64(x.space.Model.Params(a)))
+		}
+		return scores, nil
+	}, o)
+	return c, err
+}
+
+// handScaled are the architectures of most parameters that have one choice in all layers.
+func (x *experiment) handScaled(context.Context) (best space.Candidates, err error) {
+	var all []space.Arch
+	s := x.space
+	for _, depth := range s.Depth {
+		if s.Model.IsConv() {
+			for _, k := range s.Kernel {
+				for _, e := range s.Expand {
+					a := space.Arch{Resolution: slices.Max(s.Resolution)}
+					for range s.Model.Conv.Units {
+						a.Units = append(a.Units, slices.Repeat([]space.ConvLayer{{Kernel: k, Expand: e}}, depth))
+					}
+					all = append(all, a)
+				}
+			}
+			continue
+		}
+		for _, dim := range s.EmbedDim {
+			for _, heads := range s.NumHeads {
+				for _, ratio := range s.MLPRatio {
+					all = append(all, space.Arch{EmbedDim: dim, NumHeads: slices.Repeat([]int{heads}, depth), MLPRatio: slices.Repeat([]float64{ratio}, depth)})
+				}
+			}
+		}
+	}
+	least := 0.0
+	for _, most := range x.budgets {
+		var found space.Candidate
+		for _, a := range all {
+			n := s.Model.Params(a)
+			if in := float64(n) / 1e6; in > least && in <= most && n > found.Params {
+				found = space.Candidate{Arch: a, Params: n, Score: float64(n)}
+			}
+		}
+		if found.Params == 0 {
+			return nil, fmt.Errorf("-params: no architecture with one choice in all layers has above %v and at most %v million parameters", least, most)
+		}
+		best, least = append(best, space.Bin{Key: space.BinKey(most), Candidates: []space.Candidate{found}}), most
+	}
+	return best, nil
+}
+
+// measured is what a row reached with a seed.
+type measured struct {
+	row     string
+	seed    uint64
+	results []evaluate.Results // of each training
+	images  int64              // trained on, an image once for each architecture that an update shows it to
+	search  int64              // images of its search, which go forward only
+}
+
+func (x *experiment) measure(ctx context.Context, r row, seed uint64) (own measured, err error) {
+	own = measured{row: r.name, seed: seed}
+	lists, err := r.choose(ctx, seed)
+	if err != nil {
+		return own, err
+	}
+	for i, c := range lists {
+		run := filepath.Join(x.out, fmt.Sprintf("%s-%d-%d", strings.ReplaceAll(r.name, " ", "-"), seed, i))
+		wanted := c
+		if r.extra {
+			c = slices.Clone(c)
+			for _, a := range []space.Arch{x.space.Smallest(), x.space.Largest()} {
+				params := x.space.Model.Params(a)
+				c = append(c, space.Bin{Key: space.BinKey(float64(params)/1e6 + 1e6), Candidates: []space.Candidate{{Arch: a, Params: params}}})
+			}
+		}
+		if err := x.train(ctx, r, c, run, seed); err != nil {
+			return own, err
+		}
+		images, err := imagesOf(run)
+		if err != nil {
+			return own, err
+		}
+		own.images += images
+		evaluation := job.EvaluateOptions{Engine: x.engine, Run: run, Batch: 100, Log: say}
+		if r.evolve {
+			evaluation.Candidates = run + ".json"
+			o := x.options()
+			o.Method, o.Population, o.Generations = search.Evolution, x.population, x.generations
+			found, _, err := job.Search(ctx, job.SearchOptions{Engine: x.engine, Run: run, Space: x.space, Search: o, Out: evaluation.Candidates, Log: say, Scoring: job.Scoring{Seed: seed}})
+			if err != nil {
+				return own, err
+			}
+			wanted, own.search = found.Candidates, own.search+found.Meta.Measured.AllImages
+		}
+		results, err := evaluate.ReadResults(fsys.OS, filepath.Join(run, job.ResultsFile))
+		if err != nil || r.evolve {
+			if results, err = job.Evaluate(ctx, evaluation); err != nil {
+				return own, err
+			}
+		}
+		results.Archs = slices.DeleteFunc(results.Archs, func(a evaluate.Result) bool {
+			return !slices.ContainsFunc(wanted, func(b space.Bin) bool { return b.Key == a.Bin })
+		})
+		own.results = append(own.results, results)
+	}
+	return own, nil
+}
+
+// options of a row's training of a run.
+func (x *experiment) training(r row, candidates, run string, seed uint64) job.TrainOptions {
+	by := x.recipe
+	by.Sampler.Name, by.Epochs = r.sampler, r.epochs
+	if r.extra {
+		by.Distill = recipe.Distill{Teacher: recipe.LargestTeacher, Kind: recipe.SoftTarget, Alpha: 1, Temperature: 1}
+	}
+	return job.TrainOptions{
+		Engine: x.engine, Space: x.space, Candidates: candidates, Data: x.data, Recipe: by, Seed: seed, Out: run,
+		Log: func(string) {},
+	}
+}
+
+// train makes a run, or goes on with it; one that is there is left as it is.
+func (x *experiment) train(ctx context.Context, r row, c space.Candidates, run string, seed uint64) error {
+	file := run + ".trained.json"
+	if err := fsys.WriteAtomic(fsys.OS, file, c.Write); err != nil {
+		return err
+	}
+	o := x.training(r, file, run, seed)
+	_, missing := fsys.OS.Stat(filepath.Join(run, "manifest.json"))
+	o.Resume = missing == nil
+	last := 0
+	o.Progress = func(s train.Status) {
+		if part := 4 * s.Step / max(s.Steps, 1); part > last {
+			last = part
+			say(fmt.Sprintf("%s: %d of %d updates, loss %.3f", run, s.Step, s.Steps, s.Loss))
+		}
+	}
+	_, err := job.Train(ctx, o)
+	return err
+}
+
+// plan says how long the trainings would take that are not there.
+func (x *experiment) plan(ctx context.Context, rows []row) error {
+	total := 0.0
+	for _, r := range rows {
+		lists, err := r.choose(ctx, uint64(x.first))
+		if err != nil {
+			return err
+		}
+		file := x.file("planned")
+		if err := fsys.WriteAtomic(fsys.OS, file, lists[0].Write); err != nil {
+			return err
+		}
+		p, err := job.PlanTraining(ctx, x.training(r, file, filepath.Join(x.out, "planned"), uint64(x.first)), 20*time.Second)
+		if err != nil {
+			return err
+		}
+		seconds := (p.Compile + p.Seconds) * float64(len(lists)*x.seeds)
+		total += seconds
+		fmt.Printf("%-16s %3d trainings, about %s\n", r.name, len(lists)*x.seeds, (time.Duration(math.Ceil(seconds)) * time.Second).String())
+	}
+	fmt.Printf("all trainings take about %s on this machine as busy as it is now, evolution and evaluation not included\n", (time.Duration(math.Ceil(total)) * time.Second).String())
+	return fsys.OS.Remove(x.file("planned"))
+}
