@@ -28,6 +28,7 @@ type Run struct {
 	manifest json.RawMessage  // an object; its keys are shown as they stand
 	settled  *rundir.Manifest // what it says; nil: it cannot be used
 	results  *evaluate.Results
+	original *evaluate.Original // what the family was shrunk from; nil: nothing
 	scores   map[string]float64 // of candidates, by architecture
 	archs    []member
 	left     int // architectures that are not shown
@@ -83,6 +84,7 @@ func (r *Run) changed(name string) bool {
 func (r *Run) Read() (changed bool) {
 	manifest, candidates := r.changed(rundir.ManifestFile), r.changed(rundir.CandidatesFile)
 	results, predictions := r.changed(evaluate.ResultsFile), r.changed(evaluate.PredictionsFile)
+	original := r.changed(evaluate.OriginalFile)
 	augmented, mistakes := r.changed(rundir.AugmentedFile), r.changed(evaluate.MistakesFile)
 	if manifest {
 		r.keep(rundir.ManifestFile, r.readManifest())
@@ -94,7 +96,10 @@ func (r *Run) Read() (changed bool) {
 	if predictions {
 		r.keep(evaluate.PredictionsFile, r.readPredictions())
 	}
-	return r.journals.read(r.fs) || manifest || candidates || results || predictions || augmented || mistakes
+	if original {
+		r.keep(evaluate.OriginalFile, r.readOriginal())
+	}
+	return r.journals.read(r.fs) || manifest || candidates || results || predictions || original || augmented || mistakes
 }
 
 // keep notes why a file cannot be shown. One that is not there yet has nothing to show.
@@ -134,6 +139,15 @@ func (r *Run) readResults() error {
 	results, err := evaluate.ReadResults(r.fs, path)
 	if err == nil {
 		r.results = &results
+	}
+	return err
+}
+
+func (r *Run) readOriginal() error {
+	r.original = nil
+	original, err := evaluate.ReadOriginal(r.fs, filepath.Join(r.dir, evaluate.OriginalFile))
+	if err == nil {
+		r.original = &original
 	}
 	return err
 }

@@ -110,6 +110,7 @@ type row struct {
 	Bin, Arch                                       string
 	Params, MACs, Top1, Within, Top5, Rate, ScoreOf string
 	Asked                                           []string // by family.Asked
+	Latency                                         string
 }
 
 // family is what the section of that name shows.
@@ -118,7 +119,10 @@ type family struct {
 	Budget string   // what the intervals' bounds are of: "params M"
 	Asked  []string // titles of what was asked for beside parameters and MACs
 	On     []string // what that was measured on
-	Rows   []row
+	// Latency tells that milliseconds of whole models were measured.
+	Latency bool
+	Count   int // of architectures
+	Rows    []row
 }
 
 // reached is what an architecture has reached: on the test images, or, before it was measured
@@ -155,7 +159,7 @@ func (r *Run) of() string {
 }
 
 func (r *Run) family() family {
-	f := family{Of: r.of(), Budget: "params M"}
+	f := family{Of: r.of(), Budget: "params M", Count: len(r.archs)}
 	var list []search.Asked
 	if r.results != nil {
 		list = r.results.Asked
@@ -172,6 +176,10 @@ func (r *Run) family() family {
 			f.On = append(f.On, a.Cost+": "+a.On)
 		}
 	}
+	if r.original != nil {
+		f.Latency, f.On = true, append(f.On, "latency: "+r.original.LatencyOf)
+		f.Rows = append(f.Rows, r.originalRow(f))
+	}
 	for i, m := range r.archs {
 		line := row{
 			Class: chart.Class(i), Label: chart.Label(i), Bin: shortNumber(m.bin), Arch: m.name,
@@ -186,6 +194,9 @@ func (r *Run) family() family {
 		if m.result != nil {
 			line.Rate = strconv.FormatFloat(m.result.Rate, 'f', 0, 64)
 		}
+		if f.Latency {
+			line.Latency = milliseconds(r.original.Latency[m.name])
+		}
 		for _, a := range list {
 			if !a.Counted() {
 				line.Asked = append(line.Asked, strconv.FormatFloat(a.Archs[m.name], 'g', 4, 64))
@@ -195,6 +206,18 @@ func (r *Run) family() family {
 	}
 	return f
 }
+
+// originalRow is the line of what a family was shrunk from.
+func (r *Run) originalRow(f family) row {
+	o := r.original.Result()
+	return row{
+		Label: "original", Arch: o.Arch, Params: millions(o.Params), MACs: millions(o.MACs), Latency: milliseconds(r.original.Latency[o.Arch]),
+		Top1: percent(o.Top1), Within: evaluate.Range(o.Top1, r.original.Results.Images), Top5: percent(o.Top5),
+		Rate: strconv.FormatFloat(o.Rate, 'f', 0, 64), Asked: make([]string, len(f.Asked)),
+	}
+}
+
+func milliseconds(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) }
 
 func (r *Run) frontLead() string {
 	return "With 95 % intervals; " + r.of() + "."
@@ -222,6 +245,12 @@ func (r *Run) costs() []cost {
 		list = append(list, cost{"Top-1 accuracy over " + a.Cost, a.Cost + ", " + a.Unit, a.Unit + " of " + a.Cost, func(m member) (float64, bool) {
 			v, ok := a.Archs[m.name]
 			return v, ok
+		}})
+	}
+	if r.original != nil {
+		list = append(list, cost{"Top-1 accuracy over measured latency", "latency, ms", "ms", func(m member) (float64, bool) {
+			ms, ok := r.original.Latency[m.name]
+			return ms, ok
 		}})
 	}
 	return append(list, cost{"Top-1 accuracy over time", "milliseconds an image, in the batches of prenas eval", "ms", func(m member) (float64, bool) {
@@ -253,6 +282,17 @@ func (r *Run) front(c cost) (joined []chart.Point, marks []chart.Mark) {
 	return joined, marks
 }
 
+// originalMark is what a family was shrunk from, in a front over a cost.
+func (r *Run) originalMark(c cost) (mark chart.Mark, ok bool) {
+	o, images := r.original.Result(), r.original.Results.Images
+	x, ok := c.of(member{name: o.Arch, params: o.Params, macs: o.MACs, result: &o})
+	low, high := evaluate.Interval(o.Top1, images)
+	return chart.Mark{
+		Point: chart.Point{X: x, Y: 100 * o.Top1}, Low: 100 * low, High: 100 * high,
+		Text: fmt.Sprintf("the original, %s: %.3f %s, %.2f %%, 95 %% interval %s", o.Arch, x, c.unit, 100*o.Top1, evaluate.Range(o.Top1, images)),
+	}, ok
+}
+
 func (r *Run) fronts() (list []chart.Chart) {
 	for _, c := range r.costs() {
 		joined, marks := r.front(c)
@@ -262,6 +302,11 @@ func (r *Run) fronts() (list []chart.Chart) {
 		one := chart.Chart{Title: c.title, XLabel: c.label, YLabel: "top-1, %", Series: []chart.Series{{Class: "joined", Thick: joined}}}
 		for i, m := range marks {
 			one.Series = append(one.Series, chart.Series{Name: r.archs[i].name, Label: chart.Label(i), Class: chart.Class(i), Marks: []chart.Mark{m}})
+		}
+		if r.original != nil {
+			if mark, ok := r.originalMark(c); ok {
+				one.Series = append(one.Series, chart.Series{Name: "the original", Label: chart.Label(len(marks)), Class: "joined", Marks: []chart.Mark{mark}})
+			}
 		}
 		list = append(list, one)
 	}
