@@ -99,11 +99,11 @@ func PlanTraining(ctx context.Context, o TrainOptions, within time.Duration) (tr
 func openSuited(ctx context.Context, source string, r *recipe.Recipe, change recipe.Override, seed uint64, log func(string), fetch func(done, total int64)) (*data.Dataset, error) {
 	var wrong error
 	set, err := data.Open(ctx, source, data.Options{Seed: seed, Stratify: r.Stratify, Look: true, Log: log, Progress: fetch, HeldOutOf: func(images int, own bool) float64 {
-		suited, told := r.Suited(images, own)
-		if told != "" {
-			log("recipe " + told)
+		suits := r.Suit
+		suited, held := r.Suited(images, own)
+		if *r, wrong = suited.With(change); suits && wrong == nil {
+			log("recipe " + r.OfImages(images, held))
 		}
-		*r, wrong = suited.With(change)
 		return r.Holdout
 	}})
 	if err = cmp.Or(err, wrong); err != nil {

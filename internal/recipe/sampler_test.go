@@ -97,7 +97,7 @@ func TestWithSampler(t *testing.T) {
 	if _, err := r.WithSampler("fair"); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "sandwich") {
 		t.Errorf("an unknown sampler: %v", err)
 	}
-	r.Accumulate = 2
+	r.Sampler.Name, r.Distill = Sandwich, Distill{Teacher: LargestTeacher, Kind: SoftTarget, Alpha: 0.5, Temperature: 1}
 	if _, err := r.WithSampler(WholeSpace); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a sampler that does not go with the recipe: %v", err)
 	}

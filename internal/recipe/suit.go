@@ -10,7 +10,7 @@ import (
 
 // Suited is the recipe for a number of training images, before any are held out, where it says
 // suit; others are returned as they are. Own tells that the source has images of its own to
-// choose by, so none are held out. Told says in words what was chosen.
+// choose by, so none are held out. held is how many are, where the recipe says suit.
 //
 // The values of the file are for some thousand images, which is what they were measured with.
 // Other numbers change them by these rules:
@@ -29,13 +29,12 @@ import (
 //
 // That the last batch is filled up and that each class is held out from alike is the file's to
 // say, since both are right for any number.
-func (r Recipe) Suited(images int, own bool) (suited Recipe, told string) {
+func (r Recipe) Suited(images int, own bool) (suited Recipe, held int) {
 	if !r.Suit || images < 1 {
 		r.Suit = false
-		return r, ""
+		return r, 0
 	}
 	r.Suit = false
-	held := 0
 	if r.Holdout > 0 && !own {
 		held = min(images/5, max(100, images/10), 2500)
 		r.Holdout = 0
@@ -70,7 +69,12 @@ func (r Recipe) Suited(images int, own bool) (suited Recipe, told string) {
 	if n <= 1000 && r.Augment.AA == "" && r.Augment.ColorJitter == 0 {
 		r.Augment.ColorJitter = 0.2
 	}
-	return r, fmt.Sprintf("for %d training images: %d held out to choose by, %d epochs of %d updates of %d images, learning rate %.3g; %v, %v, %v and %v change that", images, held, r.Epochs, r.PerEpoch(n), r.Batch, r.PeakLR(), input.Epochs, input.Batch, input.LR, input.Recipe)
+	return r, held
+}
+
+// OfImages says what the recipe comes to with so many images, of which some are held out.
+func (r Recipe) OfImages(images, held int) string {
+	return fmt.Sprintf("for %d training images: %d held out to choose by, %d epochs of %d updates of %d images, learning rate %.3g; %v, %v, %v and %v change that", images, held, r.Epochs, r.PerEpoch(images-held), r.Batch, r.PeakLR(), input.Epochs, input.Batch, input.LR, input.Recipe)
 }
 
 // leastPatience is what a shorter training leaves of patience: accuracies go up and down from one
