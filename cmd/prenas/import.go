@@ -49,7 +49,7 @@ func importCommand(g *global) *cobra.Command {
 				}
 				defer o.Order.Engine.Close()
 				o.Order.Seed, o.Order.Log = g.seed, out.line
-				o.Order.Progress = func(done, total int) { out.progress("gradients", int64(done), int64(total), "") }
+				o.Order.Progress = func(done, total int) { out.progress("importance", int64(done), int64(total), "") }
 			}
 			r, err := job.Import(c.Context(), o)
 			if errors.Is(err, job.ErrForm) || errors.Is(err, job.ErrAsk) || errors.Is(err, data.ErrSource) {
@@ -86,7 +86,7 @@ func importCommand(g *global) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&o.Form, "form", job.FormAuto, "whose names and layouts: auto, prenas, autoformer or timm")
 	addHints(f, &o.Hints, "image-size")
-	f.StringVar(&o.Order.Data, "order-by", "", "sort heads, hidden units and features by importance on images, SRC (prenas data --help): slices keep what matters most, the whole stays equal")
+	f.StringVar(&o.Order.Data, "order-by", "", "sort heads, hidden units, features and blocks by importance on images, SRC (prenas data --help): slices keep what matters most, the whole stays equal")
 	f.IntVar(&o.Order.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	f.StringVar(&o.Licence, "licence", "", "licence of the weights, for the card")
 	f.StringVar(&o.Out, "out", "", "safetensors file to write")

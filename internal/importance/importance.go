@@ -1,22 +1,24 @@
 // Package importance sorts what a vision transformer's slices cut, most important first, and
 // changes nothing that the whole computes.
 //
-// Slices of a supernet are the first rows and columns of its weights. In a network that was
-// trained as one, the first are any. Hidden units of an MLP, heads of a layer and features of
-// the embedding may stand in any order, as long as all weights that read or write them have
-// the same one; so they are sorted by saliency, Σ|w·∂loss/∂w| over all weights of a unit
-// (Molchanov et al., Importance Estimation for Neural Network Pruning, CVPR 2019, to the
-// first order), and each slice keeps what matters most.
+// Slices of a supernet are the first rows and columns of its weights, and of shallower ones some
+// blocks are left out. In a network that was trained as one, the first are any. Hidden units of
+// an MLP, heads of a layer and features of the embedding may stand in any order, as long as all
+// weights that read or write them have the same one; so they are sorted by what they are worth
+// (see proxy.Units), and each slice keeps what matters most. The features of a head could be
+// sorted too, but no slice cuts a head. Blocks have an order by what the outputs lose without
+// them.
 package importance
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
+	"prenas/internal/proxy"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
 )
@@ -24,36 +26,33 @@ import (
 // ErrModel: a model whose units cannot be sorted.
 var ErrModel = errors.New("cannot be sorted by importance")
 
-// Order returns the weights of a supernet, by its names, with units in the order of their
-// saliency by gradients of the same names and shapes. The arguments stay as they are.
-func Order(s *space.Space, weights, gradients map[string]tensorfile.Tensor) (map[string]tensorfile.Tensor, error) {
+// Order returns the weights of a supernet, by its names, with units in the order of their worth,
+// most first. The arguments stay as they are.
+func Order(s *space.Space, weights map[string]tensorfile.Tensor, worth proxy.Units) (map[string]tensorfile.Tensor, error) {
 	if s.Model.IsConv() || !s.Model.IsPlain() {
 		return nil, fmt.Errorf("%w: only vision transformers without norms or factors of each choice (SWITCH_LN, SCALE_*) are", ErrModel)
 	}
-	o := &order{values: map[string][]float32{}, saliency: map[string][]float64{}, shapes: map[string][]int{}}
+	top, size := s.Supernet, s.Model.HeadDim
+	hidden := space.Hidden(top.EmbedDim, top.MLPRatio)
+	if len(worth.Embed) != top.EmbedDim || len(worth.Heads) != top.Depth || len(worth.Hidden) != top.Depth {
+		return nil, fmt.Errorf("%w: worth is of %d features and %d blocks, the supernet has %d and %d", ErrModel, len(worth.Embed), len(worth.Heads), top.EmbedDim, top.Depth)
+	}
+	o := &order{values: map[string][]float32{}, shapes: map[string][]int{}}
 	for _, name := range slices.Sorted(maps.Keys(weights)) {
 		w, err := weights[name].Float32s()
 		if err != nil {
 			return nil, fmt.Errorf("tensor %q: %w", name, err)
 		}
-		g, err := gradients[name].Float32s()
-		if err != nil || len(g) != len(w) {
-			return nil, fmt.Errorf("%w: tensor %q has %d values and gradients of %d (%v)", ErrModel, name, len(w), len(g), err)
-		}
 		o.values[name], o.shapes[name] = w, weights[name].Shape
-		saliency := make([]float64, len(w))
-		for i, v := range w {
-			saliency[i] = math.Abs(float64(v) * float64(g[i]))
-		}
-		o.saliency[name] = saliency
 	}
-	top, size := s.Supernet, s.Model.HeadDim
 	for block := range top.Depth {
 		name := func(part string) string { return fmt.Sprintf("blocks.%d.%s", block, part) }
-		o.sort(space.Hidden(top.EmbedDim, top.MLPRatio),
-			axis{name("fc1.weight"), 0, 1}, axis{name("fc1.bias"), 0, 1}, axis{name("fc2.weight"), 1, 1})
-		o.sort(top.NumHeads, // rows of qkv are interleaved: those of a head are together
-			axis{name("attn.qkv.weight"), 0, 3 * size}, axis{name("attn.qkv.bias"), 0, 3 * size}, axis{name("attn.proj.weight"), 1, size})
+		if len(worth.Heads[block]) != top.NumHeads || len(worth.Hidden[block]) != hidden {
+			return nil, fmt.Errorf("%w: worth is of %d heads and %d hidden units in block %d, the supernet has %d and %d", ErrModel, len(worth.Heads[block]), len(worth.Hidden[block]), block, top.NumHeads, hidden)
+		}
+		o.sort(worth.Hidden[block], axis{name("fc1.weight"), 0, 1}, axis{name("fc1.bias"), 0, 1}, axis{name("fc2.weight"), 1, 1})
+		// Rows of qkv are interleaved: those of a head are together.
+		o.sort(worth.Heads[block], axis{name("attn.qkv.weight"), 0, 3 * size}, axis{name("attn.qkv.bias"), 0, 3 * size}, axis{name("attn.proj.weight"), 1, size})
 	}
 	var embedding []axis
 	for _, name := range slices.Sorted(maps.Keys(weights)) {
@@ -61,7 +60,7 @@ func Order(s *space.Space, weights, gradients map[string]tensorfile.Tensor) (map
 			embedding = append(embedding, axis{name, at, 1})
 		}
 	}
-	o.sort(top.EmbedDim, embedding...)
+	o.sort(worth.Embed, embedding...)
 	out := make(map[string]tensorfile.Tensor, len(weights))
 	for name, v := range o.values {
 		out[name] = tensorfile.FromFloat32(o.shapes[name], v)
@@ -98,50 +97,37 @@ type axis struct {
 }
 
 type order struct {
-	values   map[string][]float32
-	saliency map[string][]float64 // of each value
-	shapes   map[string][]int
+	values map[string][]float32
+	shapes map[string][]int
 }
 
-// sort puts units into the order of their saliency, along all of the axes at once. Of equal
-// ones the first stays first.
-func (o *order) sort(units int, axes ...axis) {
-	sums := make([]float64, units)
-	for _, a := range axes {
-		o.walk(a, func(unit, at, length int) {
-			for _, v := range o.saliency[a.name][at : at+length] {
-				sums[unit] += v
-			}
-		})
-	}
-	from := make([]int, units)
-	for i := range from {
-		from[i] = i
-	}
-	slices.SortStableFunc(from, func(a, b int) int {
-		switch {
-		case sums[a] > sums[b]:
-			return -1
-		case sums[a] < sums[b]:
-			return 1
-		}
-		return 0
-	})
-	place := make([]int, units) // where a unit goes
-	for to, unit := range from {
+// sort puts units into the order of their worth, along all of the axes at once. Of equal ones the
+// first stays first.
+func (o *order) sort(worth []float64, axes ...axis) {
+	place := make([]int, len(worth)) // where a unit goes
+	for to, unit := range descending(worth) {
 		place[unit] = to
 	}
 	for _, a := range axes {
-		values, saliency := slices.Clone(o.values[a.name]), slices.Clone(o.saliency[a.name])
+		values := slices.Clone(o.values[a.name])
 		o.walk(a, func(unit, at, length int) {
 			to := at + (place[unit]-unit)*length
 			copy(values[to:][:length], o.values[a.name][at:][:length])
-			copy(saliency[to:][:length], o.saliency[a.name][at:][:length])
 		})
 		if len(values) > 0 {
-			o.values[a.name], o.saliency[a.name] = values, saliency
+			o.values[a.name] = values
 		}
 	}
+}
+
+// descending are the indices of values, of the largest first.
+func descending(values []float64) []int {
+	from := make([]int, len(values))
+	for i := range from {
+		from[i] = i
+	}
+	slices.SortStableFunc(from, func(a, b int) int { return cmp.Compare(values[b], values[a]) })
+	return from
 }
 
 // walk visits the runs of values of each unit along an axis; of a weight that there is not,

@@ -337,6 +337,9 @@ func spaceText(s *space.Space) string {
 	}
 	fmt.Fprintf(&b, "SEARCH_SPACE:\n  EMBED_DIM: %s\n  DEPTH: %s\n  NUM_HEADS: %s\n  MLP_RATIO: [%s]\n",
 		listText(s.EmbedDim), listText(s.Depth), listText(s.NumHeads), strings.Join(ratios, ", "))
+	if s.Layers != nil {
+		fmt.Fprintf(&b, "  LAYERS: %s # blocks, most important first: the last of them go first\n", listText(s.Layers))
+	}
 	fmt.Fprintf(&b, "MODEL:\n  IMAGE_SIZE: %d\n  PATCH_SIZE: %d\n  CHANNELS: %d\n  NUM_CLASSES: %d\n  HEAD_DIM: %d\n", m.ImageSize, m.PatchSize, m.Channels, m.NumClasses, m.HeadDim)
 	fmt.Fprintf(&b, "  RELATIVE_POSITION: %v\n", m.RelativePosition)
 	if m.RelativePosition {

@@ -24,8 +24,9 @@ type Ordering struct {
 	Progress func(done, total int)
 }
 
-// ordered is the model with its units sorted by their saliency on a batch of images: slices
-// keep what matters most, and the whole computes what it did.
+// ordered is the model with its units sorted by what they are worth on a batch of images: slices
+// keep what matters most, and the whole computes what it did. The space gets the order of its
+// blocks.
 func (o Ordering) ordered(ctx context.Context, s *space.Space, m *export.Model) (*export.Model, error) {
 	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed, Look: true, Log: o.Log})
 	if err != nil {
@@ -42,12 +43,35 @@ func (o Ordering) ordered(ctx context.Context, s *space.Space, m *export.Model) 
 	if err != nil {
 		return nil, err
 	}
-	gradients, err := proxy.Gradients(ctx, o.Engine, supernet.New(s), weights, batch, o.Progress)
+	progress := func(before int) func(done, total int) {
+		return func(done, _ int) { o.progress(before+done, batch.Images.Shape[0]+importance.Removals(s)) }
+	}
+	worth, err := proxy.Weigh(ctx, o.Engine, supernet.New(s), weights, batch, o.Seed, progress(0))
 	if err != nil {
 		return nil, fmt.Errorf("%w %s: %w", input.OrderBy, o.Data, err)
 	}
-	if weights, err = importance.Order(s, weights, gradients); err != nil {
+	if weights, err = importance.Order(s, weights, worth); err != nil {
+		return nil, err
+	}
+	d, err := proxy.NewDivergence(ctx, o.Engine, supernet.New(s), weights, batch)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	done := 0
+	s.Layers, err = importance.Layers(s, func(a space.Arch) (float64, error) {
+		done++
+		progress(batch.Images.Shape[0])(done, 0)
+		return d.Of(ctx, a)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return export.Take(weights, m.Info.SpaceModel(), m.Info.SpaceArch(), m.Info)
+}
+
+func (o Ordering) progress(done, total int) {
+	if o.Progress != nil {
+		o.Progress(done, total)
+	}
 }

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"prenas/internal/classify"
@@ -14,8 +17,10 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/importance"
 	"prenas/internal/pretrained"
+	"prenas/internal/proxy"
 	"prenas/internal/rng"
 	"prenas/internal/tensorfile"
+	"prenas/pkg/space"
 )
 
 // libraryEnv names a folder that internal/pretrained/testdata/make.py wrote: all models of
@@ -66,17 +71,28 @@ func TestImportedModelsHaveTheirLibrarysOutputs(t *testing.T) {
 // compareOutputs of a model's file with those of the library.
 func compareOutputs(t *testing.T, e *engine.Engine, path, folder string) {
 	t.Helper()
+	got, want := outputsOf(t, e, path, folder)
+	if len(got) != len(want) {
+		t.Fatalf("%d outputs, the library has %d", len(got), len(want))
+	}
+	if d := fixture.Difference(got, want); d > 1e-4 {
+		t.Errorf("%s: outputs differ from the library's by %.2g of the largest", filepath.Base(path), d)
+	}
+}
+
+// outputsOf a model's file for the images of a folder, and what the library put out.
+func outputsOf(t *testing.T, e *engine.Engine, path, folder string) (got, want []float32) {
+	t.Helper()
 	io, err := tensorfile.Read(filepath.Join(folder, "io.safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, outputs := io.Tensors["images"], io.Tensors["outputs"]
+	images := io.Tensors["images"]
 	pixels, err := images.Float32s()
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := outputs.Float32s()
-	if err != nil {
+	if want, err = io.Tensors["outputs"].Float32s(); err != nil {
 		t.Fatal(err)
 	}
 	m, err := classify.Open(t.Context(), path, classify.Options{Engine: e, Batch: images.Shape[0]})
@@ -93,20 +109,29 @@ func compareOutputs(t *testing.T, e *engine.Engine, path, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []float32
-	for _, row := range rows {
-		got = append(got, row...)
-	}
-	if len(got) != len(want) {
-		t.Fatalf("%d outputs, the library has %d", len(got), len(want))
-	}
-	if d := fixture.Difference(got, want); d > 1e-4 {
-		t.Errorf("%s: outputs differ from the library's by %.2g of the largest", filepath.Base(path), d)
-	}
+	return slices.Concat(rows...), want
 }
 
-// A model whose units are sorted has the same outputs, whatever the order: here that of
-// gradients drawn at random.
+// randomWorth of the units of a supernet.
+func randomWorth(s *space.Space) proxy.Units {
+	r := rng.New(1, "worth")
+	draw := func(n int) []float64 {
+		values := make([]float64, n)
+		for i := range values {
+			values[i] = r.Float64()
+		}
+		return values
+	}
+	top, u := s.Supernet, proxy.Units{}
+	u.Embed, u.Blocks = draw(top.EmbedDim), draw(top.Depth)
+	for range top.Depth {
+		u.Heads, u.Hidden = append(u.Heads, draw(top.NumHeads)), append(u.Hidden, draw(space.Hidden(top.EmbedDim, top.MLPRatio)))
+	}
+	return u
+}
+
+// A model whose units are sorted has the same outputs, to 1e-5, whatever the order: here a random
+// one.
 func TestOrderChangesNothing(t *testing.T) {
 	folders, err := filepath.Glob(filepath.Join("testdata", "pretrained", "*"))
 	if err != nil || len(folders) == 0 {
@@ -133,15 +158,7 @@ func TestOrderChangesNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			gradients := map[string]tensorfile.Tensor{}
-			for name, w := range weights {
-				r, values := rng.New(1, name), make([]float32, len(w.Data)/4)
-				for i := range values {
-					values[i] = float32(r.NormFloat64())
-				}
-				gradients[name] = tensorfile.FromFloat32(w.Shape, values)
-			}
-			sorted, err := importance.Order(s, weights, gradients)
+			sorted, err := importance.Order(s, weights, randomWorth(s))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -154,11 +171,18 @@ func TestOrderChangesNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			path := filepath.Join(t.TempDir(), "sorted.safetensors")
-			if err := after.Write(fsys.OS, path); err != nil {
-				t.Fatal(err)
+			dir := t.TempDir()
+			outputs := func(name string, m *export.Model) []float32 {
+				path := filepath.Join(dir, name)
+				if err := m.Write(fsys.OS, path); err != nil {
+					t.Fatal(err)
+				}
+				got, _ := outputsOf(t, e, path, folder)
+				return got
 			}
-			compareOutputs(t, e, path, folder)
+			if d := fixture.Difference(outputs("sorted.safetensors", after), outputs("model.safetensors", m)); d > 1e-5 {
+				t.Errorf("outputs differ by %.2g of the largest", d)
+			}
 		})
 	}
 }
@@ -189,4 +213,82 @@ func importedFrom(t *testing.T, folder string) *export.Model {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// An architecture without some blocks is timm's model of which they were deleted: its outputs are
+// those of a file whose other blocks are numbered anew.
+func TestWithoutBlocksIsTheModelWithThemDeleted(t *testing.T) {
+	e, err := engine.Open(t.Context(), engine.Options{Backend: "go"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	folder := filepath.Join("testdata", "pretrained", "timm-distilled")
+	m := importedFrom(t, folder)
+	weights, err := m.Weights()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := m.Info.SpaceArch()
+	depth := a.Depth()
+	if depth < 2 {
+		t.Fatalf("%s has %d blocks", folder, depth)
+	}
+	a.NumHeads, a.MLPRatio = a.NumHeads[1:], a.MLPRatio[1:]
+	var kept []int
+	for block := range depth {
+		if block != depth-2 {
+			kept = append(kept, block)
+		}
+	}
+	without, err := export.Take(weights, m.Info.SpaceModel(), a.Keeping(kept), m.Info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := without.Info.CutArch(); !slices.Equal(got.Layers, kept) {
+		t.Errorf("the model's name %s keeps blocks %v, not %v", without.Info.Arch, got.Layers, kept)
+	}
+
+	file, err := tensorfile.Read(filepath.Join(folder, "weights.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	deleted := map[string]tensorfile.Tensor{}
+	for name, w := range file.Tensors {
+		block, rest, in := strings.Cut(strings.TrimPrefix(name, "blocks."), ".")
+		if number, err := strconv.Atoi(block); in && err == nil && strings.HasPrefix(name, "blocks.") {
+			at := slices.Index(kept, number)
+			if at < 0 {
+				continue
+			}
+			name = "blocks." + strconv.Itoa(at) + "." + rest
+		}
+		deleted[name] = w
+	}
+	dir := t.TempDir()
+	if err := tensorfile.Write(fsys.OS, filepath.Join(dir, "weights.safetensors"), &tensorfile.File{Tensors: deleted}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"flags.json", "io.safetensors", "config.json"} {
+		if text, err := os.ReadFile(filepath.Join(folder, name)); err == nil {
+			if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	outputs := func(name string, m *export.Model) []float32 {
+		path := filepath.Join(dir, name)
+		if err := m.Write(fsys.OS, path); err != nil {
+			t.Fatal(err)
+		}
+		got, _ := outputsOf(t, e, path, folder)
+		return got
+	}
+	got, whole := outputs("without.safetensors", without), outputs("whole.safetensors", m)
+	if d := fixture.Difference(got, outputs("deleted.safetensors", importedFrom(t, dir))); d > 1e-5 {
+		t.Errorf("outputs differ by %.2g of the largest", d)
+	}
+	if fixture.Difference(got, whole) < 1e-3 {
+		t.Error("the block does nothing")
+	}
 }

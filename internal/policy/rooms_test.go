@@ -63,7 +63,7 @@ var rooms = []struct {
 	{"train", []string{"augment", "data", "engine", "evaluate", "fsys", "input", "machine", "ranks", "recipe", "rng", "rundir", "search", "space", "supernet", "tensorboard", "tensorfile", "trainstep"}},
 	{"export", []string{"engine", "fsys", "printable", "sealed", "space", "strictjson", "supernet", "tensorfile"}},
 	{"classify", []string{"ahead", "augment", "data", "engine", "export", "foreign", "fsys", "machine", "mistaken", "supernet"}},
-	{"importance", []string{"space", "tensorfile"}},
+	{"importance", []string{"proxy", "space", "tensorfile"}},
 	{"probe", []string{"engine"}},
 	{"pretrained", []string{"fsys", "input", "space", "tensorfile"}},
 	{"onnx/schema", nil},

@@ -194,7 +194,7 @@ func (p *passes) at(where point) (*gradients, error) {
 			return nil, err
 		}
 		chunk := tensors.FromFlatDataAndDimensions(images[at:at+perChunk], p.imageShape(size).Dimensions...)
-		out, err := p.run(program, append(args[:len(args):len(args)], chunk))
+		out, err := run(program, append(args[:len(args):len(args)], chunk))
 		if err != nil {
 			return nil, err
 		}
@@ -357,7 +357,7 @@ func (p *passes) runForward() error {
 	args = append(args, tensors.FromFlatDataAndDimensions(p.from.images, shape...),
 		tensors.FromFlatDataAndDimensions(noise, shape...), tensors.FromFlatDataAndDimensions(signs, len(signs)))
 	defer free(args)
-	out, err := p.run(p.programs.forward, args)
+	out, err := run(p.programs.forward, args)
 	if err != nil {
 		return err
 	}
@@ -399,7 +399,7 @@ func (p *programs) compileForward() (err error) {
 }
 
 // run a program and take its outputs to the host.
-func (p *programs) run(program *engine.Program, args []*tensors.Tensor) (out [][]float32, err error) {
+func run(program *engine.Program, args []*tensors.Tensor) (out [][]float32, err error) {
 	results, err := program.Run(args)
 	if err != nil {
 		return nil, err

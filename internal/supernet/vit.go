@@ -54,6 +54,10 @@ const (
 	SiteAttention
 	// SiteMLP is what a transformer block's MLP adds to its input.
 	SiteMLP
+	// SiteHeads is what a transformer block's heads put out, one after the other.
+	SiteHeads
+	// SiteUnits is what a transformer's activation function puts out.
+	SiteUnits
 )
 
 // Logits adds the forward pass of f.Arch to the graph: images [N, C, H, W],
@@ -243,7 +247,7 @@ func (v *vit) attention(x *graph.Node, block int, rel *relative) *graph.Node {
 	}
 	v.tap(SiteQKV, qkv)
 	out := v.selfAttention(qkv, v.tables(block, rel), block, heads, rel)
-	out = v.layer(out, v.projLayer(block))
+	out = v.layer(v.tap(SiteHeads, out), v.projLayer(block))
 	for _, site := range []dropSite{dropProj, dropBranch} {
 		out = v.drop(out, site, block, tokens, v.space.Supernet.EmbedDim)
 	}
@@ -346,7 +350,7 @@ func (v *vit) mlp(x *graph.Node, block int) *graph.Node {
 	top, tokens, fc1 := v.space.Supernet, x.Shape().Dimensions[1], v.fc1Layer(block)
 	x = v.product(x, fc1.Weight)
 	if f := v.space.Model.Variant.Activation; v.Tap != nil || f != "" { // who looks at it may differentiate by it
-		x = activation(f, v.tap(SiteHidden, v.addBias(x, fc1.Bias)))
+		x = v.tap(SiteUnits, activation(f, v.tap(SiteHidden, v.addBias(x, fc1.Bias))))
 	} else {
 		x = engine.BiasGelu(x, fc1.Bias, v.Operands)
 	}
