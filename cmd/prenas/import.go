@@ -21,9 +21,9 @@ import (
 func importCommand(g *global) *cobra.Command {
 	var o job.ImportOptions
 	c := &cobra.Command{
-		Use: "import FILE --out FILE.safetensors", Short: "Bring in a vision transformer that another program trained", Args: cobra.ExactArgs(1),
+		Use: "import FILE --out FILE.safetensors", Short: "Bring in a model that another program trained", Args: cobra.ExactArgs(1),
 		Long: "Reads weights of timm, Hugging Face (ViT, DeiT, DINOv2, the image towers of CLIP and SigLIP), torchvision,\n" +
-			"PreNAS or AutoFormer: safetensors, .pth, or the index of a model in several files. Nothing in it is executed.\n" +
+			"PreNAS or AutoFormer, or of MobileNetV3-Large (timm, torchvision, once-for-all): safetensors, .pth, or the index of a model in several files. Nothing in it is executed.\n" +
 			"Writes a model, for predict, eval, export, finetune and as a teacher, with its card, and a space file\n" +
 			"(.space.yaml) whose choices shrink it. config.json beside the weights is read. What neither says is told\n" +
 			"in a line with its flag, or asked for.",
@@ -77,8 +77,12 @@ func importCommand(g *global) *cobra.Command {
 				if r.Entry != "" {
 					entry = ", entry " + printable.Name(r.Entry)
 				}
-				_, err := fmt.Fprintf(w, "form %s%s, %d tensors; %s, %.3f M parameters, %d outputs\n%s\n%s\n",
-					r.Form, entry, r.Tensors, r.Largest, millions(r.Params), r.Classes, r.Weights, r.Space)
+				fmt.Fprintf(w, "form %s%s, %d tensors; %s, %.3f M parameters, %d outputs\n%s\n",
+					r.Form, entry, r.Tensors, r.Largest, millions(r.Params), r.Classes, r.Weights)
+				if r.Space == "" {
+					return nil
+				}
+				_, err := fmt.Fprintln(w, r.Space)
 				return err
 			})
 		},

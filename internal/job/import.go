@@ -61,7 +61,7 @@ type Imported struct {
 	Notes   []string `json:"notes"`
 	Tensors int      `json:"tensors"`
 	Weights string   `json:"weights"`
-	Space   string   `json:"space"` // file of the space to search in
+	Space   string   `json:"space"` // file of the space to search in; empty: none
 	Largest string   `json:"largest"`
 	Params  int64    `json:"params"` // of the largest
 	Classes int      `json:"classes"`
@@ -79,8 +79,13 @@ func Import(ctx context.Context, o ImportOptions) (Imported, error) {
 	if err != nil {
 		return r, err
 	}
-	r.Weights, r.Space = o.Out, SpacePath(o.Out)
+	if r.Weights = o.Out; s != nil {
+		r.Space = SpacePath(o.Out)
+	}
 	if o.Order.Data != "" {
+		if model.Info.SpaceModel().IsConv() {
+			return r, fmt.Errorf("%w is for vision transformers; %s is a convolutional network", input.OrderBy, o.File)
+		}
 		if model, err = o.Order.ordered(ctx, s, model); err != nil {
 			return r, err
 		}
@@ -95,8 +100,10 @@ func writeImported(model *export.Model, s *space.Space, to, command string) erro
 	if err := model.Write(set, to); err != nil {
 		return err
 	}
-	if err := writeText(set, SpacePath(to), []byte(spaceText(s))); err != nil {
-		return err
+	if s != nil {
+		if err := writeText(set, SpacePath(to), []byte(spaceText(s))); err != nil {
+			return err
+		}
 	}
 	card := export.Card{Info: model.Info, File: filepath.Base(to), Form: "safetensors, float32, timm's names and layouts", Command: command}
 	if err := export.WriteSiblings(set, to, card); err != nil {
@@ -130,10 +137,10 @@ func originOf(file string) (*export.Imported, error) {
 	return &export.Imported{File: filepath.Base(file), SHA256: sum}, err
 }
 
-// own is a vision transformer that export or import wrote: its file says all of it. nil where the file is another one.
+// own is a model that export or import wrote: its file says all of it. nil where the file is another one.
 func (r *Imported) own(file *tensorfile.File, o ImportOptions) (*export.Model, *space.Space, error) {
 	model, err := export.Of(file)
-	if err != nil || model.Info.SpaceModel().IsConv() {
+	if err != nil {
 		return nil, nil, nil // foreign tells what is wrong with it
 	}
 	if model.Info.Imported, err = originOf(o.File); err != nil {
@@ -142,11 +149,24 @@ func (r *Imported) own(file *tensorfile.File, o ImportOptions) (*export.Model, *
 	r.Form, model.Info.Imported.Form = FormPreNAS, FormPreNAS
 	model.Info.Arch = model.Info.SpaceArch().String() // it is the whole of its space
 	model.Info.Licence = cmp.Or(o.Licence, model.Info.Licence)
-	s, err := shrinkable(model.Info.SpaceModel(), model.Info.SpaceArch())
+	s, err := r.space(model.Info.SpaceModel(), model.Info.SpaceArch())
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
 	}
 	return model, s, nil
+}
+
+// space is the space whose supernet is a model; nil where it is a convolutional network whose
+// blocks differ, which is told.
+func (r *Imported) space(m space.Model, a space.Arch) (*space.Space, error) {
+	if !m.IsConv() {
+		return shrinkable(m, a)
+	}
+	s, err := shrinkableConv(m, a)
+	if s == nil && err == nil {
+		r.Notes = append(r.Notes, "there is no space beside it: its units or blocks differ in depth, kernel or expansion, and a supernet has one of each; eval, export, predict, finetune and teachers take the model")
+	}
+	return s, err
 }
 
 // foreign is a model of another training code.
@@ -170,7 +190,7 @@ func (r *Imported) foreign(file *tensorfile.File, o ImportOptions) (*export.Mode
 		about.Imported.Form = r.Form
 		about.Preprocess = r.preprocess(from.Model, from.Prep)
 		if model, err = export.New(from.Tensors, from.Model, from.Arch, about); err == nil {
-			s, err = shrinkable(from.Model, from.Arch)
+			s, err = r.space(from.Model, from.Arch)
 		}
 	}
 	if err != nil {
@@ -292,6 +312,11 @@ func shrinkable(m space.Model, a space.Arch) (*space.Space, error) {
 	s.EmbedDim = fractions(dim, 8, 1./2, 3./4)
 	s.Depth, s.NumHeads = fractions(depth, 1, 2./3, 5./6), fractions(heads, 1, 1./2, 3./4)
 	s.MLPRatio = []float64{ratio / 2, ratio * 3 / 4, ratio}
+	return withIntervals(s)
+}
+
+// withIntervals gives a space three intervals of parameters.
+func withIntervals(s *space.Space) (*space.Space, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
@@ -327,6 +352,9 @@ func fits(s *space.Space, weights map[string]tensorfile.Tensor) error {
 }
 
 func spaceText(s *space.Space) string {
+	if s.Model.IsConv() {
+		return convSpaceText(s)
+	}
 	super, m := s.Supernet, s.Model
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Choices that shrink an imported model; change them freely, but not SUPERNET and MODEL.\n")

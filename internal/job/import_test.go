@@ -137,7 +137,7 @@ func TestImportNamesWhatDoesNotFit(t *testing.T) {
 		"no ViT": {func(w map[string]tensorfile.Tensor) {
 			delete(w, "patch_embed.proj.weight")
 			delete(w, "patch_embed.proj.bias")
-		}, "this is no ViT"},
+		}, "this is no model that is known"},
 		"wrong shape": {func(w map[string]tensorfile.Tensor) { w["norm.bias"] = w["head.bias"] }, `"norm.bias" has shape [3]`},
 	} {
 		timm, _ := timmWeights(t)

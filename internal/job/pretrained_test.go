@@ -150,6 +150,9 @@ func TestOrderChangesNothing(t *testing.T) {
 	for _, folder := range folders {
 		t.Run(filepath.Base(folder), func(t *testing.T) {
 			m := importedFrom(t, folder)
+			if m.Info.SpaceModel().IsConv() {
+				t.Skip("the units of convolutional networks are not sorted")
+			}
 			s, err := shrinkable(m.Info.SpaceModel(), m.Info.SpaceArch())
 			if err != nil {
 				t.Fatal(err)

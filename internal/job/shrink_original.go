@@ -25,6 +25,9 @@ func (o ShrinkOptions) read() (*export.Model, error) {
 	for _, note := range imported.Notes {
 		o.Log("note: " + note)
 	}
+	if err == nil && model.Info.SpaceModel().IsConv() {
+		return nil, fmt.Errorf("%s %w: shrink takes vision transformers, whose units it sorts by importance; this is a convolutional network", o.File, ErrImport)
+	}
 	return model, err
 }
 

@@ -1,5 +1,5 @@
-// Package pretrained reads vision transformers that other training codes saved, as models of
-// ours: weights by the supernet's names, and what the model is.
+// Package pretrained reads models that other training codes saved, vision transformers and
+// MobileNetV3-Large, as models of ours: weights by the supernet's names, and what the model is.
 //
 //	file ─ ReadAny ─► tensors by their paths ─ root ─► those of one model, by plain names
 //	     ─ rename (timm's names) ─ fold ─► space.Model, space.Arch, weights

@@ -22,7 +22,8 @@ type family struct {
 	beside []string
 	// renames bring names to timm's, in this order.
 	renames []rename
-	eps     float64 // of LayerNorms that the family's models usually have
+	eps     float64 // of the norms that the family's models usually have
+	conv    bool    // convolutional networks
 }
 
 type rename struct{ from, to string }
@@ -88,6 +89,16 @@ var families = []family{
 		}},
 }
 
+// allFamilies are those of transformers, then those of convolutional networks.
+var allFamilies = func() (all []*family) {
+	for _, list := range [][]family{families, convFamilies} {
+		for i := range list {
+			all = append(all, &list[i])
+		}
+	}
+	return all
+}()
+
 // ignored are tensors that take no part in the outputs.
 var ignored = regexp.MustCompile(`(^|\.)(num_batches_tracked|position_ids|relative_position_index|mask_token|pooler\.dense\.(weight|bias))$`)
 
@@ -120,8 +131,7 @@ type root struct {
 func roots(tensors map[string]tensorfile.Tensor) []root {
 	var found []root
 	for _, name := range slices.Sorted(maps.Keys(tensors)) {
-		for i := range families {
-			f := &families[i]
+		for _, f := range allFamilies {
 			prefix, ok := strings.CutSuffix(name, f.sign)
 			if !ok || prefix != "" && !strings.HasSuffix(prefix, ".") {
 				continue
@@ -194,8 +204,8 @@ func unknown(tensors map[string]tensorfile.Tensor) error {
 	names := slices.Sorted(maps.Keys(tensors))
 	const most = 4
 	some := names[:min(most, len(names))]
-	return fmt.Errorf("%w: this is no ViT that is known: its %d tensors (%s and so on) have no patch projection by a known name; "+
-		"known are vision transformers of timm, Hugging Face (ViT, DeiT, DINOv2, CLIP, SigLIP), torchvision, PreNAS and AutoFormer",
+	return fmt.Errorf("%w: this is no model that is known: its %d tensors (%s and so on) have no patch projection and no stem by a known name; "+
+		"known are vision transformers of timm, Hugging Face (ViT, DeiT, DINOv2, CLIP, SigLIP), torchvision, PreNAS and AutoFormer, and MobileNetV3-Large of timm, torchvision and once-for-all",
 		ErrFile, len(names), printableList(some))
 }
 

@@ -50,7 +50,7 @@ type Preprocess struct {
 	Resize    int
 }
 
-// Model is a vision transformer of another training code.
+// Model is a model of another training code.
 type Model struct {
 	Family string
 	Entry  string   // of the file that held the weights; empty: none
@@ -103,7 +103,11 @@ func read(tensors map[string]tensorfile.Tensor, h Hints, c config) (*Model, erro
 		return m, nil
 	}
 	f := &foreign{own: own, used: map[string]bool{}, out: map[string]tensorfile.Tensor{}, hints: h, config: c, family: r.family, m: m}
-	if err := f.build(); err != nil {
+	build := f.build
+	if r.family.conv {
+		build = f.convolutional
+	}
+	if err := build(); err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -241,11 +245,17 @@ func (f *foreign) build() error {
 	if f.family.name == "timm" && f.config.file == "" && m.Variant.NoClassToken && !f.has("blocks.0.attn.qkv.bias") {
 		return fmt.Errorf("%w: its norms may stand after the branches (timm's models with _rpn_ in their names), which models of ours have not, and names of tensors do not tell; a config.json beside it that names its architecture does", ErrFile)
 	}
-	if len(f.assumed) > 0 {
-		f.m.Notes = append(f.m.Notes, "the file does not say these, so they are taken as they usually are: "+strings.Join(f.assumed, ", "))
-	}
 	if err := m.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrFile, err)
+	}
+	f.finish(m, a)
+	return nil
+}
+
+// finish is what all models have in common.
+func (f *foreign) finish(m space.Model, a space.Arch) {
+	if len(f.assumed) > 0 {
+		f.m.Notes = append(f.m.Notes, "the file does not say these, so they are taken as they usually are: "+strings.Join(f.assumed, ", "))
 	}
 	f.m.Model, f.m.Arch, f.m.Tensors, f.m.Licence = m, a, f.out, f.config.licence
 	f.m.Prep = f.config.prep
@@ -255,7 +265,6 @@ func (f *foreign) build() error {
 	if len(f.config.classes) == m.NumClasses {
 		f.m.Classes = f.config.classes
 	}
-	return nil
 }
 
 // plainName are the tensors that a model of ours may be made of.

@@ -142,3 +142,65 @@ hf("hf-clip", T.CLIPForImageClassification(T.CLIPConfig(vision_config=kw, text_c
 hf("hf-clip-whole", T.CLIPModel(T.CLIPConfig(vision_config=kw, text_config=text, projection_dim=6)), lambda m, x: m.get_image_features(pixel_values=x) if torch.is_tensor(m.get_image_features(pixel_values=x)) else m.get_image_features(pixel_values=x).pooler_output)
 hf("hf-siglip-vision", T.SiglipVisionModel(T.SiglipVisionConfig(**kw)), lambda m, x: m(pixel_values=x).pooler_output)
 hf("hf-siglip", T.SiglipForImageClassification(T.SiglipConfig(vision_config=kw, text_config=text, **labels)))
+
+# Convolutional networks, of MobileNetV3-Large's strides and activations.
+def redrawn(m, seed=0):
+    """Weights that keep features as large as they come, and norms with statistics of their own."""
+    g = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for x in m.modules():
+            if isinstance(x, torch.nn.BatchNorm2d):
+                for p, middle, deviation in ((x.weight, 1, 0.1), (x.bias, 0, 0.1), (x.running_mean, 0, 0.1)):
+                    p.copy_(middle + deviation * torch.randn(p.shape, generator=g))
+                x.running_var.copy_(0.5 + torch.rand(x.running_var.shape, generator=g))
+            elif isinstance(x, (torch.nn.Conv2d, torch.nn.Linear)):
+                x.weight.copy_(torch.randn(x.weight.shape, generator=g) * (2 / x.weight[0].numel()) ** 0.5)
+                if x.bias is not None:
+                    x.bias.copy_(torch.randn(x.bias.shape, generator=g) * 0.1)
+    return m.eval()
+
+
+import timm as library
+
+at32 = {"ImageSize": 32}
+for name in "mobilenetv3_large_100", "mobilenetv3_large_075":
+    save("conv-timm-" + name, redrawn(library.create_model(name, num_classes=5)), call, at32, images=32)
+save("conv-timm-prefix", redrawn(library.create_model("mobilenetv3_large_100", num_classes=5)), call, at32, images=32,
+     wrap=lambda s: {"state_dict_ema": {"module." + k: v for k, v in s.items()}})
+save("conv-torchvision", redrawn(torchvision.models.mobilenet_v3_large(num_classes=5)), call, at32, images=32)
+
+# Little ones of the same form.
+from timm.models._efficientnet_builder import decode_arch_def, round_channels
+from timm.models._efficientnet_blocks import SqueezeExcite
+from timm.models.mobilenetv3 import MobileNetV3
+from torchvision.models.mobilenetv3 import InvertedResidualConfig, MobileNetV3 as TorchvisionV3
+
+stages = [["ds_r1_k3_s1_e1_c8_nre"], ["ir_r1_k3_s2_e2_c8_nre"], ["ir_r2_k5_s2_e2.4_c8_se0.25_nre"], ["ir_r1_k3_s2_e2_c16"],
+          ["ir_r2_k3_s1_e2_c16_se0.25"], ["ir_r1_k5_s2_e1.7_c24_se0.25"], ["cn_r1_k1_s1_c32"]]
+save("conv-little-timm", redrawn(MobileNetV3(
+    decode_arch_def(stages), num_classes=5, stem_size=8, num_features=40, fix_stem=True, act_layer=torch.nn.Hardswish, round_chs_fn=round_channels,
+    se_layer=partial(SqueezeExcite, gate_layer="hard_sigmoid", force_act_layer=torch.nn.ReLU, rd_round_fn=round_channels))), call, at32, images=32)
+config = lambda *args: InvertedResidualConfig(*args, 1, 1.0)
+save("conv-little-torchvision", redrawn(TorchvisionV3([
+    config(8, 3, 8, 8, False, "RE", 1), config(8, 3, 16, 8, False, "RE", 2), config(8, 5, 24, 8, True, "RE", 2), config(8, 3, 32, 16, False, "HS", 2),
+    config(16, 3, 32, 16, True, "HS", 1), config(16, 5, 48, 24, True, "HS", 2), config(24, 5, 48, 24, True, "HS", 1)], 40, num_classes=5,
+    norm_layer=partial(torch.nn.BatchNorm2d, eps=1e-3, momentum=0.01))), call, at32, images=32, wrap=lambda s: {"model": {"module." + k: v for k, v in s.items()}})
+
+# Once-for-all's supernet and one of its networks, where OFA names a copy of its repository.
+if os.environ.get("OFA"):
+    import sys, types
+
+    sys.path.insert(0, os.environ["OFA"])
+    for module in ("horovod", "horovod.torch", "tqdm"):
+        try:
+            __import__(module)
+        except ImportError:
+            sys.modules[module] = types.ModuleType(module)
+    from ofa.imagenet_classification.elastic_nn.networks.ofa_mbv3 import OFAMobileNetV3
+
+    net = OFAMobileNetV3(n_classes=5, dropout_rate=0, width_mult=1.0, ks_list=[3, 5, 7], expand_ratio_list=[3, 4, 6], depth_list=[2, 3, 4])
+    redrawn(net)
+    net.set_max_net()
+    save("conv-ofa", net, call, at32, images=32, wrap=lambda s: {"state_dict": s})
+    net.set_active_subnet(ks=5, e=4, d=3)
+    save("conv-ofa-one", redrawn(net.get_active_subnet(preserve_weight=True)), call, at32, images=32)
