@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prenas/internal/data"
+	"prenas/internal/job"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
 	"prenas/pkg/space"
@@ -57,6 +58,7 @@ func completeSource(_ *cobra.Command, _ []string, text string) ([]string, cobra.
 func addCompletions(root *cobra.Command) {
 	flags := map[string]completion{
 		"recipe": completeFrom(recipe.Names), "space": completeFrom(space.Names), "data": completeSource, "arch": completeArch, "sampler": completeFrom(recipe.SamplerNames),
+		"family": completeFrom(func() []string { return job.Families }), "precision": completeFrom(func() []string { return []string{"float32", "bf16", "auto"} }),
 	}
 	for _, c := range allCommands(root) {
 		for flag, complete := range flags {

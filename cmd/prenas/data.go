@@ -11,8 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"prenas/internal/data"
-	"prenas/internal/fsys"
+	"prenas/internal/job"
 	"prenas/internal/printable"
+	"prenas/internal/recipe"
 )
 
 func dataCommand(g *global) *cobra.Command {
@@ -21,7 +22,7 @@ func dataCommand(g *global) *cobra.Command {
 		Long:    "SRC is\n  " + strings.Join(data.Sources(), "\n  "),
 		Example: "  prenas data fetch fashion-mnist\n  prenas data check folder:images",
 	}
-	c.AddCommand(dataFetchCommand(g), dataInfoCommand(g), dataCheckCommand(g), dataPackCommand(g))
+	c.AddCommand(dataFetchCommand(g), dataInfoCommand(g), dataSheetCommand(g), dataCheckCommand(g), dataPackCommand(g))
 	return c
 }
 
@@ -82,7 +83,7 @@ func dataInfoCommand(g *global) *cobra.Command {
 				info.Twins = &twins
 			}
 			if sheet != "" {
-				if err := fsys.WriteAtomic(fsys.OS, sheet, func(w io.Writer) error { return data.WriteContactSheet(c.Context(), set, w) }); err != nil {
+				if err := job.WriteSheet(c.Context(), set, "images", g.seed, info.Twins, sheet); err != nil {
 					return fmt.Errorf("--sheet: %w", err)
 				}
 			}
@@ -91,9 +92,66 @@ func dataInfoCommand(g *global) *cobra.Command {
 	}
 	c.Flags().StringVar(&sheet, "sheet", "", "contact sheet to write, PNG: a row of images for each class")
 	c.Flags().IntVar(&sample, "sample", 1000, "images to read for their sizes, spread over all")
-	c.Flags().IntVar(&near, "near", 0, "images to compare, to find test images that look like training images; 0: none (default: what takes about a minute)")
+	c.Flags().IntVar(&near, "near", 0, nearHelp)
 	return c
 }
+
+func dataSheetCommand(g *global) *cobra.Command {
+	var out, by string
+	var near int
+	c := &cobra.Command{
+		Use: "sheet SRC --out FILE.png", Short: "Draw a contact sheet: classes, augmentation, twins", Args: cobra.ExactArgs(1),
+		Long: "Draws the first images of each class, with its name; images as a training by a recipe sees them; and test\n" +
+			"images that look the same as a training image, beside it.",
+		Example: "  prenas data sheet folder:images --out sheet.png\n  prenas data sheet folder:images --recipe tiny --out sheet.png",
+		RunE: func(c *cobra.Command, args []string) error {
+			if _, err := recipe.Load(by); err != nil {
+				return fmt.Errorf("--recipe: %w", err)
+			}
+			console := newConsole(g)
+			set, err := openWhole(c.Context(), console, args[0])
+			if err != nil {
+				return err
+			}
+			var twins *data.Twins
+			if !c.Flags().Changed("near") {
+				info, err := data.Describe(c.Context(), args[0], set, 100, nil)
+				if err != nil {
+					return err
+				}
+				near = data.MostCompared(info.Sizes.Width.Median * info.Sizes.Height.Median)
+			}
+			if near > 0 {
+				found, err := data.FindTwins(c.Context(), set, near, console.counting("compare"))
+				if err != nil {
+					return err
+				}
+				twins = &found
+			}
+			if err := job.WriteSheet(c.Context(), set, by, g.seed, twins, out); err != nil {
+				return fmt.Errorf("--out: %w", err)
+			}
+			return g.printResult(struct {
+				Sheet string      `json:"sheet"`
+				Twins *data.Twins `json:"twins,omitempty"`
+			}{out, twins}, func(w io.Writer) error {
+				if twins != nil {
+					printTwins(w, *twins)
+				}
+				_, err := fmt.Fprintln(w, out)
+				return err
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&out, "out", "", "contact sheet to write, PNG")
+	f.StringVar(&by, "recipe", "images", "recipe whose augmentation is shown, built-in ("+strings.Join(recipe.Names(), ", ")+") or YAML file")
+	f.IntVar(&near, "near", 0, nearHelp)
+	require(c, "out")
+	return c
+}
+
+const nearHelp = "images to compare, to find test images that look like training images; 0: none (default: what takes about a minute)"
 
 func printInfo(w io.Writer, info data.Info) error {
 	held, column := "", ""
@@ -146,12 +204,12 @@ func printTwins(w io.Writer, t data.Twins) {
 	}
 	fmt.Fprintf(w, "compared %s test images with %s training images%s:\n", of(t.Test, t.AllTest), of(t.Train, t.AllTrain), left)
 	if t.Twins == 0 {
-		fmt.Fprintln(w, "  none looks the same")
+		fmt.Fprintln(w, "  none looks like one of them")
 		return
 	}
-	fmt.Fprintf(w, "  %d look the same as a training image, so accuracy on them says too much;\n  of these %s\n", t.Twins, counted(t.OtherClass, "has another class there", "have another class there"))
+	fmt.Fprintf(w, "  %d look like a training image, %s;\n  where they are the same, accuracy on them says too much\n", t.Twins, counted(t.OtherClass, "of them one of another class", "of them one of another class"))
 	if 10*t.Twins > t.Test {
-		fmt.Fprintln(w, "  (things on an empty ground look alike without being the same: see some)")
+		fmt.Fprintln(w, "  (things on an empty ground look alike without being the same: see data sheet)")
 	}
 	for _, twin := range t.First[:min(3, len(t.First))] {
 		fmt.Fprintf(w, "  %s is like\n    %s\n", printable.Name(twin.Test), printable.Name(twin.Train))

@@ -94,7 +94,7 @@ are needed, and 70 for a fault of prenas itself.`,
 	f.BoolVar(&g.quiet, "quiet", false, "print results, warnings and errors only")
 	for _, add := range []func(*global) *cobra.Command{
 		quickstartCommand, shrinkCommand, importCommand, searchCommand, explainCommand, auditCommand, recipeCommand, trainCommand, finetuneCommand, evalCommand, reportCommand, watchCommand, boardCommand, exportCommand, predictCommand, serveCommand,
-		checkCommand, dataCommand, spacesCommand, doctorCommand,
+		checkCommand, dataCommand, spacesCommand, doctorCommand, manCommand,
 	} {
 		root.AddCommand(add(g))
 	}

@@ -347,6 +347,9 @@ func (t *trainer) update(batches []evaluate.Batch, began time.Time) error {
 	if p.Step%r.LogEvery == 0 || p.Step == t.steps {
 		return t.writeLines(lr)
 	}
+	if p.Step == 1 { // whoever watches sees that it trains, and how fast
+		t.note(rundir.TimingLine{Step: 1, Time: float64(time.Now().UnixMilli()) / 1e3, Rate: rate})
+	}
 	return nil
 }
 

@@ -24,7 +24,7 @@ import (
 // Status is where a run stands: the newest line of each kind that it has written.
 type Status struct {
 	Run    string             `json:"run"`
-	Step   int                `json:"step"` // updates of the intervals that have ended
+	Step   int                `json:"step"` // updates of the intervals that have ended; in the first one 1, when it is done
 	Steps  int                `json:"steps"`
 	Epochs int                `json:"epochs"`
 	Ended  bool               `json:"ended"`
@@ -56,6 +56,8 @@ func Read(run string) (Status, error) {
 		if timing, ok := m.Timings[s.Step]; ok {
 			s.Timing = &timing
 		}
+	} else if timing, ok := m.Timings[1]; ok {
+		s.Step, s.Timing = 1, &timing
 	}
 	if len(m.Eval) > 0 {
 		s.Eval = &m.Eval[len(m.Eval)-1]
@@ -89,7 +91,11 @@ func Follow(ctx context.Context, run string, every time.Duration, once bool, sho
 func (s Status) Picture(width int) string {
 	var b strings.Builder
 	if s.Train == nil {
-		fmt.Fprintf(&b, "%s: no interval of %d updates has ended yet\n", s.Run, s.recipe.LogEvery)
+		if s.Timing == nil {
+			fmt.Fprintf(&b, "%s: no update of %d has ended yet; programs are compiled first\n", s.Run, s.Steps)
+		} else {
+			fmt.Fprintf(&b, "%s: training, of %d updates; the first had %.0f images/s, and the first %d are not done yet\n", s.Run, s.Steps, s.Timing.Rate, min(s.recipe.LogEvery, s.Steps))
+		}
 		s.notes(&b)
 		return b.String()
 	}
