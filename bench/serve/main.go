@@ -3,22 +3,29 @@
 // requests.
 //
 //	go run ./bench/serve --models DIR --image FILE --seconds 5
+//	go run ./bench/serve --models DIR --image FILE --onnx DIR --python PYTHON
 //	go run ./bench/serve --models DIR --image FILE --memory 10m
 //	go run ./bench/serve --models DIR --image FILE --hostile 10000
 //
 // It builds prenas, starts it on a free port of 127.0.0.1, and ends it. Clients run on the
 // same cores as the server, so what is measured is both together.
+//
+// With --onnx, the folder of the same models as ONNX files, these are measured too: on prenas serve, and
+// on onnxruntime behind FastAPI and uvicorn (peer.py), with a PYTHON that has the packages of
+// bench/serve/requirements.txt. The servers run one after the other, and must say the same of the image.
 package main
 
 import (
 	"bufio"
 	"bytes"
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -26,6 +33,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -37,16 +45,18 @@ func main() {
 	models := flag.String("models", "", "folder of exported models")
 	image := flag.String("image", "", "image to ask with")
 	seconds := flag.Int("seconds", 5, "of each measurement of the table")
+	onnx := flag.String("onnx", "", "folder of the same models as ONNX files, to measure these too, and a server in Python")
+	python := flag.String("python", "python3", "interpreter with the packages of bench/serve/requirements.txt, for --onnx")
 	memory := flag.Duration("memory", 0, "load for so long and watch the server's memory, instead of the table")
 	hostile := flag.Int("hostile", 0, "hostile requests to send, instead of the table")
 	flag.Parse()
-	if err := run(*models, *image, *seconds, *memory, *hostile); err != nil {
+	if err := run(*models, *image, *onnx, *python, *seconds, *memory, *hostile); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/serve:", err)
 		os.Exit(1)
 	}
 }
 
-func run(models, image string, seconds int, memory time.Duration, hostile int) error {
+func run(models, image, onnx, python string, seconds int, memory time.Duration, hostile int) error {
 	if models == "" || image == "" {
 		return errors.New("--models and --image are needed")
 	}
@@ -54,51 +64,90 @@ func run(models, image string, seconds int, memory time.Duration, hostile int) e
 	if err != nil {
 		return err
 	}
-	s, err := start(models)
+	folder, err := os.MkdirTemp("", "bench-serve-")
 	if err != nil {
 		return err
 	}
-	switch {
-	case hostile > 0:
-		err = s.hostile(hostile, picture)
-	case memory > 0:
-		err = s.memory(memory, picture)
-	default:
-		err = s.table(time.Duration(seconds)*time.Second, picture)
-	}
-	return errors.Join(err, s.stop())
-}
-
-// server is a prenas serve that was started.
-type server struct {
-	address string // http://127.0.0.1:PORT
-	command *exec.Cmd
-	folder  string // of the program
-}
-
-func start(models string) (*server, error) {
-	folder, err := os.MkdirTemp("", "bench-serve-")
-	if err != nil {
-		return nil, err
-	}
+	defer os.RemoveAll(folder)
 	program := filepath.Join(folder, "prenas")
 	build := exec.Command("go", "build", "-o", program, "./cmd/prenas")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
-		return nil, errors.Join(fmt.Errorf("build prenas: %w", err), os.RemoveAll(folder))
+		return fmt.Errorf("build prenas: %w", err)
 	}
-	s := &server{folder: folder, command: exec.Command(program, "serve", models, "--listen", "127.0.0.1:0", "--quiet", "--timeout", "5s")}
-	out, err := s.command.StdoutPipe()
+	ours := func(models string) *exec.Cmd {
+		return exec.Command(program, "serve", models, "--listen", "127.0.0.1:0", "--quiet", "--timeout", "5s")
+	}
+	if hostile > 0 || memory > 0 {
+		s, err := start(ours(models))
+		if err != nil {
+			return err
+		}
+		if hostile > 0 {
+			err = s.hostile(hostile, picture)
+		} else {
+			err = s.memory(memory, picture)
+		}
+		return errors.Join(err, s.stop())
+	}
+	servers := []contender{{"prenas", ours(models)}}
+	if onnx != "" {
+		library, err := onnxruntime(python)
+		if err != nil {
+			return err
+		}
+		c := ours(onnx)
+		c.Env = append(os.Environ(), "PRENAS_ONNXRUNTIME="+library)
+		servers = append(servers, contender{"prenas, ONNX", c}, contender{"FastAPI, ONNX", exec.Command(python, "-c", peer, onnx)})
+	}
+	return table(servers, time.Duration(seconds)*time.Second, picture)
+}
+
+// peer is the server in Python.
+//
+//go:embed peer.py
+var peer string
+
+// onnxruntime is the library that an interpreter's package of that name has.
+func onnxruntime(python string) (string, error) {
+	text, err := exec.Command(python, "-c", "import onnxruntime; print(onnxruntime.__path__[0])").Output()
+	if err != nil {
+		return "", fmt.Errorf("%s has no onnxruntime: pip install -r bench/serve/requirements.txt: %w", python, err)
+	}
+	found, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(text)), "capi", "libonnxruntime.so.*"))
+	if err != nil || len(found) != 1 {
+		return "", fmt.Errorf("%s has %d libraries of onnxruntime, want one", python, len(found))
+	}
+	return found[0], nil
+}
+
+// contender is a server to measure, by what starts it.
+type contender struct {
+	name    string
+	command *exec.Cmd
+}
+
+// server was started.
+type server struct {
+	address string // http://127.0.0.1:PORT
+	command *exec.Cmd
+}
+
+// start starts a server, whose first line ends with its address.
+func start(command *exec.Cmd) (*server, error) {
+	s := &server{command: command}
+	command.Stderr = os.Stderr
+	out, err := command.StdoutPipe()
 	if err == nil {
-		err = s.command.Start()
+		err = command.Start()
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(folder))
+		return nil, err
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	_, address, found := strings.Cut(strings.TrimSpace(line), " at ")
 	if err != nil || !found {
-		return nil, errors.Join(fmt.Errorf("prenas serve says %q", line), err, s.stop())
+		return nil, errors.Join(fmt.Errorf("%s says %q", command.Path, line), err, s.stop())
 	}
 	s.address = strings.TrimSuffix(address, "/")
 	return s, nil
@@ -110,7 +159,13 @@ func (s *server) stop() error {
 	if err == nil {
 		err = s.command.Wait()
 	}
-	return errors.Join(err, os.RemoveAll(s.folder))
+	var ended *exec.ExitError
+	if errors.As(err, &ended) {
+		if status, is := ended.Sys().(syscall.WaitStatus); is && status.Signaled() && status.Signal() == syscall.SIGTERM {
+			return nil // as uvicorn ends, after it has stopped
+		}
+	}
+	return err
 }
 
 // resident is the memory of the server in MB, as Linux tells it.
@@ -186,13 +241,66 @@ func (s *server) load(model string, clients int, d time.Duration, picture []byte
 	return took, refused, err
 }
 
-func (s *server) table(d time.Duration, picture []byte) error {
+// class is what a model says of an image.
+type class struct {
+	Name        string  `json:"name"`
+	Probability float64 `json:"probability"`
+}
+
+// answer is a model's first class for an image.
+func (s *server) answer(model string, picture []byte) (class, error) {
+	r, err := http.Post(s.address+"/classify?model="+url.QueryEscape(model), "application/octet-stream", bytes.NewReader(picture))
+	if err != nil {
+		return class{}, err
+	}
+	defer r.Body.Close()
+	var got struct {
+		Results []struct {
+			Classes []class `json:"classes"`
+		} `json:"results"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&got); err != nil || len(got.Results) != 1 || len(got.Results[0].Classes) == 0 {
+		return class{}, fmt.Errorf("model %s: status %d, no answer: %w", model, r.StatusCode, err)
+	}
+	return got.Results[0].Classes[0], nil
+}
+
+// table measures servers one after the other, each alone. What they say of the image must agree.
+func table(servers []contender, d time.Duration, picture []byte) error {
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d processors, load before it began %s; %v each\n\n", runtime.NumCPU(), strings.Join(strings.Fields(string(load))[:3], " "), d)
+	fmt.Println("| server | model | clients | requests/s | p50, ms | p99, ms | refused |\n| --- | --- | --- | --- | --- | --- | --- |")
+	said := map[string]class{}
+	for _, c := range servers {
+		s, err := start(c.command)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		if err := errors.Join(s.rows(c.name, d, picture, said), s.stop()); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	return nil
+}
+
+// rows measures all models of a server.
+func (s *server) rows(server string, d time.Duration, picture []byte, said map[string]class) error {
 	names, err := s.models()
 	if err != nil {
 		return err
 	}
-	fmt.Println("| model | clients | requests/s | p50, ms | p99, ms | refused |\n| --- | --- | --- | --- | --- | --- |")
 	for _, name := range names {
+		now, err := s.answer(name, picture)
+		if err != nil {
+			return err
+		}
+		if before, has := said[name]; has && (before.Name != now.Name || math.Abs(before.Probability-now.Probability) > 1e-3) {
+			return fmt.Errorf("model %s: it says %+v of the image, another server said %+v", name, now, before)
+		}
+		said[name] = now
 		for _, clients := range []int{1, 8, 64} {
 			took, refused, err := s.load(name, clients, d, picture)
 			if err == nil && len(took) == 0 {
@@ -204,7 +312,7 @@ func (s *server) table(d time.Duration, picture []byte) error {
 			at := func(part float64) float64 {
 				return took[int(part*float64(len(took)-1))].Seconds() * 1000
 			}
-			fmt.Printf("| %s | %d | %.0f | %.2f | %.2f | %d |\n", name, clients, float64(len(took))/d.Seconds(), at(0.5), at(0.99), refused)
+			fmt.Printf("| %s | %s | %d | %.0f | %.2f | %.2f | %d |\n", server, name, clients, float64(len(took))/d.Seconds(), at(0.5), at(0.99), refused)
 		}
 	}
 	return nil
@@ -323,9 +431,16 @@ func (s *server) attack(r *rand.Rand, model string, picture []byte) int {
 	}
 	defer c.Close()
 	_, _ = io.WriteString(c, []string{"\x00\x01\x02\r\n\r\n", "POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc", "POST /classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n"}[r.IntN(3)])
+	if tcp, is := c.(*net.TCPConn); is && r.IntN(2) == 0 {
+		_ = tcp.CloseWrite() // nothing more comes; else the server waits for it
+	}
 	_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
-	_, _ = io.Copy(io.Discard, c) // what it says is not looked at
-	return 0
+	answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return 0
+	}
+	_ = answer.Body.Close() // nothing is read of it
+	return answer.StatusCode
 }
 
 // zeros without end.

@@ -120,11 +120,11 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer release()
-	body, err := io.ReadAll(r.Body)
+	text, err := body(r)
 	if err != nil {
 		return err
 	}
-	request, raw, err := parseInfer(body, r.Header.Get(headerLength))
+	request, raw, err := parseInfer(text, r.Header.Get(headerLength))
 	if err != nil {
 		return err
 	}

@@ -496,6 +496,35 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A body that is cut off or damaged on the way is no fault of the server.
+func TestDamagedBodies(t *testing.T) {
+	_, web, _ := start(t, Options{}, two())
+	for _, path := range []string{"/classify", "/v2/models/large/infer"} {
+		for what, text := range map[string]string{
+			"cut off":      "Content-Length: 1000\r\n\r\nabc",
+			"a bad chunk":  "Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
+			"a cut chunk":  "Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+			"a form's cut": "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000\r\n\r\n--x\r\n",
+		} {
+			c, err := net.Dial("tcp", strings.TrimPrefix(web.URL, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(c, "POST "+path+" HTTP/1.1\r\nHost: x\r\n"+text); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			answer, err := io.ReadAll(c)
+			c.Close()
+			if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || !strings.Contains(string(answer), `{"error":"`) {
+				t.Errorf("%s, %s: %v %.200s", path, what, err, answer)
+			}
+		}
+	}
+}
+
 // A model that is opened while others compute is measured without the wait for them.
 func TestOpeningUnderLoadMeasuresTheModelAlone(t *testing.T) {
 	var compute sync.Mutex

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -149,7 +150,7 @@ func (s *Server) files(r *http.Request) ([]file, error) {
 		return s.form(r)
 	case kind == "" || kind == "application/octet-stream" || kind == "application/x-www-form-urlencoded" || strings.HasPrefix(kind, "image/"):
 		// curl --data-binary says x-www-form-urlencoded of any file.
-		text, err := io.ReadAll(r.Body)
+		text, err := body(r)
 		if err != nil {
 			return nil, err
 		}
@@ -159,6 +160,18 @@ func (s *Server) files(r *http.Request) ([]file, error) {
 		return []file{{text: text}}, nil
 	}
 	return nil, refuse(http.StatusUnsupportedMediaType, "the body is %s; send the bytes of an image (image/jpeg or any other), or multipart/form-data with files", kind)
+}
+
+// body reads the body of a request. One that is cut off, or whose chunks are damaged, is the
+// sender's fault; a limit that is reached keeps its own error.
+func body(r *http.Request) ([]byte, error) {
+	text, err := io.ReadAll(r.Body)
+	var large *http.MaxBytesError
+	var network net.Error
+	if err == nil || errors.As(err, &large) || errors.As(err, &network) {
+		return text, err
+	}
+	return nil, refuse(http.StatusBadRequest, "the body cannot be read to its end: %v", err)
 }
 
 // form reads the files of a form; it may have no other fields.
