@@ -220,6 +220,15 @@ func TestRanksShareABatch(t *testing.T) {
 // rankOf is the process of a rank of a run.
 func (b *bench) rankOf(l rankstest.Launcher, rank int, out string) int {
 	b.Helper()
+	pid := b.findRank(l, rank, out)
+	if pid == 0 {
+		b.Fatalf("there is no rank %d of %s", rank, out)
+	}
+	return pid
+}
+
+// findRank is rankOf; 0: there is none.
+func (b *bench) findRank(l rankstest.Launcher, rank int, out string) int {
 	name := map[string]string{"openmpi": "OMPI_COMM_WORLD_RANK", "mpich": "PMI_RANK"}[l.Name]
 	processes, _ := filepath.Glob("/proc/[0-9]*")
 	for _, p := range processes {
@@ -235,7 +244,6 @@ func (b *bench) rankOf(l rankstest.Launcher, rank int, out string) int {
 			return pid
 		}
 	}
-	b.Fatalf("there is no rank %d of %s", rank, out)
 	return 0
 }
 

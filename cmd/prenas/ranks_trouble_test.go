@@ -9,13 +9,17 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"prenas/internal/ranks/rankstest"
+	"prenas/internal/rng"
 	"prenas/internal/rundir"
 	"prenas/internal/train"
 )
@@ -182,5 +186,71 @@ func TestDryRunOnRanks(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(b.dir, "none")); err == nil {
 		t.Error("a dry run wrote")
+	}
+}
+
+// A random rank is killed at random moments, as by kill -9: all end, and any number of ranks goes on, to the bytes of
+// one process that was never killed. PRENAS_KILLS sets how often:
+//
+//	PRENAS_KILLS=100 go test ./cmd/prenas -run Kill9OnRanks -timeout 60m -v
+func TestKill9OnRanks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	kills := 2
+	if text := os.Getenv("PRENAS_KILLS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatalf("PRENAS_KILLS: %v", err)
+		}
+		kills = n
+	}
+	launchers := []rankstest.Launcher{rankstest.Find(t, "openmpi"), rankstest.Find(t, "mpich")}
+	b := newBench(t, launchers[0])
+	b.search("vit")
+	b.write("recipe.yaml", "epochs: 60\nholdout: 0.25\neval_every: 20\nlog_every: 5\nsave_every: 7\nbatch: 3\naccumulate: 4\nkeep: 2\n")
+	b.must(1, b.train("vit", "whole")...)
+	r := rng.New(uint64(time.Now().UnixNano()), "kills")
+	for run := 0; kills > 0; run++ {
+		out := fmt.Sprintf("killed-%d", run)
+		args := b.train("vit", out)
+		for ended := false; !ended; {
+			n := []int{2, 4}[r.IntN(2)]
+			b.launcher = launchers[r.IntN(len(launchers))]
+			before := b.steps(out)
+			c := b.start(n, args...)
+			var said bytes.Buffer
+			c.Stdout, c.Stderr = &said, &said
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			over := make(chan error, 1)
+			go func() { over <- c.Wait() }()
+			if kills > 0 {
+				// Not while they start: the run would never get far.
+				for slices.Equal(b.steps(out), before) && len(over) == 0 {
+					time.Sleep(5 * time.Millisecond)
+				}
+				time.Sleep(time.Duration(r.IntN(300)) * time.Millisecond)
+				if len(over) == 0 {
+					rank := r.IntN(n)
+					if pid := b.findRank(b.launcher, rank, out); pid > 0 && syscall.Kill(pid, syscall.SIGKILL) == nil {
+						kills--
+						t.Logf("%s, %d ranks: rank %d is killed after step %d", b.launcher.Name, n, rank, slices.Max(b.steps(out)))
+					}
+				}
+			}
+			select {
+			case err := <-over:
+				if ended = err == nil && strings.Contains(said.String(), "trained "); !ended && len(b.steps(out)) == 0 {
+					t.Fatalf("nothing is left: %v\n%s", err, said.String())
+				}
+			case <-time.After(5 * time.Minute):
+				c.Process.Kill()
+				t.Fatalf("it did not end\n%s", said.String())
+			}
+			args = []string{"train", "--resume", "--out", out}
+		}
+		b.same("whole", out)
 	}
 }
