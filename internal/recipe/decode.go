@@ -1,10 +1,8 @@
 package recipe
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
 	"reflect"
@@ -15,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"prenas/internal/nearest"
+	"prenas/internal/strictyaml"
 )
 
 // decodeStrict reads one YAML document into the struct that out points to and
@@ -25,21 +24,15 @@ import (
 //	Rate float64 `yaml:"rate" range:"[0,1)"`
 //	Kind string  `yaml:"kind" oneof:"cosine step"`
 func decodeStrict(file string, text []byte, out any) error {
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	var document yaml.Node
-	if err := decoder.Decode(&document); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil // an empty document changes nothing
-		}
-		return fmt.Errorf("%w: %s: %w", ErrInvalid, file, err)
-	}
-	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+	root, err := strictyaml.Root(text)
+	switch {
+	case errors.Is(err, strictyaml.ErrSeveral):
 		return fmt.Errorf("%w: %s: only one YAML document is expected", ErrInvalid, file)
+	case err != nil:
+		return fmt.Errorf("%w: %s: %w", ErrInvalid, file, err)
+	case root == nil || isNull(root):
+		return nil // an empty document changes nothing
 	}
-	if len(document.Content) != 1 || isNull(document.Content[0]) {
-		return nil
-	}
-	root := document.Content[0]
 	target := reflect.ValueOf(out).Elem()
 	if err := checkKeys(root, target.Type(), ""); err != nil {
 		return fmt.Errorf("%w: %s:%w", ErrInvalid, file, err)
@@ -71,21 +64,20 @@ func checkKeys(node *yaml.Node, t reflect.Type, path string) error {
 		}
 		return nil
 	}
-	if node.Kind != yaml.MappingNode {
-		return fmt.Errorf("%d: %s must be a block of keys", node.Line, orDocument(path))
-	}
 	fields := fieldsByKey(t)
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		key := node.Content[i]
-		field, known := fields[key.Value]
-		if !known {
-			return fmt.Errorf("%d: unknown key %q%s", key.Line, join(path, key.Value), didYouMean(key.Value, fields))
-		}
-		if err := checkKeys(node.Content[i+1], field.Type, join(path, key.Value)); err != nil {
-			return err
-		}
+	err := strictyaml.Block(node, func(key string) bool { _, known := fields[key]; return known }, func(key, value *yaml.Node) error {
+		return checkKeys(value, fields[key.Value].Type, join(path, key.Value))
+	})
+	var wrong *strictyaml.KeyError
+	switch {
+	case errors.Is(err, strictyaml.ErrNoBlock):
+		return fmt.Errorf("%d: %s must be a block of keys", node.Line, orDocument(path))
+	case errors.As(err, &wrong) && wrong.Twice:
+		return fmt.Errorf("%d: key %q is given twice", wrong.At.Line, join(path, wrong.At.Value))
+	case wrong != nil:
+		return fmt.Errorf("%d: unknown key %q%s", wrong.At.Line, join(path, wrong.At.Value), didYouMean(wrong.At.Value, fields))
 	}
-	return nil
+	return err
 }
 
 // isWhole tells whether a number is whole, as 2, 2.0 and 2e3 are. yaml.v3 cuts 1.9 to 1
@@ -206,13 +198,10 @@ func wanted(t reflect.Type) string {
 }
 
 func given(node *yaml.Node) string {
-	switch node.Kind {
-	case yaml.MappingNode:
-		return "a block of keys"
-	case yaml.SequenceNode:
+	if node.Kind == yaml.SequenceNode {
 		return fmt.Sprintf("a list of %d", len(node.Content))
 	}
-	return fmt.Sprintf("%.40q", node.Value)
+	return strictyaml.Kind(node)
 }
 
 func bound(text string) float64 {

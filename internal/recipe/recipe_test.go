@@ -34,6 +34,7 @@ func TestRecipesThatContradictThemselves(t *testing.T) {
 		"optimizer: {momentum: 0.9}":                             "beta1",
 		"optimizer: {clip: -1}":                                  "within",
 		"ema: {decay: 1}":                                        "within",
+		"epochs: 4\nema: {decay: 0.9, decay: 0.8}":               `r.yaml:2: key "ema.decay" is given twice`,
 		"ema: {decays: 0.9}":                                     "did you mean",
 		"distill: {teacher: largest}":                            "sandwich",
 		"distill: {teacher: t.onnx, kind: hard, temperature: 2}": "kind soft",

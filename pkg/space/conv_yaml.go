@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"go.yaml.in/yaml/v3"
+
+	"prenas/internal/strictyaml"
 )
 
 // Families of a space file's FAMILY key; without one it is a vision transformer.
@@ -21,7 +23,7 @@ func familyOf(doc *yaml.Node) (string, error) {
 			}
 			v := doc.Content[i+1]
 			if v.Value != familyViT && v.Value != familyConv {
-				return "", syntax(v, "FAMILY is %s; known are %s and %s", kindOf(v), familyViT, familyConv)
+				return "", syntax(v, "FAMILY is %s; known are %s and %s", strictyaml.Kind(v), familyViT, familyConv)
 			}
 			return v.Value, nil
 		}

@@ -40,12 +40,12 @@ func ExampleParseArch() {
 // What a search chose goes to a file of any kind, and the choices that it uses make a smaller
 // space.
 func ExampleCandidates_Write() {
-	s, err := space.Load("quickstart")
+	s, err := space.Load("tiny")
 	if err != nil {
 		log.Fatal(err)
 	}
 	arch := s.Smallest()
-	chosen := space.Candidates{{Key: "0.4", Candidates: []space.Candidate{{Arch: arch, Params: s.Model.Params(arch), Score: 1}}}}
+	chosen := space.Candidates{{Key: "6.0", Candidates: []space.Candidate{{Arch: arch, Params: s.Model.Params(arch), Score: 1}}}}
 	var file strings.Builder
 	if err := chosen.Write(&file); err != nil {
 		log.Fatal(err)
@@ -65,6 +65,6 @@ func ExampleCandidates_Write() {
 	}
 	fmt.Println(s.Size(), "architectures, then", smaller.Size())
 	// Output:
-	// e64-h2x2-r2x2
-	// 22113 architectures, then 1
+	// e192-h3x12-r3.5x12
+	// 1056964608 architectures, then 1
 }

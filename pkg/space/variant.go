@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"prenas/internal/strictyaml"
 )
 
 // Variant is what vision transformers of other training codes have and PreNAS's have not.
@@ -196,7 +198,7 @@ func word(into *string, names []string) func(string, *yaml.Node) error {
 	return func(name string, n *yaml.Node) error {
 		at := slices.Index(names, n.Value)
 		if n.Kind != yaml.ScalarNode || at < 0 || n.Value == "" {
-			return syntax(n, "%s wants one of %s, got %s", name, strings.TrimPrefix(strings.Join(names, ", "), ", "), kindOf(n))
+			return syntax(n, "%s wants one of %s, got %s", name, strings.TrimPrefix(strings.Join(names, ", "), ", "), strictyaml.Kind(n))
 		}
 		if *into = names[at]; at == 0 {
 			*into = ""

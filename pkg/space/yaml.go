@@ -1,16 +1,15 @@
 package space
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"prenas/internal/mistaken"
 	"prenas/internal/nearest"
+	"prenas/internal/strictyaml"
 )
 
 // Parse reads a space from YAML text and validates it. name becomes the
@@ -50,19 +49,13 @@ func Parse(name, file string, text []byte) (*Space, error) {
 }
 
 func (s *Space) parse(text []byte) error {
-	var doc yaml.Node
-	dec := yaml.NewDecoder(bytes.NewReader(text))
-	if err := dec.Decode(&doc); errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: it is empty", ErrSyntax)
-	} else if err != nil {
+	root, err := strictyaml.Root(text)
+	if err != nil {
 		return fmt.Errorf("%w: %s", ErrSyntax, strings.TrimPrefix(err.Error(), "yaml: "))
 	}
-	var second yaml.Node
-	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: more than one YAML document", ErrSyntax)
+	if root == nil {
+		return fmt.Errorf("%w: it is empty", ErrSyntax)
 	}
-
-	root := doc.Content[0]
 	family, err := familyOf(root)
 	if err != nil {
 		return err
@@ -161,26 +154,24 @@ func noting(given *bool, read func(string, *yaml.Node) error) func(string, *yaml
 }
 
 func block(prefix string, n *yaml.Node, fields []field) error {
-	if n.Kind != yaml.MappingNode {
-		return syntax(n, "want keys and values here, got %s", kindOf(n))
-	}
-	seen := map[string]bool{}
-	for i := 0; i < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
-		f := find(fields, key.Value)
-		switch {
-		case f == nil:
-			return syntax(key, "unknown key %s%s; did you mean %s?", prefix, key.Value, meant(key.Value, fields))
-		case seen[key.Value]:
-			return syntax(key, "key %s%s is given twice", prefix, key.Value)
-		}
-		seen[key.Value] = true
-		if err := f.read(prefix+f.key, value); err != nil {
-			return err
-		}
+	given := map[string]bool{}
+	err := strictyaml.Block(n, func(key string) bool { return find(fields, key) != nil }, func(key, value *yaml.Node) error {
+		given[key.Value] = true
+		return find(fields, key.Value).read(prefix+key.Value, value)
+	})
+	var wrong *strictyaml.KeyError
+	switch {
+	case errors.Is(err, strictyaml.ErrNoBlock):
+		return syntax(n, "want keys and values here, got %s", strictyaml.Kind(n))
+	case errors.As(err, &wrong) && wrong.Twice:
+		return syntax(wrong.At, "key %s%s is given twice", prefix, wrong.At.Value)
+	case wrong != nil:
+		return syntax(wrong.At, "unknown key %s%s; did you mean %s?", prefix, wrong.At.Value, meant(wrong.At.Value, fields))
+	case err != nil:
+		return err
 	}
 	for _, f := range fields {
-		if f.required && !seen[f.key] {
+		if f.required && !given[f.key] {
 			return syntax(n, "key %s%s is missing", prefix, f.key)
 		}
 	}
@@ -208,7 +199,7 @@ func scalar[T int | float64 | bool](into *T) func(string, *yaml.Node) error {
 			want, ok = "true or false", n.ShortTag() == "!!bool"
 		}
 		if n.Kind != yaml.ScalarNode || !ok || n.Decode(into) != nil {
-			return syntax(n, "%s wants %s, got %s", name, want, kindOf(n))
+			return syntax(n, "%s wants %s, got %s", name, want, strictyaml.Kind(n))
 		}
 		return nil
 	}
@@ -217,7 +208,7 @@ func scalar[T int | float64 | bool](into *T) func(string, *yaml.Node) error {
 func list[T int | float64 | bool](into *[]T) func(string, *yaml.Node) error {
 	return func(name string, n *yaml.Node) error {
 		if n.Kind != yaml.SequenceNode {
-			return syntax(n, "%s wants a list, got %s", name, kindOf(n))
+			return syntax(n, "%s wants a list, got %s", name, strictyaml.Kind(n))
 		}
 		*into = nil
 		for _, item := range n.Content {
@@ -267,7 +258,7 @@ func perDim[T any](into *map[int]T, value func(*T) func(string, *yaml.Node) erro
 func lists[T int | float64](into *[][]T) func(string, *yaml.Node) error {
 	return func(name string, n *yaml.Node) error {
 		if n.Kind != yaml.SequenceNode {
-			return syntax(n, "%s wants a list for each layer, got %s", name, kindOf(n))
+			return syntax(n, "%s wants a list for each layer, got %s", name, strictyaml.Kind(n))
 		}
 		*into = nil
 		for _, item := range n.Content {
@@ -279,21 +270,6 @@ func lists[T int | float64](into *[][]T) func(string, *yaml.Node) error {
 		}
 		return nil
 	}
-}
-
-func kindOf(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
-		return "a block of keys"
-	case yaml.SequenceNode:
-		return "a list"
-	case yaml.AliasNode:
-		return "an alias"
-	}
-	if n.ShortTag() == "!!null" {
-		return "nothing"
-	}
-	return fmt.Sprintf("%.40q", n.Value)
 }
 
 func syntax(n *yaml.Node, format string, args ...any) error {
