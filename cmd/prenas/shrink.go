@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -28,6 +29,8 @@ func shrinkCommand(g *global) *cobra.Command {
 	var recipeName string
 	var budgets shrinkBudgets
 	var bad onBadImage
+	var dryRun bool
+	var within time.Duration
 	c := &cobra.Command{
 		Use: "shrink FILE --data SRC --out RUN", Short: "Make a family of smaller models out of a pretrained one", Args: cobra.ExactArgs(1),
 		Long: "The whole job in one command: brings the weights in as prenas import does, fits them a head where they do\n" +
@@ -62,6 +65,13 @@ func shrinkCommand(g *global) *cobra.Command {
 			o.Features = func(done, total int) { out.progress("features", int64(done), int64(total), "") }
 			o.Gradients = func(done, total int) { out.progress("gradients", int64(done), int64(total), "") }
 			o.Measuring = func(done, total int) { out.progress("latency", int64(done), int64(total), "") }
+			if dryRun {
+				p, err := job.PlanShrink(c.Context(), o, within)
+				if err != nil {
+					return shrinkError(o, err)
+				}
+				return g.printResult(p, func(w io.Writer) error { return printShrinkPlan(w, p) })
+			}
 			r, err := job.Shrink(c.Context(), o)
 			if err != nil {
 				return shrinkError(o, err)
@@ -80,9 +90,45 @@ func shrinkCommand(g *global) *cobra.Command {
 	addOverride(f, &o.Override)
 	bad.add(f, " (default: the recipe's)")
 	f.StringVar(&o.Out, "out", "", "run directory to write")
+	f.BoolVar(&dryRun, "dry-run", false, "do what comes before the training, measure the rest, say what it would take, and write nothing")
+	f.DurationVar(&within, "within", time.Minute, "how long --dry-run measures, about; what does not fit is estimated; 0: all is measured")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
-	require(c, "data", "out")
+	c.PreRunE = func(c *cobra.Command, _ []string) error {
+		if dryRun {
+			return missing(c, "data")
+		}
+		return missing(c, "data", "out")
+	}
 	return c
+}
+
+// printShrinkPlan prints what each stage would take.
+func printShrinkPlan(w io.Writer, p job.ShrinkPlan) error {
+	fmt.Fprintf(w, "%d epochs of %d images, %d held out: %d updates of %d images, peak learning rate %.3g\n",
+		p.Training.Epochs, p.Training.Train, p.Training.HeldOut, p.Training.Updates, p.Training.Images, p.Training.PeakLR)
+	var t table
+	t.head = []string{"seconds", "stage"}
+	for _, s := range []struct {
+		seconds float64
+		stage   string
+	}{
+		{p.Original, "the original: import and order"}, {p.Head, "the original's head on frozen features"}, {p.Search, "search"},
+		{p.Training.Time().Seconds(), "training"}, {p.Teacher, "what the original teaches"},
+	} {
+		t.add(fmt.Sprintf("%.3g", s.seconds), s.stage)
+	}
+	if err := t.print(w); err != nil {
+		return err
+	}
+	for _, a := range p.Training.Archs {
+		fmt.Fprintf(w, "%.3f M parameters: %s\n", millions(a.Params), a.Arch)
+	}
+	memory := ""
+	if p.Training.PeakBytes > 0 {
+		memory = fmt.Sprintf("; %.1f GB of memory", float64(p.Training.PeakBytes)/1e9)
+	}
+	_, err := fmt.Fprintf(w, "about %s on this machine, evaluation and checkpoints not counted%s\n", p.Time(), memory)
+	return err
 }
 
 // shrinkError is an error of shrinking as its reader sees it.

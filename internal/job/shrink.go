@@ -151,7 +151,7 @@ func Shrink(ctx context.Context, o ShrinkOptions) (shrunk Shrunk, err error) {
 
 	if pretrained != nil {
 		stage("original: " + o.File + ", sorted by importance on " + o.Data)
-		if err := o.original(ctx, e, pretrained, model, true); err != nil {
+		if _, err := o.original(ctx, e, pretrained, model, true); err != nil {
 			return shrunk, err
 		}
 	} else {

@@ -33,56 +33,50 @@ func (o ShrinkOptions) read() (*export.Model, error) {
 
 // original writes the pretrained model as it is shrunk: of the size of image that is asked for,
 // with a head for the images' classes, its units sorted by importance. fit: a head that is new is
-// fitted; else it stays as it was drawn.
-func (o ShrinkOptions) original(ctx context.Context, e *engine.Engine, model *export.Model, to string, fit bool) error {
+// fitted; else it stays as it was drawn. It returns whether there is a new one.
+func (o ShrinkOptions) original(ctx context.Context, e *engine.Engine, model *export.Model, to string, fit bool) (drawn bool, err error) {
 	t, err := trainedAs(model)
 	if err != nil {
-		return fmt.Errorf("%s: %w", o.File, err)
+		return false, fmt.Errorf("%s: %w", o.File, err)
 	}
 	// The images are those of the training, with the same ones held out, which tells about them.
 	by := o.Recipe
 	set, err := openSuited(ctx, o.Data, &by, o.Override, o.Seed, func(string) {}, o.Fetch)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if t, err = t.suit(set.Classes, o.ImageSize, o.Seed, o.Log); err != nil {
-		return err
+		return false, err
+	}
+	if t.drawn && fit {
+		normaliseAs(set, t.look)
+		images, err := train.NewImages(set, t.space.Model, by, o.Seed, o.Workers)
+		if err != nil {
+			return false, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
+		}
+		if err := t.fitHead(ctx, e, images, set, o.Log, o.Features); err != nil {
+			return false, err
+		}
 	}
 	about := model.Info
 	about.Classes = set.Classes
 	about.Preprocess.Size, about.Preprocess.Resize = t.space.Model.ImageSize, by.Augment.TestResize(t.space.Model.ImageSize)
 	if model, err = export.Take(t.weights, t.space.Model, t.arch, about); err != nil {
-		return err
+		return false, err
 	}
 	s, err := shrinkable(t.space.Model, t.arch)
 	if err != nil {
-		return fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
+		return false, fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
 	}
+	// Importance is what the outputs for the images' classes lose, so the head comes first.
 	ordering := Ordering{Engine: e, Data: o.Data, Workers: o.Workers, Seed: o.Seed, Log: o.Log, Progress: o.Gradients}
 	if model, err = ordering.ordered(ctx, s, model); err != nil {
-		return err
-	}
-	if t.drawn && fit {
-		sorted, err := trainedAs(model)
-		if err != nil {
-			return err
-		}
-		normaliseAs(set, sorted.look)
-		images, err := train.NewImages(set, sorted.space.Model, by, o.Seed, o.Workers)
-		if err != nil {
-			return fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
-		}
-		if err := sorted.fitHead(ctx, e, images, set, o.Log, o.Features); err != nil {
-			return err
-		}
-		if model, err = export.Take(sorted.weights, sorted.space.Model, sorted.arch, model.Info); err != nil {
-			return err
-		}
+		return false, err
 	}
 	if err := fsys.OS.MkdirAll(filepath.Dir(to)); err != nil {
-		return fmt.Errorf("folder of the original: %w", err)
+		return false, fmt.Errorf("folder of the original: %w", err)
 	}
-	return writeImported(model, s, to, o.Command)
+	return t.drawn, writeImported(model, s, to, o.Command)
 }
 
 // openModelInfo is what a model's file says of it.
