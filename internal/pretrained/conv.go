@@ -115,6 +115,12 @@ func (f *foreign) convolutional() error {
 		}
 	}
 	slices.SortFunc(order, func(a, b [2]int) int { return cmp.Or(a[0]-b[0], a[1]-b[1]) })
+	for i := 1; i < len(order); i++ {
+		before, at := order[i-1], order[i]
+		if next := [2]int{before[0] + 1, 0}; at != next && at != [2]int{before[0], before[1] + 1} {
+			return fmt.Errorf("%w: block %d.%d comes after %d.%d: one between them is missing", ErrFile, at[0], at[1], before[0], before[1])
+		}
+	}
 	if err := f.convMissing(order, blocks); err != nil {
 		return err
 	}
@@ -195,8 +201,7 @@ func (f *foreign) convolutional() error {
 	if n := f.matrices(); n > 0 {
 		f.m.Notes = append(f.m.Notes, fmt.Sprintf("%d matrices between kernels are left out: the whole does not use them, and smaller kernels begin as the middle of its own", n))
 	}
-	f.finish(m, a)
-	return nil
+	return f.finish(m, a)
 }
 
 // matrices leaves out once-for-all's matrices between kernels, and counts them.
@@ -310,7 +315,7 @@ func (f *foreign) convMissing(order [][2]int, blocks map[[2]int]map[string]tenso
 		if se := b["se.conv_reduce.weight"].Shape; len(se) == 4 {
 			add(se[0] != space.Divisible(float64(dw[0])/4, 8), "squeeze-excite of other than a quarter of the features")
 		}
-		add(expansionOf(pw[1], pw[0]) != 0 && space.Divisible(expansionOf(pw[1], pw[0])*float64(pw[1]), 8) != dw[0], "hidden features that are no multiple of 8 (%d)", dw[0])
+		add(pw[1] > 0 && space.Divisible(expansionOf(pw[1], pw[0])*float64(pw[1]), 8) != dw[0], "hidden features that are no multiple of 8 (%d)", dw[0])
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.own)) {
 		part := name

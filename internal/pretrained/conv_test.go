@@ -52,7 +52,15 @@ func TestConvolutionalNamesWhatIsMissing(t *testing.T) {
 		"first": {func(w map[string]tensorfile.Tensor) { w["blocks.0.0.se.conv_reduce.weight"] = zeros(8, 8, 1, 1) }, config{}, []string{"squeeze-excite in the first block"}},
 		"even":  {func(w map[string]tensorfile.Tensor) { w["blocks.1.0.conv_dw.weight"] = zeros(16, 1, 4, 4) }, config{}, []string{"odd side"}},
 		"more":  {func(w map[string]tensorfile.Tensor) { w["blocks.1.0.attn.weight"] = zeros(3) }, config{}, []string{"1 more tensors", "attn"}},
-		"eps":   {func(w map[string]tensorfile.Tensor) { w["bn1.running_var"] = zeros(7) }, config{}, []string{"bn1.running_var"}},
+		"gap": {func(w map[string]tensorfile.Tensor) {
+			for name, t := range w {
+				if rest, is := strings.CutPrefix(name, "blocks.2.1."); is {
+					delete(w, name)
+					w["blocks.2.5."+rest] = t
+				}
+			}
+		}, config{}, []string{"block 2.5 comes after 2.0"}},
+		"eps": {func(w map[string]tensorfile.Tensor) { w["bn1.running_var"] = zeros(7) }, config{}, []string{"bn1.running_var"}},
 	} {
 		w := littleConv(t)
 		c.change(w)

@@ -232,6 +232,9 @@ func (r root) plain(tensors map[string]tensorfile.Tensor) (own map[string]tensor
 			}
 		}
 		t := tensors[name]
+		if inside && integer(t.DType) && (strings.HasSuffix(plain, ".weight") || strings.HasSuffix(plain, ".bias")) {
+			return nil, nil, fmt.Errorf("%w: tensor %q holds integers (%s): weights that were quantised are not read", ErrFile, name, t.DType)
+		}
 		if !inside || plain == "" || ignored.MatchString(plain) || !known(plain) || integer(t.DType) {
 			rest = append(rest, name)
 			continue

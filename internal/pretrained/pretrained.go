@@ -177,6 +177,9 @@ func (f *foreign) values(name string, optional bool, shape ...int) []float32 {
 	if err != nil {
 		f.fail("tensor %q: %v", name, err)
 	}
+	if at := slices.IndexFunc(v, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }); at >= 0 {
+		f.fail("tensor %q has a value that is not finite, %v at place %d: a training that diverged?", name, v[at], at)
+	}
 	return v
 }
 
@@ -248,12 +251,21 @@ func (f *foreign) build() error {
 	if err := m.Validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrFile, err)
 	}
-	f.finish(m, a)
-	return nil
+	return f.finish(m, a)
 }
 
-// finish is what all models have in common.
-func (f *foreign) finish(m space.Model, a space.Arch) {
+// finish is what all models have in common. What was not taken, and is not known to take no part
+// in the outputs, would make another model.
+func (f *foreign) finish(m space.Model, a space.Arch) error {
+	var unused []string
+	for _, name := range slices.Sorted(maps.Keys(f.own)) {
+		if !f.used[name] && !slices.Contains(f.m.LeftOut, name) {
+			unused = append(unused, name)
+		}
+	}
+	if n := len(unused); n > 0 {
+		return fmt.Errorf("%w: %d tensors have no place in the model that the others make, of %d blocks (%s): is a block missing?", ErrFile, n, a.Depth(), printableList(unused[:min(3, n)]))
+	}
 	if len(f.assumed) > 0 {
 		f.m.Notes = append(f.m.Notes, "the file does not say these, so they are taken as they usually are: "+strings.Join(f.assumed, ", "))
 	}
@@ -265,6 +277,7 @@ func (f *foreign) finish(m space.Model, a space.Arch) {
 	if len(f.config.classes) == m.NumClasses {
 		f.m.Classes = f.config.classes
 	}
+	return nil
 }
 
 // plainName are the tensors that a model of ours may be made of.

@@ -3,6 +3,7 @@ package pretrained
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -64,7 +65,20 @@ func TestReadNamesWhatIsMissing(t *testing.T) {
 		"no grid":  {func(w map[string]tensorfile.Tensor) { w["pos_embed"] = zeros(1, 7, 8) }, Hints{HeadDim: 4}, ErrFile, []string{"7 positions"}},
 		"two grid": {func(w map[string]tensorfile.Tensor) { w["reg_token"], w["pos_embed"] = zeros(1, 4, 8), zeros(1, 9, 8) }, Hints{HeadDim: 4}, ErrAsk, []string{"image-size"}},
 		"entry":    {func(map[string]tensorfile.Tensor) {}, Hints{Entry: "ema"}, ErrFile, []string{"entry ema"}},
-		"no ViT":   {func(w map[string]tensorfile.Tensor) { delete(w, "patch_embed.proj.weight") }, Hints{}, ErrFile, []string{"known are"}},
+		"gap": {func(w map[string]tensorfile.Tensor) {
+			for name, t := range w {
+				if rest, is := strings.CutPrefix(name, "blocks.0."); is {
+					w["blocks.2."+rest] = t
+				}
+			}
+		}, Hints{HeadDim: 4}, ErrFile, []string{"12 tensors have no place", "of 1 blocks", "blocks.2.attn.proj.bias"}},
+		"not finite": {func(w map[string]tensorfile.Tensor) {
+			w["norm.bias"] = tensorfile.FromFloat32([]int{8}, []float32{0, 0, float32(math.NaN()), 0, 0, 0, 0, 0})
+		}, Hints{HeadDim: 4}, ErrFile, []string{"norm.bias", "not finite", "place 2"}},
+		"quantised": {func(w map[string]tensorfile.Tensor) {
+			w["head.weight"] = tensorfile.Tensor{DType: "I8", Shape: []int{3, 8}, Data: make([]byte, 24)}
+		}, Hints{HeadDim: 4}, ErrFile, []string{"head.weight", "integers (I8)"}},
+		"no ViT": {func(w map[string]tensorfile.Tensor) { delete(w, "patch_embed.proj.weight") }, Hints{}, ErrFile, []string{"known are"}},
 	} {
 		w := little()
 		c.change(w)
