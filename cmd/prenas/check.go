@@ -15,9 +15,9 @@ func checkCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "check RUN|MODEL|FOLDER", Short: "Find damaged files of runs, models, searches, packed images and the cache", Args: cobra.ExactArgs(1),
 		Long: "Read every file and compare it with its digest: checkpoints, manifest and results of a run; a model, its\n" +
-			"description and its card; a candidates file with its meta file, sums and parts; packed images; or whatever\n" +
-			"of these lies in a folder, as the cache. Nothing is changed. Files that nothing has a digest of, as those\n" +
-			"of earlier versions, are told. Exit code 1 if a file is damaged.",
+			"description and its card; a candidates file with its meta file, sums and parts; packed images; or all of\n" +
+			"these in a folder, such as the cache. Nothing is changed. Files without a digest, such as those of\n" +
+			"earlier versions, are listed. The exit code is 1 if a file is damaged.",
 		Example: "  prenas check run\n  prenas check models/one.onnx\n  prenas check candidates.json\n  prenas check ~/.cache/prenas",
 		RunE: func(c *cobra.Command, args []string) error {
 			out := newConsole(g)

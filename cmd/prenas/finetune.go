@@ -27,7 +27,7 @@ func finetuneCommand(g *global) *cobra.Command {
 			"export. Other classes get a new head; for another --image-size positions are interpolated. The result\n" +
 			"is a run directory like that of prenas train, which prenas train --resume goes on with if it was stopped.\n\n" +
 			"The recipe finetune is for images of one's own, a handful of each class or thousands; it suits itself to\n" +
-			"their number. Layers learn the less the further they are from the head.",
+			"their number. The further a layer is from the head, the lower its learning rate.",
 		Example: "  prenas finetune run --arch 0.58 --data folder:flowers --out flowers\n" +
 			"  prenas finetune model.safetensors --data folder:flowers --freeze --out flowers",
 		RunE: func(c *cobra.Command, args []string) (err error) {

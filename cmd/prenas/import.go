@@ -23,10 +23,11 @@ func importCommand(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use: "import FILE --out FILE.safetensors", Short: "Bring in a model that another program trained", Args: cobra.ExactArgs(1),
 		Long: "Reads weights of timm, Hugging Face (ViT, DeiT, DINOv2, the image towers of CLIP and SigLIP), torchvision,\n" +
-			"PreNAS or AutoFormer, or of MobileNetV3-Large (timm, torchvision, once-for-all): safetensors, .pth, or the index of a model in several files. Nothing in it is executed.\n" +
+			"PreNAS or AutoFormer, or of MobileNetV3-Large (timm, torchvision, once-for-all). The file is\n" +
+			"safetensors, .pth, or the index of a model in several files. Nothing in it is executed.\n" +
 			"Writes a model, for predict, eval, export, finetune and as a teacher, with its card, and a space file\n" +
-			"(.space.yaml) whose choices shrink it. config.json beside the weights is read. What neither says is told\n" +
-			"in a line with its flag, or asked for.",
+			"(.space.yaml) whose choices shrink it. config.json beside the weights is read. What neither says is\n" +
+			"assumed, in a line that names the flag to change it; where no assumption is safe, the flag is asked for.",
 		Example: "  prenas import deit.pth --out deit.safetensors\n" +
 			"  prenas eval deit.safetensors --data folder:images\n" +
 			"  prenas search --space deit.space.yaml --weights deit.safetensors --data folder:images --out candidates.json\n" +
@@ -88,7 +89,7 @@ func importCommand(g *global) *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.Form, "form", job.FormAuto, "whose names and layouts: auto, prenas, autoformer or timm")
+	f.StringVar(&o.Form, "form", job.FormAuto, "training code whose names and layouts the file has: auto, prenas, autoformer or timm")
 	addHints(f, &o.Hints, "image-size")
 	f.StringVar(&o.Order.Data, "order-by", "", "sort heads, hidden units, features and blocks by importance on images, SRC (prenas data --help): slices keep what matters most, the whole stays equal")
 	f.IntVar(&o.Order.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
@@ -103,11 +104,11 @@ func addHints(f *pflag.FlagSet, h *pretrained.Hints, size string) {
 	f.StringVar(&h.Entry, "entry", "", "entry of the file that holds the weights, where several do, as model_ema")
 	f.IntVar(&h.HeadDim, "head-dim", 0, "features of an attention head (default: what config.json says, else 64)")
 	f.Float64Var(&h.NormEps, "norm-eps", 0, "epsilon of the norms (default: what config.json says, else the form's usual)")
-	f.StringVar(&h.Activation, "activation", "", "of the MLPs: "+strings.Join(space.Activations(), ", "))
+	f.StringVar(&h.Activation, "activation", "", "activation of the MLPs: "+strings.Join(space.Activations(), ", "))
 	f.StringVar(&h.Pool, "pool", "", "what is classified: "+strings.Join(pretrained.Pools(), ", "))
 	f.IntVar(&h.ImageSize, size, 0, "pixels of an image's side that the weights are for, where their positions leave two readings")
-	f.Float32SliceVar(&h.Mean, "mean", nil, "of each channel of pixels in [0, 1] that the model was trained on")
-	f.Float32SliceVar(&h.Std, "std", nil, "deviation of each channel")
+	f.Float32SliceVar(&h.Mean, "mean", nil, "mean of each channel of pixels in [0, 1] in the model's training")
+	f.Float32SliceVar(&h.Std, "std", nil, "standard deviation of each channel, likewise")
 }
 
 // checkHints refuses values that no model has.

@@ -21,5 +21,5 @@ func (p *precision) Type() string { return "float32|bf16|auto" }
 
 // addPrecision adds --precision; what p holds already is its default.
 func addPrecision(flags *pflag.FlagSet, p *engine.Precision, instead string) {
-	flags.Var((*precision)(p), "precision", "of products: float32, bf16, or auto, the faster one here"+instead)
+	flags.Var((*precision)(p), "precision", "numbers that products are computed in: float32, bf16, or auto, the faster one here"+instead)
 }

@@ -20,7 +20,8 @@ func predictCommand(g *global) *cobra.Command {
 		Use: "predict MODEL IMAGE...", Short: "Classify pictures with an exported model", Args: cobra.MinimumNArgs(2),
 		Long: "Print the most probable classes of each picture. MODEL is a file of prenas export: .safetensors, or\n" +
 			".onnx where the onnxruntime library is at hand. IMAGE is a file, a folder of them, or - for paths on\n" +
-			"standard input. Pictures that cannot be read are named, as are those of which the model says nothing, and the rest goes on; the exit code is then 1.",
+			"standard input. Pictures that cannot be read are named, and so are those for which the model's\n" +
+			"outputs are not finite; the others are classified. The exit code is then 1.",
 		Example: "  prenas predict model.safetensors cat.jpg\n" +
 			"  find photos -name '*.jpg' | prenas predict model.onnx --top 1 -",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -69,7 +70,7 @@ func predictCommand(g *global) *cobra.Command {
 	}
 	f := c.Flags()
 	f.IntVar(&o.Top, "top", 3, "classes to print, the most probable first")
-	f.IntVar(&o.Batch, "batch", 32, "images of one program run")
+	f.IntVar(&o.Batch, "batch", 32, "images that are computed at once")
 	addPrecision(f, &o.Precision, "")
 	f.IntVar(&o.Workers, "workers", 0, "goroutines that prepare images (default: one per core)")
 	return c

@@ -21,8 +21,8 @@ func recipeCommand(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "recipe [NAME]", Short: "Print a recipe of training to start from, or list them", Args: cobra.MaximumNArgs(1),
 		Long: "A recipe is a YAML file with everything that decides a training. Without NAME the built-in ones are\n" +
-			"listed; with it, the file of one is printed, to be changed and given to --recipe. So can the manifest.json\n" +
-			"of a run be, whose recipe has every value in use.",
+			"listed; with it, the file of one is printed, to be changed and given to --recipe. --recipe takes the\n" +
+			"manifest.json of a run too, which has every value that the run used.",
 		Example:           "  prenas recipe\n  prenas recipe images > mine.yaml",
 		ValidArgsFunction: completeFrom(recipe.Names),
 		RunE: func(_ *cobra.Command, args []string) error {

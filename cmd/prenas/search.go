@@ -107,7 +107,7 @@ func searchCommand(g *global) *cobra.Command {
 	flags.StringVar(&f.method, "method", "preferred", "how to search: preferred, exact, evolution or random")
 	flags.IntVar(&o.Search.Population, "population", 50, "evolution and random: architectures drawn at first in each interval")
 	flags.IntVar(&o.Search.Generations, "generations", 20, "evolution: generations after the first population")
-	flags.IntVar(&o.Search.Select, "select", 0, "evolution: the best so far that a generation comes from (default: a fifth of --population)")
+	flags.IntVar(&o.Search.Select, "select", 0, "evolution: how many of the best so far are the parents of a generation (default: a fifth of --population)")
 	flags.IntVar(&o.Search.Mutation, "mutation", 0, "evolution: mutants of a generation (default: half of --population)")
 	flags.IntVar(&o.Search.Crossover, "crossover", 0, "evolution: crossings of a generation (default: half of --population)")
 	flags.Float64Var(&o.Search.GeneProb, "mutation-prob", 0.2, "evolution: probability that each choice of a layer of a mutant is drawn anew")

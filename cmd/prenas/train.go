@@ -158,7 +158,7 @@ func trainCommand(g *global) *cobra.Command {
 // addOverride adds the flags for what people change first.
 func addOverride(f *pflag.FlagSet, o *recipe.Override) {
 	f.IntVar(&o.Epochs, "epochs", 0, "times that all images are seen (default: the recipe's)")
-	f.IntVar(&o.Batch, "batch", 0, "images of one program run (default: the recipe's)")
+	f.IntVar(&o.Batch, "batch", 0, "images that are computed at once (default: the recipe's)")
 	f.Float64Var(&o.LR, "lr", 0, "peak learning rate (default: the recipe's)")
 	f.Var((*patience)(o), "patience", "epochs without any gain on the held-out images, after which training stops; 0: never (default: the recipe's)")
 }

@@ -43,7 +43,7 @@ func watchCommand(g *global) *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().DurationVar(&every, "every", 2*time.Second, "time between two pictures")
-	c.Flags().BoolVar(&once, "once", false, "one picture of how the run stands now")
+	c.Flags().DurationVar(&every, "every", 2*time.Second, "time between two updates of the screen")
+	c.Flags().BoolVar(&once, "once", false, "print once how the run stands, and end")
 	return c
 }
