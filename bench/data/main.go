@@ -23,7 +23,8 @@ import (
 	"strings"
 
 	"prenas/internal/augment"
-	"prenas/internal/data"
+	"prenas/internal/data/pack"
+	"prenas/internal/data/source"
 	"prenas/internal/rng"
 )
 
@@ -101,11 +102,11 @@ func run(images, photos, rounds int, python string) error {
 		fmt.Printf("\n%d JPEG files of %dx%d pixels, %d bytes in the mean; one core; images/s, best and median of %d turns,\n"+
 			"and the median of the ratio to %s in the same turn\n", pictures.count, pictures.width, pictures.height, bytes/pictures.count, rounds, sides[len(sides)-1].name)
 		w := work{Folder: "folder:" + in, Pack: "pack:" + filepath.Join(in, "pack"), Size: size, Files: files}
-		set, err := data.Open(context.Background(), w.Folder, data.Options{})
+		set, err := source.Open(context.Background(), w.Folder, source.Options{})
 		if err != nil {
 			return err
 		}
-		if _, err := data.WritePack(context.Background(), set, filepath.Join(in, "pack"), data.PackOptions{Source: w.Folder}); err != nil {
+		if _, err := pack.Write(context.Background(), set, filepath.Join(in, "pack"), pack.Options{Source: w.Folder}); err != nil {
 			return err
 		}
 		for i := range files {

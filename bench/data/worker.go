@@ -10,6 +10,7 @@ import (
 
 	"prenas/internal/augment"
 	"prenas/internal/data"
+	"prenas/internal/data/source"
 )
 
 // work is what a side does in a turn.
@@ -55,11 +56,11 @@ func workFor(in io.Reader, out io.Writer) error {
 }
 
 func prepare(w work) (t turn, err error) {
-	source := w.Folder
+	src := w.Folder
 	if w.Packed {
-		source = w.Pack
+		src = w.Pack
 	}
-	set, err := data.Open(context.Background(), source, data.Options{})
+	set, err := source.Open(context.Background(), src, source.Options{})
 	if err != nil {
 		return t, err
 	}

@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"prenas/internal/data"
+	"prenas/internal/data/pack"
+	"prenas/internal/data/source"
 )
 
 func main() {
@@ -99,7 +101,7 @@ func quickstart(ctx context.Context, program, source, out string) (top1 []float6
 
 // write writes Fashion-MNIST in all forms, by class, as a folder lists it.
 func write(ctx context.Context, most int, dir string) error {
-	set, err := data.Open(ctx, "fashion-mnist", data.Options{})
+	set, err := source.Open(ctx, "fashion-mnist", source.Options{})
 	if err != nil {
 		return err
 	}
@@ -130,9 +132,9 @@ func write(ctx context.Context, most int, dir string) error {
 			}
 		}
 	}
-	if set, err = data.Open(ctx, "folder:"+filepath.Join(dir, "folder"), data.Options{}); err != nil {
+	if set, err = source.Open(ctx, "folder:"+filepath.Join(dir, "folder"), source.Options{}); err != nil {
 		return err
 	}
-	_, err = data.WritePack(ctx, set, filepath.Join(dir, "pack"), data.PackOptions{Source: "folder"})
+	_, err = pack.Write(ctx, set, filepath.Join(dir, "pack"), pack.Options{Source: "folder"})
 	return err
 }

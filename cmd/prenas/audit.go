@@ -11,6 +11,7 @@ import (
 
 	"prenas/internal/audit"
 	"prenas/internal/data"
+	"prenas/internal/data/source"
 	"prenas/internal/job"
 	"prenas/internal/recipe"
 )
@@ -23,7 +24,7 @@ func auditCommand(g *global) *cobra.Command {
 		Use: "audit --space SPACE --data SRC --out FILE", Short: "Measure how well proxies order architectures that are really trained", Args: cobra.NoArgs,
 		Long: "Draw architectures of a space uniformly within its intervals of parameters, train each from scratch from\n" +
 			"several seeds (or take the weights of supernets), keep what they reach in a benchmark file, and report how\n" +
-			"well each proxy orders them, beside parameters and MACs. A run that was cut goes on.\n\nSRC is\n  " + strings.Join(data.Sources(), "\n  "),
+			"well each proxy orders them, beside parameters and MACs. A run that was cut goes on.\n\nSRC is\n  " + strings.Join(source.Describe(), "\n  "),
 		Example: "  prenas audit --space space.yaml --data fashion-mnist --archs 100 --seeds 3 --out benchmark.jsonl\n" +
 			"  prenas audit --inherit run1 --inherit run2 --inherit run3 --out inherited.jsonl\n" +
 			"  prenas audit --benchmark benchmark.jsonl",

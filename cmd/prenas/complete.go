@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"prenas/internal/data"
+	"prenas/internal/data/source"
 	"prenas/internal/job"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
@@ -45,7 +45,7 @@ func completeArch(_ *cobra.Command, args []string, _ string) ([]string, cobra.Sh
 func completeSource(_ *cobra.Command, _ []string, text string) ([]string, cobra.ShellCompDirective) {
 	kind, path, found := strings.Cut(text, ":")
 	if !found {
-		return data.Kinds(), cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+		return source.Kinds(), cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 	}
 	paths, _ := filepath.Glob(path + "*") // a wrong pattern completes to nothing
 	for i := range paths {

@@ -11,6 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"prenas/internal/data"
+	"prenas/internal/data/inspect"
+	"prenas/internal/data/pack"
+	"prenas/internal/data/source"
 	"prenas/internal/job"
 	"prenas/internal/printable"
 	"prenas/internal/recipe"
@@ -19,7 +22,7 @@ import (
 func dataCommand(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use: "data", Short: "Fetch, look at, check and pack images",
-		Long:    "SRC is\n  " + strings.Join(data.Sources(), "\n  "),
+		Long:    "SRC is\n  " + strings.Join(source.Describe(), "\n  "),
 		Example: "  prenas data fetch fashion-mnist\n  prenas data check folder:images",
 	}
 	c.AddCommand(dataFetchCommand(g), dataInfoCommand(g), dataSheetCommand(g), dataCheckCommand(g), dataPackCommand(g))
@@ -28,7 +31,7 @@ func dataCommand(g *global) *cobra.Command {
 
 // openWhole opens a source without holding anything out.
 func openWhole(ctx context.Context, out *console, src string) (*data.Dataset, error) {
-	set, err := data.Open(ctx, src, data.Options{Log: out.line, Progress: out.fetching})
+	set, err := source.Open(ctx, src, source.Options{Log: out.line, Progress: out.fetching})
 	if errors.Is(err, data.ErrSource) {
 		return nil, usageError{err}
 	}
@@ -44,7 +47,7 @@ func dataFetchCommand(g *global) *cobra.Command {
 				return usagef("data set %q does not fetch itself; fashion-mnist does", args[0])
 			}
 			out := newConsole(g)
-			dir, err := data.FetchFashionMNIST(c.Context(), data.Options{Log: out.line, Progress: out.fetching})
+			dir, err := source.FetchFashionMNIST(c.Context(), source.Options{Log: out.line, Progress: out.fetching})
 			if err != nil {
 				return err
 			}
@@ -68,15 +71,15 @@ func dataInfoCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			info, err := data.Describe(c.Context(), args[0], set, sample, out.counting("read"))
+			info, err := inspect.Describe(c.Context(), args[0], set, sample, out.counting("read"))
 			if err != nil {
 				return err
 			}
 			if !c.Flags().Changed("near") {
-				near = data.MostCompared(info.Sizes.Width.Median * info.Sizes.Height.Median)
+				near = inspect.MostCompared(info.Sizes.Width.Median * info.Sizes.Height.Median)
 			}
 			if near > 0 {
-				twins, err := data.FindTwins(c.Context(), set, near, out.counting("compare"))
+				twins, err := inspect.FindTwins(c.Context(), set, near, out.counting("compare"))
 				if err != nil {
 					return err
 				}
@@ -113,16 +116,16 @@ func dataSheetCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var twins *data.Twins
+			var twins *inspect.Twins
 			if !c.Flags().Changed("near") {
-				info, err := data.Describe(c.Context(), args[0], set, 100, nil)
+				info, err := inspect.Describe(c.Context(), args[0], set, 100, nil)
 				if err != nil {
 					return err
 				}
-				near = data.MostCompared(info.Sizes.Width.Median * info.Sizes.Height.Median)
+				near = inspect.MostCompared(info.Sizes.Width.Median * info.Sizes.Height.Median)
 			}
 			if near > 0 {
-				found, err := data.FindTwins(c.Context(), set, near, console.counting("compare"))
+				found, err := inspect.FindTwins(c.Context(), set, near, console.counting("compare"))
 				if err != nil {
 					return err
 				}
@@ -132,8 +135,8 @@ func dataSheetCommand(g *global) *cobra.Command {
 				return fmt.Errorf("--out: %w", err)
 			}
 			return g.printResult(struct {
-				Sheet string      `json:"sheet"`
-				Twins *data.Twins `json:"twins,omitempty"`
+				Sheet string         `json:"sheet"`
+				Twins *inspect.Twins `json:"twins,omitempty"`
 			}{out, twins}, func(w io.Writer) error {
 				if twins != nil {
 					printTwins(w, *twins)
@@ -153,7 +156,7 @@ func dataSheetCommand(g *global) *cobra.Command {
 
 const nearHelp = "images to compare, to find test images that look like training images; 0: none (default: what takes about a minute)"
 
-func printInfo(w io.Writer, info data.Info) error {
+func printInfo(w io.Writer, info inspect.Info) error {
 	held, column := "", ""
 	if info.HeldOut > 0 {
 		held, column = fmt.Sprintf(", %d held-out", info.HeldOut), "held out\t"
@@ -188,7 +191,7 @@ func printInfo(w io.Writer, info data.Info) error {
 }
 
 // printTwins says how many images to be measured on look like one that is trained on.
-func printTwins(w io.Writer, t data.Twins) {
+func printTwins(w io.Writer, t inspect.Twins) {
 	if t.Test == 0 {
 		return
 	}
@@ -217,7 +220,7 @@ func printTwins(w io.Writer, t data.Twins) {
 }
 
 // printOneColour says how many images have nothing to see in them.
-func printOneColour(w io.Writer, o data.OneColourInfo) {
+func printOneColour(w io.Writer, o inspect.OneColourInfo) {
 	if o.Images > 0 {
 		fmt.Fprintf(w, "%d %s\n", o.Images, printable.Name(o.String()))
 	}
@@ -235,7 +238,7 @@ func dataCheckCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			found, err := data.Check(c.Context(), set, workers, out.counting("check"))
+			found, err := inspect.Check(c.Context(), set, workers, out.counting("check"))
 			if err != nil {
 				return err
 			}
@@ -260,7 +263,7 @@ func dataCheckCommand(g *global) *cobra.Command {
 func dataPackCommand(g *global) *cobra.Command {
 	var dir string
 	var bad onBadImage
-	var o data.PackOptions
+	var o pack.Options
 	c := &cobra.Command{
 		Use: "pack SRC --out DIR", Short: "Decode and resize images once, for fast training", Args: cobra.ExactArgs(1),
 		Long: "Write all images as pixels into shards that are mapped into memory, for --data pack:DIR. The shards of a\n" +
@@ -279,7 +282,7 @@ func dataPackCommand(g *global) *cobra.Command {
 			if bad.skip {
 				o.Skip = new(data.Skipped)
 			}
-			m, err := data.WritePack(c.Context(), set, dir, o)
+			m, err := pack.Write(c.Context(), set, dir, o)
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 
 	"prenas/internal/audit"
 	"prenas/internal/data"
+	"prenas/internal/data/inspect"
 	"prenas/internal/evaluate"
 	"prenas/internal/export"
 	"prenas/internal/job"
@@ -51,7 +52,7 @@ func TestKeysOfJSON(t *testing.T) {
 	}
 	for _, printed := range []any{
 		spaceSummary{}, diagnosis{}, evaluate.Results{}, job.Meta{}, job.Timing{}, train.Result{}, train.Plan{}, rundir.Manifest{},
-		job.Explained{}, job.Exported{}, job.Imported{}, job.LatencyResult{}, job.Predicted{}, job.Prediction{}, data.Info{}, data.SkippedImage{}, audit.Header{}, audit.Trained{}, audit.Correlations{}, export.Info{}, watch.Status{}, job.Checked{},
+		job.Explained{}, job.Exported{}, job.Imported{}, job.LatencyResult{}, job.Predicted{}, job.Prediction{}, inspect.Info{}, data.SkippedImage{}, audit.Header{}, audit.Trained{}, audit.Correlations{}, export.Info{}, watch.Status{}, job.Checked{},
 	} {
 		walk(reflect.TypeOf(printed))
 	}

@@ -3,7 +3,7 @@ package main
 import (
 	"path/filepath"
 
-	"prenas/internal/data"
+	"prenas/internal/data/source"
 	"prenas/internal/fsys"
 	"prenas/internal/job"
 	"prenas/internal/rundir"
@@ -26,7 +26,7 @@ func noOverwrite(outputs []named, inputs ...named) error {
 
 // noOverwriteOfData refuses a folder to write into where images are read from.
 func noOverwriteOfData(out, src string) error {
-	if out != "" && data.Holds(src, out) {
+	if out != "" && source.Holds(src, out) {
 		return usagef("--out %s is among the images of %s: name a folder elsewhere", out, src)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"prenas/internal/data"
+	"prenas/internal/data/source"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/job"
@@ -35,7 +36,7 @@ func trainCommand(g *global) *cobra.Command {
 		Long: "Train one weight-sharing supernet on the architectures of a candidates file.\n\n" +
 			"Without --recipe a built-in space has its own: tiny, small and base the published training of the same\n" +
 			"name (500 epochs of ImageNet), quickstart and conv-quickstart the quickstart's. Any other space has\n" +
-			"images, a training from scratch on images of one's own.\n\nSRC is\n  " + strings.Join(data.Sources(), "\n  "),
+			"images, a training from scratch on images of one's own.\n\nSRC is\n  " + strings.Join(source.Describe(), "\n  "),
 		Example: "  prenas train --candidates candidates.json --data fashion-mnist --out run\n" +
 			"  prenas train --candidates candidates.json --weights vit.safetensors --data folder:images --out run\n" +
 			"  prenas train --candidates candidates.json --data folder:images --recipe tiny --dry-run\n" +

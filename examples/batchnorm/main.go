@@ -25,6 +25,8 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/data"
+	"prenas/internal/data/load"
+	"prenas/internal/data/source"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
@@ -122,7 +124,7 @@ func show(ctx context.Context, run string, batches, images int, backend string) 
 			}
 			w.Stats = append(w.Stats, held)
 		}
-		scores, err := ev.Run(ctx, w, t.images.Plain(ctx, first{t.set.Test, images}, t.batch, 1, data.Share{}), nil)
+		scores, err := ev.Run(ctx, w, t.images.Plain(ctx, first{t.set.Test, images}, t.batch, 1, load.Share{}), nil)
 		if err != nil {
 			return err
 		}
@@ -186,7 +188,7 @@ func open(ctx context.Context, e *engine.Engine, run string) (t trained, own []s
 			own = append(own, s)
 		}
 	}
-	if t.set, err = data.Open(ctx, m.Data.Source, data.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout}); err != nil {
+	if t.set, err = source.Open(ctx, m.Data.Source, source.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout}); err != nil {
 		return t, nil, err
 	}
 	t.set.Mean, t.set.Std = m.Data.Mean, m.Data.Std

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
@@ -65,10 +65,10 @@ func (l little) batches(purpose string, epoch, count, size int) iter.Seq2[evalua
 		}
 	}
 }
-func (l little) Train(_ context.Context, epoch, _, size int, _ data.Share) iter.Seq2[evaluate.Batch, error] {
+func (l little) Train(_ context.Context, epoch, _, size int, _ load.Share) iter.Seq2[evaluate.Batch, error] {
 	return l.batches("train", epoch, 12/size, size)
 }
-func (l little) HeldOut(context.Context, int, data.Share) iter.Seq2[evaluate.Batch, error] {
+func (l little) HeldOut(context.Context, int, load.Share) iter.Seq2[evaluate.Batch, error] {
 	return little{7}.batches("held out", 0, 2, 3)
 }
 
@@ -186,7 +186,7 @@ func TestInheritedWeights(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		scores, err := ev.Run(t.Context(), evaluate.Weights{Shared: state}, little{}.HeldOut(t.Context(), 3, data.Share{}), nil)
+		scores, err := ev.Run(t.Context(), evaluate.Weights{Shared: state}, little{}.HeldOut(t.Context(), 3, load.Share{}), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,18 +21,18 @@ type Dataset struct {
 	LeftOut LeftOut
 }
 
-func (d *Dataset) note(format string, args ...any) {
+func (d *Dataset) Note(format string, args ...any) {
 	d.Notes = append(d.Notes, fmt.Sprintf(format, args...))
 }
 
-// noteOrder notes that names which are numbers do not stand in the order of these, as class 1 may
+// NoteOrder notes that names which are numbers do not stand in the order of these, as class 1 may
 // then be called 10.
-func (d *Dataset) noteOrder() {
+func (d *Dataset) NoteOrder() {
 	folded := map[string]string{}
 	for _, name := range d.Classes {
 		lower := strings.ToLower(name)
 		if other, has := folded[lower]; has {
-			d.note("classes %s and %s differ in capitals alone: if they are one, put their images together", other, name)
+			d.Note("classes %s and %s differ in capitals alone: if they are one, put their images together", other, name)
 		}
 		folded[lower] = name
 	}
@@ -40,7 +40,7 @@ func (d *Dataset) noteOrder() {
 	for i, name := range d.Classes {
 		n, err := strconv.Atoi(name)
 		if err == nil && n < last {
-			d.note("classes are in the order of their names as text: %s comes before %s", d.Classes[i-1], name)
+			d.Note("classes are in the order of their names as text: %s comes before %s", d.Classes[i-1], name)
 			return
 		}
 		if err == nil {
@@ -51,22 +51,22 @@ func (d *Dataset) noteOrder() {
 
 // The splits that images can be of.
 const (
-	trainSplit = iota
-	valSplit
-	testSplit
-	splitCount
+	TrainSplit = iota
+	ValSplit
+	TestSplit
+	SplitCount
 
-	noSplit = -1
+	NoSplit = -1
 )
 
-// splitNames are the splits as they are told.
-var splitNames = [splitCount]string{"training", "validation", "test"}
+// SplitNames are the splits as they are told.
+var SplitNames = [SplitCount]string{"training", "validation", "test"}
 
-// setSplits gives a data set its splits. Where there is a validation but no test split, it
+// SetSplits gives a data set its splits. Where there is a validation but no test split, it
 // is what is reported on, and choosing is done on a part of train.
-func (d *Dataset) setSplits(splits [splitCount]Split) {
-	d.Train, d.Test = splits[trainSplit], splits[testSplit]
-	switch val := splits[valSplit]; {
+func (d *Dataset) SetSplits(splits [SplitCount]Split) {
+	d.Train, d.Test = splits[TrainSplit], splits[TestSplit]
+	switch val := splits[ValSplit]; {
 	case val.Len() == 0:
 	case d.Test.Len() == 0:
 		d.Test = val
@@ -85,5 +85,5 @@ func Statistics(channels int) (mean, std []float32) {
 	return []float32{0.485, 0.456, 0.406}, []float32{0.229, 0.224, 0.225}
 }
 
-// maxClasses bounds what a label can be.
-const maxClasses = 1 << 20
+// MaxClasses bounds what a label can be.
+const MaxClasses = 1 << 20

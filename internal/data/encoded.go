@@ -6,6 +6,7 @@ import (
 
 	"prenas/internal/augment"
 	"prenas/internal/data/codec"
+	"prenas/internal/data/disk"
 	"prenas/internal/machine"
 )
 
@@ -54,5 +55,5 @@ func explain(name string, err error) error {
 	case errors.Is(err, ErrFormat):
 		return &DamagedImage{name, err}
 	}
-	return kept(name, err)
+	return disk.Kept(name, err)
 }

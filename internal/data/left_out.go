@@ -24,15 +24,15 @@ type LeftOutFiles struct {
 	What   string `json:"what,omitempty"` // what the first of them is, if that is known
 }
 
-// leftOut collects what a LeftOut tells.
-type leftOut struct {
+// Tally collects what a LeftOut tells.
+type Tally struct {
 	files  map[string]*LeftOutFiles
-	loose  int
-	litter int
+	Loose  int
+	Litter int
 }
 
-// file counts a file that is not read as an image; head is how it begins.
-func (l *leftOut) file(name string, head []byte) {
+// File counts a file that is not read as an image; head is how it begins.
+func (l *Tally) File(name string, head []byte) {
 	if l.files == nil {
 		l.files = map[string]*LeftOutFiles{}
 	}
@@ -43,9 +43,9 @@ func (l *leftOut) file(name string, head []byte) {
 	l.files[ending].Count++
 }
 
-// add adds the counts of another one.
-func (l *leftOut) add(other leftOut) {
-	l.loose, l.litter = l.loose+other.loose, l.litter+other.litter
+// Add adds the counts of another one.
+func (l *Tally) Add(other Tally) {
+	l.Loose, l.Litter = l.Loose+other.Loose, l.Litter+other.Litter
 	for ending, files := range other.files {
 		if l.files == nil {
 			l.files = map[string]*LeftOutFiles{}
@@ -60,8 +60,8 @@ func (l *leftOut) add(other leftOut) {
 	}
 }
 
-func (l *leftOut) list() LeftOut {
-	all := LeftOut{Loose: l.loose, Litter: l.litter}
+func (l *Tally) List() LeftOut {
+	all := LeftOut{Loose: l.Loose, Litter: l.Litter}
 	for _, files := range l.files {
 		all.Files = append(all.Files, *files)
 	}
@@ -71,9 +71,9 @@ func (l *leftOut) list() LeftOut {
 	return all
 }
 
-// instead is what there was, as the end of an error; empty if there was nothing.
-func (l *leftOut) instead() string {
-	text := l.list().String()
+// Instead is what there was, as the end of an error; empty if there was nothing.
+func (l *Tally) Instead() string {
+	text := l.List().String()
 	if text == "" {
 		return ""
 	}

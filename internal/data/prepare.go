@@ -9,6 +9,7 @@ import (
 
 	"prenas/internal/augment"
 	"prenas/internal/data/codec"
+	"prenas/internal/data/disk"
 )
 
 // UseImage gives use an image file as RGB. Its pixels count as held, in the budget that all
@@ -20,7 +21,7 @@ func UseImage(path string, use func(Image) error) error {
 		size = info.Size()
 	}
 	err := codec.Hold(size, func() error {
-		text, err := readLimited(path)
+		text, err := disk.ReadImage(path)
 		if err == nil {
 			err = codec.DecodePart(text, codec.All, func(p augment.Piece) { used = use(p.Image) })
 		}
@@ -40,7 +41,7 @@ func ListImages(dir string) ([]string, error) {
 		switch {
 		case err != nil:
 			return err
-		case path != dir && isLitter(e.Name()):
+		case path != dir && disk.IsLitter(e.Name()):
 			if e.IsDir() {
 				return fs.SkipDir
 			}
@@ -48,7 +49,7 @@ func ListImages(dir string) ([]string, error) {
 		case e.IsDir():
 			return nil
 		}
-		is, _, err := isImageFile(path)
+		is, _, err := disk.IsImage(path)
 		if is {
 			list = append(list, path)
 		}

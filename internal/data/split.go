@@ -45,6 +45,9 @@ func (None) Len() int { return 0 }
 // chain is splits one after the other.
 type chain []Split
 
+// Chain is the images of several splits, one after the other.
+func Chain(splits ...Split) Split { return chain(splits) }
+
 // All is the images of all splits.
 func (d *Dataset) All() Split { return chain{d.Train, d.HeldOut, d.Test} }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"prenas/internal/data"
+	"prenas/internal/data/inspect"
 )
 
 // MistakesFile of a run directory has thumbnails of the images of its results' mistakes, PNG.
@@ -37,7 +38,7 @@ func (r *Results) DrawMistakes(split data.Split) ([]byte, error) {
 	if r.ImageSize > 0 {
 		side = min(side, r.ImageSize)
 	}
-	sheet := data.NewSheet(mistakesColumns, (len(images)+mistakesColumns-1)/mistakesColumns, side)
+	sheet := inspect.NewSheet(mistakesColumns, (len(images)+mistakesColumns-1)/mistakesColumns, side)
 	places := map[int]*[2]int{}
 	for k, i := range images {
 		column, row := k%mistakesColumns, k/mistakesColumns
@@ -48,7 +49,7 @@ func (r *Results) DrawMistakes(split data.Split) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("image %d: %w", i, err)
 		}
-		at := data.SheetPlace(column, row, side).Min
+		at := inspect.SheetPlace(column, row, side).Min
 		places[i] = &[2]int{at.X, at.Y}
 	}
 	var text bytes.Buffer

@@ -7,6 +7,7 @@ import (
 
 	"prenas/internal/audit"
 	"prenas/internal/data"
+	"prenas/internal/data/source"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/input"
@@ -75,7 +76,7 @@ func Audit(ctx context.Context, o AuditOptions) (audit.Correlations, error) {
 
 // images opens the data set, cut by a seed.
 func (o AuditOptions) images(ctx context.Context, r recipe.Recipe, cut uint64) (*data.Dataset, rundir.DataSummary, error) {
-	set, err := data.Open(ctx, o.Data, data.Options{Seed: cut, HeldOut: r.Holdout, Stratify: r.Stratify, Log: o.Log, Progress: o.Fetch})
+	set, err := source.Open(ctx, o.Data, source.Options{Seed: cut, HeldOut: r.Holdout, Stratify: r.Stratify, Log: o.Log, Progress: o.Fetch})
 	if err != nil {
 		return nil, rundir.DataSummary{}, err
 	}

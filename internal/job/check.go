@@ -13,7 +13,9 @@ import (
 	"slices"
 	"strings"
 
-	"prenas/internal/data"
+	"prenas/internal/data/inspect"
+	"prenas/internal/data/pack"
+	"prenas/internal/data/source"
 	"prenas/internal/evaluate"
 	"prenas/internal/export"
 	"prenas/internal/fsys"
@@ -112,7 +114,7 @@ func Check(ctx context.Context, path string, progress func(done, total int)) (Ch
 		switch filepath.Base(file) {
 		case "manifest.json":
 			c.run(filepath.Dir(file))
-		case data.PackFile:
+		case pack.File:
 			if err := c.pack(ctx, filepath.Dir(file)); err != nil {
 				return Checked{}, err
 			}
@@ -257,12 +259,12 @@ func (c *checking) run(dir string) {
 
 // pack checks every image of a packed form.
 func (c *checking) pack(ctx context.Context, dir string) error {
-	set, err := data.Open(ctx, "pack:"+dir, data.Options{})
+	set, err := source.Open(ctx, "pack:"+dir, source.Options{})
 	if err != nil {
-		c.found(filepath.Join(dir, data.PackFile), err)
+		c.found(filepath.Join(dir, pack.File), err)
 		return nil
 	}
-	checked, err := data.Check(ctx, set, 0, nil)
+	checked, err := inspect.Check(ctx, set, 0, nil)
 	if err != nil {
 		return err
 	}

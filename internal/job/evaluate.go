@@ -13,6 +13,8 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/data"
+	"prenas/internal/data/load"
+	"prenas/internal/data/source"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
@@ -197,7 +199,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 			said.Add(arch, image, label, logits)
 		}
 	}
-	scores, err := ev.Run(ctx, given, images.Plain(o.Engine.Ranks().Lasting(ctx), split, batch, o.Crops, data.Every(o.Engine.Ranks().Rank(), o.Engine.Ranks().Size())), progress)
+	scores, err := ev.Run(ctx, given, images.Plain(o.Engine.Ranks().Lasting(ctx), split, batch, o.Crops, load.Every(o.Engine.Ranks().Rank(), o.Engine.Ranks().Size())), progress)
 	err = noteSkippedOfAll(o.Engine, o.Run, images.Skipped(), err, o.Log)
 	if errors.Is(err, evaluate.ErrNonFinite) {
 		err = fmt.Errorf("%s, step %d: %w", o.Run, step, err)
@@ -206,7 +208,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 		return results, err
 	}
 	results = evaluate.Results{
-		Space: s.Name, Data: evaluate.Images{Source: data.Absolute(o.Data), Named: o.Data, Digest: set.Digest},
+		Space: s.Name, Data: evaluate.Images{Source: source.Absolute(o.Data), Named: o.Data, Digest: set.Digest},
 		Split: o.Split, Images: scores[0].Images, Bad: len(images.Skipped().List()), Crops: o.Crops,
 		ImageSize: s.Model.ImageSize, Resize: manifest.Recipe.Augment.TestResize(s.Model.ImageSize), Step: step, Precision: o.Precision,
 	}
@@ -333,7 +335,7 @@ func openSplit(ctx context.Context, o EvaluateOptions, m rundir.Manifest) (*data
 		}
 		return set, set.Test, nil
 	}
-	set, err := data.Open(ctx, o.Data, data.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Stratify: m.Recipe.Stratify, Log: o.Log})
+	set, err := source.Open(ctx, o.Data, source.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Stratify: m.Recipe.Stratify, Log: o.Log})
 	switch {
 	case err != nil:
 		return nil, nil, err
@@ -354,7 +356,7 @@ func recalibrate(ctx context.Context, o EvaluateOptions, m rundir.Manifest, net 
 	if n := o.Engine.Devices(); m.Recipe.Batch%n != 0 {
 		return nil, fmt.Errorf("%w: its batches are those of the training, of %d images, which %v %d cannot share evenly", input.Recalibrate, m.Recipe.Batch, input.Devices, n)
 	}
-	set, err := data.Open(ctx, m.Data.Place(), data.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Stratify: m.Recipe.Stratify, Log: o.Log})
+	set, err := source.Open(ctx, m.Data.Place(), source.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Stratify: m.Recipe.Stratify, Log: o.Log})
 	if err == nil && set.Digest != m.Data.Digest {
 		err = fmt.Errorf("%w in %s", ErrOtherImages, m.Data.Place())
 	}

@@ -7,6 +7,7 @@ import (
 
 	"prenas/internal/classify"
 	"prenas/internal/data"
+	"prenas/internal/data/source"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/input"
@@ -86,7 +87,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	computing, _ := m.Spent()
 	score.Seconds = computing.Seconds()
 	results = evaluate.Results{
-		Data:    evaluate.Images{Source: data.Absolute(o.Data), Named: o.Data, Digest: set.Digest},
+		Data:    evaluate.Images{Source: source.Absolute(o.Data), Named: o.Data, Digest: set.Digest},
 		Classes: info.Classes,
 		Split:   "test", Images: score.Images, Bad: len(skipped.List()), Crops: o.Crops, ImageSize: info.Preprocess.Size, Resize: info.Preprocess.Resize,
 		Step: info.Training.Steps, Steps: info.Training.Of, Precision: m.Precision(),
@@ -103,7 +104,7 @@ var ErrNoTest = errors.New("has no test images")
 
 // openTest opens the images to measure on.
 func openTest(ctx context.Context, o EvaluateOptions) (*data.Dataset, error) {
-	set, err := data.Open(ctx, o.Data, data.Options{Log: o.Log})
+	set, err := source.Open(ctx, o.Data, source.Options{Log: o.Log})
 	if err == nil && set.Test.Len() == 0 {
 		err = fmt.Errorf("%w %s %w: a folder needs test or val beside train, shards need one of these in their names; %v held-out measures a run on the training images that it held out", input.Data, o.Data, ErrNoTest, input.Split)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/machine"
@@ -107,7 +108,7 @@ func (t *trained) outputs(ctx context.Context, e *engine.Engine, images *train.I
 		return f, err
 	}
 	ev.Observe = func(_, _, label int, logits []float32) { f.Add(logits, label) }
-	_, err = ev.Run(ctx, given, images.Plain(ctx, split, featureBatch, 1, data.Share{}), progress)
+	_, err = ev.Run(ctx, given, images.Plain(ctx, split, featureBatch, 1, load.Share{}), progress)
 	if errors.Is(err, evaluate.ErrNonFinite) {
 		err = fmt.Errorf("the pretrained weights: %w", err)
 	}

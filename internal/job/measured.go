@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"prenas/internal/data"
+	"prenas/internal/data/source"
 	"prenas/internal/fsys"
 	"prenas/internal/input"
 	"prenas/internal/machine"
@@ -196,7 +196,7 @@ func (o SearchOptions) searchMeasured(ctx context.Context) (result SearchResult,
 // heldOut opens the images that a run held out, and those that it was trained on.
 func (o SearchOptions) heldOut(ctx context.Context, m rundir.Manifest) (*train.Images, error) {
 	place := cmp.Or(o.Scoring.Data, m.Data.Place())
-	set, err := data.Open(ctx, place, data.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Stratify: m.Recipe.Stratify, Log: o.Log})
+	set, err := source.Open(ctx, place, source.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Stratify: m.Recipe.Stratify, Log: o.Log})
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && o.Scoring.Data == "":
 		return nil, fmt.Errorf("%w; %s was trained on them: name with %v where they are now", err, o.Run, input.Data)

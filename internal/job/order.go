@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"prenas/internal/data"
+	"prenas/internal/data/source"
 	"prenas/internal/engine"
 	"prenas/internal/export"
 	"prenas/internal/importance"
@@ -28,7 +28,7 @@ type Ordering struct {
 // keep what matters most, and the whole computes what it did. The space gets the order of its
 // blocks.
 func (o Ordering) ordered(ctx context.Context, s *space.Space, m *export.Model) (*export.Model, error) {
-	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed, Look: true, Log: o.Log})
+	set, err := source.Open(ctx, o.Data, source.Options{Seed: o.Seed, Look: true, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}

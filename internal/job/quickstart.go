@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"prenas/internal/data"
+	"prenas/internal/data/source"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
@@ -77,7 +77,7 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (results evaluate.Resu
 	}
 	if !exists(filepath.Join(o.Out, rundir.ManifestFile)) && o.Data != "fashion-mnist" { // which fetches itself
 		// Images that are not there are told before anything is written.
-		if _, err := data.Open(ctx, o.Data, data.Options{Progress: o.Fetch}); err != nil {
+		if _, err := source.Open(ctx, o.Data, source.Options{Progress: o.Fetch}); err != nil {
 			return results, "", err
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/export"
 	"prenas/internal/fsys"
@@ -188,7 +189,7 @@ func (o material) realImages(ctx context.Context) (proxy.ScoringBatch, error) {
 	}
 	var values []float32
 	done := 0
-	for b, err := range source.Train(ctx, 0, 0, size, data.Share{}) {
+	for b, err := range source.Train(ctx, 0, 0, size, load.Share{}) {
 		if err != nil {
 			return proxy.ScoringBatch{}, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
 		}

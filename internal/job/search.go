@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"prenas/internal/crash"
-	"prenas/internal/data"
+	"prenas/internal/data/source"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/input"
@@ -142,7 +142,7 @@ func (o SearchOptions) open(ctx context.Context) (from material, err error) {
 	own := *o.Space // weights of a file may say what its model is
 	from = material{Scoring: o.Scoring, space: &own}
 	if o.Scoring.Data != "" {
-		if from.images, err = data.Open(ctx, o.Scoring.Data, data.Options{Log: o.Log}); err != nil {
+		if from.images, err = source.Open(ctx, o.Scoring.Data, source.Options{Log: o.Log}); err != nil {
 			return from, err
 		}
 		if from.space, _, err = ofImages(from.space, nil, from.images.Classes, o.Scoring.Weights != "", o.Log); err != nil {

@@ -5,19 +5,20 @@ import (
 	"io"
 
 	"prenas/internal/data"
+	"prenas/internal/data/inspect"
 	"prenas/internal/fsys"
 	"prenas/internal/recipe"
 )
 
 // WriteSheet writes a contact sheet of a data set that is not cut by holding out: its classes, what a
 // training by a recipe makes of images, and twins; nil: none were looked for.
-func WriteSheet(ctx context.Context, set *data.Dataset, recipeName string, seed uint64, twins *data.Twins, out string) error {
+func WriteSheet(ctx context.Context, set *data.Dataset, recipeName string, seed uint64, twins *inspect.Twins, out string) error {
 	r, err := recipe.Load(recipeName)
 	if err != nil {
 		return err
 	}
 	r, _ = r.Suited(set.Train.Len(), set.HeldOut.Len() > 0)
 	augment := r.Augment.Options()
-	o := data.SheetOptions{Augment: &augment, AugmentBy: "the recipe " + recipeName, Seed: seed, Twins: twins}
-	return fsys.WriteAtomic(fsys.OS, out, func(w io.Writer) error { return data.WriteContactSheet(ctx, set, o, w) })
+	o := inspect.SheetOptions{Augment: &augment, AugmentBy: "the recipe " + recipeName, Seed: seed, Twins: twins}
+	return fsys.WriteAtomic(fsys.OS, out, func(w io.Writer) error { return inspect.WriteContactSheet(ctx, set, o, w) })
 }

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"prenas/internal/data"
+	"prenas/internal/data/source"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/export"
@@ -113,7 +113,7 @@ type shrinkAsked struct {
 // Its errors wrap ErrBudget, rundir.ErrOtherRun and train.ErrInterrupted, or are those of its
 // stages.
 func Shrink(ctx context.Context, o ShrinkOptions) (shrunk Shrunk, err error) {
-	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed, Progress: o.Fetch})
+	set, err := source.Open(ctx, o.Data, source.Options{Seed: o.Seed, Progress: o.Fetch})
 	if err != nil {
 		return shrunk, err
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"prenas/internal/data"
+	"prenas/internal/data/load"
+	"prenas/internal/data/source"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/export"
@@ -112,7 +114,7 @@ func evaluateOriginal(ctx context.Context, o EvaluateOptions, m rundir.Manifest,
 	}
 	var seen evaluate.Seen
 	ev.Observe = func(_, image, label int, logits []float32) { seen.Add(image, label, logits) }
-	scores, err := ev.Run(ctx, given, images.Plain(ctx, split, o.Batch, 1, data.Share{}), func(done int) { o.Progress(done, split.Len()) })
+	scores, err := ev.Run(ctx, given, images.Plain(ctx, split, o.Batch, 1, load.Share{}), func(done int) { o.Progress(done, split.Len()) })
 	if errors.Is(err, evaluate.ErrNonFinite) {
 		err = fmt.Errorf("the pretrained weights: %w", err)
 	}
@@ -120,7 +122,7 @@ func evaluateOriginal(ctx context.Context, o EvaluateOptions, m rundir.Manifest,
 		return results, err
 	}
 	results = evaluate.Results{
-		Space: whole.space.Name, Data: evaluate.Images{Source: data.Absolute(o.Data), Named: m.Data.GivenName(), Digest: set.Digest},
+		Space: whole.space.Name, Data: evaluate.Images{Source: source.Absolute(o.Data), Named: m.Data.GivenName(), Digest: set.Digest},
 		Split: o.Split, Classes: m.Data.Classes, Images: scores[0].Images, Bad: len(images.Skipped().List()), Crops: 1,
 		ImageSize: whole.space.Model.ImageSize, Resize: m.Recipe.Augment.TestResize(whole.space.Model.ImageSize), Precision: engine.Float32,
 	}

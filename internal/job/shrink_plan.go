@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"prenas/internal/data"
+	"prenas/internal/data/source"
 	"prenas/internal/latency"
 	"prenas/internal/rundir"
 	"prenas/internal/train"
@@ -31,7 +31,7 @@ func (p ShrinkPlan) Time() time.Duration {
 // PlanShrink does what comes before the training in a folder that it removes, with a head that is
 // not fitted, and measures the rest for about as long as within.
 func PlanShrink(ctx context.Context, o ShrinkOptions, within time.Duration) (p ShrinkPlan, err error) {
-	set, err := data.Open(ctx, o.Data, data.Options{Seed: o.Seed, Progress: o.Fetch})
+	set, err := source.Open(ctx, o.Data, source.Options{Seed: o.Seed, Progress: o.Fetch})
 	if err != nil {
 		return p, err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"prenas/internal/data"
+	"prenas/internal/data/source"
 	"prenas/internal/engine"
 	"prenas/internal/input"
 	"prenas/pkg/search"
@@ -58,7 +59,7 @@ var sizes = []int{28, 32, 48, 64, 96, 128, 160, 192, 224}
 // had 74 to 75 % after three epochs where vision transformers had 51. So the family is conv,
 // unless latency is asked for, whose parts are measured of vision transformers only.
 func Suggest(ctx context.Context, o SuggestOptions) (s Suggested, err error) {
-	set, err := data.Open(ctx, o.Data, data.Options{Log: o.Log})
+	set, err := source.Open(ctx, o.Data, source.Options{Log: o.Log})
 	if err != nil {
 		return s, err
 	}

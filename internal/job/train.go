@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"prenas/internal/data"
+	"prenas/internal/data/source"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/input"
@@ -96,9 +97,9 @@ func PlanTraining(ctx context.Context, o TrainOptions, within time.Duration) (tr
 
 // openSuited opens images to train on, suits a recipe to them, and changes of it what a
 // command says.
-func openSuited(ctx context.Context, source string, r *recipe.Recipe, change recipe.Override, seed uint64, log func(string), fetch func(done, total int64)) (*data.Dataset, error) {
+func openSuited(ctx context.Context, src string, r *recipe.Recipe, change recipe.Override, seed uint64, log func(string), fetch func(done, total int64)) (*data.Dataset, error) {
 	var wrong error
-	set, err := data.Open(ctx, source, data.Options{Seed: seed, Stratify: r.Stratify, Look: true, Log: log, Progress: fetch, HeldOutOf: func(images int, own bool) float64 {
+	set, err := source.Open(ctx, src, source.Options{Seed: seed, Stratify: r.Stratify, Look: true, Log: log, Progress: fetch, HeldOutOf: func(images int, own bool) float64 {
 		suits := r.Suit
 		suited, held := r.Suited(images, own)
 		if *r, wrong = suited.With(change); suits && wrong == nil {

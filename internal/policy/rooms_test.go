@@ -44,7 +44,16 @@ var rooms = []struct {
 	{"matfile", []string{"fsys"}},
 	{"picture", []string{"mistaken"}},
 	{"data/codec", []string{"augment", "machine", "picture"}},
-	{"data", []string{"ahead", "augment", "data/codec", "foreign", "fsys", "input", "machine", "matfile", "picture", "plaintext", "rng", "sealed", "strictjson"}},
+	{"data/datatest", nil},
+	{"data/disk", []string{"data/codec", "fsys", "picture", "plaintext"}},
+	{"data", []string{"augment", "data/codec", "data/disk", "machine", "picture", "rng"}},
+	{"data/layout", []string{"data"}},
+	{"data/fetch", []string{"data", "fsys"}},
+	{"data/shard", []string{"ahead", "data", "data/codec", "data/disk", "data/fetch", "data/layout", "fsys", "picture", "plaintext"}},
+	{"data/pack", []string{"ahead", "augment", "data", "data/codec", "data/disk", "fsys", "input", "sealed", "strictjson"}},
+	{"data/load", []string{"ahead", "augment", "data", "rng"}},
+	{"data/inspect", []string{"ahead", "augment", "data", "data/load"}},
+	{"data/source", []string{"data", "data/codec", "data/disk", "data/fetch", "data/inspect", "data/layout", "data/pack", "data/shard", "foreign", "fsys", "input", "matfile", "picture", "plaintext", "rng", "strictjson"}},
 	{"toy", []string{"space"}},
 	{"recipe", []string{"augment", "fsys", "input", "mistaken", "nearest", "rng", "space", "strictyaml"}},
 	{"engine/private", nil},
@@ -58,10 +67,10 @@ var rooms = []struct {
 	{"proxy", []string{"engine", "rng", "space", "supernet", "tensorfile"}},
 	{"search", []string{"fsys", "input", "rng", "space", "strictjson", "tensorfile"}},
 	{"latency", []string{"engine", "fsys", "rng", "sealed", "space", "supernet"}},
-	{"evaluate", []string{"data", "engine", "fsys", "ranks", "sealed", "search", "space", "supernet", "tensorfile"}},
-	{"rundir", []string{"data", "engine", "fsys", "input", "recipe", "sealed", "search", "space", "strictjson", "supernet", "tensorboard", "tensorfile", "version"}},
-	{"trainstep", []string{"crash", "data", "engine", "evaluate", "ranks", "recipe", "rng", "rundir", "space", "supernet", "tensorfile"}},
-	{"train", []string{"augment", "data", "engine", "evaluate", "fsys", "input", "machine", "ranks", "recipe", "rng", "rundir", "search", "space", "supernet", "tensorboard", "tensorfile", "trainstep"}},
+	{"evaluate", []string{"data", "data/inspect", "engine", "fsys", "ranks", "sealed", "search", "space", "supernet", "tensorfile"}},
+	{"rundir", []string{"data/source", "engine", "fsys", "input", "recipe", "sealed", "search", "space", "strictjson", "supernet", "tensorboard", "tensorfile", "version"}},
+	{"trainstep", []string{"crash", "data/load", "engine", "evaluate", "ranks", "recipe", "rng", "rundir", "space", "supernet", "tensorfile"}},
+	{"train", []string{"augment", "data", "data/inspect", "data/load", "data/source", "engine", "evaluate", "fsys", "input", "machine", "ranks", "recipe", "rng", "rundir", "search", "space", "supernet", "tensorboard", "tensorfile", "trainstep"}},
 	{"export", []string{"engine", "fsys", "printable", "sealed", "space", "strictjson", "supernet", "tensorfile"}},
 	{"classify", []string{"ahead", "augment", "data", "engine", "export", "foreign", "fsys", "machine", "mistaken", "supernet"}},
 	{"importance", []string{"proxy", "space", "tensorfile"}},
@@ -69,22 +78,22 @@ var rooms = []struct {
 	{"pretrained", []string{"fsys", "input", "space", "tensorfile"}},
 	{"onnx/schema", nil},
 	{"onnx", []string{"export", "fsys", "onnx/schema", "space", "version"}},
-	{"serve", []string{"classify", "crash", "data", "data/codec", "engine", "export", "input", "printable"}},
+	{"serve", []string{"classify", "crash", "data", "engine", "export", "input", "printable"}},
 	{"watch", []string{"evaluate", "fsys", "recipe", "rundir"}},
-	{"audit", []string{"data", "engine", "evaluate", "fsys", "ranks", "recipe", "rng", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train"}},
+	{"audit", []string{"engine", "evaluate", "fsys", "ranks", "recipe", "rng", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train"}},
 	{"chart", nil},
 	{"exhibit", []string{"audit", "chart", "evaluate", "fsys", "rundir", "sealed", "search", "space"}},
 	{"report", []string{"chart", "evaluate", "exhibit", "fsys", "input", "rundir", "sealed", "space", "strictjson", "tensorfile"}},
-	{"job", []string{"audit", "classify", "crash", "data", "engine", "evaluate", "exhibit", "export", "fsys", "importance", "input", "latency", "machine", "onnx", "plaintext", "pretrained", "printable", "probe", "proxy", "ranks", "recipe", "report", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train", "trainstep"}},
+	{"job", []string{"audit", "classify", "crash", "data", "data/inspect", "data/load", "data/pack", "data/source", "engine", "evaluate", "exhibit", "export", "fsys", "importance", "input", "latency", "machine", "onnx", "plaintext", "pretrained", "printable", "probe", "proxy", "ranks", "recipe", "report", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train", "trainstep"}},
 	{"board", []string{"chart", "crash", "exhibit", "fsys", "input", "job", "rundir"}},
 	{"policy", nil},
 }
 
-var fixtures = []string{"fixture", "toy", "faults", "pytools", "browser", "engine/enginetest", "fsys/faultfs", "memory/memorytest", "ranks/rankstest"}
+var fixtures = []string{"fixture", "toy", "faults", "pytools", "browser", "engine/enginetest", "fsys/faultfs", "memory/memorytest", "ranks/rankstest", "data/datatest"}
 
 // withoutEngine are the rooms that must work where no XLA can be had: they may not reach
 // it through libraries either.
-var withoutEngine = []string{"fsys", "ahead", "foreign", "rng", "tensorfile", "space", "search", "augment", "matfile", "picture", "plaintext", "strictjson", "data/codec", "data", "recipe", "fixture"}
+var withoutEngine = []string{"fsys", "ahead", "foreign", "rng", "tensorfile", "space", "search", "augment", "matfile", "picture", "plaintext", "strictjson", "data/codec", "data/disk", "data", "data/layout", "data/fetch", "data/shard", "data/pack", "data/inspect", "data/load", "data/source", "recipe", "fixture"}
 
 func TestTableOfRoomsHasNoCircle(t *testing.T) {
 	var below []string

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strings"
 
-	"prenas/internal/data"
+	"prenas/internal/data/source"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/input"
@@ -158,7 +158,7 @@ func ReadManifest(f fsys.FS, run string) (Manifest, error) {
 // Place is where the images are: where they were, or, when the run came to another place
 // together with them, where their name leads to from here.
 func (d DataSummary) Place() string {
-	if d.Named != "" && data.Missing(d.Source) && !data.Missing(d.Named) {
+	if d.Named != "" && source.Missing(d.Source) && !source.Missing(d.Named) {
 		return d.Named
 	}
 	return d.Source

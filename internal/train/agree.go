@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/ranks"
 	"prenas/internal/rundir"
@@ -177,4 +178,4 @@ func (t *trainer) gatherContents(c *data.Contents) error {
 }
 
 // share of the batches of a rank in an evaluation.
-func (o Options) evalShare() data.Share { return data.Every(o.world().Rank(), o.world().Size()) }
+func (o Options) evalShare() load.Share { return load.Every(o.world().Rank(), o.world().Size()) }

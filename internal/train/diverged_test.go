@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/recipe"
@@ -23,7 +23,7 @@ type blinding struct {
 	left *int
 }
 
-func (s blinding) HeldOut(ctx context.Context, size int, share data.Share) iter.Seq2[evaluate.Batch, error] {
+func (s blinding) HeldOut(ctx context.Context, size int, share load.Share) iter.Seq2[evaluate.Batch, error] {
 	*s.left--
 	blind := *s.left >= 0
 	return func(yield func(evaluate.Batch, error) bool) {

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/recipe"
@@ -23,7 +23,7 @@ import (
 // misleading holds out images with wrong labels: what is learnt makes the model worse on them.
 type misleading struct{ toyImages }
 
-func (s misleading) HeldOut(ctx context.Context, size int, share data.Share) iter.Seq2[evaluate.Batch, error] {
+func (s misleading) HeldOut(ctx context.Context, size int, share load.Share) iter.Seq2[evaluate.Batch, error] {
 	return func(yield func(evaluate.Batch, error) bool) {
 		for b, err := range s.toyImages.HeldOut(ctx, size, share) {
 			for i := range b.Labels {

@@ -8,6 +8,8 @@ import (
 
 	"prenas/internal/augment"
 	"prenas/internal/data"
+	"prenas/internal/data/inspect"
+	"prenas/internal/data/load"
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
 	"prenas/internal/rng"
@@ -18,7 +20,7 @@ import (
 // Images is a Source over an open data set, as a recipe and a model take it.
 type Images struct {
 	set     *data.Dataset
-	options data.LoaderOptions
+	options load.Options
 	skipped data.Skipped
 }
 
@@ -31,7 +33,7 @@ func NewImages(set *data.Dataset, m space.Model, r recipe.Recipe, seed uint64, w
 	if m.Channels != 1 && m.Channels != 3 {
 		return nil, fmt.Errorf("the model takes %d channels, images have 1 (grey) or 3 (red, green, blue): set CHANNELS in the space's MODEL block", m.Channels)
 	}
-	o := data.LoaderOptions{
+	o := load.Options{
 		Channels: m.Channels, Size: m.ImageSize, Seed: seed, Workers: workers,
 		Augment: r.Augment.Options(), Repeat: r.Augment.RepeatedAug,
 		Balance: r.BalanceClasses,
@@ -68,14 +70,14 @@ func (s *Images) Digest() string { return s.set.Digest }
 func (s *Images) Contents() *data.Contents { return s.set.Contents }
 
 // Train implements Source.
-func (s *Images) Train(ctx context.Context, epoch, from, size int, share data.Share) iter.Seq2[evaluate.Batch, error] {
+func (s *Images) Train(ctx context.Context, epoch, from, size int, share load.Share) iter.Seq2[evaluate.Batch, error] {
 	o := s.options
 	o.Train, o.Batch, o.Share = true, size, share
 	return batches(ctx, s.set.Train, o, epoch, from)
 }
 
 // HeldOut implements Source.
-func (s *Images) HeldOut(ctx context.Context, size int, share data.Share) iter.Seq2[evaluate.Batch, error] {
+func (s *Images) HeldOut(ctx context.Context, size int, share load.Share) iter.Seq2[evaluate.Batch, error] {
 	return s.Plain(ctx, s.set.HeldOut, size, 1, share)
 }
 
@@ -85,7 +87,7 @@ func (s *Images) Calibration(ctx context.Context, count, size int) (iter.Seq2[ev
 		return nil, fmt.Errorf("%d batches of %d images are more than the %d training images", count, size, all)
 	}
 	order := rng.New(s.options.Seed, "calibration").Perm(s.set.Train.Len())[:count*size]
-	return s.Plain(ctx, drawn{s.set.Train, order}, size, 1, data.Share{}), nil
+	return s.Plain(ctx, drawn{s.set.Train, order}, size, 1, load.Share{}), nil
 }
 
 // drawn is some images of a split.
@@ -100,16 +102,16 @@ func (d drawn) Image(i int) (data.Image, error) { return d.Split.Image(d.order[i
 
 // Plain yields a share of the batches of all images of a split in order, not augmented, as 1, 5 or
 // 10 crops each.
-func (s *Images) Plain(ctx context.Context, split data.Split, size, crops int, share data.Share) iter.Seq2[evaluate.Batch, error] {
+func (s *Images) Plain(ctx context.Context, split data.Split, size, crops int, share load.Share) iter.Seq2[evaluate.Batch, error] {
 	o := s.options
 	o.Batch, o.Test.Crops, o.Share = size, crops, share
 	return batches(ctx, split, o, 0, 0)
 }
 
 // batches streams one epoch of a split, beginning with batch from.
-func batches(ctx context.Context, split data.Split, o data.LoaderOptions, epoch, from int) iter.Seq2[evaluate.Batch, error] {
+func batches(ctx context.Context, split data.Split, o load.Options, epoch, from int) iter.Seq2[evaluate.Batch, error] {
 	return func(yield func(evaluate.Batch, error) bool) {
-		loader, err := data.NewLoader(split, o)
+		loader, err := load.New(split, o)
 		if err != nil {
 			yield(evaluate.Batch{}, err)
 			return
@@ -139,10 +141,10 @@ const (
 
 // Augmented is what augmentation makes of the first sound training image of each of the first classes,
 // in the first epochs, seen as often as once in each.
-func (s *Images) Augmented() (*data.Sheet, error) {
+func (s *Images) Augmented() (*inspect.Sheet, error) {
 	o := s.options
 	o.Batch = 1
-	loader, err := data.NewLoader(s.set.Train, o)
+	loader, err := load.New(s.set.Train, o)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +171,7 @@ func (s *Images) Augmented() (*data.Sheet, error) {
 	if len(rows) == 0 {
 		return nil, fmt.Errorf("%w: no training image is sound", data.ErrEmpty)
 	}
-	sheet := data.NewSheet(1+shownEpochs, len(rows), min(shownSide, o.Size))
+	sheet := inspect.NewSheet(1+shownEpochs, len(rows), min(shownSide, o.Size))
 	for row, views := range rows {
 		for column, view := range views {
 			sheet.Put(column, row, view)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
-	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/supernet"
@@ -42,7 +42,7 @@ func NewInherited(e *engine.Engine, net *supernet.Net, weights map[string]tensor
 	m := &Inherited{
 		engine: e, net: net, source: source, calibration: batch, conv: map[int]*evaluate.MaskedConv{},
 		images: &keptBatches{of: func(ctx context.Context) (iter.Seq2[evaluate.Batch, error], error) {
-			return source.HeldOut(ctx, evalImages, data.Share{}), nil
+			return source.HeldOut(ctx, evalImages, load.Share{}), nil
 		}},
 	}
 	if net.Space().Model.IsConv() {

@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"prenas/internal/data"
+	"prenas/internal/data/inspect"
+	"prenas/internal/data/source"
 	"prenas/internal/fsys"
 	"prenas/internal/input"
 	"prenas/internal/recipe"
@@ -30,7 +31,7 @@ func (t *trainer) open() error {
 	trainImages, heldOut := t.Source.Counts()
 	now := rundir.Manifest{
 		Format: rundir.ManifestFormat, Command: t.Command, Seed: t.Seed, Recipe: t.Recipe, Space: t.Space, Candidates: rundir.Digest(candidates),
-		Data:     rundir.DataSummary{Source: data.Absolute(t.SourceName), Named: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut, ImageInfo: t.Images},
+		Data:     rundir.DataSummary{Source: source.Absolute(t.SourceName), Named: t.SourceName, Digest: t.Source.Digest(), Train: trainImages, HeldOut: heldOut, ImageInfo: t.Images},
 		From:     t.From,
 		Asked:    t.Asked,
 		Devices:  t.Engine.Devices(),
@@ -122,7 +123,9 @@ func (t *trainer) begin(now rundir.Manifest) (rundir.HostState, error) {
 // showAugmented keeps a picture of what augmentation makes of some images, where the source has it.
 // A source that cannot be read fails when it is trained on.
 func (t *trainer) showAugmented() error {
-	s, ok := t.Source.(interface{ Augmented() (*data.Sheet, error) })
+	s, ok := t.Source.(interface {
+		Augmented() (*inspect.Sheet, error)
+	})
 	if !ok {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/evaluate"
@@ -23,7 +23,7 @@ import (
 // of the devices, and all must leave the update out.
 type onceSpoiled struct{ toyImages }
 
-func (s onceSpoiled) Train(ctx context.Context, epoch, from, size int, share data.Share) iter.Seq2[evaluate.Batch, error] {
+func (s onceSpoiled) Train(ctx context.Context, epoch, from, size int, share load.Share) iter.Seq2[evaluate.Batch, error] {
 	return func(yield func(evaluate.Batch, error) bool) {
 		k := from
 		for b, err := range s.toyImages.Train(ctx, epoch, from, size, share) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
@@ -122,7 +122,7 @@ type trainer struct {
 	sampler     recipe.ArchSampler
 	perEpoch    int        // updates
 	steps       int        // updates of the whole run
-	share       data.Share // of each update's batches, that is this rank's
+	share       load.Share // of each update's batches, that is this rank's
 
 	programs   *programs
 	state      *trainstep.State
@@ -187,7 +187,7 @@ func newTrainer(ctx context.Context, o Options) (*trainer, error) {
 	if n := o.Engine.Devices(); o.Recipe.Batch%n != 0 {
 		return nil, fmt.Errorf("%w: batch is %d, and %v %d must share it evenly: set batch to a multiple of %d, or %v to a divisor of %d", recipe.ErrInvalid, o.Recipe.Batch, input.Devices, n, n, input.Devices, o.Recipe.Batch)
 	}
-	if t.share, err = data.NewShare(o.Engine.Ranks().Rank(), o.Engine.Ranks().Size(), o.Recipe.Accumulate, o.Recipe.Batch); err != nil {
+	if t.share, err = load.NewShare(o.Engine.Ranks().Rank(), o.Engine.Ranks().Size(), o.Recipe.Accumulate, o.Recipe.Batch); err != nil {
 		return nil, fmt.Errorf("%w: %w", recipe.ErrInvalid, err)
 	}
 	t.steps = t.perEpoch * o.Recipe.Epochs

@@ -4,7 +4,7 @@ import (
 	"context"
 	"iter"
 
-	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/evaluate"
 )
 
@@ -17,10 +17,10 @@ type Source interface {
 	Counts() (train, heldOut int)
 	// Train yields a share of the batches of an epoch, full ones of size images only,
 	// augmented, beginning with number from of the share.
-	Train(ctx context.Context, epoch, from, size int, share data.Share) iter.Seq2[evaluate.Batch, error]
+	Train(ctx context.Context, epoch, from, size int, share load.Share) iter.Seq2[evaluate.Batch, error]
 	// HeldOut yields a share of the batches of all held-out images, not augmented, in a fixed
 	// order.
-	HeldOut(ctx context.Context, size int, share data.Share) iter.Seq2[evaluate.Batch, error]
+	HeldOut(ctx context.Context, size int, share load.Share) iter.Seq2[evaluate.Batch, error]
 	// Calibration yields count full batches of size images to train on, not augmented,
 	// always the same, no image twice. It returns an error where there are not as many.
 	Calibration(ctx context.Context, count, size int) (iter.Seq2[evaluate.Batch, error], error)

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/evaluate"
 	"prenas/internal/rng"
 )
@@ -38,7 +38,7 @@ func toyBatch(numbers []int, epoch int) evaluate.Batch {
 	return b
 }
 
-func (s toyImages) Train(_ context.Context, epoch, from, size int, share data.Share) iter.Seq2[evaluate.Batch, error] {
+func (s toyImages) Train(_ context.Context, epoch, from, size int, share load.Share) iter.Seq2[evaluate.Batch, error] {
 	order := rng.New(9, "order", uint64(epoch)).Perm(s.train)
 	return func(yield func(evaluate.Batch, error) bool) {
 		for k := from; k < share.Batches(len(order)/size); k++ {
@@ -53,7 +53,7 @@ func (s toyImages) Train(_ context.Context, epoch, from, size int, share data.Sh
 	}
 }
 
-func (s toyImages) HeldOut(_ context.Context, size int, share data.Share) iter.Seq2[evaluate.Batch, error] {
+func (s toyImages) HeldOut(_ context.Context, size int, share load.Share) iter.Seq2[evaluate.Batch, error] {
 	return func(yield func(evaluate.Batch, error) bool) {
 		for k := range share.Batches((s.heldOut + size - 1) / size) {
 			at := share.Batch(k) * size
@@ -73,7 +73,7 @@ func (s toyImages) Calibration(ctx context.Context, count, size int) (iter.Seq2[
 		return nil, errors.New("too many")
 	}
 	return func(yield func(evaluate.Batch, error) bool) {
-		for b, err := range s.Train(ctx, 0, 0, size, data.Share{}) {
+		for b, err := range s.Train(ctx, 0, 0, size, load.Share{}) {
 			if count--; count < 0 || !yield(b, err) {
 				return
 			}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
@@ -96,7 +96,7 @@ func (a *Standalone) Train(ctx context.Context, archs []space.Arch, source Sourc
 	if err != nil {
 		return nil, err
 	}
-	return a.test.Run(ctx, state.Averaged(nil).Shared, archs, source.HeldOut(ctx, evalImages, data.Share{}))
+	return a.test.Run(ctx, state.Averaged(nil).Shared, archs, source.HeldOut(ctx, evalImages, load.Share{}))
 }
 
 // trainConv is Train of a convolutional network.
@@ -131,7 +131,7 @@ func (a *Standalone) trainConv(ctx context.Context, arch space.Arch, source Sour
 		return nil, err
 	}
 	defer test.Close()
-	return test.Run(ctx, state.Averaged(archs), source.HeldOut(ctx, evalImages, data.Share{}), nil)
+	return test.Run(ctx, state.Averaged(archs), source.HeldOut(ctx, evalImages, load.Share{}), nil)
 }
 
 // whole refuses a step that is not finite.
@@ -155,7 +155,7 @@ func (a *Standalone) epochs(ctx context.Context, source Source, progress func(do
 	done, total := 0, perEpoch*a.recipe.Epochs
 	for epoch := range a.recipe.Epochs {
 		within := 0
-		for b, err := range source.Train(ctx, epoch, 0, a.recipe.Batch, data.Share{}) {
+		for b, err := range source.Train(ctx, epoch, 0, a.recipe.Batch, load.Share{}) {
 			if err == nil {
 				err = ctx.Err()
 			}

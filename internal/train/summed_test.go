@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/engine/enginetest"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
@@ -138,7 +138,7 @@ type poisoned struct {
 	at int // batch of the first epoch
 }
 
-func (s poisoned) Train(ctx context.Context, epoch, from, size int, share data.Share) iter.Seq2[evaluate.Batch, error] {
+func (s poisoned) Train(ctx context.Context, epoch, from, size int, share load.Share) iter.Seq2[evaluate.Batch, error] {
 	return func(yield func(evaluate.Batch, error) bool) {
 		k := from
 		for b, err := range s.toyImages.Train(ctx, epoch, from, size, share) {
@@ -201,7 +201,7 @@ func TestOneUpdateThatIsNotFiniteIsLeftOut(t *testing.T) {
 // spoiled are images none of which is finite.
 type spoiled struct{ toyImages }
 
-func (s spoiled) Train(ctx context.Context, epoch, from, size int, share data.Share) iter.Seq2[evaluate.Batch, error] {
+func (s spoiled) Train(ctx context.Context, epoch, from, size int, share load.Share) iter.Seq2[evaluate.Batch, error] {
 	return func(yield func(evaluate.Batch, error) bool) {
 		for b, err := range s.toyImages.Train(ctx, epoch, from, size, share) {
 			b.Images[3] = float32(math.NaN())

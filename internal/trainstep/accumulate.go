@@ -11,7 +11,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
-	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
@@ -78,7 +78,7 @@ type report struct {
 // all parts of an update, each a batch or a slice of one, and those that are this rank's.
 func (u *accumulator) parts() (all, own span) { return partsOf(u.run.share, u.run.recipe.Accumulate) }
 
-func partsOf(s data.Share, n int) (all, own span) {
+func partsOf(s load.Share, n int) (all, own span) {
 	if s.Update == 0 {
 		return span{0, n}, span{0, n}
 	}

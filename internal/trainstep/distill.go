@@ -10,7 +10,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
-	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
@@ -56,11 +56,11 @@ type teaching struct {
 	teacher Teacher
 	recipe  recipe.Recipe
 	model   space.Model
-	share   data.Share
+	share   load.Share
 	mix     *engine.Program // nil where images are not mixed
 }
 
-func newTeaching(e *engine.Engine, r recipe.Recipe, m space.Model, share data.Share, teacher Teacher) (*teaching, error) {
+func newTeaching(e *engine.Engine, r recipe.Recipe, m space.Model, share load.Share, teacher Teacher) (*teaching, error) {
 	if r.Distill.File() == "" {
 		return nil, nil
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
-	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
@@ -25,7 +25,7 @@ type stepInputs struct {
 	recipe recipe.Recipe
 	space  *space.Space
 	arch   space.Arch
-	share  data.Share // the images of each batch that are a rank's
+	share  load.Share // the images of each batch that are a rank's
 	taught bool       // a teacher's logits [N, classes] come last, which values does not make
 }
 
@@ -103,7 +103,7 @@ func (p stepInputs) values(b evaluate.Batch, seed uint64, step, part int) ([]*te
 }
 
 // ofShare are those rows of a batch's, of so many values each, that are in a share.
-func ofShare(s data.Share, rows []float32, batch, columns int) []float32 {
+func ofShare(s load.Share, rows []float32, batch, columns int) []float32 {
 	if s.Images(batch) == batch {
 		return rows
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/crash"
-	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
@@ -81,7 +81,7 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 
 // MeasureSums times what an update of an architecture spends on the sums of all ranks' gradients, from this rank's on
 // the device to the whole on it: the best of several. Every rank calls it.
-func MeasureSums(ctx context.Context, e *engine.Engine, net *supernet.Net, arch space.Arch, r recipe.Recipe, share data.Share, times int) (time.Duration, error) {
+func MeasureSums(ctx context.Context, e *engine.Engine, net *supernet.Net, arch space.Arch, r recipe.Recipe, share load.Share, times int) (time.Duration, error) {
 	trained, _ := partition(r.Optimizer, net.Bind(arch))
 	all, _ := partsOf(share, r.Accumulate)
 	sums, err := newRankSums(e, all, trained.Shapes())

@@ -1,7 +1,7 @@
 package trainstep
 
 import (
-	"prenas/internal/data"
+	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
@@ -39,7 +39,7 @@ type Config struct {
 	Teacher Teacher // nil where the recipe names no file of one
 
 	// Share of each update's batches that is this rank's, of those of Engine; zero: it trains alone.
-	Share data.Share
+	Share load.Share
 }
 
 // NewUpdater compiles what the recipe's sampler needs. It calls compiling before each program;
@@ -54,7 +54,7 @@ func NewUpdater(c Config, compiling func(done, total int, arch string) error) (U
 	}
 	u := &staticUpdater{run: stepInputs{engine: c.Engine, recipe: r, space: c.Net.Space(), taught: !r.Distill.IsZero()}, seed: c.Seed, archs: c.Archs, sampler: c.Sampler}
 	var err error
-	if u.teaching, err = newTeaching(c.Engine, r, c.Net.Space().Model, data.Share{}, c.Teacher); err != nil {
+	if u.teaching, err = newTeaching(c.Engine, r, c.Net.Space().Model, load.Share{}, c.Teacher); err != nil {
 		return nil, err
 	}
 	for i, arch := range c.Archs {
@@ -142,7 +142,7 @@ func newMaskedUpdater(c Config, compiling func(done, total int, arch string) err
 			u.steps[resolution], err = NewMaskedStep(c.Engine, c.Net, c.Recipe, 1, resolution)
 		}
 		if err == nil {
-			u.steps[resolution].teaching, err = newTeaching(c.Engine, c.Recipe, c.Net.Space().Model, data.Share{}, c.Teacher)
+			u.steps[resolution].teaching, err = newTeaching(c.Engine, c.Recipe, c.Net.Space().Model, load.Share{}, c.Teacher)
 		}
 		if err != nil {
 			u.Close()

@@ -1,0 +1,2 @@
+// Package datatest makes images, and files that hold them, for tests.
+package datatest

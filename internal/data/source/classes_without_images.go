@@ -1,0 +1,32 @@
+package source
+
+import "prenas/internal/data"
+
+// tellClassesWithoutImages says what training images cannot teach: classes without any, or the only
+// class that there is.
+func (o Options) tellClassesWithoutImages(d *data.Dataset) {
+	n := d.Train.Len()
+	if o.Log == nil || n == 0 {
+		return
+	}
+	counts := make([]int, len(d.Classes))
+	for i := range n {
+		counts[d.Train.Label(i)]++
+	}
+	without, first := 0, ""
+	for class, count := range counts {
+		if count == 0 {
+			if without++; without == 1 {
+				first = d.Classes[class]
+			}
+		}
+	}
+	switch {
+	case len(d.Classes) == 1:
+		o.log("data: all images are of one class, %s: there is nothing to tell apart", d.Classes[0])
+	case without == 1:
+		o.log("data: class %s has no training image", first)
+	case without > 1:
+		o.log("data: %d of %d classes have no training image; the first is %s", without, len(counts), first)
+	}
+}
