@@ -357,7 +357,7 @@ func (x *experiment) train(ctx context.Context, r row, c space.Candidates, run s
 	return err
 }
 
-// plan says how long the trainings would take that are not there.
+// plan says how long the trainings would take, if none were there.
 func (x *experiment) plan(ctx context.Context, rows []row) error {
 	total := 0.0
 	for _, r := range rows {

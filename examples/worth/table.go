@@ -108,7 +108,7 @@ func (x *experiment) write(rows []row, all []measured) error {
 	fmt.Fprintf(&text, "| trained | mean | less preferred | %s M | images trained | images of the search |\n", strings.Join(budgets, " M | "))
 	fmt.Fprintf(&text, "| --- | --- | --- |%s --- | --- |\n", strings.Repeat(" --- |", len(budgets)))
 	var base []float64 // means of the row preferred, by seed
-	for _, r := range rows {
+	for k, r := range rows {
 		var means []float64
 		cells := make([][]float64, len(budgets))
 		var images, searched float64
@@ -135,7 +135,7 @@ func (x *experiment) write(rows []row, all []measured) error {
 			}
 			less = within(pairs, "+")
 		}
-		fmt.Fprintf(&text, "| %s | %s | %s |", r.name, within(means, ""), less)
+		fmt.Fprintf(&text, "| %s: %s | %s | %s |", chart.Label(k), r.name, within(means, ""), less)
 		for _, values := range cells {
 			fmt.Fprintf(&text, " %s |", within(values, ""))
 		}
@@ -157,7 +157,7 @@ func (x *experiment) write(rows []row, all []measured) error {
 	} {
 		c := chart.Chart{Title: "Accuracy over " + axis.label, XLabel: axis.label, YLabel: "test top-1, %"}
 		for i, r := range rows {
-			s := chart.Series{Name: r.name, Label: r.name, Class: chart.Class(i)}
+			s := chart.Series{Name: r.name, Label: chart.Label(i), Class: chart.Class(i)}
 			for at := range budgets {
 				var xs, ys []float64
 				for _, m := range of(r.name) {
