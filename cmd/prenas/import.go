@@ -28,9 +28,9 @@ func importCommand(g *global) *cobra.Command {
 			"Writes a model, for predict, eval, export, finetune and as a teacher, with its card, and a space file\n" +
 			"(.space.yaml) whose choices shrink it. config.json beside the weights is read. What neither says is\n" +
 			"assumed, in a line that names the flag to change it; where no assumption is safe, the flag is asked for.",
-		Example: "  prenas import deit.pth --out deit.safetensors\n" +
+		Example: "  prenas import deit.pth --order-by folder:images --out deit.safetensors\n" +
 			"  prenas eval deit.safetensors --data folder:images\n" +
-			"  prenas search --space deit.space.yaml --weights deit.safetensors --data folder:images --out candidates.json\n" +
+			"  prenas search --space deit.space.yaml --weights deit.safetensors --data folder:images --proxy cuts --out candidates.json\n" +
 			"  prenas train --candidates candidates.json --weights deit.safetensors --data folder:images --out run",
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			o.File, o.Command = args[0], strings.Join(os.Args, " ")

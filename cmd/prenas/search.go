@@ -40,6 +40,7 @@ func searchCommand(g *global) *cobra.Command {
 		Example: "  prenas search --space tiny --out candidates.json\n" +
 			"  prenas search --space tiny --method exact --max-macs 1300 --out candidates.json\n" +
 			"  prenas search --space tiny --proxy token_entropy --shortlist 20 --out candidates.json\n" +
+			"  prenas search --space vit.space.yaml --weights vit.safetensors --data folder:images --proxy cuts --out candidates.json\n" +
 			"  prenas search --method evolution --weights run --out evolved.json\n" +
 			"  prenas search --space small --latency 3,10 --out candidates.json\n" +
 			"  prenas search --space small --params 15,20,30 --max-macs 6000 --out candidates.json\n" +
@@ -228,6 +229,9 @@ func (f searchFlags) options(c *cobra.Command, o *job.SearchOptions) (err error)
 	}
 	if err := f.ranking(c, o); err != nil {
 		return err
+	}
+	if o.Search.Score.Measured() && !c.Flags().Changed("method") {
+		f.method, o.Search.Method = string(search.Exact), search.Exact
 	}
 	if err := f.budgets.options(c, o); err != nil {
 		return err

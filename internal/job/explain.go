@@ -133,7 +133,13 @@ func storedScores(candidates string, m Meta) (*search.Scores, error) {
 		return nil, fmt.Errorf("%s: its score has no parts to compare: %w", candidates, err)
 	}
 	var sums *search.Sums
-	if m.Sums != "" {
+	if method.Measured() {
+		table, err := readCuts(sumsPath(candidates), m.Space, m.Sums)
+		if err != nil {
+			return nil, fmt.Errorf("%w %s: what was measured is not in %s (%w); run the same prenas search again", input.Candidates, candidates, sumsPath(candidates), err)
+		}
+		method = method.With(table)
+	} else if m.Sums != "" {
 		sums, err = readSums(sumsPath(candidates), m.Space, m.Sums)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w %s: its sums of scores are not in %s; run the same prenas search again", input.Candidates, candidates, sumsPath(candidates))

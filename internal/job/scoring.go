@@ -334,12 +334,15 @@ func readSums(path string, s *space.Space, digest string) (*search.Sums, error) 
 	return sums, nil
 }
 
-func writeSums(path, digest string, sums *search.Sums) error {
+func writeSums(path, digest string, sums *search.Sums) error { return store(path, digest, sums) }
+
+// store puts a value under a key of a file of sums.
+func store(path, key string, value any) error {
 	all, err := readStore(path)
 	if err != nil || all == nil { // null is JSON too
 		all = storedSums{}
 	}
-	if all[digest], err = json.Marshal(sums); err != nil {
+	if all[key], err = json.Marshal(value); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	text, err := sealed.Marshal(all, "")

@@ -183,6 +183,11 @@ func (o SearchOptions) seeded(ctx context.Context, from material, seed uint64, t
 	if err != nil {
 		return r, err
 	}
+	if options.Score.Measured() {
+		if options.Score, digest, err = o.cuts(ctx, from, options.Score, weights, timing); err != nil {
+			return r, err
+		}
+	}
 	began := time.Now()
 	best, err := untilStopped(ctx, func() (chosen, error) { return choose(o.Space, sums, options, o.Pareto) })
 	timing.Search += time.Since(began).Seconds()
@@ -212,8 +217,16 @@ func (o SearchOptions) check(options search.Options) error {
 	if o.Pareto {
 		check = options.CheckPareto
 	}
-	if err := check(o.Space); err != nil || o.RankBy == "" {
+	if err := check(o.Space); err != nil {
 		return err
+	}
+	if options.Score.Measured() {
+		if err := o.checkCuts(options); err != nil {
+			return err
+		}
+	}
+	if o.RankBy == "" {
+		return nil
 	}
 	if err := proxy.Check(o.RankBy); err != nil {
 		return fmt.Errorf("%w: %w", input.Proxy, err)

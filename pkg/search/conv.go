@@ -125,7 +125,7 @@ func (conv) weigh(g grid, t *Table) *Table {
 func (conv) widest(grid) int { return 0 }
 
 func (conv) scores(m ScoreMethod) error {
-	if m.base == "entropy" {
+	if m.base == "entropy" || m.Measured() {
 		return fmt.Errorf("%w of scoring %q: it is defined for vision transformers only", ErrMethod, m)
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 
 // ScoreMethod is a score that adds up over slices, the original's or another, read from its name:
 //
-//	[left_|pruned_][super_|attn_mlp_][avg_]BASE      or   entropy, params
+//	[left_|pruned_][super_|attn_mlp_][avg_]BASE      or   entropy, params, cuts
 //
 //	BASE     l1norm   Σ|w|           over all weights that the architecture uses
 //	         taylor5  |Σ w·g|
@@ -26,6 +26,8 @@ import (
 //	pruned            the negated score: the best is what is best removed
 //	avg               divided by the number of scored weights (within the root)
 //
+// cuts is of trained weights, and measured: see CutsTable.
+//
 // left and super are the default and may be left out. Position embedding,
 // class token and relative-position tables are never scored.
 type ScoreMethod struct {
@@ -33,6 +35,8 @@ type ScoreMethod struct {
 	attnMLP bool
 	pruned  bool
 	avg     bool
+
+	measured *Table // of cuts
 
 	// FullHeadBias scores the whole bias of the head. The original cuts it by
 	// the embedding dim, which loses classes where there are more than dims.
@@ -45,8 +49,8 @@ var scoreBases = []string{"l1norm", "taylor5", "taylor6", "taylor9", "grad_squar
 // cannot compute (taylor1, taylor2, taylor8), or for which it silently gives
 // the plain score (those ending in _norm), are refused by name.
 func ParseScoreMethod(name string) (ScoreMethod, error) {
-	known := "known are l1norm, taylor5, taylor6, taylor9, grad_square, taylor_square and synflow, each optionally with left_ or pruned_, super_ or attn_mlp_, and avg_ before it, and entropy and params"
-	if name == "entropy" || name == "params" {
+	known := "known are l1norm, taylor5, taylor6, taylor9, grad_square, taylor_square and synflow, each optionally with left_ or pruned_, super_ or attn_mlp_, and avg_ before it, and entropy, params and cuts"
+	if name == "entropy" || name == "params" || name == "cuts" {
 		return ScoreMethod{base: name}, nil
 	}
 	rest := name
@@ -103,7 +107,18 @@ func (m ScoreMethod) NeedsGradients() bool {
 // search are then made from them too.
 func (m ScoreMethod) Linear() bool { return m.base == "synflow" }
 
-func (m ScoreMethod) needsWeights() bool { return m.base != "entropy" && m.base != "params" }
+func (m ScoreMethod) needsWeights() bool {
+	return m.base != "entropy" && m.base != "params" && !m.Measured()
+}
+
+// Measured reports whether the score is one of a table that With gives, as CutsTable makes it.
+func (m ScoreMethod) Measured() bool { return m.base == "cuts" }
+
+// With is the method with its measured table.
+func (m ScoreMethod) With(t *Table) ScoreMethod {
+	m.measured = t
+	return m
+}
 
 func (m ScoreMethod) needsMoments() bool {
 	return m.base == "taylor5" || m.base == "grad_square" || m.base == "taylor_square"
@@ -165,6 +180,10 @@ func NewScores(s *space.Space, sums *Sums, method ScoreMethod) (*Scores, error) 
 		return nil, err
 	}
 	switch {
+	case method.Measured() && method.measured == nil:
+		return nil, fmt.Errorf("%w: score %s is measured, and there is no table of it", ErrWeights, method)
+	case method.Measured():
+		sc.sum = method.measured
 	case method.base == "params":
 		sc.sum = ParamsTable(s)
 	case method.base == "entropy":

@@ -2,6 +2,7 @@ package search
 
 import (
 	"math"
+	"slices"
 
 	"prenas/pkg/space"
 )
@@ -84,6 +85,14 @@ func (c ConvParts) Table(s *space.Space) *Table {
 		t.Trunk, t.Base, t.Joint = append(t.Trunk, c.Trunk(r)), append(t.Base, make([]float64, g.layers)), append(t.Joint, joint)
 	}
 	return t
+}
+
+// Alike tells whether two tables have the same parts, as tables of one space have.
+func (t *Table) Alike(o *Table) bool {
+	list := func(a, b []float64) bool { return len(a) == len(b) }
+	lists := func(a, b [][]float64) bool { return slices.EqualFunc(a, b, list) }
+	return list(t.Trunk, o.Trunk) && lists(t.Base, o.Base) && slices.EqualFunc(t.First, o.First, lists) &&
+		slices.EqualFunc(t.Second, o.Second, lists) && slices.EqualFunc(t.Joint, o.Joint, lists)
 }
 
 // layer is what layer i of a pick adds.

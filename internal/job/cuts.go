@@ -1,0 +1,96 @@
+package job
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"prenas/internal/input"
+	"prenas/internal/proxy"
+	"prenas/internal/tensorfile"
+	"prenas/pkg/search"
+	"prenas/pkg/space"
+)
+
+// checkCuts refuses a search by what cuts cost where there is nothing to cut, or to look at.
+func (o SearchOptions) checkCuts(options search.Options) error {
+	switch {
+	case o.Space.Model.IsConv():
+		return fmt.Errorf("%w of scoring %s: it is defined for vision transformers only", search.ErrMethod, options.Score)
+	case options.Full(o.Space).Method == search.Preferred:
+		return fmt.Errorf("%w: score %s is measured, and block scores are of gradients: take %v exact", search.ErrMethod, options.Score, input.Method)
+	case o.Scoring.Weights == "" || o.Scoring.Data == "" && o.Scoring.Inputs == "":
+		return fmt.Errorf("%w: score %s is of the predictions of trained weights on images: give %v, and %v", search.ErrMethod, options.Score, input.Weights, input.Data)
+	}
+	return nil
+}
+
+// cuts is the score with its table, measured or as it is stored in the file of sums, and the
+// digest that it is stored by.
+func (o SearchOptions) cuts(ctx context.Context, from material, score search.ScoreMethod, weights map[string]tensorfile.Tensor, timing *Timing) (search.ScoreMethod, string, error) {
+	batch, err := from.batch(ctx)
+	if err != nil {
+		return score, "", err
+	}
+	digest, store := scoringDigest(from.space, weights, batch), sumsPath(o.Out)
+	for _, path := range sumsBeside(store) {
+		stored, err := readCuts(path, from.space, digest)
+		switch {
+		case err == nil:
+			o.Log(fmt.Sprintf("went on from what is measured in %s", path))
+			return score.With(stored), digest, writeCuts(store, digest, stored)
+		case path == store && !errors.Is(err, fs.ErrNotExist):
+			o.Log(fmt.Sprintf("%v; measuring anew", err))
+		}
+	}
+	began := time.Now()
+	d, err := proxy.NewDivergence(ctx, o.Engine, scored(from.space), weights, batch)
+	if errors.Is(err, proxy.ErrInputs) && from.Inputs != "" {
+		err = fmt.Errorf("%w %s: %w", input.Inputs, from.Inputs, err)
+	}
+	if err != nil {
+		return score, "", err
+	}
+	defer d.Close()
+	done := 0
+	table, err := search.CutsTable(from.space, func(a space.Arch) (float64, error) {
+		if done++; o.Progress != nil {
+			o.Progress(done, search.CutsCount(from.space))
+		}
+		return d.Of(ctx, a)
+	})
+	if err != nil {
+		return score, "", err
+	}
+	timing.Gradients += time.Since(began).Seconds()
+	return score.With(table), digest, writeCuts(store, digest, table)
+}
+
+// cutsKey is under what a table is stored among the sums.
+func cutsKey(digest string) string { return "cuts " + digest }
+
+func readCuts(path string, s *space.Space, digest string) (*search.Table, error) {
+	all, err := readStore(path)
+	if err != nil {
+		return nil, err
+	}
+	text, ok := all[cutsKey(digest)]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	table := &search.Table{}
+	if err := json.Unmarshal(text, table); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if !search.ParamsTable(s).Alike(table) {
+		return nil, fmt.Errorf("%s: its table of cuts is not of the space %s", path, s.Name)
+	}
+	return table, nil
+}
+
+func writeCuts(path, digest string, table *search.Table) error {
+	return store(path, cutsKey(digest), table)
+}
