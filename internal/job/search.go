@@ -25,6 +25,9 @@ import (
 // DefaultProxy is the score of an architecture where none is named.
 const DefaultProxy = "left_super_taylor6"
 
+// TrainedProxy is the score of slices of trained weights, where none is named.
+const TrainedProxy = "cuts"
+
 // DropPathRate is what masks in an inputs file are taken to be drawn at: the
 // original's rate of stochastic depth.
 const DropPathRate = 0.1

@@ -320,6 +320,12 @@ func (o ShrinkOptions) search(ctx context.Context, e *engine.Engine, model, cand
 		Scoring: Scoring{Weights: model, Data: o.Data, Batches: 1, SkipBad: o.Recipe.SkipBadImages, Workers: o.Workers, Seed: o.Seed, Log: o.Log},
 		Out:     candidates, Log: o.Log, Progress: o.Gradients, Measuring: o.Measuring,
 	}
+	if !s.Model.IsConv() {
+		if so.Search.Score, err = search.ParseScoreMethod(TrainedProxy); err != nil {
+			return err
+		}
+		so.Search.Method, so.Description = search.Exact, map[string]string{"proxy": TrainedProxy, "method": string(search.Exact)}
+	}
 	if so.Search.Budgets, err = o.Budgets.met(ctx, &so); err != nil {
 		return err
 	}
