@@ -65,6 +65,10 @@ func (o TrainOptions) DefaultRecipe() (recipe.Recipe, error) {
 	}
 	name, why := recipe.For(o.Space)
 	o.Log(fmt.Sprintf("recipe %s, %s; %v takes another", name, why, input.Recipe))
+	if name == "images" && !o.Space.Model.IsConv() && o.Weights == "" {
+		o.Log("from scratch and few images convolutional networks mostly learn more than vision transformers (docs/recipes.md has figures); " +
+			"prenas spaces suggest makes a space of them, and trained weights to begin with help transformers")
+	}
 	return recipe.Load(name)
 }
 
