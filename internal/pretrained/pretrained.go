@@ -391,8 +391,11 @@ func (f *foreign) variant(m *space.Model) {
 	v := &m.Variant
 	v.PreNorm, v.QKNorm = f.has("norm_pre.weight"), f.has("blocks.0.attn.q_norm.weight")
 	usual := f.family.eps
-	if v.PreNorm {
+	switch {
+	case v.PreNorm:
 		usual = 1e-5 // of CLIP
+	case f.has("blocks.0.ls1.gamma"):
+		usual = 1e-6 // of DINOv2, in Hugging Face's names too
 	}
 	eps := cmp.Or(f.hints.NormEps, f.config.eps)
 	if eps == 0 {

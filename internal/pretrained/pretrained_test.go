@@ -3,7 +3,9 @@ package pretrained
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,5 +111,45 @@ func TestReadTellsWhatItAssumes(t *testing.T) {
 	}
 	if m.Model.Variant.NormEps != 1e-6 {
 		t.Errorf("epsilon %v", m.Model.Variant.NormEps)
+	}
+}
+
+// DINOv2 has another epsilon than other models of Hugging Face's names.
+func TestEpsilonOfDINOv2(t *testing.T) {
+	hugging := map[string]tensorfile.Tensor{}
+	names := strings.NewReplacer("patch_embed.proj.", "embeddings.patch_embeddings.projection.", "cls_token", "embeddings.cls_token",
+		"pos_embed", "embeddings.position_embeddings", "blocks.0.attn.proj.", "encoder.layer.0.attention.output.dense.", "blocks.", "encoder.layer.")
+	for name, w := range little() {
+		kind, isQKV := strings.CutPrefix(name, "blocks.0.attn.qkv.")
+		switch {
+		case strings.HasPrefix(name, "head."):
+		case isQKV:
+			third := w
+			third.Shape, third.Data = slices.Clone(w.Shape), w.Data[:len(w.Data)/3]
+			third.Shape[0] /= 3
+			for _, part := range []string{"query", "key", "value"} {
+				hugging["encoder.layer.0.attention.attention."+part+"."+kind] = third
+			}
+		case strings.HasPrefix(name, "norm."):
+			hugging["layer"+name] = w
+		default:
+			hugging[names.Replace(name)] = w
+		}
+	}
+	for _, c := range []struct {
+		scaled bool
+		want   float64
+	}{{false, 1e-12}, {true, 1e-6}} {
+		w := maps.Clone(hugging)
+		if c.scaled {
+			w["encoder.layer.0.layer_scale1.lambda1"], w["encoder.layer.0.layer_scale2.lambda1"] = zeros(8), zeros(8)
+		}
+		m, err := read(w, Hints{HeadDim: 4}, config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Model.Variant.NormEps != c.want {
+			t.Errorf("scaled layers %v: epsilon %v, want %v", c.scaled, m.Model.Variant.NormEps, c.want)
+		}
 	}
 }
