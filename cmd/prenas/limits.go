@@ -24,10 +24,13 @@ var limits = map[string]bound{
 	"body":          {1, 1 << 16}, // megabytes
 	"check":         {0, 1 << 10},
 	"crops":         {1, 10},
+	"crossover":     {1, 1 << 20},
+	"depth-prob":    {1e-6, 1},
 	"devices":       {1, 1 << 10},
 	"epochs":        {1, 1 << 20},
 	"every":         {0.001, 86400}, // seconds
-	"grace":         {0, 86400},     // seconds, as all times
+	"generations":   {1, 1 << 20},
+	"grace":         {0, 86400}, // seconds, as all times
 	"head-dim":      {1, 1 << 12},
 	"image-size":    {1, 1 << 13},
 	"trained-size":  {0, 1 << 13},
@@ -37,10 +40,14 @@ var limits = map[string]bound{
 	"latency-batch": {1, 1 << 16},
 	"lr":            {1e-12, 100},
 	"layer-decay":   {0, 1},
+	"mutation":      {1, 1 << 20},
+	"mutation-prob": {1e-6, 1},
 	"near":          {0, 1 << 30},
 	"norm-eps":      {0, 1},
+	"opset":         {20, 23},
 	"patience":      {0, 100000},
 	"pixels":        {1, 1 << 14}, // millions
+	"population":    {1, 1 << 20},
 	"queue":         {1, 1 << 20},
 	"recalibrate":   {0, 1 << 20},
 	"reload":        {0, 86400},
@@ -49,6 +56,7 @@ var limits = map[string]bound{
 	"sample":        {1, 1 << 40},
 	"seed":          {0, math.MaxUint64},
 	"seeds":         {1, 1 << 16},
+	"select":        {1, 1 << 20},
 	"shortlist":     {2, 1 << 20},
 	"size":          {0, 1 << 14},
 	"threads":       {0, 1 << 10},

@@ -126,19 +126,9 @@ func searchCommand(g *global) *cobra.Command {
 	return c
 }
 
-// breeding refuses settings of evolution that breed nothing.
+// breeding refuses settings of evolution for methods that do not breed.
 func breeding(c *cobra.Command, o search.Options) error {
 	evolution := []string{"generations", "select", "mutation", "crossover", "mutation-prob", "depth-prob"}
-	for name, v := range map[string]int{"population": o.Population, "generations": o.Generations, "select": o.Select, "mutation": o.Mutation, "crossover": o.Crossover} {
-		if c.Flags().Changed(name) && (v < 1 || v > 1_000_000) {
-			return usagef("--%s is %d, it must be from 1 to 1000000", name, v)
-		}
-	}
-	for name, p := range map[string]float64{"mutation-prob": o.GeneProb, "depth-prob": o.TrunkProb} {
-		if c.Flags().Changed(name) && !(p > 0 && p <= 1) {
-			return usagef("--%s is %v, it must be above 0 and at most 1", name, p)
-		}
-	}
 	for _, name := range append(evolution, "population") {
 		if c.Flags().Changed(name) && o.Method != search.Evolution && (name != "population" || o.Method != search.Random) {
 			return usagef("--%s says how evolution breeds, but --method is %s", name, o.Method)
