@@ -43,7 +43,7 @@ func (b *budgetFlags) add(f *pflag.FlagSet) {
 func (b *budgetFlags) lists(f *pflag.FlagSet) {
 	b.budgets, b.ranges = map[string]*[]float64{}, map[string]*job.Range{}
 	for _, c := range job.Costs() {
-		b.budgets[c.Name] = f.Float64Slice(c.Name, nil, "budgets, like 1,5,12, one architecture for each: "+c.Help)
+		b.budgets[c.Name] = f.Float64Slice(c.Name, nil, "budgets, like `1,5,12`, one architecture for each: "+c.Help)
 		b.ranges[c.Name] = &job.Range{Min: math.NaN(), Max: math.NaN()}
 	}
 }

@@ -107,8 +107,8 @@ func addHints(f *pflag.FlagSet, h *pretrained.Hints, size string) {
 	f.StringVar(&h.Activation, "activation", "", "activation of the MLPs: "+strings.Join(space.Activations(), ", "))
 	f.StringVar(&h.Pool, "pool", "", "what is classified: "+strings.Join(pretrained.Pools(), ", "))
 	f.IntVar(&h.ImageSize, size, 0, "pixels of an image's side that the weights are for, where their positions leave two readings")
-	f.Float32SliceVar(&h.Mean, "mean", nil, "mean of each channel of pixels in [0, 1] in the model's training")
-	f.Float32SliceVar(&h.Std, "std", nil, "standard deviation of each channel, likewise")
+	f.Float32SliceVar(&h.Mean, "mean", nil, "mean of each channel of pixels in [0, 1] in the model's training, like `0.485,0.456,0.406`")
+	f.Float32SliceVar(&h.Std, "std", nil, "standard deviation of each channel, like `0.229,0.224,0.225`")
 }
 
 // checkHints refuses values that no model has.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"prenas/internal/engine"
 	"prenas/internal/nearest"
@@ -107,9 +108,25 @@ are needed, and 70 for a fault of prenas itself.`,
 			continue
 		}
 		markUsageErrors(c)
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.DefValue == "[]" && strings.HasPrefix(f.Value.Type(), "float") { // of such a list pflag would say (default [])
+				f.DefValue = ""
+			}
+		})
 	}
 	addCompletions(root)
+	cobra.AddTemplateFunc("terminalWidth", terminalWidth)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped terminalWidth "))
 	return root
+}
+
+// terminalWidth is the columns of the terminal that help is printed to; 0: it is no terminal, and lines may be of any length.
+func terminalWidth() int {
+	width, _, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
 }
 
 // strictHelp makes help of a command that there is not an error, as the command itself is.

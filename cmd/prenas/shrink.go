@@ -157,7 +157,7 @@ var defaultShares = []string{"75%", "50%", "25%"}
 
 func (b *shrinkBudgets) add(f *pflag.FlagSet) {
 	b.lists(f)
-	f.StringSliceVar(&b.shares, "budgets", nil, "shares of the original's multiply-accumulates, like 75%,50%,25%, one architecture for each (default: these, if there is no other budget)")
+	f.StringSliceVar(&b.shares, "budgets", nil, "shares of the original's multiply-accumulates, like `75%,50%,25%`, one architecture for each (default: these, if there is no other budget)")
 	f.IntVar(&b.batch, "latency-batch", 1, "images at once of which latency is measured")
 	f.StringVar(&b.profile, "latency-profile", "", "file of prenas spaces latency --out, of another machine, that --latency is taken from (default: measured on this one)")
 }
