@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -21,9 +20,9 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"prenas/internal/chart"
-	"prenas/internal/crash"
 	"prenas/internal/fsys"
 	"prenas/internal/input"
+	"prenas/internal/web"
 )
 
 // ErrFolder: what is to be shown is no folder that can be read.
@@ -96,24 +95,14 @@ func (b *Board) Close() error {
 
 // Run answers requests on a listener until ctx is cancelled.
 func (b *Board) Run(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{
-		Handler: b.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(b.o.Log.Handler(), slog.LevelDebug), // of broken connections, which readers can cause at will
+	server := web.NewServer(b.Handler(), b.o.Log)
+	server.ReadTimeout = 30 * time.Second
+	stopping := func() { close(b.stop) } // pages that are kept up to date would never end
+	err := web.Run(ctx, server, func() error { return server.Serve(listener) }, 5*time.Second, stopping)
+	if errors.Is(err, web.ErrCut) {
+		return nil // who looks loses nothing
 	}
-	ended := make(chan error, 1)
-	crash.Go(func() { ended <- server.Serve(listener) })
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	close(b.stop) // pages that are kept up to date would never end
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if err := server.Shutdown(grace); err != nil {
-		return server.Close()
-	}
-	return nil
+	return err
 }
 
 // Handler is all routes.
@@ -148,7 +137,7 @@ func text(kind, content string) func(http.ResponseWriter, *http.Request) error {
 
 // wrap is what all routes have in common: who may ask, what a page may do, errors as a page, and
 // that a fault ends only the page it is in.
-func (b *Board) wrap(f func(http.ResponseWriter, *http.Request) error) http.Handler {
+func (b *Board) wrap(f web.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
@@ -161,7 +150,7 @@ func (b *Board) wrap(f func(http.ResponseWriter, *http.Request) error) http.Hand
 			http.Error(w, fmt.Sprintf("This server answers to its address or to localhost only; another name is allowed with %v.", input.Host), http.StatusMisdirectedRequest)
 			return
 		}
-		err := b.guarded(f, w, r)
+		err := f.Guarded(b.o.Log)(w, r)
 		if err == nil {
 			return
 		}
@@ -182,17 +171,6 @@ func (b *Board) wrap(f func(http.ResponseWriter, *http.Request) error) http.Hand
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte(html)) // the reader may be gone
 	})
-}
-
-// guarded runs a handler; a panic in it is an error.
-func (b *Board) guarded(f func(http.ResponseWriter, *http.Request) error, w http.ResponseWriter, r *http.Request) (err error) {
-	defer func() {
-		if why := recover(); why != nil {
-			b.o.Log.Error("a fault of prenas itself", "page", r.URL.RequestURI(), "fault", fmt.Sprint(why), "stack", string(debug.Stack()))
-			err = fmt.Errorf("a fault of prenas itself: %v", why)
-		}
-	}()
-	return f(w, r)
 }
 
 // allowed tells whether a request names this server as it may be named. A name that another site

@@ -23,6 +23,7 @@ import (
 	"prenas/internal/crash"
 	"prenas/internal/input"
 	"prenas/internal/printable"
+	"prenas/internal/web"
 )
 
 // Server answers requests with the models of a family.
@@ -78,37 +79,16 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	})
 	defer func() { stop(); <-watched }()
 
-	server := &http.Server{
-		Handler:           s.Handler(),
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       s.o.Timeout,
-		WriteTimeout:      2 * s.o.Timeout,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug), // of broken connections, which clients can cause at will
+	server := web.NewServer(s.Handler(), s.o.Log)
+	server.ReadTimeout, server.WriteTimeout = s.o.Timeout, 2*s.o.Timeout
+	serve := func() error { return server.Serve(listener) }
+	if s.o.CertFile != "" {
+		serve = func() error { return server.ServeTLS(listener, s.o.CertFile, s.o.KeyFile) }
 	}
-	ended := make(chan error, 1)
-	crash.Go(func() {
-		if s.o.CertFile != "" {
-			ended <- server.ServeTLS(listener, s.o.CertFile, s.o.KeyFile)
-		} else {
-			ended <- server.Serve(listener)
-		}
+	return web.Run(ctx, server, serve, s.o.Grace, func() {
+		s.ready.Store(false)
+		s.o.Log.Info("stopping: requests in flight are finished", "grace", s.o.Grace.String())
 	})
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	s.ready.Store(false)
-	s.o.Log.Info("stopping: requests in flight are finished", "grace", s.o.Grace.String())
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.Grace)
-	defer cancel()
-	err := server.Shutdown(grace)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = errors.Join(fmt.Errorf("requests were still in flight after %v and are cut", s.o.Grace), server.Close())
-	}
-	return err
 }
 
 // Handler is all routes.
@@ -209,7 +189,7 @@ func note(w http.ResponseWriter, fields ...any) {
 
 // wrap is what all routes have in common: limits, the token, errors as JSON, a line in the
 // log and metrics.
-func (s *Server) wrap(pattern string, f func(w http.ResponseWriter, r *http.Request) error, private bool) http.Handler {
+func (s *Server) wrap(pattern string, f web.Handler, private bool) http.Handler {
 	_, route, _ := strings.Cut(pattern, " ")
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		began, id := time.Now(), requestID(r)
@@ -229,7 +209,7 @@ func (s *Server) wrap(pattern string, f func(w http.ResponseWriter, r *http.Requ
 			h.Set("WWW-Authenticate", "Bearer")
 			err = refuse(http.StatusUnauthorized, "a token is needed: send the header Authorization: Bearer TOKEN")
 		} else {
-			err = s.guarded(f, w, r)
+			err = f.Guarded(s.o.Log)(w, r)
 		}
 		if err != nil {
 			fail(w, s.explain(err))
@@ -265,19 +245,6 @@ func (s *Server) limited(f func(http.ResponseWriter, *http.Request) error) func(
 		return f(w, r)
 	}
 }
-
-// guarded runs a handler; a panic in it is an answer, not the end of the server.
-func (s *Server) guarded(f func(http.ResponseWriter, *http.Request) error, w http.ResponseWriter, r *http.Request) (err error) {
-	defer func() {
-		if why := recover(); why != nil {
-			err = fmt.Errorf("%w: %v", errFault, why)
-		}
-	}()
-	return f(w, r)
-}
-
-// errFault: a handler panicked.
-var errFault = errors.New("a fault of the server")
 
 // requestID is the one that a request brings, if it is a plain word, or a new one.
 func requestID(r *http.Request) string {
