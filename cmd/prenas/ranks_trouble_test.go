@@ -128,7 +128,7 @@ func TestAuditOnRanks(t *testing.T) {
 	b.write("vit.yaml", rankSpaces["vit"])
 	b.write("recipe.yaml", "epochs: 1\nholdout: 0.25\nbatch: 8\n")
 	audit := func(out string) []string {
-		return []string{"audit", "--space", "vit.yaml", "--data", "folder:pictures", "--archs", "5", "--seeds", "2", "--resamples", "20", "--recipe", "recipe.yaml", "--json", "--quiet", "--out", out}
+		return []string{"audit", "--space", "vit.yaml", "--data", "folder:pictures", "--archs", "3", "--seeds", "1", "--resamples", "20", "--recipe", "recipe.yaml", "--json", "--quiet", "--out", out}
 	}
 	one := b.must(1, audit("one.jsonl")...)
 	if two := b.must(2, audit("two.jsonl")...); one != two {
@@ -197,7 +197,7 @@ func TestKill9OnRanks(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")
 	}
-	kills := 2
+	kills := 1
 	if text := os.Getenv("PRENAS_KILLS"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {
