@@ -44,7 +44,7 @@ var limits = map[string]bound{
 	"mutation-prob": {1e-6, 1},
 	"near":          {0, 1 << 30},
 	"norm-eps":      {0, 1},
-	"opset":         {20, 23},
+	"opset":         {1, 1 << 10},
 	"patience":      {0, 100000},
 	"pixels":        {1, 1 << 14}, // millions
 	"population":    {1, 1 << 20},

@@ -50,7 +50,7 @@ func run() int {
 		tell = io.Discard
 	}
 	g := &global{}
-	g.renewSignals = stopOnSignal(tell, func() { cancel(context.Canceled) }, func() { os.Exit(exitFailed) })
+	stopOnSignal(tell, func() { cancel(context.Canceled) }, func() { os.Exit(exitFailed) })
 
 	command, err := rootOf(g).ExecuteContextC(ctx)
 	if err == nil {

@@ -49,9 +49,6 @@ func (g *global) join(c *cobra.Command) error {
 	if g.ranks, err = ranks.Open(); err != nil {
 		return err
 	}
-	if g.renewSignals != nil {
-		g.renewSignals() // MPICH takes some
-	}
 	return g.takeCores()
 }
 

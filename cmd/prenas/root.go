@@ -41,8 +41,7 @@ type global struct {
 	json    bool
 	quiet   bool
 
-	ranks        *ranks.World // nil: this process works alone
-	renewSignals func()       // nil in tests
+	ranks *ranks.World // nil: this process works alone
 }
 
 func newRoot() *cobra.Command { return rootOf(&global{}) }

@@ -19,22 +19,15 @@ var impatience = time.Second
 // stopOnSignal calls stop when this process is asked to end: by Ctrl-C, a signal to
 // terminate, the end of its terminal, or the end of whoever reads what it says. It calls
 // atOnce when it is asked again, by one of the former two. What was ignored when the
-// process began, as nohup has it, stays so. renew takes signals back from a library that took them.
-func stopOnSignal(tell io.Writer, stop, atOnce func()) (renew func()) {
+// process began, as nohup has it, stays so.
+func stopOnSignal(tell io.Writer, stop, atOnce func()) {
 	signals := make(chan os.Signal, 16)
-	var heard []os.Signal
 	for _, s := range stopSignals {
 		if !signal.Ignored(s) {
-			heard = append(heard, s)
-		}
-	}
-	listen := func() {
-		for _, s := range heard { // of none Notify would hear all
 			signal.Notify(signals, s)
 		}
-		notifyUnread(signals)
 	}
-	listen()
+	notifyUnread(signals)
 	crash.Go(func() {
 		var first time.Time
 		for s := range signals {
@@ -53,8 +46,4 @@ func stopOnSignal(tell io.Writer, stop, atOnce func()) (renew func()) {
 			}
 		}
 	})
-	return func() {
-		signal.Stop(signals)
-		listen()
-	}
 }

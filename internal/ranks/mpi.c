@@ -3,6 +3,7 @@
 #include "mpi.h"
 
 #include <dlfcn.h>
+#include <signal.h>
 #include <string.h>
 
 // Handles are pointers in Open MPI and in the ABI of MPI 5, ints in MPICH. As arguments both go in one register.
@@ -29,6 +30,23 @@ static struct {
 
 // Greater than MPI_Status of every ABI, which is not read.
 static char status[256];
+
+// MPI_Init_thread, with the process's signals as they were before. MPICH takes SIGUSR1, and hands it on to Go's own handler on
+// whatever stack the thread has: on a goroutine's Go ends the process. signal.Notify does not take it back, since Go holds
+// that its handler is there.
+static int init(void) {
+	enum { SERIALIZED = 2, MULTIPLE = 3 }; // the same in all, and 2 and 3 are in this order
+	int provided = 0;
+	struct sigaction before[NSIG];
+	for (int s = 1; s < NSIG; s++) {
+		sigaction(s, NULL, &before[s]); // fails for those of libc, as below
+	}
+	int code = mpi.init_thread(NULL, NULL, MULTIPLE, &provided);
+	for (int s = 1; s < NSIG; s++) {
+		sigaction(s, &before[s], NULL);
+	}
+	return code;
+}
 
 const char *prenas_mpi_open(const char *const *files, int count) {
 	void *library = NULL;
@@ -58,9 +76,7 @@ const char *prenas_mpi_open(const char *const *files, int count) {
 	} else { // MPICH's mpi.h, and what has its ABI
 		mpi.world = 0x44000000, mpi.byte = 0x4c00010d;
 	}
-	enum { SERIALIZED = 2, MULTIPLE = 3 }; // the same in all, and 2 and 3 are in this order
-	int provided = 0;
-	if (mpi.init_thread(NULL, NULL, MULTIPLE, &provided)) {
+	if (init()) {
 		return "MPI_Init_thread failed";
 	}
 	int length = 0;
