@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -45,19 +43,6 @@ var roles = map[string]func(w *World) error{
 		}
 		local, of := w.Local()
 		fmt.Printf("rank %d of %d local %d of %d %s\n", w.Rank(), w.Size(), local, of, w.Library())
-		return w.Close()
-	},
-	"signals": func(w *World) error {
-		heard := make(chan os.Signal, 1000)
-		signal.Notify(heard, syscall.SIGUSR1)
-		stop := time.Now().Add(300 * time.Millisecond)
-		for sent := 0; time.Now().Before(stop); sent++ { // a handler of MPI's would run on this goroutine's stack
-			if err := syscall.Kill(os.Getpid(), syscall.SIGUSR1); err != nil {
-				return err
-			}
-		}
-		<-heard
-		fmt.Println("heard: true")
 		return w.Close()
 	},
 	"nil": func(w *World) error { // Go finds nil pointers by a signal
@@ -160,16 +145,6 @@ func TestNilPointersAreFoundUnderMPI(t *testing.T) {
 		text, err := run(t, l, 2, "nil")
 		if err != nil || strings.Count(text, "recovered: true") != 2 {
 			t.Errorf("%v\n%s", err, text)
-		}
-	})
-}
-
-// A library's handler of SIGUSR1 does not run on a goroutine's stack, where Go ends the process.
-func TestSignalsAreHeardUnderMPI(t *testing.T) {
-	rankstest.Each(t, func(t *testing.T, l rankstest.Launcher) {
-		text, err := run(t, l, 2, "signals")
-		if err != nil || strings.Count(text, "heard: true") != 2 {
-			t.Errorf("%v\n%.2000s", err, text)
 		}
 	})
 }
