@@ -165,7 +165,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (evaluate.Results, error) 
 	}
 	defer ev.Close()
 	ev.Ranks = o.Engine.Ranks()
-	held, err := uploadShared(o.Engine, net, weights)
+	held, err := net.Upload(o.Engine, weights)
 	if err != nil {
 		return results, err
 	}
@@ -393,19 +393,6 @@ func recalibrate(ctx context.Context, o EvaluateOptions, m rundir.Manifest, net 
 		c := rundir.Calibration{Step: step, Batches: o.Recalibrate, Batch: m.Recipe.Batch}
 		return rundir.WriteStatistics(f, o.Run, m.Space.Model, archs, stats, c)
 	}, nil
-}
-
-// uploadShared puts the weights of a supernet on the device, by their index.
-func uploadShared(e *engine.Engine, net *supernet.Net, weights map[string]tensorfile.Tensor) ([]*tensors.Tensor, error) {
-	held := make([]*tensors.Tensor, 0, len(net.Params()))
-	for _, p := range net.Params() {
-		t, err := e.Upload(weights[p.Name])
-		if err != nil {
-			return nil, fmt.Errorf("weight %s: %w", p.Name, err)
-		}
-		held = append(held, t)
-	}
-	return held, nil
 }
 
 // uploadStats takes an architecture's running statistics out of the weights of a run and

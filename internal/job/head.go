@@ -98,26 +98,37 @@ func (t *trained) outputs(ctx context.Context, e *engine.Engine, images *train.I
 	if split.Len() == 0 {
 		return f, nil
 	}
-	ev, err := evaluate.New(e, supernet.New(t.space), []space.Arch{t.arch}, featureBatch, 1, engine.Float32)
+	_, err := t.observed(ctx, e, images, split, featureBatch, func(_, _, label int, logits []float32) { f.Add(logits, label) }, progress)
+	return f, err
+}
+
+// observed is what the network reaches on the images of a split, in their order, not augmented, whose logits observe is told.
+func (t *trained) observed(ctx context.Context, e *engine.Engine, images *train.Images, split data.Split, batch int,
+	observe func(arch, image, label int, logits []float32), progress func(done int),
+) (evaluate.Score, error) {
+	ev, err := evaluate.New(e, supernet.New(t.space), []space.Arch{t.arch}, batch, 1, engine.Float32)
 	if err != nil {
-		return f, err
+		return evaluate.Score{}, err
 	}
 	defer ev.Close()
 	given, err := t.upload(e)
 	if err != nil {
-		return f, err
+		return evaluate.Score{}, err
 	}
-	ev.Observe = func(_, _, label int, logits []float32) { f.Add(logits, label) }
-	_, err = ev.Run(ctx, given, images.Plain(ctx, split, featureBatch, 1, load.Share{}), progress)
+	ev.Observe = observe
+	scores, err := ev.Run(ctx, given, images.Plain(ctx, split, batch, 1, load.Share{}), progress)
 	if errors.Is(err, evaluate.ErrNonFinite) {
 		err = fmt.Errorf("the pretrained weights: %w", err)
 	}
-	return f, err
+	if err != nil {
+		return evaluate.Score{}, err
+	}
+	return scores[0], nil
 }
 
 // upload puts the weights on the device.
 func (t *trained) upload(e *engine.Engine) (given evaluate.Weights, err error) {
-	if given.Shared, err = uploadShared(e, supernet.New(t.space), t.weights); err != nil {
+	if given.Shared, err = supernet.New(t.space).Upload(e, t.weights); err != nil {
 		return given, err
 	}
 	stats, err := uploadStats(e, t.weights, t.space.Model, t.arch)

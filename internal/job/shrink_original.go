@@ -3,12 +3,10 @@ package job
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 
 	"prenas/internal/data"
-	"prenas/internal/data/load"
 	"prenas/internal/data/source"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
@@ -16,9 +14,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/input"
 	"prenas/internal/rundir"
-	"prenas/internal/supernet"
 	"prenas/internal/train"
-	"prenas/pkg/space"
 )
 
 // read reads the pretrained model, and tells what is assumed of it.
@@ -103,29 +99,17 @@ func evaluateOriginal(ctx context.Context, o EvaluateOptions, m rundir.Manifest,
 	if err != nil {
 		return results, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
 	}
-	ev, err := evaluate.New(o.Engine, supernet.New(whole.space), []space.Arch{whole.arch}, o.Batch, 1, engine.Float32)
-	if err != nil {
-		return results, err
-	}
-	defer ev.Close()
-	given, err := whole.upload(o.Engine)
-	if err != nil {
-		return results, err
-	}
 	var seen evaluate.Seen
-	ev.Observe = func(_, image, label int, logits []float32) { seen.Add(image, label, logits) }
-	scores, err := ev.Run(ctx, given, images.Plain(ctx, split, o.Batch, 1, load.Share{}), func(done int) { o.Progress(done, split.Len()) })
-	if errors.Is(err, evaluate.ErrNonFinite) {
-		err = fmt.Errorf("the pretrained weights: %w", err)
-	}
+	observe := func(_, image, label int, logits []float32) { seen.Add(image, label, logits) }
+	score, err := whole.observed(ctx, o.Engine, images, split, o.Batch, observe, func(done int) { o.Progress(done, split.Len()) })
 	if err != nil {
 		return results, err
 	}
 	results = evaluate.Results{
 		Space: whole.space.Name, Data: evaluate.Images{Source: source.Absolute(o.Data), Named: m.Data.GivenName(), Digest: set.Digest},
-		Split: o.Split, Classes: m.Data.Classes, Images: scores[0].Images, Bad: len(images.Skipped().List()), Crops: 1,
+		Split: o.Split, Classes: m.Data.Classes, Images: score.Images, Bad: len(images.Skipped().List()), Crops: 1,
 		ImageSize: whole.space.Model.ImageSize, Resize: m.Recipe.Augment.TestResize(whole.space.Model.ImageSize), Precision: engine.Float32,
 	}
-	results.Archs = []evaluate.Result{evaluate.NewResult(whole.space.Model, "", whole.arch, scores[0], seen, func(image int) string { return data.NameOf(split, image) })}
+	results.Archs = []evaluate.Result{evaluate.NewResult(whole.space.Model, "", whole.arch, score, seen, func(image int) string { return data.NameOf(split, image) })}
 	return results, nil
 }

@@ -60,7 +60,7 @@ func NewDivergence(ctx context.Context, e *engine.Engine, n *supernet.Net, weigh
 	if err != nil {
 		return nil, err
 	}
-	if d.weights, err = uploaded(e, n, weights); err == nil {
+	if d.weights, err = n.Upload(e, weights); err == nil {
 		d.whole, err = d.logits(ctx, n.Space().Whole())
 	}
 	if err != nil {
@@ -179,20 +179,6 @@ func Featured(s *space.Space, weights map[string]tensorfile.Tensor) bool {
 		}
 	}
 	return true
-}
-
-// uploaded are the weights by Params index.
-func uploaded(e *engine.Engine, n *supernet.Net, weights map[string]tensorfile.Tensor) ([]*tensors.Tensor, error) {
-	var all []*tensors.Tensor
-	for _, p := range n.Params() {
-		t, err := e.Upload(weights[p.Name])
-		if err != nil {
-			free(all)
-			return nil, fmt.Errorf("weight %s: %w", p.Name, err)
-		}
-		all = append(all, t)
-	}
-	return all, nil
 }
 
 // gumbel is the number of Gumbel's distribution that a uniform one stands for.

@@ -182,12 +182,12 @@ func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 	}
 	defer program.Close()
 
-	held := make([]*tensors.Tensor, len(params))
+	held, err := n.Upload(e, weights)
+	if err != nil {
+		return nil, err
+	}
 	sums := make([]*tensors.Tensor, len(params))
-	for i, p := range params {
-		if held[i], err = e.Upload(weights[p.Name]); err != nil {
-			return nil, fmt.Errorf("weight %s: %w", p.Name, err)
-		}
+	for i := range params {
 		sums[i] = tensors.FromShape(inputs[i])
 	}
 	pixels := m.Channels * m.ImageSize * m.ImageSize

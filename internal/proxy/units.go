@@ -56,14 +56,14 @@ func Weigh(ctx context.Context, e *engine.Engine, n *supernet.Net, weights map[s
 	if err != nil {
 		return units, err
 	}
-	total := b.Images.Shape[0]
+	total, featured := b.Images.Shape[0], Featured(n.Space(), weights)
 	size := chunkOf(total)
-	program, err := compileWeigh(e, n, whole, size, Featured(n.Space(), weights))
+	program, err := compileWeigh(e, n, whole, size, featured)
 	if err != nil {
 		return units, err
 	}
 	defer program.Close()
-	args, err := uploaded(e, n, weights)
+	args, err := n.Upload(e, weights)
 	if err != nil {
 		return units, err
 	}
@@ -78,7 +78,7 @@ func Weigh(ctx context.Context, e *engine.Engine, n *supernet.Net, weights map[s
 		if err != nil {
 			return units, err
 		}
-		noise := draws(seed, at, size, m.NumClasses, Featured(n.Space(), weights))
+		noise := draws(seed, at, size, m.NumClasses, featured)
 		out, err := run(program, append(args[:len(args):len(args)], chunk, tensors.FromFlatDataAndDimensions(noise, size, m.NumClasses)))
 		if err != nil {
 			return units, err

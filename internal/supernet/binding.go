@@ -1,6 +1,7 @@
 package supernet
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
@@ -8,6 +9,8 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/engine"
+	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
 )
 
@@ -97,4 +100,20 @@ func floatShapes(params []Param) []shapes.Shape {
 		list[k] = shapes.Make(dtypes.Float32, p.Shape...)
 	}
 	return list
+}
+
+// Upload puts weights of the whole supernet, by name, on the device, by Params index.
+func (n *Net) Upload(e *engine.Engine, weights map[string]tensorfile.Tensor) ([]*tensors.Tensor, error) {
+	held := make([]*tensors.Tensor, 0, len(n.Params()))
+	for _, p := range n.Params() {
+		t, err := e.Upload(weights[p.Name])
+		if err != nil {
+			for _, t := range held {
+				_ = t.FinalizeAll() // the error that matters is the upload's
+			}
+			return nil, fmt.Errorf("weight %s: %w", p.Name, err)
+		}
+		held = append(held, t)
+	}
+	return held, nil
 }

@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"slices"
 
@@ -51,16 +50,11 @@ func NewInherited(e *engine.Engine, net *supernet.Net, weights map[string]tensor
 			return source.Calibration(ctx, m.batches, batch)
 		}}
 	}
-	for _, p := range net.Params() {
-		t, err := e.Upload(weights[p.Name])
-		if err != nil {
-			m.Close()
-			return nil, fmt.Errorf("weight %s: %w", p.Name, err)
-		}
-		m.held = append(m.held, t)
+	var err error
+	if m.held, err = net.Upload(e, weights); err != nil {
+		return nil, err
 	}
 	if !net.Space().Model.IsConv() {
-		var err error
 		if m.masked, err = evaluate.NewMasked(e, net, 1, evalImages); err != nil {
 			m.Close()
 			return nil, err
