@@ -36,15 +36,15 @@ func (o SearchOptions) cuts(ctx context.Context, from material, score search.Sco
 		return score, "", err
 	}
 	digest, store := scoringDigest(from.space, weights, batch), sumsPath(o.Out)
-	for _, path := range sumsBeside(store) {
-		stored, err := readCuts(path, from.space, digest)
-		switch {
-		case err == nil:
-			o.Log(fmt.Sprintf("went on from what is measured in %s", path))
-			return score.With(stored), digest, writeCuts(store, digest, stored)
-		case path == store && !errors.Is(err, fs.ErrNotExist):
-			o.Log(fmt.Sprintf("%v; measuring anew", err))
-		}
+	stored, at := findStored(store, "what is measured", "measuring", o.Log, func(path string) (*search.Table, error) {
+		return readCuts(path, from.space, digest)
+	})
+	switch at {
+	case "":
+	case store:
+		return score.With(stored), digest, nil
+	default:
+		return score.With(stored), digest, writeCuts(store, digest, stored)
 	}
 	began := time.Now()
 	d, err := proxy.NewDivergence(ctx, o.Engine, scored(from.space), weights, batch)

@@ -88,8 +88,7 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (results evaluate.Resu
 		}
 		defer release()
 	}
-	began := time.Now()
-	stage := func(name string) { o.Log(fmt.Sprintf("[%3.0f s] %s", time.Since(began).Seconds(), name)) }
+	stage := stages(o.Log)
 
 	stage("engine")
 	e, err := o.Open(ctx)
@@ -105,7 +104,7 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (results evaluate.Resu
 	if err != nil {
 		return results, "", err
 	}
-	candidates := filepath.Join(o.Out, "search", rundir.CandidatesFile)
+	candidates := searchedIn(o.Out)
 	// The first of several ranks searches, and the others read what it writes.
 	state, err := o.Ranks.Decided("the search", func() (string, error) {
 		switch {
@@ -132,13 +131,7 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (results evaluate.Resu
 
 	stage("evaluate: each architecture's slice of the weights, on the test images")
 	measuring := EvaluateOptions{Engine: e, Run: o.Out, Batch: 100, Log: o.Log, Progress: o.Evaluating}
-	results, err = Evaluate(ctx, measuring)
-	if errors.Is(err, ErrNoTest) {
-		stage("evaluate: there are no test images, so on the training images that were held out")
-		measuring.Split = HeldOut
-		results, err = Evaluate(ctx, measuring)
-	}
-	if err != nil {
+	if results, err = measuring.testOrHeldOut(ctx, stage); err != nil {
 		return results, "", err
 	}
 	if !o.Ranks.First() {
@@ -176,6 +169,26 @@ func (o QuickstartOptions) search(ctx context.Context, e *engine.Engine, name st
 	}
 	o.Log(fmt.Sprintf("%d architectures scored, %d preferred", found.Report.Enumerated, len(found.Candidates)))
 	return nil
+}
+
+// stages returns what tells that a stage begins, with the seconds since now.
+func stages(log func(string)) (stage func(name string)) {
+	began := time.Now()
+	return func(name string) { log(fmt.Sprintf("[%3.0f s] %s", time.Since(began).Seconds(), name)) }
+}
+
+// searchedIn is the candidates file in the folder of a command that searches before it trains there.
+func searchedIn(run string) string { return filepath.Join(run, "search", rundir.CandidatesFile) }
+
+// testOrHeldOut evaluates on the test images, and where there are none on those that the run held out. Then Split says so.
+func (o *EvaluateOptions) testOrHeldOut(ctx context.Context, stage func(name string)) (evaluate.Results, error) {
+	results, err := Evaluate(ctx, *o)
+	if errors.Is(err, ErrNoTest) {
+		stage("evaluate: there are no test images, so on the training images that were held out")
+		o.Split = HeldOut
+		results, err = Evaluate(ctx, *o)
+	}
+	return results, err
 }
 
 func exists(path string) bool {

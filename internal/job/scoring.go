@@ -244,17 +244,29 @@ func (o SearchOptions) sums(ctx context.Context, from material, options search.O
 // findSums looks for sums by their digest in the files of sums beside a search's own, that one
 // first, and returns them and their file; nil where there are none that serve.
 func findSums(store string, s *space.Space, digest string, needs search.Needs, log func(string)) (sums *search.Sums, at string) {
+	return findStored(store, "the sums", "summing", log, func(path string) (*search.Sums, error) {
+		sums, err := readSums(path, s, digest)
+		if err == nil && !sums.Serves(needs) {
+			return nil, fs.ErrNotExist
+		}
+		return sums, err
+	})
+}
+
+// findStored looks for a value in the files of sums beside a search's own, that one first, and returns it and its file; none
+// where read finds it in none of them. What and doing are for the reader of log.
+func findStored[T any](store, what, doing string, log func(string), read func(path string) (T, error)) (found T, at string) {
 	for _, path := range sumsBeside(store) {
-		stored, err := readSums(path, s, digest)
+		stored, err := read(path)
 		switch {
-		case err == nil && stored.Serves(needs):
-			log(fmt.Sprintf("went on from the sums in %s", path))
+		case err == nil:
+			log(fmt.Sprintf("went on from %s in %s", what, path))
 			return stored, path
-		case err != nil && path == store && !errors.Is(err, fs.ErrNotExist):
-			log(fmt.Sprintf("%v; summing anew", err))
+		case path == store && !errors.Is(err, fs.ErrNotExist):
+			log(fmt.Sprintf("%v; %s anew", err, doing))
 		}
 	}
-	return nil, ""
+	return found, ""
 }
 
 // gradientSums sums weights, and their gradients on a batch where they are needed, over

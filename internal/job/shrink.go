@@ -12,7 +12,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"prenas/internal/data/source"
 	"prenas/internal/engine"
@@ -122,7 +121,7 @@ func Shrink(ctx context.Context, o ShrinkOptions) (shrunk Shrunk, err error) {
 		return shrunk, err
 	}
 	model := filepath.Join(o.Out, originalFolder, originalModel)
-	candidates := filepath.Join(o.Out, "search", rundir.CandidatesFile)
+	candidates := searchedIn(o.Out)
 	if err := asked.same(o.Out, exists(candidates)); err != nil {
 		return shrunk, err
 	}
@@ -140,8 +139,7 @@ func Shrink(ctx context.Context, o ShrinkOptions) (shrunk Shrunk, err error) {
 	if err := sealed.Write(fsys.OS, filepath.Join(o.Out, shrinkFile), asked); err != nil {
 		return shrunk, err
 	}
-	began := time.Now()
-	stage := func(name string) { o.Log(fmt.Sprintf("[%3.0f s] %s", time.Since(began).Seconds(), name)) }
+	stage := stages(o.Log)
 
 	e, err := o.Open(ctx)
 	if err != nil {
@@ -177,13 +175,7 @@ func Shrink(ctx context.Context, o ShrinkOptions) (shrunk Shrunk, err error) {
 
 	stage("evaluate: the original, and each architecture's slice of the weights, on the test images")
 	measuring := EvaluateOptions{Engine: e, Run: o.Out, Batch: 100, Workers: o.Workers, Log: o.Log, Progress: o.Evaluating}
-	shrunk.Family, err = Evaluate(ctx, measuring)
-	if errors.Is(err, ErrNoTest) {
-		stage("evaluate: there are no test images, so on the training images that were held out")
-		measuring.Split = HeldOut
-		shrunk.Family, err = Evaluate(ctx, measuring)
-	}
-	if err != nil {
+	if shrunk.Family, err = measuring.testOrHeldOut(ctx, stage); err != nil {
 		return shrunk, err
 	}
 	if shrunk.Original, err = o.measure(ctx, measuring, model, shrunk.Family); err != nil {
@@ -278,7 +270,7 @@ func (a shrinkAsked) same(out string, chosen bool) error {
 // short is a value as an error names it: of a digest its beginning.
 func short(v any) any {
 	if text, is := v.(string); is && len(text) == 64 {
-		return text[:12]
+		return rundir.Short(text)
 	}
 	return v
 }
@@ -320,12 +312,10 @@ func (o ShrinkOptions) search(ctx context.Context, e *engine.Engine, model, cand
 		Scoring: Scoring{Weights: model, Data: o.Data, Batches: 1, SkipBad: o.Recipe.SkipBadImages, Workers: o.Workers, Seed: o.Seed, Log: o.Log},
 		Out:     candidates, Log: o.Log, Progress: o.Gradients, Measuring: o.Measuring,
 	}
-	if !s.Model.IsConv() {
-		if so.Search.Score, err = search.ParseScoreMethod(TrainedProxy); err != nil {
-			return err
-		}
-		so.Search.Method, so.Description = search.Exact, map[string]string{"proxy": TrainedProxy, "method": string(search.Exact)}
+	if so.Search.Score, err = search.ParseScoreMethod(TrainedProxy); err != nil {
+		return err
 	}
+	so.Search.Method, so.Description = search.Exact, map[string]string{"proxy": TrainedProxy, "method": string(search.Exact)}
 	if so.Search.Budgets, err = o.Budgets.met(ctx, &so); err != nil {
 		return err
 	}

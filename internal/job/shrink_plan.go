@@ -8,7 +8,6 @@ import (
 
 	"prenas/internal/data/source"
 	"prenas/internal/latency"
-	"prenas/internal/rundir"
 	"prenas/internal/train"
 	"prenas/pkg/space"
 )
@@ -50,7 +49,7 @@ func PlanShrink(ctx context.Context, o ShrinkOptions, within time.Duration) (p S
 	defer e.Close()
 
 	began := time.Now()
-	file, candidates := filepath.Join(o.Out, originalFolder, originalModel), filepath.Join(o.Out, "search", rundir.CandidatesFile)
+	file, candidates := filepath.Join(o.Out, originalFolder, originalModel), searchedIn(o.Out)
 	drawn, err := o.original(ctx, e, model, file, false)
 	if err != nil {
 		return p, err
