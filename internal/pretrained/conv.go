@@ -44,6 +44,11 @@ var (
 // the parts beside it.
 func torchvisionNames(own map[string]tensorfile.Tensor) map[string]tensorfile.Tensor {
 	out := map[string]tensorfile.Tensor{}
+	outside := renamer([]rename{ // of blocks
+		{`^features\.0\.0\.`, "conv_stem."}, {`^features\.0\.1\.`, "bn1."},
+		{`^features\.\d+\.0\.`, "last.conv."}, {`^features\.\d+\.1\.`, "last.bn1."},
+		{`^classifier\.0\.`, "conv_head."}, {`^classifier\.3\.`, "classifier."},
+	})
 	for name, t := range own {
 		if match := torchvisionOne.FindStringSubmatch(name); match != nil {
 			part, _ := strconv.Atoi(match[2])
@@ -70,13 +75,7 @@ func torchvisionNames(own map[string]tensorfile.Tensor) map[string]tensorfile.Te
 			}
 			name = "blocks." + match[1] + ".0." + name + "." + match[4]
 		} else {
-			for _, r := range []rename{
-				{`^features\.0\.0\.`, "conv_stem."}, {`^features\.0\.1\.`, "bn1."},
-				{`^features\.\d+\.0\.`, "last.conv."}, {`^features\.\d+\.1\.`, "last.bn1."},
-				{`^classifier\.0\.`, "conv_head."}, {`^classifier\.3\.`, "classifier."},
-			} {
-				name = regexp.MustCompile(r.from).ReplaceAllString(name, r.to)
-			}
+			name = outside(name)
 		}
 		out[name] = t
 	}

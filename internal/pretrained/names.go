@@ -217,19 +217,28 @@ func printableList(names []string) string {
 	return strings.Join(out, ", ")
 }
 
+// renamer brings names to others by all renames, in their order.
+func renamer(renames []rename) func(name string) string {
+	var patterns []*regexp.Regexp
+	for _, r := range renames {
+		patterns = append(patterns, regexp.MustCompile(r.from))
+	}
+	return func(name string) string {
+		for i, p := range patterns {
+			name = p.ReplaceAllString(name, renames[i].to)
+		}
+		return name
+	}
+}
+
 // plain are the tensors of a root by timm's names, and the names of what is not of it.
 func (r root) plain(tensors map[string]tensorfile.Tensor) (own map[string]tensorfile.Tensor, rest []string, err error) {
 	own = map[string]tensorfile.Tensor{}
-	var patterns []*regexp.Regexp
-	for _, rename := range r.family.renames {
-		patterns = append(patterns, regexp.MustCompile(rename.from))
-	}
+	renamed := renamer(r.family.renames)
 	for _, name := range slices.Sorted(maps.Keys(tensors)) {
 		plain, inside := strings.CutPrefix(name, r.prefix)
 		if inside {
-			for i, p := range patterns {
-				plain = p.ReplaceAllString(plain, r.family.renames[i].to)
-			}
+			plain = renamed(plain)
 		}
 		t := tensors[name]
 		if inside && integer(t.DType) && (strings.HasSuffix(plain, ".weight") || strings.HasSuffix(plain, ".bias")) {
