@@ -76,14 +76,10 @@ func dataInfoCommand(g *global) *cobra.Command {
 				return err
 			}
 			if !c.Flags().Changed("near") {
-				near = inspect.MostCompared(info.Sizes.Width.Median * info.Sizes.Height.Median)
+				near = mostCompared(info)
 			}
-			if near > 0 {
-				twins, err := inspect.FindTwins(c.Context(), set, near, out.counting("compare"))
-				if err != nil {
-					return err
-				}
-				info.Twins = &twins
+			if info.Twins, err = findTwins(c.Context(), set, near, out); err != nil {
+				return err
 			}
 			if sheet != "" {
 				if err := job.WriteSheet(c.Context(), set, "images", g.seed, info.Twins, sheet); err != nil {
@@ -116,20 +112,16 @@ func dataSheetCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var twins *inspect.Twins
 			if !c.Flags().Changed("near") {
 				info, err := inspect.Describe(c.Context(), args[0], set, 100, nil)
 				if err != nil {
 					return err
 				}
-				near = inspect.MostCompared(info.Sizes.Width.Median * info.Sizes.Height.Median)
+				near = mostCompared(info)
 			}
-			if near > 0 {
-				found, err := inspect.FindTwins(c.Context(), set, near, console.counting("compare"))
-				if err != nil {
-					return err
-				}
-				twins = &found
+			twins, err := findTwins(c.Context(), set, near, console)
+			if err != nil {
+				return err
 			}
 			if err := job.WriteSheet(c.Context(), set, by, g.seed, twins, out); err != nil {
 				return fmt.Errorf("--out: %w", err)
@@ -155,6 +147,20 @@ func dataSheetCommand(g *global) *cobra.Command {
 }
 
 const nearHelp = "images to compare, to find test images that look like training images; 0: none (default: what takes about a minute)"
+
+// mostCompared is --near where it is not given.
+func mostCompared(info inspect.Info) int {
+	return inspect.MostCompared(info.Sizes.Width.Median * info.Sizes.Height.Median)
+}
+
+// findTwins compares so many images; nil: none.
+func findTwins(ctx context.Context, set *data.Dataset, near int, out *console) (*inspect.Twins, error) {
+	if near == 0 {
+		return nil, nil
+	}
+	twins, err := inspect.FindTwins(ctx, set, near, out.counting("compare"))
+	return &twins, err
+}
 
 func printInfo(w io.Writer, info inspect.Info) error {
 	held, column := "", ""

@@ -104,8 +104,7 @@ func shrinkCommand(g *global) *cobra.Command {
 
 // printShrinkPlan prints what each stage would take.
 func printShrinkPlan(w io.Writer, p job.ShrinkPlan) error {
-	fmt.Fprintf(w, "%d epochs of %d images, %d held out: %d updates of %d images, peak learning rate %.3g\n",
-		p.Training.Epochs, p.Training.Train, p.Training.HeldOut, p.Training.Updates, p.Training.Images, p.Training.PeakLR)
+	fmt.Fprintf(w, "%s, peak learning rate %.3g\n", updatesOf(p.Training), p.Training.PeakLR)
 	var t table
 	t.head = []string{"seconds", "stage"}
 	for _, s := range []struct {
@@ -123,11 +122,7 @@ func printShrinkPlan(w io.Writer, p job.ShrinkPlan) error {
 	for _, a := range p.Training.Archs {
 		fmt.Fprintf(w, "%.3f M parameters: %s\n", millions(a.Params), a.Arch)
 	}
-	memory := ""
-	if p.Training.PeakBytes > 0 {
-		memory = fmt.Sprintf("; %.1f GB of memory", float64(p.Training.PeakBytes)/1e9)
-	}
-	_, err := fmt.Fprintf(w, "about %s on this machine, evaluation and checkpoints not counted%s\n", p.Time(), memory)
+	_, err := fmt.Fprintf(w, "about %s on this machine, evaluation and checkpoints not counted%s\n", p.Time(), memoryOf(p.Training))
 	return err
 }
 

@@ -212,8 +212,7 @@ func (g *global) printPlan(ctx context.Context, o job.TrainOptions, within time.
 		return err
 	}
 	return g.printResult(p, func(w io.Writer) error {
-		fmt.Fprintf(w, "%d epochs of %d images, %d held out: %d updates of %d images, sampler %s, %s, peak learning rate %.3g\n",
-			p.Epochs, p.Train, p.HeldOut, p.Updates, p.Images, p.Sampler, p.Precision, p.PeakLR)
+		fmt.Fprintf(w, "%s, sampler %s, %s, peak learning rate %.3g\n", updatesOf(p), p.Sampler, p.Precision, p.PeakLR)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 		fmt.Fprintln(t, "parameters M\timages/s\tturns an update\t  architecture")
 		for _, a := range p.Archs {
@@ -229,18 +228,27 @@ func (g *global) printPlan(ctx context.Context, o job.TrainOptions, within time.
 		if n := p.Estimated(); n > 0 {
 			fmt.Fprintf(w, "measured %d of %d architectures in %v, the others are estimated by their multiply-accumulates; --within 0 measures all\n", len(p.Archs)-n, len(p.Archs), within)
 		}
-		memory := ""
-		if p.PeakBytes > 0 {
-			memory = fmt.Sprintf("; %.1f GB of memory", float64(p.PeakBytes)/1e9)
-		}
 		where := "this machine"
 		if p.Ranks > 1 {
 			fmt.Fprintf(w, "%d ranks: the sums of their gradients are %.2g %% of the time\n", p.Ranks, 100*p.Sums/p.Seconds)
 			where = "these ranks"
 		}
-		_, err := fmt.Fprintf(w, "about %s on %s, evaluation and checkpoints not counted%s\n", p.Time(), where, memory)
+		_, err := fmt.Fprintf(w, "about %s on %s, evaluation and checkpoints not counted%s\n", p.Time(), where, memoryOf(p))
 		return err
 	})
+}
+
+// updatesOf says how many updates a plan has, and of what.
+func updatesOf(p train.Plan) string {
+	return fmt.Sprintf("%d epochs of %d images, %d held out: %d updates of %d images", p.Epochs, p.Train, p.HeldOut, p.Updates, p.Images)
+}
+
+// memoryOf is what a plan's measuring took, to stand behind its time.
+func memoryOf(p train.Plan) string {
+	if p.PeakBytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %.1f GB of memory", float64(p.PeakBytes)/1e9)
 }
 
 // training shows a run's progress.
