@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/stat/distuv"
+
 	"prenas/internal/chart"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
@@ -44,33 +47,16 @@ func (m measured) top1(budgets []string) []float64 {
 	return sums
 }
 
-func mean(values []float64) float64 {
-	sum := 0.0
-	for _, v := range values {
-		sum += v
-	}
-	return sum / float64(len(values))
-}
-
-// student has the 0.975 quantiles of Student's t distribution by degrees of freedom, from 1.
-var student = []float64{12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228}
+func mean(values []float64) float64 { return stat.Mean(values, nil) }
 
 // interval is a mean with the half width of its 95 % interval, by Student's t; NaN of one value.
 func interval(values []float64) (middle, half float64) {
-	middle = mean(values)
-	n := len(values)
+	n := float64(len(values))
 	if n < 2 {
-		return middle, math.NaN()
+		return mean(values), math.NaN()
 	}
-	square := 0.0
-	for _, v := range values {
-		square += (v - middle) * (v - middle)
-	}
-	t := 1.96
-	if n-2 < len(student) {
-		t = student[n-2]
-	}
-	return middle, t * math.Sqrt(square/float64(n-1)/float64(n))
+	middle, deviation := stat.MeanStdDev(values, nil)
+	return middle, distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile(0.975) * deviation / math.Sqrt(n)
 }
 
 func within(values []float64, sign string) string {
