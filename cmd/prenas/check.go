@@ -27,7 +27,7 @@ func checkCommand(g *global) *cobra.Command {
 			}
 			err = g.printResult(found, func(w io.Writer) error { return printChecked(w, found) })
 			if err == nil && found.Damaged > 0 {
-				err = fmt.Errorf("%s has %s", args[0], counted(found.Damaged, "damaged file", "damaged files"))
+				err = fmt.Errorf("%s has %s", args[0], printable.Count(found.Damaged, "damaged file"))
 			}
 			return err
 		},
@@ -43,6 +43,6 @@ func printChecked(w io.Writer, found job.Checked) error {
 		}
 		fmt.Fprintln(t, line)
 	}
-	fmt.Fprintf(t, "%s: %d sound, %d damaged, %d without a digest\n", counted(len(found.Files), "file", "files"), found.Sound, found.Damaged, found.Unchecked)
+	fmt.Fprintf(t, "%s: %d sound, %d damaged, %d without a digest\n", printable.Count(len(found.Files), "file"), found.Sound, found.Damaged, found.Unchecked)
 	return t.Flush()
 }

@@ -89,11 +89,3 @@ func spaced(detail string) string {
 	}
 	return "  " + detail
 }
-
-// counted is a number of things.
-func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}

@@ -167,7 +167,7 @@ func printInfo(w io.Writer, info inspect.Info) error {
 	if info.HeldOut > 0 {
 		held, column = fmt.Sprintf(", %d held-out", info.HeldOut), "held out\t"
 	}
-	fmt.Fprintf(w, "%s: %d training%s and %d test images in %s\n", info.Source, info.Train, held, info.Test, counted(len(info.Classes), "class", "classes"))
+	fmt.Fprintf(w, "%s: %d training%s and %d test images in %s\n", info.Source, info.Train, held, info.Test, printable.Count(len(info.Classes), "class"))
 	s := info.Sizes
 	fmt.Fprintf(w, "pixels of %d of them: width %d to %d, median %d; height %d to %d, median %d\n",
 		s.Images-s.Damaged, s.Width.Min, s.Width.Max, s.Width.Median, s.Height.Min, s.Height.Max, s.Height.Median)
@@ -216,7 +216,7 @@ func printTwins(w io.Writer, t inspect.Twins) {
 		fmt.Fprintln(w, "  none looks like one of them")
 		return
 	}
-	fmt.Fprintf(w, "  %d look like a training image, %s;\n  where they are the same, accuracy on them says too much\n", t.Twins, counted(t.OtherClass, "of them one of another class", "of them one of another class"))
+	fmt.Fprintf(w, "  %d look like a training image, %d of them one of another class;\n  where they are the same, accuracy on them says too much\n", t.Twins, t.OtherClass)
 	if 10*t.Twins > t.Test {
 		fmt.Fprintln(w, "  (things on an empty ground look alike without being the same: see data sheet)")
 	}
@@ -257,7 +257,7 @@ func dataCheckCommand(g *global) *cobra.Command {
 				return err
 			})
 			if err == nil && len(found.Damaged) > 0 {
-				err = fmt.Errorf("%s has %s; train with --on-bad-image skip to leave out what cannot be read", args[0], counted(len(found.Damaged), "damaged image", "damaged images"))
+				err = fmt.Errorf("%s has %s; train with --on-bad-image skip to leave out what cannot be read", args[0], printable.Count(len(found.Damaged), "damaged image"))
 			}
 			return err
 		},

@@ -139,7 +139,7 @@ func printClasses(w io.Writer, r evaluate.Results) error {
 		if i == 0 {
 			text.WriteString("\nmost often taken for another:\n")
 		}
-		fmt.Fprintf(&text, "  %s for %s: %s of %d\n", printable.Name(r.ClassName(c[0])), printable.Name(r.ClassName(c[1])), counted(c[2], "image", "images"), best.Images(c[0]))
+		fmt.Fprintf(&text, "  %s for %s: %s of %d\n", printable.Name(r.ClassName(c[0])), printable.Name(r.ClassName(c[1])), printable.Count(c[2], "image"), best.Images(c[0]))
 	}
 	for i, m := range best.Mistakes[:min(len(best.Mistakes), images)] {
 		if i == 0 {

@@ -61,7 +61,7 @@ func predictCommand(g *global) *cobra.Command {
 					Predictions []job.Prediction `json:"predictions"`
 				}{sum, list}), w.failed())
 			}
-			out.line(fmt.Sprintf("%s, %.0f images/s", counted(sum.Images, "image", "images"), sum.Rate))
+			out.line(fmt.Sprintf("%s, %.0f images/s", printable.Count(sum.Images, "image"), sum.Rate))
 			if err == nil && sum.Failed > 0 {
 				err = fmt.Errorf("%d of %d images could not be classified", sum.Failed, sum.Failed+sum.Images)
 			}

@@ -182,7 +182,7 @@ func (r *Run) family() family {
 	}
 	for i, m := range r.archs {
 		line := row{
-			Class: chart.Class(i), Label: chart.Label(i), Bin: shortNumber(m.bin), Arch: m.name,
+			Class: chart.Class(i), Label: chart.Label(i), Bin: search.NumberText(m.bin), Arch: m.name,
 			Params: millions(m.params), MACs: millions(m.macs),
 		}
 		if score, known := r.scores[m.name]; known {

@@ -91,7 +91,7 @@ func (s Search) chosen() chosenTable {
 				t.Left++
 				continue
 			}
-			t.Rows = append(t.Rows, chosenRow{chart.Class(i - 1), chart.Label(i - 1), shortNumber(bin.Key), c.Arch.String(), millions(c.Params), strconv.FormatFloat(c.Score, 'g', 6, 64)})
+			t.Rows = append(t.Rows, chosenRow{chart.Class(i - 1), chart.Label(i - 1), search.NumberText(bin.Key), c.Arch.String(), millions(c.Params), strconv.FormatFloat(c.Score, 'g', 6, 64)})
 		}
 	}
 	return t
@@ -110,7 +110,7 @@ func (s Search) scoresOver(c searchCost) chart.Chart {
 		for _, a := range bin.Candidates {
 			x, ok := c.of(a.Arch, a.Params)
 			if ok && len(marks) < maxMarks {
-				marks = append(marks, chart.Mark{Point: chart.Point{X: x, Y: a.Score}, Text: fmt.Sprintf("%s: score %.6g, interval %s", a.Arch, a.Score, shortNumber(bin.Key))})
+				marks = append(marks, chart.Mark{Point: chart.Point{X: x, Y: a.Score}, Text: fmt.Sprintf("%s: score %.6g, interval %s", a.Arch, a.Score, search.NumberText(bin.Key))})
 			}
 		}
 	}
@@ -120,7 +120,7 @@ func (s Search) scoresOver(c searchCost) chart.Chart {
 			continue // a proxy that ranked has other scores than those that are explained
 		}
 		if x, ok := c.of(arch, s.Space.Model.Params(arch)); ok {
-			losers = append(losers, chart.Mark{Point: chart.Point{X: x, Y: e.RunnerUpScore}, Text: fmt.Sprintf("%s: score %.6g, runner-up of interval %s", e.RunnerUp, e.RunnerUpScore, shortNumber(e.Interval))})
+			losers = append(losers, chart.Mark{Point: chart.Point{X: x, Y: e.RunnerUpScore}, Text: fmt.Sprintf("%s: score %.6g, runner-up of interval %s", e.RunnerUp, e.RunnerUpScore, search.NumberText(e.Interval))})
 		}
 	}
 	one.Series = []chart.Series{{Class: "joined", Thick: frontOf(marks)}, {Name: "chosen", Class: chart.Class(0), Marks: marks}}
@@ -161,7 +161,7 @@ func (s Search) margins() (list []margin) {
 		if len(list) == maxRows {
 			break
 		}
-		m := margin{Interval: shortNumber(e.Interval), Winner: e.Winner, RunnerUp: e.RunnerUp, Proxy: e.Proxy, Ahead: signed(e.WinnerScore - e.RunnerUpScore)}
+		m := margin{Interval: search.NumberText(e.Interval), Winner: e.Winner, RunnerUp: e.RunnerUp, Proxy: e.Proxy, Ahead: signed(e.WinnerScore - e.RunnerUpScore)}
 		winner, werr := space.ParseArch(e.Winner)
 		other, oerr := space.ParseArch(e.RunnerUp)
 		if werr == nil && oerr == nil && s.Space != nil && s.Space.Check(winner) == nil && s.Space.Check(other) == nil {

@@ -58,15 +58,6 @@ func flattenTo(list []setting, key string, value json.RawMessage, depth int) []s
 	return list
 }
 
-// shortNumber shows an interval's key, a float64 in full, with six digits.
-func shortNumber(key string) string {
-	v, err := strconv.ParseFloat(key, 64)
-	if err != nil {
-		return key
-	}
-	return strconv.FormatFloat(v, 'g', 6, 64)
-}
-
 func millions(n int64) string { return strconv.FormatFloat(float64(n)/1e6, 'f', 3, 64) }
 
 func percent(fraction float64) string { return strconv.FormatFloat(100*fraction, 'f', 2, 64) }

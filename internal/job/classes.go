@@ -74,7 +74,7 @@ func match(images, model classes, outputs int, counts []int) (matched, error) {
 	var strangers []string
 	for label, output := range m.output {
 		if output == unknown && counts[label] > 0 {
-			strangers = append(strangers, fmt.Sprintf("%s (%s)", printable.Name(images[label]), count(counts[label], "image")))
+			strangers = append(strangers, fmt.Sprintf("%s (%s)", printable.Name(images[label]), printable.Count(counts[label], "image")))
 		}
 	}
 	if len(strangers) > 0 {
@@ -180,17 +180,6 @@ func few(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
-// count is "1 image" or "3 images".
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	if strings.HasSuffix(thing, "s") {
-		thing += "e"
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}
-
 // ofImages is the space with an output for each class of the images, and the candidates with
 // the parameters that they then have. It tells what changed. A space file that says another
 // number contradicts the images, which is an error that wraps ErrClasses; with weights
@@ -199,7 +188,7 @@ func ofImages(s *space.Space, candidates space.Candidates, names classes, pretra
 	n := len(names)
 	if s.ClassesGiven && !pretrained && n != s.Model.NumClasses {
 		return nil, nil, fmt.Errorf("%w: NUM_CLASSES of the space %s is %d, and the images have %s (%s): leave NUM_CLASSES out of the file and search again, the images say it; or name other images",
-			ErrClasses, s.Name, s.Model.NumClasses, count(n, "class"), few(printable.Names(names)))
+			ErrClasses, s.Name, s.Model.NumClasses, printable.Count(n, "class"), few(printable.Names(names)))
 	}
 	if n != s.Model.NumClasses {
 		log(fmt.Sprintf("outputs: %d, one for each class of the images", n))

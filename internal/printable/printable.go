@@ -3,6 +3,8 @@
 // sequences, and turns text around at bidirectional overrides, so that a name can hide
 // another or write what the program never said. What cannot be printed is shown as Go
 // writes it in a string, \x1b or \u202e; all else, of any script, stays as it is.
+//
+// It also writes counts of things.
 package printable
 
 import (
@@ -12,6 +14,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/dustin/go-humanize/english"
 )
 
 // Name is a name on one line: line ends and tabs are escaped too.
@@ -28,6 +32,11 @@ func Names(list []string) []string {
 
 // Text is text of several lines, whose line ends and tabs stay.
 func Text(s string) string { return escape(s, "\n\t") }
+
+// Count is a number of things, whose name is in the singular: "1 class", "3 classes".
+func Count(n int, thing string) string {
+	return strconv.Itoa(n) + " " + english.PluralWord(n, thing, "")
+}
 
 // Message is an error or a note: its first line is as it is, and those after it are
 // indented, so that no name with a line end in it passes for a message of its own.

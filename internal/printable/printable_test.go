@@ -91,3 +91,11 @@ func TestWriterJoinsPieces(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0 classes", 1: "1 class", 2: "2 classes", 12000: "12000 classes"} {
+		if got := printable.Count(n, "class"); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	"prenas/internal/fsys"
+	"prenas/internal/printable"
 	"prenas/internal/strictjson"
 	"prenas/internal/tensorfile"
 )
@@ -148,14 +149,7 @@ type StopLine struct {
 // String is the line for a person.
 func (s StopLine) String() string {
 	return fmt.Sprintf("stopped early, after update %d: on the held-out images neither accuracy nor loss got better after update %d, for %s",
-		s.Step, s.Improved, counted(s.Patience, "epoch"))
-}
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+		s.Step, s.Improved, printable.Count(s.Patience, "epoch"))
 }
 
 // Journal appends lines of JSON to a file of the run.

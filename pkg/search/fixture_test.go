@@ -183,22 +183,24 @@ func (f *fixture) sums(t *testing.T) *Sums {
 	return sums
 }
 
-func mustScore(t *testing.T, name string) ScoreMethod {
+// parsed is what parse makes of a name.
+func parsed[T any](t *testing.T, parse func(string) (T, error), name string) T {
 	t.Helper()
-	m, err := ParseScoreMethod(name)
+	v, err := parse(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m
+	return v
+}
+
+func mustScore(t *testing.T, name string) ScoreMethod {
+	t.Helper()
+	return parsed(t, ParseScoreMethod, name)
 }
 
 func mustBlock(t *testing.T, name string) BlockMethod {
 	t.Helper()
-	m, err := ParseBlockMethod(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+	return parsed(t, ParseBlockMethod, name)
 }
 
 func (f *fixture) options(t *testing.T) Options {

@@ -20,6 +20,7 @@ import (
 	"prenas/internal/augment"
 	"prenas/internal/data"
 	"prenas/internal/data/load"
+	"prenas/internal/printable"
 )
 
 // A contact sheet has a row of thumbnails for each of the first classes, and below rows of what a
@@ -102,7 +103,7 @@ func classRows(ctx context.Context, set *data.Dataset) (rows []row, firsts []int
 	}
 	left := 0
 	for k := range rows {
-		rows[k].lines = []string{set.Classes[k], withCount(counts[k], "training image")}
+		rows[k].lines = []string{set.Classes[k], printable.Count(counts[k], "training image")}
 		left += min(counts[k], sheetWidth)
 	}
 	for i := 0; i < set.Train.Len() && left > 0; i++ {
@@ -132,13 +133,6 @@ func classRows(ctx context.Context, set *data.Dataset) (rows []row, firsts []int
 		rows = append(rows, row{title: fmt.Sprintf("%d classes more are not shown", more)})
 	}
 	return rows, firsts, nil
-}
-
-func withCount(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // augmentedRows show the first image of some classes as it is, and what a training makes of it in its

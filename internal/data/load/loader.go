@@ -11,8 +11,8 @@ import (
 	"prenas/internal/rng"
 )
 
-// LoadedBatch is what a step or an evaluation takes.
-type LoadedBatch struct {
+// Batch is what a step or an evaluation takes.
+type Batch struct {
 	Images      []float32 // [N, C, H, W], normalised; with crops [N, crops, C, H, W]
 	Labels      []int32   // [N]; NoLabel where an image was left out
 	Count       int       // valid ones of N; the rest pads the last batch
@@ -142,7 +142,7 @@ func (l *Loader) balanced(epoch int, drawn []int) []int {
 }
 
 // Batch makes one batch; step counts from 0 within the epoch.
-func (l *Loader) Batch(epoch, step int) (*LoadedBatch, error) {
+func (l *Loader) Batch(epoch, step int) (*Batch, error) {
 	order := l.order(epoch)
 	b := l.empty(order, epoch, step)
 	for k := range b.Count {
@@ -162,25 +162,25 @@ func (l *Loader) values() int {
 }
 
 // empty is a batch to fill.
-func (l *Loader) empty(order []int, epoch, step int) *LoadedBatch {
+func (l *Loader) empty(order []int, epoch, step int) *Batch {
 	n := l.o.Share.Images(l.o.Batch)
 	count := min(n, len(order)-l.o.Share.Batch(step)*l.o.Batch)
 	if l.o.Train {
 		count = n
 	}
-	return &LoadedBatch{
+	return &Batch{
 		Images: make([]float32, n*l.values()), Labels: make([]int32, n), Count: count,
 		Epoch: epoch, Step: step,
 	}
 }
 
 // place in the epoch of number k of a batch; beyond its images where the epoch is filled up.
-func (l *Loader) place(b *LoadedBatch, k int) int {
+func (l *Loader) place(b *Batch, k int) int {
 	return l.o.Share.Batch(b.Step)*l.o.Batch + l.o.Share.Place(k, l.o.Batch)
 }
 
 // image makes number k of a batch.
-func (l *Loader) image(b *LoadedBatch, order []int, k int) error {
+func (l *Loader) image(b *Batch, order []int, k int) error {
 	place := l.place(b, k)
 	again := place / len(order) // where the epoch is filled up
 	place %= len(order)
@@ -205,7 +205,7 @@ func (l *Loader) image(b *LoadedBatch, order []int, k int) error {
 
 // placed writes the image at a place of the order as number k of a batch; again is how often
 // the whole order was gone through before.
-func (l *Loader) placed(b *LoadedBatch, order []int, k, place, again int) error {
+func (l *Loader) placed(b *Batch, order []int, k, place, again int) error {
 	i, size := order[place], l.values()
 	out := b.Images[k*size:][:size]
 	b.Labels[k] = int32(l.split.Label(i))

@@ -14,15 +14,15 @@ const readAhead = 2
 
 // placeInBatch is that of an image in a batch that is being filled.
 type placeInBatch struct {
-	batch *LoadedBatch
+	batch *Batch
 	image int
 }
 
 // Stream yields the batches of an epoch from step on, made ahead of their use, in order,
 // whatever the number of workers; the workers share the images of a batch, and few batches
 // are in memory at once. An error, as that of a ctx that ended, is the last it yields.
-func (l *Loader) Stream(ctx context.Context, epoch, step int) iter.Seq2[*LoadedBatch, error] {
-	return func(yield func(*LoadedBatch, error) bool) {
+func (l *Loader) Stream(ctx context.Context, epoch, step int) iter.Seq2[*Batch, error] {
+	return func(yield func(*Batch, error) bool) {
 		order := l.order(epoch)
 		places := func(yield func(placeInBatch) bool) {
 			for step := step; step < l.Steps(); step++ {
@@ -56,7 +56,7 @@ func (l *Loader) Stream(ctx context.Context, epoch, step int) iter.Seq2[*LoadedB
 }
 
 // handOut notes that the images of a batch were read, and not only read ahead.
-func (l *Loader) handOut(b *LoadedBatch, order []int) {
+func (l *Loader) handOut(b *Batch, order []int) {
 	for k := range b.Count {
 		data.MarkUsed(l.split, order[l.place(b, k)%len(order)])
 	}

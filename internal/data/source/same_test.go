@@ -70,7 +70,7 @@ func sameImages(t *testing.T) map[string]string {
 func TestAllFormsGiveTheSameBatches(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	for _, channels := range []int{1, 3} {
-		var want []*load.LoadedBatch
+		var want []*load.Batch
 		for kind, src := range sameImages(t) {
 			d, err := Open(context.Background(), src, Options{Seed: 5, HeldOut: 0.2})
 			if err != nil {
@@ -81,7 +81,7 @@ func TestAllFormsGiveTheSameBatches(t *testing.T) {
 			}
 			mean, std := data.Statistics(channels)
 			o := load.Options{Batch: 8, Channels: channels, Size: 24, Mean: mean, Std: std, Seed: 5, Workers: 3}
-			var got []*load.LoadedBatch
+			var got []*load.Batch
 			for split, s := range []data.Split{d.HeldOut, d.Test, d.Train} {
 				if o.Train = split == 2; o.Train {
 					o.Augment = augment.Options{Crop: "resized", Scale: [2]float64{0.3, 1}, Ratio: [2]float64{0.7, 1.4}, Flip: 0.5, Policy: "rand-m9-mstd0.5"}
