@@ -16,8 +16,8 @@ import (
 type Proxy struct {
 	Name   string
 	BySeed [][]float64
-	// isRun marks the accuracies themselves: each seed's is held against the
-	// others'.
+	// isRun marks the accuracies themselves. Those of each seed are compared with the mean of the
+	// other seeds.
 	isRun bool
 }
 
@@ -38,9 +38,9 @@ type Estimate struct {
 // String is the estimate with two decimals.
 func (e Estimate) String() string { return fmt.Sprintf("%.2f [%.2f, %.2f]", e.Value, e.Low, e.High) }
 
-// Row says how well the order of a proxy agrees with the order of mean
-// accuracies: over all architectures, and within intervals of parameters (the
-// mean over them). Proxies scored on several seeds have the mean over these.
+// Row says how well the order of a proxy agrees with the order of mean accuracies. Tau and Rho are
+// over all architectures. TauWithin and RhoWithin are means over the intervals of parameters. Of a
+// proxy that was scored on several seeds all are means over these.
 type Row struct {
 	Proxy     string     `json:"proxy"`
 	Tau       Estimate   `json:"tau"`
@@ -78,68 +78,19 @@ func Correlate(b *Benchmark, proxies []Proxy, resamples int, seed uint64) (Corre
 	if n := b.missing(); n > 0 {
 		return Correlations{}, fmt.Errorf("%w: %d of %d results are missing; run the same audit again to go on with it", ErrIncomplete, n, len(b.Archs)*len(b.Seeds))
 	}
-	params, macs, runs := make([]float64, len(b.Archs)), make([]float64, len(b.Archs)), make([][]float64, len(b.Seeds))
-	for i, t := range b.Archs {
-		params[i], macs[i] = float64(t.Params), float64(t.MACs)
-		for k, r := range t.Results {
-			runs[k] = append(runs[k], r.Top1)
-		}
-	}
-	all := []Proxy{{Name: Params, BySeed: [][]float64{params}}, {Name: MACs, BySeed: [][]float64{macs}}}
-	if len(runs) > 1 {
-		all = append(all, Proxy{Name: OneRun, BySeed: runs, isRun: true})
-	}
-	for _, p := range proxies {
-		for _, scores := range p.BySeed {
-			if len(scores) != len(b.Archs) {
-				return Correlations{}, fmt.Errorf("proxy %s scores %d architectures of %d", p.Name, len(scores), len(b.Archs))
-			}
-			if slices.ContainsFunc(scores, math.IsNaN) {
-				return Correlations{}, fmt.Errorf("proxy %s scores an architecture with NaN", p.Name)
-			}
-		}
-		all = append(all, p)
+	all, runs, err := b.judged(proxies)
+	if err != nil {
+		return Correlations{}, err
 	}
 	j, err := newJudge(b, runs)
 	if err != nil {
 		return Correlations{}, err
 	}
 	c := Correlations{Seeds: len(b.Seeds), Resamples: resamples, Intervals: j.summaries()}
-
-	whole := j.whole()
-	samples := make([][]verdict, len(all))
-	for i := range resamples {
-		r := rng.New(seed, "bootstrap", uint64(i))
-		s := j.resample(r)
-		for k, p := range all {
-			samples[k] = append(samples[k], j.judge(p, s, r.IntN(len(p.BySeed))))
-		}
-	}
+	samples := j.resampled(all, resamples, seed)
+	base := j.judge(all[0], j.whole(), 0).tauWithin
 	for k, p := range all {
-		var points []verdict
-		for s := range p.BySeed {
-			points = append(points, j.judge(p, whole, s))
-		}
-		base := j.judge(all[0], whole, 0).tauWithin
-		row := Row{Proxy: p.Name}
-		estimate := func(of func(verdict) float64) Estimate {
-			values := make([]float64, resamples)
-			for i, v := range samples[k] {
-				values[i] = of(v)
-			}
-			mean := 0.0
-			for _, v := range points {
-				mean += of(v) / float64(len(points))
-			}
-			return bounds(mean, values)
-		}
-		row.Tau = estimate(func(v verdict) float64 { return v.tau })
-		row.Rho = estimate(func(v verdict) float64 { return v.rho })
-		row.TauWithin = estimate(func(v verdict) float64 { return v.tauWithin })
-		row.RhoWithin = estimate(func(v verdict) float64 { return v.rhoWithin })
-		for i := range c.Intervals {
-			row.Intervals = append(row.Intervals, estimate(func(v verdict) float64 { return v.intervals[i] }))
-		}
+		row := j.row(p, samples[k])
 		gains := make([]float64, resamples)
 		for i, v := range samples[k] {
 			gains[i] = v.tauWithin - samples[0][i].tauWithin
@@ -148,6 +99,82 @@ func Correlate(b *Benchmark, proxies []Proxy, resamples int, seed uint64) (Corre
 		c.Rows = append(c.Rows, row)
 	}
 	return c, nil
+}
+
+// judged are the proxies of a report: parameters first, MACs, one training run where there are
+// several seeds, and those that are given. runs are top-1 by seed and architecture. It is an error
+// if a proxy has no score of an architecture, or NaN.
+func (b *Benchmark) judged(given []Proxy) (all []Proxy, runs [][]float64, err error) {
+	params, macs := make([]float64, len(b.Archs)), make([]float64, len(b.Archs))
+	runs = make([][]float64, len(b.Seeds))
+	for i, t := range b.Archs {
+		params[i], macs[i] = float64(t.Params), float64(t.MACs)
+		for k, r := range t.Results {
+			runs[k] = append(runs[k], r.Top1)
+		}
+	}
+	all = []Proxy{{Name: Params, BySeed: [][]float64{params}}, {Name: MACs, BySeed: [][]float64{macs}}}
+	if len(runs) > 1 {
+		all = append(all, Proxy{Name: OneRun, BySeed: runs, isRun: true})
+	}
+	for _, p := range given {
+		for _, scores := range p.BySeed {
+			if len(scores) != len(b.Archs) {
+				return nil, nil, fmt.Errorf("proxy %s scores %d architectures of %d", p.Name, len(scores), len(b.Archs))
+			}
+			if slices.ContainsFunc(scores, math.IsNaN) {
+				return nil, nil, fmt.Errorf("proxy %s scores an architecture with NaN", p.Name)
+			}
+		}
+		all = append(all, p)
+	}
+	return all, runs, nil
+}
+
+// resampled are the correlations of each proxy in each resample, by proxy. All proxies are judged
+// on the same resamples.
+func (j judge) resampled(all []Proxy, resamples int, seed uint64) [][]verdict {
+	samples := make([][]verdict, len(all))
+	for i := range resamples {
+		r := rng.New(seed, "bootstrap", uint64(i))
+		s := j.resample(r)
+		for k, p := range all {
+			samples[k] = append(samples[k], j.judge(p, s, r.IntN(len(p.BySeed))))
+		}
+	}
+	return samples
+}
+
+// row is the line of a proxy but for OverSize: values are of the whole benchmark, the mean over the
+// proxy's seeds, and bounds are of its resamples.
+func (j judge) row(p Proxy, resampled []verdict) Row {
+	whole := j.whole()
+	var points []verdict
+	for s := range p.BySeed {
+		points = append(points, j.judge(p, whole, s))
+	}
+	estimate := func(of func(verdict) float64) Estimate {
+		values := make([]float64, len(resampled))
+		for i, v := range resampled {
+			values[i] = of(v)
+		}
+		mean := 0.0
+		for _, v := range points {
+			mean += of(v) / float64(len(points))
+		}
+		return bounds(mean, values)
+	}
+	row := Row{
+		Proxy:     p.Name,
+		Tau:       estimate(func(v verdict) float64 { return v.tau }),
+		Rho:       estimate(func(v verdict) float64 { return v.rho }),
+		TauWithin: estimate(func(v verdict) float64 { return v.tauWithin }),
+		RhoWithin: estimate(func(v verdict) float64 { return v.rhoWithin }),
+	}
+	for i := range j.members {
+		row.Intervals = append(row.Intervals, estimate(func(v verdict) float64 { return v.intervals[i] }))
+	}
+	return row
 }
 
 // bounds are the percentiles of resampled values around a statistic.
@@ -160,7 +187,7 @@ func bounds(value float64, resampled []float64) Estimate {
 	return Estimate{value, at(0.025), at(0.975)}
 }
 
-// judge holds scores against accuracies.
+// judge compares scores with accuracies.
 type judge struct {
 	header  Header
 	runs    [][]float64 // top-1 by seed and architecture
@@ -183,8 +210,8 @@ func newJudge(b *Benchmark, runs [][]float64) (judge, error) {
 	return j, nil
 }
 
-// sample is what a statistic is computed from: architectures by interval, some
-// perhaps several times, and training seeds.
+// sample is what a statistic is computed from: architectures by interval, and training seeds. In a
+// resample some are there several times.
 type sample struct {
 	members [][]int
 	seeds   []int
@@ -220,7 +247,8 @@ type verdict struct {
 	intervals                      []float64 // tau
 }
 
-// judge a proxy by its scores of one seed.
+// judge correlates a proxy's scores of one seed with the mean accuracies over the sample's training
+// seeds.
 func (j judge) judge(p Proxy, s sample, seed int) verdict {
 	seeds := s.seeds
 	if p.isRun {
@@ -251,7 +279,8 @@ func (j judge) judge(p Proxy, s sample, seed int) verdict {
 	return v
 }
 
-// summaries say what there is to order in each interval.
+// summaries say how far architectures differ in each interval, and how far one differs between
+// seeds.
 func (j judge) summaries() []IntervalSummary {
 	var list []IntervalSummary
 	for bin, members := range j.members {

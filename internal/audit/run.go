@@ -51,13 +51,13 @@ type Options struct {
 	Progress  func(done, total int) // updates trained, or architectures measured
 }
 
-// maxModels are trained by one program. More gain nothing on a CPU, and a run
-// that is cut loses what the program was at.
+// maxModels is how many architectures one program trains at once, at most. More gain nothing on a
+// CPU, and an audit that is stopped loses what the program was training.
 const maxModels = 8
 
-// Run gets the results that the planned benchmark lacks, and writes its file
-// after each few. Seeds come one after the other, so that a run that is cut has
-// whole seeds. Several ranks share the trainings; the first one reads and writes.
+// Run gets the results that the planned benchmark lacks, and writes its file after each chunk of
+// them. Seeds come one after the other, so an audit that was stopped has whole seeds. Several ranks
+// share the trainings; the first one reads and writes the file.
 func Run(ctx context.Context, b *Benchmark, o Options) error {
 	if err := b.begin(o); err != nil {
 		return err
@@ -68,7 +68,7 @@ func Run(ctx context.Context, b *Benchmark, o Options) error {
 	return b.train(ctx, o)
 }
 
-// goOn takes what results the file has, and writes it.
+// goOn takes over the results that the file has, and writes the file.
 func (b *Benchmark) goOn(o Options) error {
 	had, err := Read(o.FS, o.Out)
 	switch {
@@ -84,7 +84,7 @@ func (b *Benchmark) goOn(o Options) error {
 	return b.Write(o.FS, o.Out)
 }
 
-// done keeps results of a seed.
+// done keeps what the architectures at some places of the benchmark reached with a seed.
 func (b *Benchmark) done(seed uint64, which []int, scores []evaluate.Score) {
 	for k, i := range which {
 		n := float64(scores[k].Images)
@@ -92,12 +92,12 @@ func (b *Benchmark) done(seed uint64, which []int, scores []evaluate.Score) {
 	}
 }
 
-// trainingGroup are architectures that one program trains, several at a time. The
-// program is as large as they need together, not as the space: architectures of
-// the same embedding dim and depth waste little in each other's company.
+// trainingGroup are architectures that one program trains, several at a time. They have the same
+// embedding dim and depth. The program is as large as the largest of them, not as the space, so it
+// computes little that is masked away.
 type trainingGroup struct {
-	archs    []int // in the benchmark
-	models   int
+	archs    []int // places in the benchmark
+	models   int   // trained at once
 	net      *supernet.Net
 	training *train.Standalone
 }
@@ -114,10 +114,10 @@ func (b *Benchmark) groups() []*trainingGroup {
 	}
 	var groups []*trainingGroup
 	for _, archs := range alike {
-		c := &trainingGroup{archs: archs, net: supernet.New(b.enclosing(archs))}
+		g := &trainingGroup{archs: archs, net: supernet.New(b.enclosing(archs))}
 		chunks := (len(archs) + maxModels - 1) / maxModels
-		c.models = (len(archs) + chunks - 1) / chunks
-		groups = append(groups, c)
+		g.models = (len(archs) + chunks - 1) / chunks
+		groups = append(groups, g)
 	}
 	slices.SortFunc(groups, func(x, y *trainingGroup) int { return cmp.Compare(x.archs[0], y.archs[0]) })
 	return groups
@@ -126,7 +126,7 @@ func (b *Benchmark) groups() []*trainingGroup {
 // enclosing is the space with the smallest supernet that holds the architectures.
 func (b *Benchmark) enclosing(archs []int) *space.Space {
 	s := *b.Space
-	if s.Model.IsConv() { // blocks differ in their sizes, and weights are sliced out of the space's own
+	if s.Model.IsConv() { // its blocks differ in size, so weights are sliced out of the whole supernet
 		return &s
 	}
 	s.Supernet = space.Supernet{}
@@ -140,61 +140,37 @@ func (b *Benchmark) enclosing(archs []int) *space.Space {
 	return &s
 }
 
-// chunk of architectures is trained, or measured, at once.
+// chunk is what one rank trains, or measures, at once: architectures of one group.
 type chunk struct {
 	group int
-	archs []int // in the benchmark
+	archs []int // places in the benchmark
 }
 
 // train trains what has no result yet.
 func (b *Benchmark) train(ctx context.Context, o Options) error {
 	groups := b.groups()
 	defer func() {
-		for _, c := range groups {
-			if c.training != nil {
-				c.training.Close()
+		for _, g := range groups {
+			if g.training != nil {
+				g.training.Close()
 			}
 		}
 	}()
-	perRun := max(1, b.Images/b.Recipe.Batch*b.Recipe.Epochs)
-	total := len(b.Archs) * len(b.Seeds) * perRun
 	for k, seed := range b.Seeds {
 		source, err := o.Source(seed)
 		if err != nil {
 			return err
 		}
 		var chunks []chunk
-		for number, c := range groups {
-			left := slices.DeleteFunc(slices.Clone(c.archs), func(i int) bool { return len(b.Archs[i].Results) > k })
-			for archs := range slices.Chunk(left, c.models) {
+		for number, g := range groups {
+			left := slices.DeleteFunc(slices.Clone(g.archs), func(i int) bool { return len(b.Archs[i].Results) > k })
+			for archs := range slices.Chunk(left, g.models) {
 				chunks = append(chunks, chunk{number, archs})
 			}
 		}
 		// Every training has as many updates, at each of which the ranks meet.
-		err = b.share(ctx, o, seed, chunks, perRun, func(ctx context.Context, own chunk, together int, met func()) ([]evaluate.Score, error) {
-			c := groups[own.group]
-			if c.training == nil {
-				if !b.Space.Model.IsConv() {
-					o.Log(fmt.Sprintf("compiling program %d of %d", own.group+1, len(groups)))
-				}
-				var err error
-				if c.training, err = train.NewStandalone(o.Engine, c.net, b.Recipe, c.models, b.Images); err != nil {
-					return nil, err
-				}
-			}
-			archs := make([]space.Arch, c.models)
-			for m := range archs {
-				archs[m] = b.Archs[own.archs[min(m, len(own.archs)-1)]].arch // an empty place trains the last once more
-			}
-			before := total - b.missing()*perRun
-			scores, err := c.training.Train(ctx, archs, source, seed, func(done, _ int) {
-				o.Progress(before+done*together, total)
-				met()
-			})
-			if err != nil {
-				return nil, fmt.Errorf("seed %d: %w", seed, err)
-			}
-			return scores[:len(own.archs)], nil
+		err = b.share(ctx, o, seed, chunks, b.updates(), func(ctx context.Context, own chunk, together int, met func()) ([]evaluate.Score, error) {
+			return b.trainChunk(ctx, o, groups, own, together, source, seed, met)
 		})
 		if err != nil {
 			return err
@@ -203,7 +179,40 @@ func (b *Benchmark) train(ctx context.Context, o Options) error {
 	return nil
 }
 
-// measure evaluates architectures with inherited weights.
+// updates is the number of updates of each training.
+func (b *Benchmark) updates() int { return max(1, b.Images/b.Recipe.Batch*b.Recipe.Epochs) }
+
+// trainChunk trains the architectures of a chunk with one seed, and returns what each reaches on
+// the held-out images. Its program is compiled when the first chunk of its group is trained.
+// Together is how many architectures all ranks train meanwhile.
+func (b *Benchmark) trainChunk(ctx context.Context, o Options, groups []*trainingGroup, own chunk, together int, source train.Source, seed uint64, met func()) ([]evaluate.Score, error) {
+	g := groups[own.group]
+	if g.training == nil {
+		if !b.Space.Model.IsConv() {
+			o.Log(fmt.Sprintf("compiling program %d of %d", own.group+1, len(groups)))
+		}
+		var err error
+		if g.training, err = train.NewStandalone(o.Engine, g.net, b.Recipe, g.models, b.Images); err != nil {
+			return nil, err
+		}
+	}
+	archs := make([]space.Arch, g.models)
+	for m := range archs {
+		archs[m] = b.Archs[own.archs[min(m, len(own.archs)-1)]].arch // an empty place trains the last once more
+	}
+	total := len(b.Archs) * len(b.Seeds) * b.updates()
+	before := total - b.missing()*b.updates()
+	scores, err := g.training.Train(ctx, archs, source, seed, func(done, _ int) {
+		o.Progress(before+done*together, total)
+		met()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("seed %d: %w", seed, err)
+	}
+	return scores[:len(own.archs)], nil
+}
+
+// measure measures architectures with inherited weights.
 func (b *Benchmark) measure(ctx context.Context, o Options) error {
 	net := supernet.New(b.Space)
 	total := len(b.Archs) * len(b.Seeds)
@@ -223,7 +232,8 @@ func (b *Benchmark) measure(ctx context.Context, o Options) error {
 	return nil
 }
 
-// measureSeed measures with the weights of the seed of that place.
+// measureSeed measures the architectures that lack a result of the k-th seed, with the weights of
+// the supernet of that seed. total is the number of results of the whole benchmark.
 func (b *Benchmark) measureSeed(ctx context.Context, o Options, net *supernet.Net, k int, weights map[string]tensorfile.Tensor, source train.Source, total int) error {
 	inherited, err := train.NewInherited(o.Engine, net, weights, source, b.Recipe.Batch)
 	if err != nil {

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -74,7 +75,7 @@ func Audit(ctx context.Context, o AuditOptions) (audit.Correlations, error) {
 	return audit.Correlate(b, proxies, o.Resamples, b.Draw)
 }
 
-// images opens the data set, cut by a seed.
+// images opens the data set. The seed draws which images are held out.
 func (o AuditOptions) images(ctx context.Context, r recipe.Recipe, cut uint64) (*data.Dataset, rundir.DataSummary, error) {
 	set, err := source.Open(ctx, o.Data, source.Options{Seed: cut, HeldOut: r.Holdout, Stratify: r.Stratify, Log: o.Log, Progress: o.Fetch})
 	if err != nil {
@@ -86,9 +87,9 @@ func (o AuditOptions) images(ctx context.Context, r recipe.Recipe, cut uint64) (
 	return set, rundir.DataSummary{Source: o.Data, Digest: set.Digest, Train: set.Train.Len(), HeldOut: set.HeldOut.Len()}, nil
 }
 
-// source makes sources of a data set.
+// source makes the images of a data set in the order, and augmented, as a seed draws it.
 func (o AuditOptions) source(set *data.Dataset, s *space.Space, r recipe.Recipe) func(seed uint64) (train.Source, error) {
-	r.SkipBadImages = false // the benchmark would not say on what it is
+	r.SkipBadImages = false // a benchmark file does not say which images were left out
 	return func(seed uint64) (train.Source, error) {
 		images, err := train.NewImages(set, s.Model, r, seed, o.Workers)
 		if err != nil {
@@ -106,7 +107,7 @@ func interval(s *space.Space) (space.Interval, error) {
 	return s.Interval, nil
 }
 
-// trained makes a benchmark from scratch, or goes on with it.
+// trained makes a benchmark by training each architecture from scratch, or goes on with one.
 func (o AuditOptions) trained(ctx context.Context) (*audit.Benchmark, error) {
 	within, err := interval(o.Space)
 	if err != nil {
@@ -122,8 +123,19 @@ func (o AuditOptions) trained(ctx context.Context) (*audit.Benchmark, error) {
 	if o.Space, _, err = ofImages(o.Space, nil, set.Classes, false, o.Log); err != nil {
 		return nil, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
 	}
+	b, err := audit.Plan(o.header(within, summary), o.Archs)
+	if err != nil {
+		return nil, err
+	}
+	run := o.run()
+	run.Source = o.source(set, o.Space, o.Recipe)
+	return b, audit.Run(ctx, b, run)
+}
+
+// header is that of a benchmark trained from scratch on images.
+func (o AuditOptions) header(within space.Interval, images rundir.DataSummary) audit.Header {
 	h := audit.Header{
-		Space: o.Space, Interval: within, Data: summary, Recipe: o.Recipe, Images: summary.Train, Draw: o.Seed, Versions: engine.Versions(),
+		Space: o.Space, Interval: within, Data: images, Recipe: o.Recipe, Images: images.Train, Draw: o.Seed, Versions: engine.Versions(),
 	}
 	if o.Images > 0 {
 		h.Images = min(h.Images, o.Images)
@@ -131,73 +143,99 @@ func (o AuditOptions) trained(ctx context.Context) (*audit.Benchmark, error) {
 	for i := range o.Seeds {
 		h.Seeds = append(h.Seeds, o.Seed+uint64(i))
 	}
-	b, err := audit.Plan(h, o.Archs)
+	return h
+}
+
+// run are the options that both ways to make a benchmark share.
+func (o AuditOptions) run() audit.Options {
+	return audit.Options{Engine: o.Engine, FS: fsys.OS, Out: o.Out, Log: o.Log, Progress: o.Progress}
+}
+
+// inherited makes a benchmark of the weights of supernets, a run directory each, or goes on with
+// one.
+func (o AuditOptions) inherited(ctx context.Context) (*audit.Benchmark, error) {
+	from, err := o.openSupernets()
 	if err != nil {
 		return nil, err
 	}
-	return b, audit.Run(ctx, b, audit.Options{
-		Engine: o.Engine, FS: fsys.OS, Out: o.Out, Source: o.source(set, o.Space, o.Recipe), Log: o.Log, Progress: o.Progress,
-	})
+	o.Data = cmp.Or(o.Data, from.data)
+	b, err := audit.Plan(from.header, o.Archs)
+	if err != nil {
+		return nil, err
+	}
+	sources, err := o.heldOutImages(ctx, from, b)
+	if err != nil {
+		return nil, err
+	}
+	run := o.run()
+	run.Source = func(seed uint64) (train.Source, error) { return sources[seed](seed) }
+	run.Inherited = func(seed uint64) (map[string]tensorfile.Tensor, error) { return from.weights[seed], nil }
+	return b, audit.Run(ctx, b, run)
 }
 
-// inherited makes a benchmark of the weights of supernets, a run directory each.
-func (o AuditOptions) inherited(ctx context.Context) (*audit.Benchmark, error) {
-	weights := map[uint64]map[string]tensorfile.Tensor{}
-	var h audit.Header
-	var known classes
+// supernets are the runs whose weights an audit inherits. All have the same space and different
+// seeds; recipe, source of images and classes are those of the first.
+type supernets struct {
+	header  audit.Header
+	data    string
+	classes classes
+	weights map[uint64]map[string]tensorfile.Tensor // by the seed of the run
+}
+
+// openSupernets reads the manifests and the weights of the runs.
+func (o AuditOptions) openSupernets() (all supernets, err error) {
+	all.weights = map[uint64]map[string]tensorfile.Tensor{}
+	h := &all.header
 	for i, run := range o.Inherit {
 		m, err := rundir.ReadManifest(fsys.OS, run)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", input.Inherit, err)
+			return all, fmt.Errorf("%w: %w", input.Inherit, err)
 		}
 		if i == 0 {
-			if o.Data == "" {
-				o.Data = m.Data.Source
-			}
 			if h.Interval, err = interval(m.Space); err != nil {
-				return nil, fmt.Errorf("%w %s: %w", input.Inherit, run, err)
+				return all, fmt.Errorf("%w %s: %w", input.Inherit, run, err)
 			}
-			// The supernets' own held-out images: they were not trained on.
-			h.Space, h.Recipe, h.Draw, o.Recipe = m.Space, m.Recipe, m.Seed, m.Recipe
-			known = m.Data.Classes
+			// With the recipe the held-out images are the supernets' own: they were not trained on.
+			h.Space, h.Recipe, h.Draw = m.Space, m.Recipe, m.Seed
+			all.data, all.classes = m.Data.Source, m.Data.Classes
 		}
 		if !reflect.DeepEqual(m.Space, h.Space) {
-			return nil, fmt.Errorf("%w %s: its space is not that of %s", input.Inherit, run, o.Inherit[0])
+			return all, fmt.Errorf("%w %s: its space is not that of %s", input.Inherit, run, o.Inherit[0])
 		}
-		if weights[m.Seed] != nil {
-			return nil, fmt.Errorf("%w %s: its seed %d is that of an earlier one", input.Inherit, run, m.Seed)
+		if all.weights[m.Seed] != nil {
+			return all, fmt.Errorf("%w %s: its seed %d is that of an earlier one", input.Inherit, run, m.Seed)
 		}
 		h.Seeds = append(h.Seeds, m.Seed)
 		if _, err := unfinished(m, run, o.Log); err != nil {
-			return nil, fmt.Errorf("%w: %w", input.Inherit, err)
+			return all, fmt.Errorf("%w: %w", input.Inherit, err)
 		}
-		weights[m.Seed], _, err = rundir.Weights(fsys.OS, run, m.Space, func(_ string, why error) {
+		all.weights[m.Seed], _, err = rundir.Weights(fsys.OS, run, m.Space, func(_ string, why error) {
 			o.Log(fmt.Sprintf("warning: skipped %v", why))
 		})
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", input.Inherit, err)
+			return all, fmt.Errorf("%w: %w", input.Inherit, err)
 		}
 	}
 	h.Inherit, h.Versions = true, engine.Versions()
-	b, err := audit.Plan(h, o.Archs)
-	if err != nil {
-		return nil, err
-	}
-	cuts := map[uint64]func(uint64) (train.Source, error){}
+	return all, nil
+}
+
+// heldOutImages opens the images that each supernet held out, by its seed, and notes them in the
+// benchmark.
+func (o AuditOptions) heldOutImages(ctx context.Context, from supernets, b *audit.Benchmark) (map[uint64]func(seed uint64) (train.Source, error), error) {
+	sources := map[uint64]func(uint64) (train.Source, error){}
+	h := from.header
 	for _, seed := range h.Seeds {
-		var set *data.Dataset
-		if set, b.Data, err = o.images(ctx, o.Recipe, seed); err != nil {
+		set, summary, err := o.images(ctx, h.Recipe, seed)
+		if err != nil {
 			return nil, err
 		}
-		if set.HeldOut, err = labelledFor(set.HeldOut, set.Classes, known, h.Space.Model.NumClasses, o.Log); err != nil {
+		b.Data = summary
+		if set.HeldOut, err = labelledFor(set.HeldOut, set.Classes, from.classes, h.Space.Model.NumClasses, o.Log); err != nil {
 			return nil, fmt.Errorf("%w %s does not suit %s: %w", input.Data, o.Data, o.Inherit[0], err)
 		}
-		set.Classes = known // as the labels are now
-		cuts[seed] = o.source(set, h.Space, o.Recipe)
+		set.Classes = from.classes // as the labels are now
+		sources[seed] = o.source(set, h.Space, h.Recipe)
 	}
-	return b, audit.Run(ctx, b, audit.Options{
-		Engine: o.Engine, FS: fsys.OS, Out: o.Out, Log: o.Log, Progress: o.Progress,
-		Source:    func(seed uint64) (train.Source, error) { return cuts[seed](seed) },
-		Inherited: func(seed uint64) (map[string]tensorfile.Tensor, error) { return weights[seed], nil },
-	})
+	return sources, nil
 }

@@ -2,19 +2,16 @@ package job
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/gob"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
-	"golang.org/x/sync/errgroup"
-
+	"prenas/internal/ahead"
 	"prenas/internal/audit"
-	"prenas/internal/crash"
 	"prenas/internal/engine"
 	"prenas/internal/proxy"
 	"prenas/internal/ranks"
@@ -23,8 +20,8 @@ import (
 	"prenas/pkg/space"
 )
 
-// auditProxies scores the architectures of a benchmark with every proxy, at
-// initialisations drawn from its seeds, on noise.
+// auditProxies scores the architectures of a benchmark with every proxy. Weights are initial ones,
+// drawn from each of the benchmark's seeds, and images are noise.
 func auditProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, workers int, log func(string), progress func(done, total int)) ([]audit.Proxy, error) {
 	net := supernet.New(b.Space)
 	var starts []proxy.Start
@@ -60,7 +57,8 @@ func auditProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, wor
 	return list, nil
 }
 
-// scoreOnRanks is scoreAll by several ranks, each of which has every so many-th architecture and gets the parts of all.
+// scoreOnRanks is scoreAll by several ranks. Of n ranks each scores every n-th architecture, from its
+// own number on, and all get the parts of all.
 func scoreOnRanks(ctx context.Context, w *ranks.World, scorer *proxy.Scorer, archs []space.Arch, workers int, progress func(done, total int)) ([][][]proxy.Parts, error) {
 	n := w.Size()
 	var own []space.Arch
@@ -107,44 +105,41 @@ func scoreOnRanks(ctx context.Context, w *ranks.World, scorer *proxy.Scorer, arc
 	return all, nil
 }
 
-// scoreAll measures architectures, several at once: most of the time goes into compiling
-// their programs, each on one core. progress is called on the goroutine of the caller.
+// scoreAll measures architectures, several at once: most of the time goes into compiling their
+// programs, each on one core. It returns the parts of scores by architecture, start and proxy.
+// progress is called on the goroutine of the caller.
 func scoreAll(ctx context.Context, scorer *proxy.Scorer, archs []space.Arch, workers int, progress func(done, total int)) (all [][][]proxy.Parts, err error) {
-	all = make([][][]proxy.Parts, len(archs))
-	scored := make(chan struct{}, len(archs))
-	ctx, stop := context.WithCancel(ctx) // that of errgroup ends before all are counted
-	defer stop()
-	var g errgroup.Group
-	g.SetLimit(cmp.Or(workers, runtime.NumCPU()))
-	crash.Go(func() {
-		defer close(scored)
-		for i, arch := range archs {
-			g.Go(func() (err error) {
-				defer crash.Recover()
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				if all[i], err = scorer.Of(ctx, arch); err != nil {
-					stop()
-					return err
-				}
-				scored <- struct{}{}
-				return nil
-			})
+	type score struct {
+		parts [][]proxy.Parts
+		err   error
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var busy sync.RWMutex // held for reading by those that use the engine
+	defer func() {
+		stop()
+		busy.Lock() // the caller may close the engine: wait until nobody uses it
+		busy.Unlock()
+	}()
+	for _, s := range ahead.Range(ctx, len(archs), workers, func(i int) (s score) {
+		busy.RLock()
+		defer busy.RUnlock()
+		if s.err = ctx.Err(); s.err == nil {
+			s.parts, s.err = scorer.Of(ctx, archs[i])
 		}
-		err = g.Wait()
-	})
-	done := 0
-	for range scored {
-		if done++; progress != nil && ctx.Err() == nil {
-			progress(done, len(archs))
+		return s
+	}) {
+		if s.err != nil {
+			return nil, s.err
+		}
+		if all = append(all, s.parts); progress != nil {
+			progress(len(all), len(archs))
 		}
 	}
-	return all, err
+	return all, ctx.Err()
 }
 
-// additiveProxies are PreNAS's way: sums over an architecture's slices of one
-// gradient of the supernet.
+// additiveProxies are scores as PreNAS computes them: sums over an architecture's slices of the
+// supernet's weights and of one gradient.
 func additiveProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, net *supernet.Net, starts []proxy.Start) ([]audit.Proxy, error) {
 	methods, err := scoreMethods(b.Space)
 	if err != nil {
@@ -183,8 +178,8 @@ func additiveProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, 
 	return list, nil
 }
 
-// scoreMethods are the scores that add up, without pruned_, which only turns the
-// order around, and, of those that are not PreNAS's, in their plain form. The original's entropy is of transformers alone.
+// scoreMethods are the scores that add up. Those of PreNAS come in four forms; pruned_ is left out,
+// since it only turns the order around. The original's entropy is defined for transformers alone.
 func scoreMethods(s *space.Space) ([]search.ScoreMethod, error) {
 	var list []search.ScoreMethod
 	for _, base := range []string{"taylor5", "taylor6", "taylor9", "l1norm"} {

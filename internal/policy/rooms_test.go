@@ -85,7 +85,7 @@ var rooms = []struct {
 	{"chart", nil},
 	{"exhibit", []string{"audit", "chart", "evaluate", "fsys", "rundir", "sealed", "search", "space"}},
 	{"report", []string{"chart", "evaluate", "exhibit", "fsys", "input", "rundir", "sealed", "space", "strictjson", "tensorfile"}},
-	{"job", []string{"audit", "classify", "crash", "data", "data/inspect", "data/load", "data/pack", "data/source", "engine", "evaluate", "exhibit", "export", "fsys", "importance", "input", "latency", "machine", "onnx", "plaintext", "pretrained", "printable", "probe", "proxy", "ranks", "recipe", "report", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train", "trainstep"}},
+	{"job", []string{"ahead", "audit", "classify", "crash", "data", "data/inspect", "data/load", "data/pack", "data/source", "engine", "evaluate", "exhibit", "export", "fsys", "importance", "input", "latency", "machine", "onnx", "plaintext", "pretrained", "printable", "probe", "proxy", "ranks", "recipe", "report", "rundir", "sealed", "search", "space", "strictjson", "supernet", "tensorfile", "train", "trainstep"}},
 	{"board", []string{"chart", "crash", "exhibit", "fsys", "input", "job", "rundir", "web"}},
 	{"policy", nil},
 }
