@@ -56,9 +56,13 @@ func TestSmoothKeepsAStraightLine(t *testing.T) {
 	for i := range 200 {
 		line = append(line, Point{float64(i), 3 * float64(i)})
 	}
-	for i, p := range Smooth(line) {
-		if math.Abs(p.Y-line[i].Y) > 1e-9 {
-			t.Fatalf("point %d is %v, want %v", i, p.Y, line[i].Y)
+	smooth := Smooth(line)
+	if len(smooth) != len(line) {
+		t.Fatalf("%d points became %d", len(line), len(smooth))
+	}
+	for i, p := range smooth {
+		if p.X != line[i].X || math.Abs(p.Y-line[i].Y) > 1e-9 {
+			t.Fatalf("point %d is %v, want %v", i, p, line[i])
 		}
 	}
 }

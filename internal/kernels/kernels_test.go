@@ -12,6 +12,9 @@ import (
 // No function reads or writes outside of its operands and results. (What they compute is tested
 // where they are called, in package engine.)
 func TestFunctionsStayInTheirMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long: it compiles all functions anew, with sanitizers")
+	}
 	program := filepath.Join(t.TempDir(), "sanitize")
 	sanitizers := []string{"-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize=alignment", "-fno-sanitize-recover=all"}
 	build := func(output string, sources ...string) ([]byte, error) {
