@@ -17,10 +17,11 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 # The version that the tests have; the hash is of the wheel for Python 3.11, this stage's.
-RUN echo "onnxruntime==1.32.0 \
-	--hash=sha256:5a34fc4dfeb5a7b4a74c95dcba1e773d722abda720b474edf1b0c419dc6d163d" >/tmp/requirements \
+RUN printf '%s --hash=sha256:%s\n' onnxruntime==1.32.0 \
+		5a34fc4dfeb5a7b4a74c95dcba1e773d722abda720b474edf1b0c419dc6d163d >/tmp/requirements \
 	&& python3 -m pip download --quiet --require-hashes --no-deps --only-binary=:all: \
 		--dest /wheels --requirement /tmp/requirements \
+	&& mkdir -p /out/lib \
 	&& unzip -q -j /wheels/onnxruntime-*.whl 'onnxruntime/capi/libonnxruntime.so.*' -d /out/lib \
 	&& mv /out/lib/libonnxruntime.so.* /out/lib/libonnxruntime.so
 COPY . .
