@@ -53,47 +53,51 @@ void prenas_amx_end(void);
 #define AMX_ZERO(tile) __asm__ volatile("tilezero %%tmm" #tile : :)
 #define AMX_MULTIPLY(sum, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #sum : :)
 
-// Sums up to two by two tiles over so many steps: c [16·rows, 16·columns] = a · b, or added to c.
-//
-// a is the first tile of the first 16 rows, whose tiles of one step after the other lie a_step bytes apart, and a_next bytes behind it is that of
-// the next 16 rows; b the same of columns.
-static inline __attribute__((always_inline)) void prenas_amx_block(int rows, int columns, const char *a, int64_t a_next, int64_t a_step, const char *b, int64_t b_next,
-	int64_t b_step, int64_t steps, float *c, int64_t c_row, bool add) {
+// Up to two by two tiles of sums, of zeros, or, to add to them, of c.
+static inline __attribute__((always_inline)) void prenas_amx_start(int rows, int columns, const float *c, int64_t c_row, bool add) {
 	int64_t row_bytes = 4 * c_row;
-	float *below = c + 16 * c_row;
-	if (add) {
-		AMX_LOAD(0, c, row_bytes);
-		if (columns > 1) {
-			AMX_LOAD(1, c + 16, row_bytes);
-		}
-		if (rows > 1) {
-			AMX_LOAD(2, below, row_bytes);
-			if (columns > 1) {
-				AMX_LOAD(3, below + 16, row_bytes);
-			}
-		}
-	} else {
+	const float *below = c + 16 * c_row;
+	if (!add) {
 		AMX_ZERO(0);
 		AMX_ZERO(1);
 		AMX_ZERO(2);
 		AMX_ZERO(3);
+		return;
 	}
-	for (; steps > 0; steps--, a += a_step, b += b_step) {
-		AMX_LOAD(6, b, 64);
-		AMX_LOAD(4, a, 64);
-		AMX_MULTIPLY(0, 4, 6);
+	AMX_LOAD(0, c, row_bytes);
+	if (columns > 1) {
+		AMX_LOAD(1, c + 16, row_bytes);
+	}
+	if (rows > 1) {
+		AMX_LOAD(2, below, row_bytes);
 		if (columns > 1) {
-			AMX_LOAD(7, b + b_next, 64);
-			AMX_MULTIPLY(1, 4, 7);
-		}
-		if (rows > 1) {
-			AMX_LOAD(5, a + a_next, 64);
-			AMX_MULTIPLY(2, 5, 6);
-			if (columns > 1) {
-				AMX_MULTIPLY(3, 5, 7);
-			}
+			AMX_LOAD(3, below + 16, row_bytes);
 		}
 	}
+}
+
+// One step: a and b are the first tiles of 16 rows and 16 columns, a_next and b_next bytes before those of the next.
+static inline __attribute__((always_inline)) void prenas_amx_step(int rows, int columns, const char *a, int64_t a_next, const char *b, int64_t b_next) {
+	AMX_LOAD(6, b, 64);
+	AMX_LOAD(4, a, 64);
+	AMX_MULTIPLY(0, 4, 6);
+	if (columns > 1) {
+		AMX_LOAD(7, b + b_next, 64);
+		AMX_MULTIPLY(1, 4, 7);
+	}
+	if (rows > 1) {
+		AMX_LOAD(5, a + a_next, 64);
+		AMX_MULTIPLY(2, 5, 6);
+		if (columns > 1) {
+			AMX_MULTIPLY(3, 5, 7);
+		}
+	}
+}
+
+// Stores the sums.
+static inline __attribute__((always_inline)) void prenas_amx_finish(int rows, int columns, float *c, int64_t c_row) {
+	int64_t row_bytes = 4 * c_row;
+	float *below = c + 16 * c_row;
 	AMX_STORE(0, c, row_bytes);
 	if (columns > 1) {
 		AMX_STORE(1, c + 16, row_bytes);
@@ -104,6 +108,19 @@ static inline __attribute__((always_inline)) void prenas_amx_block(int rows, int
 			AMX_STORE(3, below + 16, row_bytes);
 		}
 	}
+}
+
+// Sums up to two by two tiles over so many steps: c [16·rows, 16·columns] = a · b, or added to c.
+//
+// a is the first tile of the first 16 rows, whose tiles of one step after the other lie a_step bytes apart, and a_next bytes behind it is that of
+// the next 16 rows; b the same of columns.
+static inline __attribute__((always_inline)) void prenas_amx_block(int rows, int columns, const char *a, int64_t a_next, int64_t a_step, const char *b, int64_t b_next,
+	int64_t b_step, int64_t steps, float *c, int64_t c_row, bool add) {
+	prenas_amx_start(rows, columns, c, c_row, add);
+	for (; steps > 0; steps--, a += a_step, b += b_step) {
+		prenas_amx_step(rows, columns, a, a_next, b, b_next);
+	}
+	prenas_amx_finish(rows, columns, c, c_row);
 }
 
 // prenas_amx_block of so many rows and columns, up to 32, where the tiles of a step after the other have no gaps and the next 16 rows and

@@ -19,7 +19,10 @@
 //
 // Weights come packed (prenas_pack), once for all programs' calls that take them in that form.
 //
-// z is rounded to bf16, as it is where it is written; products are summed in an order that sizes alone decide, and so are the sums over rows:
+// Tiles and vectors work at the same time: while tiles make the sums of some rows and columns, what is done with those made before them, GELU for one,
+// is done between their steps.
+//
+// Products are summed in an order that sizes alone decide, and so are the sums over rows:
 // the number of threads does not change a bit.
 
 #include "amx.h"
@@ -50,42 +53,44 @@ enum {
 	PAST_CACHES = 2 << 20,   // bytes of a result that is written past them
 };
 
-// GELU and its slope, of a bf16 that is widened. Both are a matter of a = |z|:
+// GELU and its slope. Both are a matter of a = |z|:
 //
 //	GELU(z) = max(z, 0) - a · Φ(-a)
 //	GELU'(z) = s(a) for z < 0, else 1 - s(a);   s(a) = Φ(-a) - a · φ(a)
 //
-// Φ(-a) and s(a) are cubics in pieces of a width, around its multiples, by interpolation in Chebyshev's points: 2e-7 and 1e-6 from what they
-// should be. Two registers hold a coefficient of all pieces.
-enum { PIECES = 32 };
+// Φ(-a) and s(a) are quadratics of a in pieces of a width, around its multiples, by interpolation in Chebyshev's points: 1e-5 and 4e-5 from what
+// they should be, a hundredth of what bf16 rounds off. Two registers hold a coefficient of all pieces.
+enum { PIECES = 32, POWERS = 3 };
 #define PIECE 0.171875
 #define LAST_PIECE ((PIECES - 1) * PIECE)
 
-static _Alignas(64) float below[4][PIECES], slope[4][PIECES]; // coefficients of the powers 0 to 3 of the distance from a piece's middle, in pieces
+typedef float quadratics[POWERS][PIECES]; // coefficients of the powers 0 to 2 of a
+
+static _Alignas(64) quadratics below, slope;
 
 static double below_at(double a) { return 0.5 * erfc(a * M_SQRT1_2); }
 static double slope_at(double a) { return below_at(a) - a * exp(-0.5 * a * a) * 0.3989422804014327; }
 
-static void interpolate(float to[4][PIECES], double (*f)(double)) {
+static void interpolate(quadratics to, double (*f)(double)) {
 	for (int i = 0; i < PIECES; i++) {
-		double at[4], by[4]; // points, and divided differences of the values there
-		for (int k = 0; k < 4; k++) {
-			at[k] = 0.5 * cos(M_PI * (2 * k + 1) / 8);
-			by[k] = f((i + at[k]) * PIECE);
+		double at[POWERS], by[POWERS]; // points, and divided differences of the values there
+		for (int k = 0; k < POWERS; k++) {
+			at[k] = (i + 0.5 * cos(M_PI * (2 * k + 1) / (2 * POWERS))) * PIECE;
+			by[k] = f(at[k]);
 		}
-		for (int order = 1; order < 4; order++) {
-			for (int k = 3; k >= order; k--) {
+		for (int order = 1; order < POWERS; order++) {
+			for (int k = POWERS - 1; k >= order; k--) {
 				by[k] = (by[k] - by[k - 1]) / (at[k] - at[k - order]);
 			}
 		}
-		double c[4] = {by[3], 0, 0, 0};
-		for (int k = 2; k >= 0; k--) { // c = c · (t - at[k]) + by[k]
-			for (int power = 3; power > 0; power--) {
+		double c[POWERS] = {by[POWERS - 1]};
+		for (int k = POWERS - 2; k >= 0; k--) { // c = c · (a - at[k]) + by[k]
+			for (int power = POWERS - 1; power > 0; power--) {
 				c[power] = c[power - 1] - at[k] * c[power];
 			}
 			c[0] = by[k] - at[k] * c[0];
 		}
-		for (int power = 0; power < 4; power++) {
+		for (int power = 0; power < POWERS; power++) {
 			to[power][i] = c[power];
 		}
 	}
@@ -96,32 +101,49 @@ static void make_pieces(void) {
 	interpolate(slope, slope_at);
 }
 
+// The quadratics of a function, in registers.
 typedef struct {
-	__m512 a, t; // t: the distance from the middle of a piece
+	__m512 of[POWERS][2];
+} pieces;
+
+INLINE pieces pieces_of(quadratics f) {
+	pieces q;
+	for (int power = 0; power < POWERS; power++) {
+		q.of[power][0] = _mm512_load_ps(f[power]);
+		q.of[power][1] = _mm512_load_ps(f[power] + 16);
+	}
+	return q;
+}
+
+typedef struct {
+	__m512 a;
 	__m512i piece;
 } place;
 
 INLINE place place_of(__m512 z) {
 	const __m512 whole = _mm512_set1_ps(0x1.8p23f); // added, it leaves the nearest whole number in the last bits
 	__m512 a = _mm512_min_ps(_mm512_set1_ps(LAST_PIECE), _mm512_abs_ps(z)); // NaN of NaN
-	__m512 pieces = _mm512_mul_ps(a, _mm512_set1_ps(1 / PIECE)), nearest = _mm512_add_ps(pieces, whole);
-	return (place){a, _mm512_sub_ps(pieces, _mm512_sub_ps(nearest, whole)), _mm512_castps_si512(nearest)};
+	return (place){a, _mm512_castps_si512(_mm512_fmadd_ps(a, _mm512_set1_ps(1 / PIECE), whole))};
 }
 
-INLINE __m512 cubic(float c[4][PIECES], place p) {
-	__m512 y = _mm512_permutex2var_ps(_mm512_load_ps(c[3]), p.piece, _mm512_load_ps(c[3] + 16));
-	for (int power = 2; power >= 0; power--) {
-		y = _mm512_fmadd_ps(y, p.t, _mm512_permutex2var_ps(_mm512_load_ps(c[power]), p.piece, _mm512_load_ps(c[power] + 16)));
-	}
-	return y;
+INLINE __m512 value_at(const pieces *q, place p) {
+	__m512 y = _mm512_permutex2var_ps(q->of[2][0], p.piece, q->of[2][1]);
+	y = _mm512_fmadd_ps(y, p.a, _mm512_permutex2var_ps(q->of[1][0], p.piece, q->of[1][1]));
+	return _mm512_fmadd_ps(y, p.a, _mm512_permutex2var_ps(q->of[0][0], p.piece, q->of[0][1]));
 }
 
-INLINE __m512 gelu(__m512 z, place p) { return _mm512_fnmadd_ps(p.a, cubic(below, p), _mm512_max_ps(_mm512_setzero_ps(), z)); }
+INLINE __m512 gelu(const pieces *of_below, __m512 z, place p) {
+	return _mm512_fnmadd_ps(p.a, value_at(of_below, p), _mm512_max_ps(_mm512_setzero_ps(), z));
+}
 
-INLINE __m512 gelu_slope(__m512 z, place p) {
-	__m512 s = cubic(slope, p);
+INLINE __m512 gelu_slope(const pieces *of_slope, __m512 z, place p) {
+	__m512 s = value_at(of_slope, p);
 	return _mm512_mask_sub_ps(s, _mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_GT_OQ), _mm512_set1_ps(1), s);
 }
+
+typedef struct {
+	pieces below, slope;
+} functions;
 
 // 32 values in bf16, and the first and the last 16 of them.
 INLINE __m512i narrow(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
@@ -162,8 +184,8 @@ typedef struct {
 	int64_t first, rows;
 	char *all;
 	char *h, *e, *inner;  // left operands: h, e, and o or u
-	float *sums;          // of 32 columns
-	float *z;             // of 32 columns
+	float *sums, *z;      // of 32 columns, while their depth is not through
+	float *made;          // four blocks of 32 rows and columns
 	float *dh;            // u · W1, [rows, size in blocks]
 	float *mean, *scale, *factor;
 	float *of_weight, *of_bias, *of_b1, *of_b2;
@@ -182,6 +204,7 @@ static bool part_make(part *p, bool backward) {
 		{&p->inner, !backward && !b->second ? 0 : tiles * b->inner_steps * AMX_TILE},
 		{&p->sums, padded * AMX_BLOCK * sizeof(float)},
 		{&p->z, backward && b->first && b->second ? padded * AMX_BLOCK * sizeof(float) : 0},
+		{&p->made, 4 * AMX_BLOCK * AMX_BLOCK * sizeof(float)},
 		{&p->dh, backward && b->first ? padded * b->size_steps * AMX_DEPTH * sizeof(float) : 0},
 		{&p->mean, padded * sizeof(float)},
 		{&p->scale, padded * sizeof(float)},
@@ -205,35 +228,72 @@ static bool part_make(part *p, bool backward) {
 	return true;
 }
 
-// Sums of 32 columns, of which there are count, for all rows of a part: left · right. After each 32 rows of them done(p, row, column, sums) runs.
-typedef void epilogue(part *p, int64_t row, int64_t column, int64_t columns, float *sums);
+// Takes so many rows of sums of 32 columns, of which columns are there, those of a part from row on; z: sums of the product before it, if there are two.
+typedef void epilogue(part *p, const functions *f, int64_t row, int64_t column, int64_t columns, const float *sums, const float *z, int64_t count);
 
-INLINE void panel(part *p, const char *left, const char *right, int64_t steps, int64_t column, int64_t columns, float *sums, epilogue *done) {
-	int64_t next = steps * AMX_TILE, count = divided_up(steps, CHUNK);
-	for (int64_t chunk = 0; chunk < count; chunk++) {
-		int64_t from = steps * chunk / count, length = steps * (chunk + 1) / count - from;
-		const char *b = right + from * AMX_TILE;
-		for (int64_t i = 0; i < p->rows; i += AMX_BLOCK) {
-			const char *a = left + i / AMX_ROWS * next + from * AMX_TILE;
-			float *c = sums + i * AMX_BLOCK;
-			prenas_amx_packed(p->rows - i, columns, a, b, next, length, c, AMX_BLOCK, chunk > 0);
-			if (done && chunk + 1 == count) {
-				done(p, i, column, columns, c);
+// A product of all rows of a part and its right operand, both packed.
+typedef struct {
+	const char *left, *right;
+	float *sums; // [rows, 32], while their depth is not through
+} factors;
+
+// Products of the same shape, one or two, over all columns, 32 at a time. done takes the sums of the last, and of the first of two as z.
+//
+// What it takes of whole blocks waits until tiles make those of the next block: then it takes some rows beside each of their steps.
+INLINE void times(part *p, const functions *f, const factors *of, int products, int64_t steps, int64_t columns, epilogue *done) {
+	enum { BLOCK = AMX_BLOCK * AMX_BLOCK };
+	int64_t next = steps * AMX_TILE, chunks = divided_up(steps, CHUNK), beside = 4 / products;
+	int64_t row = 0, column = 0, taken = AMX_BLOCK; // of what waits
+	int turn = 0;
+	for (int64_t j = 0; j < columns; j += AMX_BLOCK) {
+		int64_t count = at_most(AMX_BLOCK, columns - j);
+		for (int64_t chunk = 0; chunk < chunks; chunk++) {
+			int64_t from = steps * chunk / chunks, length = steps * (chunk + 1) / chunks - from;
+			for (int64_t i = 0; i < p->rows; i += AMX_BLOCK) {
+				float *made = p->made + turn * 2 * BLOCK, *waiting = p->made + (1 - turn) * 2 * BLOCK;
+				bool last = chunk + 1 == chunks, whole = p->rows - i >= AMX_BLOCK && count == AMX_BLOCK;
+				for (int k = 0; k < products; k++) {
+					const char *a = of[k].left + i / AMX_ROWS * next + from * AMX_TILE, *b = of[k].right + j / 16 * next + from * AMX_TILE;
+					float *sums = of[k].sums + i * AMX_BLOCK;
+					if (!last || !whole) {
+						prenas_amx_packed(p->rows - i, count, a, b, next, length, sums, AMX_BLOCK, chunk > 0);
+						continue;
+					}
+					prenas_amx_start(2, 2, sums, AMX_BLOCK, chunk > 0);
+					for (int64_t s = 0; s < length; s++) {
+						prenas_amx_step(2, 2, a + s * AMX_TILE, next, b + s * AMX_TILE, next);
+						if (taken < AMX_BLOCK) {
+							done(p, f, row + taken, column, AMX_BLOCK, waiting + (products - 1) * BLOCK + taken * AMX_BLOCK, waiting + taken * AMX_BLOCK, beside);
+							taken += beside;
+						}
+					}
+					prenas_amx_finish(2, 2, made + k * BLOCK, AMX_BLOCK);
+				}
+				if (!last) {
+					continue;
+				}
+				for (; taken < AMX_BLOCK; taken += beside) {
+					done(p, f, row + taken, column, AMX_BLOCK, waiting + (products - 1) * BLOCK + taken * AMX_BLOCK, waiting + taken * AMX_BLOCK, beside);
+				}
+				if (whole) {
+					row = i;
+					column = j;
+					taken = 0;
+					turn = 1 - turn;
+				} else {
+					done(p, f, i, j, count, of[products - 1].sums + i * AMX_BLOCK, of[0].sums + i * AMX_BLOCK, at_most(AMX_BLOCK, p->rows - i));
+				}
 			}
 		}
 	}
-}
-
-// left · right for all columns.
-INLINE void times(part *p, const char *left, const char *right, int64_t steps, int64_t columns, epilogue *done) {
-	for (int64_t j = 0; j < columns; j += AMX_BLOCK) {
-		panel(p, left, right + j / 16 * steps * AMX_TILE, steps, j, at_most(AMX_BLOCK, columns - j), p->sums, done);
+	for (const float *waiting = p->made + (1 - turn) * 2 * BLOCK; taken < AMX_BLOCK; taken += beside) {
+		done(p, f, row + taken, column, AMX_BLOCK, waiting + (products - 1) * BLOCK + taken * AMX_BLOCK, waiting + taken * AMX_BLOCK, beside);
 	}
 }
 
 // Where a row's 32 values from column on are in a left operand.
 INLINE char *in_tiles(char *tiles, int64_t steps, int64_t row, int64_t column) {
-	return tiles + (row / AMX_ROWS * steps + column / AMX_DEPTH) * AMX_TILE + row % AMX_ROWS * 64;
+	return tiles + ((uint64_t)row / AMX_ROWS * steps + (uint64_t)column / AMX_DEPTH) * AMX_TILE + (uint64_t)row % AMX_ROWS * 64;
 }
 
 // Rows of bf16 values as a left operand.
@@ -305,53 +365,61 @@ TARGET static void normalise(part *p) {
 	}
 }
 
+// Up to 16 values of a vector of which count are there.
+INLINE __m512 some(int64_t count, const float *from) { return count >= 16 ? _mm512_loadu_ps(from) : _mm512_maskz_loadu_ps(lanes(count), from); }
+
 // z of 32 columns: sums and bias.
 typedef struct {
 	__m512 low, high;
 } vectors;
 
-INLINE vectors with_bias(const float *bias, int64_t columns, const float *sums) {
-	return (vectors){_mm512_add_ps(_mm512_load_ps(sums), _mm512_maskz_loadu_ps(lanes(columns), bias)),
-		_mm512_add_ps(_mm512_load_ps(sums + 16), _mm512_maskz_loadu_ps(lanes(columns - 16), bias + 16))};
+INLINE vectors with_bias(vectors bias, const float *sums) {
+	return (vectors){_mm512_add_ps(_mm512_load_ps(sums), bias.low), _mm512_add_ps(_mm512_load_ps(sums + 16), bias.high)};
 }
 
-INLINE void store_z(part *p, int64_t row, int64_t column, int64_t columns, float *sums) {
+INLINE vectors bias_of(const float *bias, int64_t columns) { return (vectors){some(columns, bias), some(columns - 16, bias + 16)}; }
+
+INLINE __m512i only(int64_t columns, __m512i x) { return columns >= AMX_BLOCK ? x : _mm512_maskz_mov_epi16(halves(columns), x); }
+
+INLINE void store_z(part *p, const functions *f, int64_t row, int64_t column, int64_t columns, const float *sums, const float *unused, int64_t count) {
+	(void)f, (void)unused;
 	const branch *b = p->b;
 	uint16_t *to = b->beside + (p->first + row) * b->inner + column;
-	for (int64_t i = 0; i < at_most(AMX_BLOCK, p->rows - row); i++, to += b->inner, sums += AMX_BLOCK) {
-		vectors z = with_bias(b->b1 + column, columns, sums);
+	vectors bias = bias_of(b->b1 + column, columns);
+	for (int64_t i = 0; i < count; i++, to += b->inner, sums += AMX_BLOCK) {
+		vectors z = with_bias(bias, sums);
 		store_row(b, to, columns, narrow(z.low, z.high));
 	}
 }
 
-INLINE __m512i activated(__m512i z) {
-	__m512 low = low_of(z), high = high_of(z);
-	return narrow(gelu(low, place_of(low)), gelu(high, place_of(high)));
-}
-
-INLINE void activate(part *p, int64_t row, int64_t column, int64_t columns, float *sums) {
+INLINE void activate(part *p, const functions *f, int64_t row, int64_t column, int64_t columns, const float *sums, const float *unused, int64_t count) {
+	(void)unused;
 	const branch *b = p->b;
-	for (int64_t i = row; i < at_most(row + AMX_BLOCK, p->rows); i++, sums += AMX_BLOCK) {
-		vectors z = with_bias(b->b1 + column, columns, sums);
-		_mm512_store_si512(in_tiles(p->inner, b->inner_steps, i, column), _mm512_maskz_mov_epi16(halves(columns), activated(narrow(z.low, z.high))));
+	vectors bias = bias_of(b->b1 + column, columns);
+	for (int64_t i = 0; i < count; i++, sums += AMX_BLOCK) {
+		vectors z = with_bias(bias, sums);
+		__m512i o = narrow(gelu(&f->below, z.low, place_of(z.low)), gelu(&f->below, z.high, place_of(z.high)));
+		_mm512_store_si512(in_tiles(p->inner, b->inner_steps, row + i, column), only(columns, o));
 	}
 }
 
-INLINE void add_residual(part *p, int64_t row, int64_t column, int64_t columns, float *sums) {
+INLINE void add_residual(part *p, const functions *f, int64_t row, int64_t column, int64_t columns, const float *sums, const float *unused, int64_t count) {
+	(void)f, (void)unused;
 	const branch *b = p->b;
-	__mmask16 there[2] = {lanes(columns), lanes(columns - 16)};
-	__m512 bias[2] = {_mm512_maskz_loadu_ps(there[0], b->b2 + column), _mm512_maskz_loadu_ps(there[1], b->b2 + column + 16)};
+	vectors bias = bias_of(b->b2 + column, columns);
 	int64_t at = (p->first + row) * b->size + column;
 	bool stream = b->past_caches && columns == AMX_BLOCK && ((uintptr_t)b->to | 4 * b->size) % 64 == 0;
-	for (int64_t i = row; i < at_most(row + AMX_BLOCK, p->rows); i++, at += b->size, sums += AMX_BLOCK) {
-		__m512 factor = _mm512_set1_ps(p->factor[i]);
-		for (int k = 0; k < 2; k++) {
-			__m512 y = _mm512_fmadd_ps(factor, _mm512_add_ps(_mm512_load_ps(sums + 16 * k), bias[k]), _mm512_maskz_loadu_ps(there[k], b->x + at + 16 * k));
-			if (stream) {
-				_mm512_stream_ps(b->to + at + 16 * k, y);
-			} else {
-				_mm512_mask_storeu_ps(b->to + at + 16 * k, there[k], y);
-			}
+	for (int64_t i = 0; i < count; i++, at += b->size, sums += AMX_BLOCK) {
+		__m512 factor = _mm512_set1_ps(p->factor[row + i]);
+		vectors y = with_bias(bias, sums);
+		y.low = _mm512_fmadd_ps(factor, y.low, some(columns, b->x + at));
+		y.high = _mm512_fmadd_ps(factor, y.high, some(columns - 16, b->x + at + 16));
+		if (stream) {
+			_mm512_stream_ps(b->to + at, y.low);
+			_mm512_stream_ps(b->to + at + 16, y.high);
+		} else {
+			_mm512_mask_storeu_ps(b->to + at, lanes(columns), y.low);
+			_mm512_mask_storeu_ps(b->to + at + 16, lanes(columns - 16), y.high);
 		}
 	}
 }
@@ -372,13 +440,15 @@ TARGET static void forward_part(void *work, int64_t i) {
 	} else {
 		pack_rows(&p, p.inner, b->given + first * b->inner, b->inner, b->inner_steps);
 	}
+	factors one = {p.h, b->w1, p.sums}, two = {p.inner, b->w2, p.sums};
 	if (b->first && b->second) {
-		times(&p, p.h, b->w1, b->size_steps, b->inner, activate);
+		functions f = {.below = pieces_of(below)};
+		times(&p, &f, &one, 1, b->size_steps, b->inner, activate);
 	} else if (b->first) {
-		times(&p, p.h, b->w1, b->size_steps, b->inner, store_z);
+		times(&p, NULL, &one, 1, b->size_steps, b->inner, store_z);
 	}
 	if (b->second) {
-		times(&p, p.inner, b->w2, b->inner_steps, b->size, add_residual);
+		times(&p, NULL, &two, 1, b->inner_steps, b->size, add_residual);
 	}
 	prenas_amx_end();
 	_mm_sfence();
@@ -443,49 +513,69 @@ INLINE void add_sums(float *to, int64_t columns, __m512 low, __m512 high) {
 	_mm512_mask_storeu_ps(to + 16, lanes(columns - 16), _mm512_add_ps(high, _mm512_maskz_loadu_ps(lanes(columns - 16), to + 16)));
 }
 
-// The adjoint of z, u, of that of o, and both u and o packed for the adjoints of weights.
-INLINE void activate_adjoint(part *p, int64_t row, int64_t column, int64_t columns, float *sums) {
-	const branch *b = p->b;
-	_Alignas(64) char o[2 * AMX_TILE];
-	const float *of_z = p->z + row * AMX_BLOCK;
-	__mmask32 there = halves(columns);
-	__m512 low = _mm512_setzero_ps(), high = low;
-	int64_t rows = at_most(AMX_BLOCK, p->rows - row), padded = rounded_up(rows, AMX_ROWS);
-	for (int64_t i = 0; i < rows; i++, sums += AMX_BLOCK, of_z += AMX_BLOCK) {
-		vectors biased = with_bias(b->b1 + column, columns, of_z);
-		__m512i z = narrow(biased.low, biased.high);
-		__m512 z_low = low_of(z), z_high = high_of(z);
-		place p_low = place_of(z_low), p_high = place_of(z_high);
-		_mm512_store_si512(o + 64 * i, _mm512_maskz_mov_epi16(there, narrow(gelu(z_low, p_low), gelu(z_high, p_high))));
-		__m512 u_low = _mm512_mul_ps(_mm512_load_ps(sums), gelu_slope(z_low, p_low)), u_high = _mm512_mul_ps(_mm512_load_ps(sums + 16), gelu_slope(z_high, p_high));
-		low = _mm512_add_ps(low, u_low);
-		high = _mm512_add_ps(high, u_high);
-		_mm512_store_si512(in_tiles(p->inner, b->inner_steps, row + i, column), _mm512_maskz_mov_epi16(there, narrow(u_low, u_high)));
+// Two rows of 32 columns in bf16 as a line of the pairs of each of two tiles, a group's steps apart, of a right operand.
+INLINE void store_pairs(char *to, int64_t columns, __m512i even, __m512i odd) {
+	__m512i low, high;
+	pair(&low, &high, even, odd);
+	_mm512_store_si512(to, low);
+	if (columns > 16) {
+		_mm512_store_si512(to + GROUP_STEPS * AMX_TILE, high);
 	}
-	for (int64_t i = rows; i < padded; i++) {
-		_mm512_store_si512(o + 64 * i, _mm512_setzero_si512());
-		_mm512_store_si512(in_tiles(p->inner, b->inner_steps, row + i, column), _mm512_setzero_si512());
-	}
-	add_sums(p->of_b1 + column, columns, low, high);
-	int64_t at = (column / 16 * GROUP_STEPS + row / AMX_DEPTH) * AMX_TILE;
-	const char *u = in_tiles(p->inner, b->inner_steps, row, column);
-	over_rows(p->u_group + at, columns > 16, u, rows > AMX_ROWS ? u + b->inner_steps * AMX_TILE : NULL, false);
-	over_rows(p->o_group + at, columns > 16, o, rows > AMX_ROWS ? o + AMX_TILE : NULL, false);
 }
 
-INLINE void store_adjoint(part *p, int64_t row, int64_t column, int64_t columns, float *sums) {
+// The adjoint of z, u, of that of o, and both u and o packed for the adjoints of weights. Rows go in pairs, from an even one on.
+INLINE void activate_adjoint(part *p, const functions *f, int64_t row, int64_t column, int64_t columns, const float *sums, const float *of_z, int64_t count) {
+	const branch *b = p->b;
+	vectors bias = bias_of(b->b1 + column, columns);
+	__m512 low = _mm512_setzero_ps(), high = low;
+	int64_t line = (column / 16 * GROUP_STEPS + row / AMX_DEPTH) * AMX_TILE + row % AMX_DEPTH / 2 * 64;
+	for (int64_t i = 0; i < count; i += 2, line += 64) {
+		__m512i u[2], o[2];
+		for (int k = 0; k < 2; k++, sums += AMX_BLOCK, of_z += AMX_BLOCK) {
+			u[k] = o[k] = _mm512_setzero_si512();
+			if (i + k < count) {
+				vectors z = with_bias(bias, of_z);
+				place p_low = place_of(z.low), p_high = place_of(z.high);
+				o[k] = only(columns, narrow(gelu(&f->below, z.low, p_low), gelu(&f->below, z.high, p_high)));
+				__m512 u_low = _mm512_mul_ps(_mm512_load_ps(sums), gelu_slope(&f->slope, z.low, p_low));
+				__m512 u_high = _mm512_mul_ps(_mm512_load_ps(sums + 16), gelu_slope(&f->slope, z.high, p_high));
+				low = _mm512_add_ps(low, u_low);
+				high = _mm512_add_ps(high, u_high);
+				u[k] = only(columns, narrow(u_low, u_high));
+				_mm512_store_si512(in_tiles(p->inner, b->inner_steps, row + i + k, column), u[k]);
+			}
+		}
+		store_pairs(p->u_group + line, columns, u[0], u[1]);
+		store_pairs(p->o_group + line, columns, o[0], o[1]);
+	}
+	add_sums(p->of_b1 + column, columns, low, high);
+	if (row + count < p->rows) {
+		return;
+	}
+	// Rows that are not there, up to whole tiles.
+	for (int64_t i = p->rows; i < rounded_up(p->rows, AMX_ROWS); i++) {
+		_mm512_store_si512(in_tiles(p->inner, b->inner_steps, i, column), _mm512_setzero_si512());
+	}
+	for (int64_t i = rounded_up(p->rows, 2); i < rounded_up(p->rows, AMX_DEPTH); i += 2, line += 64) {
+		store_pairs(p->u_group + line, columns, _mm512_setzero_si512(), _mm512_setzero_si512());
+		store_pairs(p->o_group + line, columns, _mm512_setzero_si512(), _mm512_setzero_si512());
+	}
+}
+
+INLINE void store_adjoint(part *p, const functions *f, int64_t row, int64_t column, int64_t columns, const float *sums, const float *unused, int64_t count) {
+	(void)f, (void)unused;
 	const branch *b = p->b;
 	uint16_t *to = b->beside + (p->first + row) * b->inner + column;
-	for (int64_t i = 0; i < at_most(AMX_BLOCK, p->rows - row); i++, to += b->inner, sums += AMX_BLOCK) {
+	for (int64_t i = 0; i < count; i++, to += b->inner, sums += AMX_BLOCK) {
 		store_row(b, to, columns, narrow(_mm512_load_ps(sums), _mm512_load_ps(sums + 16)));
 	}
 }
 
-INLINE void store_dh(part *p, int64_t row, int64_t column, int64_t columns, float *sums) {
-	(void)columns;
+INLINE void store_dh(part *p, const functions *f, int64_t row, int64_t column, int64_t columns, const float *sums, const float *unused, int64_t count) {
+	(void)f, (void)columns, (void)unused;
 	int64_t line = p->b->size_steps * AMX_DEPTH;
 	float *to = p->dh + row * line + column;
-	for (int64_t i = 0; i < at_most(AMX_BLOCK, p->rows - row); i++, to += line, sums += AMX_BLOCK) {
+	for (int64_t i = 0; i < count; i++, to += line, sums += AMX_BLOCK) {
 		_mm512_store_ps(to, _mm512_load_ps(sums));
 		_mm512_store_ps(to + 16, _mm512_load_ps(sums + 16));
 	}
@@ -564,23 +654,22 @@ TARGET static void backward_part(void *work, int64_t i) {
 		pack_over_rows(&p, p.e_group, p.e, b->size, b->size_steps, true);
 	}
 	if (b->first && b->second) {
-		int64_t next = b->size_steps * AMX_TILE;
-		for (int64_t j = 0; j < b->inner; j += AMX_BLOCK) {
-			int64_t count = at_most(AMX_BLOCK, b->inner - j);
-			panel(&p, p.h, b->w1 + j / 16 * next, b->size_steps, j, count, p.z, NULL);
-			panel(&p, p.e, b->w2_adjoint + j / 16 * next, b->size_steps, j, count, p.sums, activate_adjoint);
-		}
+		functions f = {pieces_of(below), pieces_of(slope)};
+		factors both[] = {{p.h, b->w1, p.z}, {p.e, b->w2_adjoint, p.sums}};
+		times(&p, &f, both, 2, b->size_steps, b->inner, activate_adjoint);
 	} else {
 		pack_rows(&p, p.inner, b->given + first * b->inner, b->inner, b->inner_steps);
 		pack_over_rows(&p, b->first ? p.u_group : p.o_group, p.inner, b->inner, b->inner_steps, false);
 		if (b->first) {
 			sum_rows(&p, p.inner, b->inner, b->inner_steps, p.of_b1);
 		} else {
-			times(&p, p.e, b->w2_adjoint, b->size_steps, b->inner, store_adjoint);
+			factors of_o = {p.e, b->w2_adjoint, p.sums};
+			times(&p, NULL, &of_o, 1, b->size_steps, b->inner, store_adjoint);
 		}
 	}
 	if (b->first) {
-		times(&p, p.inner, b->w1_adjoint, b->inner_steps, b->size, store_dh);
+		factors of_h = {p.inner, b->w1_adjoint, p.sums};
+		times(&p, NULL, &of_h, 1, b->inner_steps, b->size, store_dh);
 		normalise_adjoint(&p);
 	}
 	prenas_amx_end();
