@@ -18,12 +18,12 @@ import (
 	"fmt"
 	"iter"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/examples/internal/experiment"
 	"prenas/internal/data"
 	"prenas/internal/data/load"
 	"prenas/internal/data/source"
@@ -41,17 +41,12 @@ func main() {
 	batches := flag.Int("batches", 50, "batches of training images that statistics are estimated on")
 	images := flag.Int("images", 0, "test images to measure on; 0: all")
 	backend := flag.String("backend", "auto", "as in prenas --help")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	err := fmt.Errorf("one run directory is needed, there are %d arguments", flag.NArg())
-	if flag.NArg() == 1 {
-		err = show(ctx, flag.Arg(0), *batches, *images, *backend)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "batchnorm:", err)
-		os.Exit(1)
-	}
+	experiment.Main("batchnorm", func(ctx context.Context) error {
+		if flag.NArg() != 1 {
+			return fmt.Errorf("one run directory is needed, there are %d arguments", flag.NArg())
+		}
+		return show(ctx, flag.Arg(0), *batches, *images, *backend)
+	})
 }
 
 // trained is a run with everything on the device but statistics.
@@ -82,7 +77,7 @@ func (f first) Len() int {
 type stats map[string][]float32
 
 func show(ctx context.Context, run string, batches, images int, backend string) error {
-	e, err := engine.Open(ctx, engine.Options{Backend: backend, Devices: 1, Log: func(line string) { fmt.Fprintln(os.Stderr, line) }})
+	e, err := engine.Open(ctx, engine.Options{Backend: backend, Devices: 1, Log: experiment.Say})
 	if err != nil {
 		return err
 	}

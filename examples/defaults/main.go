@@ -26,12 +26,12 @@ import (
 	"io"
 	"math"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
+	"prenas/examples/internal/experiment"
 	"prenas/internal/data"
 	"prenas/internal/data/source"
 	"prenas/internal/engine"
@@ -40,7 +40,6 @@ import (
 	"prenas/internal/job"
 	"prenas/internal/recipe"
 	"prenas/internal/rng"
-	"prenas/internal/train"
 	"prenas/pkg/search"
 )
 
@@ -57,22 +56,17 @@ func main() {
 	flag.IntVar(&x.seeds, "seeds", 1, "seeds to train with, from 1 on")
 	flag.StringVar(&x.backend, "backend", "auto", "as in prenas --help")
 	flag.BoolVar(&x.table, "table", false, "measure nothing: print the rows that there are")
-	flag.Parse()
-	for _, text := range strings.Split(images, ",") {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			fmt.Fprintf(os.Stderr, "defaults: -images %q: %q is no number of images\n", images, text)
-			os.Exit(2)
+	experiment.Main("defaults", func(ctx context.Context) error {
+		for _, text := range strings.Split(images, ",") {
+			n, err := strconv.Atoi(text)
+			if err != nil || n < 1 {
+				return fmt.Errorf("-images %q: %q is no number of images", images, text)
+			}
+			x.images = append(x.images, n)
 		}
-		x.images = append(x.images, n)
-	}
-	x.families = strings.Split(families, ",")
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := x.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "defaults:", err)
-		os.Exit(1)
-	}
+		x.families = strings.Split(families, ",")
+		return x.run(ctx)
+	})
 }
 
 type measurement struct {
@@ -126,8 +120,6 @@ func (x measurement) run(ctx context.Context) error {
 	return nil
 }
 
-func say(line string) { fmt.Fprintln(os.Stderr, line) }
-
 // row measures, or finds what was measured.
 func (x *measurement) row(ctx context.Context, n int, family string, seed uint64) (r row, err error) {
 	name := fmt.Sprintf("%d-%s-%d", n, family, seed)
@@ -140,7 +132,7 @@ func (x *measurement) row(ctx context.Context, n int, family string, seed uint64
 		return r, err
 	}
 	if x.engine == nil {
-		if x.engine, err = engine.Open(ctx, engine.Options{Backend: x.backend, Devices: 1, Log: say}); err != nil {
+		if x.engine, err = engine.Open(ctx, engine.Options{Backend: x.backend, Devices: 1, Log: experiment.Say}); err != nil {
 			return r, err
 		}
 	}
@@ -168,7 +160,7 @@ func (x measurement) take(ctx context.Context, n int, folder string) error {
 	if _, err := os.Stat(folder); err == nil {
 		return nil
 	}
-	set, err := source.Open(ctx, x.data, source.Options{Log: say})
+	set, err := source.Open(ctx, x.data, source.Options{Log: experiment.Say})
 	if err != nil {
 		return err
 	}
@@ -248,7 +240,7 @@ func writePNG(images data.Split, i int, folder string) error {
 // measure goes the README's way.
 func (x measurement) measure(ctx context.Context, source, family string, seed uint64, run string) (r row, err error) {
 	r = row{Family: family, Seed: seed}
-	o := job.SuggestOptions{Data: source, Family: family, Params: job.Range{Min: math.NaN(), Max: math.NaN()}, Latency: math.NaN(), Name: "suggested", Log: say}
+	o := job.SuggestOptions{Data: source, Family: family, Params: job.Range{Min: math.NaN(), Max: math.NaN()}, Latency: math.NaN(), Name: "suggested", Log: experiment.Say}
 	if x.params != "" {
 		if _, err := fmt.Sscanf(x.params, "%f..%f", &o.Params.Min, &o.Params.Max); err != nil {
 			return r, fmt.Errorf("-params %q: want from..to: %w", x.params, err)
@@ -260,12 +252,12 @@ func (x measurement) measure(ctx context.Context, source, family string, seed ui
 	}
 	candidates := run + ".candidates.json"
 	_, _, err = job.Search(ctx, job.SearchOptions{
-		Engine: x.engine, Space: suggested.Space, Scoring: job.Scoring{Seed: seed, Data: source, Batches: 1, Log: say}, Search: search.Options{Interval: suggested.Space.Interval}, Out: candidates, Log: say,
+		Engine: x.engine, Space: suggested.Space, Scoring: job.Scoring{Seed: seed, Data: source, Batches: 1, Log: experiment.Say}, Search: search.Options{Interval: suggested.Space.Interval}, Out: candidates, Log: experiment.Say,
 	})
 	if err != nil {
 		return r, err
 	}
-	options := job.TrainOptions{Engine: x.engine, Candidates: candidates, Data: source, Seed: seed, Out: run, Log: say, Override: recipe.Override{Epochs: x.epochs}}
+	options := job.TrainOptions{Engine: x.engine, Candidates: candidates, Data: source, Seed: seed, Out: run, Log: experiment.Say, Override: recipe.Override{Epochs: x.epochs}}
 	if options.Recipe, err = options.DefaultRecipe(); err != nil {
 		return r, err
 	}
@@ -273,15 +265,9 @@ func (x measurement) measure(ctx context.Context, source, family string, seed ui
 		if options, err = job.Resumed(run); err != nil {
 			return r, err
 		}
-		options.Engine, options.Log = x.engine, say
+		options.Engine, options.Log = x.engine, experiment.Say
 	}
-	last := 0
-	options.Progress = func(s train.Status) {
-		if part := 10 * s.Step / s.Steps; part > last {
-			last = part
-			say(fmt.Sprintf("%s: %d of %d updates, loss %.3f", run, s.Step, s.Steps, s.Loss))
-		}
-	}
+	options.Progress = experiment.Progress(run)
 	began := time.Now()
 	trained, err := job.Train(ctx, options)
 	if err != nil {
@@ -291,7 +277,7 @@ func (x measurement) measure(ctx context.Context, source, family string, seed ui
 	if trained.BestTop1 != nil {
 		r.HeldTop1 = *trained.BestTop1
 	}
-	results, err := job.Evaluate(ctx, job.EvaluateOptions{Engine: x.engine, Run: run, Batch: 100, Log: say})
+	results, err := job.Evaluate(ctx, job.EvaluateOptions{Engine: x.engine, Run: run, Batch: 100, Log: experiment.Say})
 	if err != nil {
 		return r, err
 	}

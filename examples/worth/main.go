@@ -28,68 +28,40 @@ import (
 	"flag"
 	"fmt"
 	"math"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"prenas/internal/engine"
+	"prenas/examples/internal/experiment"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/job"
 	"prenas/internal/recipe"
-	"prenas/internal/train"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
 )
 
 func main() {
-	var x experiment
-	var params string
-	var dry bool
-	flag.StringVar(&x.out, "out", "worth", "folder of the runs")
-	flag.StringVar(&x.data, "data", "fashion-mnist", "images, SRC")
-	flag.StringVar(&x.spaceName, "space", "quickstart", "space, built-in or a file")
-	flag.StringVar(&x.recipeName, "recipe", "quickstart", "recipe, built-in or a file")
-	flag.StringVar(&params, "params", "0.015,0.1,0.7", "budgets, millions of parameters")
+	x := &worth{Setup: experiment.Flags("worth")}
+	params := flag.String("params", "0.015,0.1,0.7", "budgets, millions of parameters")
 	flag.StringVar(&x.proxy, "proxy", job.DefaultProxy, "score of the search, one that adds up")
-	flag.IntVar(&x.first, "first", 1, "first seed to train with")
-	flag.IntVar(&x.seeds, "seeds", 3, "how many seeds to train with")
 	flag.IntVar(&x.draws, "draws", 3, "random draws of each seed")
-	flag.IntVar(&x.epochs, "epochs", 0, "epochs of a row; 0: the recipe's")
 	flag.IntVar(&x.population, "population", 50, "of AutoFormer's evolution, in each interval")
 	flag.IntVar(&x.generations, "generations", 20, "of AutoFormer's evolution")
-	flag.StringVar(&x.backend, "backend", "auto", "as in prenas --help")
-	flag.StringVar(&x.only, "rows", "", "names of the rows, between commas; empty: all")
-	flag.BoolVar(&dry, "dry-run", false, "say what there is to train and how long it would take, and do nothing")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := x.run(ctx, params, dry); err != nil {
-		fmt.Fprintln(os.Stderr, "worth:", err)
-		os.Exit(1)
-	}
+	dry := flag.Bool("dry-run", false, "say what there is to train and how long it would take, and do nothing")
+	experiment.Main(x.Name, func(ctx context.Context) error { return x.run(ctx, *params, *dry) })
 }
 
-type experiment struct {
-	out, data, backend           string
-	spaceName, recipeName, proxy string
-	only                         string
-	budgets                      []float64
-	first, seeds, draws, epochs  int
-	population, generations      int
-
-	engine *engine.Engine
-	space  *space.Space
-	recipe recipe.Recipe
+type worth struct {
+	*experiment.Setup
+	proxy                          string
+	budgets                        []float64
+	draws, population, generations int
 }
 
-func say(line string) { fmt.Fprintln(os.Stderr, line) }
-
-func (x *experiment) run(ctx context.Context, params string, dry bool) (err error) {
+func (x *worth) run(ctx context.Context, params string, dry bool) (err error) {
 	for text := range strings.SplitSeq(params, ",") {
 		v, err := strconv.ParseFloat(text, 64)
 		if err != nil {
@@ -97,41 +69,23 @@ func (x *experiment) run(ctx context.Context, params string, dry bool) (err erro
 		}
 		x.budgets = append(x.budgets, v)
 	}
-	if x.space, err = space.Load(x.spaceName); err != nil {
+	if err := x.Open(ctx); err != nil {
 		return err
 	}
-	if x.recipe, err = recipe.Load(x.recipeName); err != nil {
-		return err
-	}
-	x.recipe.Keep = 1
-	x.recipe.Precision = string(engine.Float32) // not what is faster at the start of each run
-	if x.epochs > 0 {
-		x.recipe.Epochs = x.epochs
-	}
-	rows := x.rows()
-	if x.only != "" {
-		wanted := strings.Split(x.only, ",")
-		rows = slices.DeleteFunc(rows, func(r row) bool { return !slices.Contains(wanted, r.name) })
-		if len(rows) != len(wanted) {
-			return fmt.Errorf("-rows %q: go doc ./examples/worth has their names", x.only)
-		}
-	}
-	if x.engine, err = engine.Open(ctx, engine.Options{Backend: x.backend, Devices: 1, Log: say}); err != nil {
-		return err
-	}
-	defer x.engine.Close()
-	if err := fsys.OS.MkdirAll(x.out); err != nil {
+	defer x.Engine.Close()
+	rows, err := experiment.Rows(x.Setup, x.rows(), func(r row) string { return r.name })
+	if err != nil {
 		return err
 	}
 	if dry {
 		return x.plan(ctx, rows)
 	}
 	var all []measured
-	for seed := range x.seeds {
+	for seed := range x.Seeds {
 		for _, r := range rows {
-			own, err := x.measure(ctx, r, uint64(x.first+seed))
+			own, err := x.measure(ctx, r, uint64(x.First+seed))
 			if err != nil {
-				return fmt.Errorf("%s, seed %d: %w", r.name, x.first+seed, err)
+				return fmt.Errorf("%s, seed %d: %w", r.name, x.First+seed, err)
 			}
 			all = append(all, own)
 		}
@@ -150,8 +104,8 @@ type row struct {
 	extra  bool // the largest and the smallest of the space are trained too
 }
 
-func (x *experiment) rows() []row {
-	all := x.recipe.Epochs
+func (x *worth) rows() []row {
+	all := x.Recipe.Epochs
 	each := func(ctx context.Context, seed uint64) ([]space.Candidates, error) {
 		best, err := x.preferred(ctx)
 		var alone []space.Candidates
@@ -178,19 +132,17 @@ func (x *experiment) rows() []row {
 	}
 }
 
-func (x *experiment) file(name string) string { return filepath.Join(x.out, name+".json") }
-
 // options of searches for the budgets.
-func (x *experiment) options() search.Options { return search.Options{Budgets: x.budgets} }
+func (x *worth) options() search.Options { return search.Options{Budgets: x.budgets} }
 
 // preferred is always from the same weights: all seeds train the same architectures.
-func (x *experiment) preferred(ctx context.Context) (space.Candidates, error) {
+func (x *worth) preferred(ctx context.Context) (space.Candidates, error) {
 	o := x.options()
 	var err error
 	if o.Score, err = search.ParseScoreMethod(x.proxy); err != nil {
 		return nil, err
 	}
-	r, _, err := job.Search(ctx, job.SearchOptions{Engine: x.engine, Space: x.space, Search: o, Out: x.file("preferred-" + x.proxy)})
+	r, _, err := job.Search(ctx, job.SearchOptions{Engine: x.Engine, Space: x.Space, Search: o, Out: x.File("preferred-" + x.proxy)})
 	if err == nil && len(r.Candidates) < len(x.budgets) {
 		err = fmt.Errorf("-params: the search finds nothing in %s", strings.Join(r.Report.Empty(), ", "))
 	}
@@ -198,11 +150,11 @@ func (x *experiment) preferred(ctx context.Context) (space.Candidates, error) {
 }
 
 // random are draws of one architecture an interval, others for each seed.
-func (x *experiment) random(_ context.Context, seed uint64) (draws []space.Candidates, err error) {
+func (x *worth) random(_ context.Context, seed uint64) (draws []space.Candidates, err error) {
 	for i := range x.draws {
 		o := x.options()
 		o.Method, o.Population, o.Seed = search.Random, 1, seed*1000+uint64(i)
-		c, _, err := search.RunMeasured(x.space, func(archs []space.Arch) ([]float64, error) { return make([]float64, len(archs)), nil }, o)
+		c, _, err := search.RunMeasured(x.Space, func(archs []space.Arch) ([]float64, error) { return make([]float64, len(archs)), nil }, o)
 		if err != nil {
 			return nil, err
 		}
@@ -212,12 +164,12 @@ func (x *experiment) random(_ context.Context, seed uint64) (draws []space.Candi
 }
 
 // largest are the architectures of most parameters that evolution by their number finds.
-func (x *experiment) largest(context.Context) (space.Candidates, error) {
+func (x *worth) largest(context.Context) (space.Candidates, error) {
 	o := x.options()
 	o.Method = search.Evolution
-	c, _, err := search.RunMeasured(x.space, func(archs []space.Arch) (scores []float64, err error) {
+	c, _, err := search.RunMeasured(x.Space, func(archs []space.Arch) (scores []float64, err error) {
 		for _, a := range archs {
-			scores = append(scores, float64(x.space.Model.Params(a)))
+			scores = append(scores, float64(x.Space.Model.Params(a)))
 		}
 		return scores, nil
 	}, o)
@@ -225,9 +177,9 @@ func (x *experiment) largest(context.Context) (space.Candidates, error) {
 }
 
 // handScaled are the architectures of most parameters that have one choice in all layers.
-func (x *experiment) handScaled(context.Context) (best space.Candidates, err error) {
+func (x *worth) handScaled(context.Context) (best space.Candidates, err error) {
 	var all []space.Arch
-	s := x.space
+	s := x.Space
 	for _, depth := range s.Depth {
 		if s.Model.IsConv() {
 			for _, k := range s.Kernel {
@@ -275,19 +227,19 @@ type measured struct {
 	search  int64              // images of its search, which go forward only
 }
 
-func (x *experiment) measure(ctx context.Context, r row, seed uint64) (own measured, err error) {
+func (x *worth) measure(ctx context.Context, r row, seed uint64) (own measured, err error) {
 	own = measured{row: r.name, seed: seed}
 	lists, err := r.choose(ctx, seed)
 	if err != nil {
 		return own, err
 	}
 	for i, c := range lists {
-		run := filepath.Join(x.out, fmt.Sprintf("%s-%d-%d", strings.ReplaceAll(r.name, " ", "-"), seed, i))
+		run := filepath.Join(x.Out, fmt.Sprintf("%s-%d-%d", strings.ReplaceAll(r.name, " ", "-"), seed, i))
 		wanted := c
 		if r.extra {
 			c = slices.Clone(c)
-			for _, a := range []space.Arch{x.space.Smallest(), x.space.Largest()} {
-				params := x.space.Model.Params(a)
+			for _, a := range []space.Arch{x.Space.Smallest(), x.Space.Largest()} {
+				params := x.Space.Model.Params(a)
 				c = append(c, space.Bin{Key: space.BinKey(float64(params)/1e6 + 1e6), Candidates: []space.Candidate{{Arch: a, Params: params}}})
 			}
 		}
@@ -299,12 +251,12 @@ func (x *experiment) measure(ctx context.Context, r row, seed uint64) (own measu
 			return own, err
 		}
 		own.images += images
-		evaluation := job.EvaluateOptions{Engine: x.engine, Run: run, Batch: 100, Log: say}
+		evaluation := job.EvaluateOptions{Engine: x.Engine, Run: run, Batch: 100, Log: experiment.Say}
 		if r.evolve {
 			evaluation.Candidates = run + ".json"
 			o := x.options()
 			o.Method, o.Population, o.Generations = search.Evolution, x.population, x.generations
-			found, _, err := job.Search(ctx, job.SearchOptions{Engine: x.engine, Run: run, Space: x.space, Search: o, Out: evaluation.Candidates, Log: say, Scoring: job.Scoring{Seed: seed}})
+			found, _, err := job.Search(ctx, job.SearchOptions{Engine: x.Engine, Run: run, Space: x.Space, Search: o, Out: evaluation.Candidates, Log: experiment.Say, Scoring: job.Scoring{Seed: seed}})
 			if err != nil {
 				return own, err
 			}
@@ -325,58 +277,47 @@ func (x *experiment) measure(ctx context.Context, r row, seed uint64) (own measu
 }
 
 // options of a row's training of a run.
-func (x *experiment) training(r row, candidates, run string, seed uint64) job.TrainOptions {
-	by := x.recipe
+func (x *worth) training(r row, candidates, run string, seed uint64) job.TrainOptions {
+	by := x.Recipe
 	by.Sampler.Name, by.Epochs = r.sampler, r.epochs
 	if r.extra {
 		by.Distill = recipe.Distill{Teacher: recipe.LargestTeacher, Kind: recipe.SoftTarget, Alpha: 1, Temperature: 1}
 	}
-	return job.TrainOptions{
-		Engine: x.engine, Space: x.space, Candidates: candidates, Data: x.data, Recipe: by, Seed: seed, Out: run,
-		Log: func(string) {},
-	}
+	o := x.Training(candidates, by, run, seed)
+	o.Log = func(string) {}
+	return o
 }
 
 // train makes a run, or goes on with it; one that is there is left as it is.
-func (x *experiment) train(ctx context.Context, r row, c space.Candidates, run string, seed uint64) error {
+func (x *worth) train(ctx context.Context, r row, c space.Candidates, run string, seed uint64) error {
 	file := run + ".trained.json"
 	if err := fsys.WriteAtomic(fsys.OS, file, c.Write); err != nil {
 		return err
 	}
-	o := x.training(r, file, run, seed)
-	_, missing := fsys.OS.Stat(filepath.Join(run, "manifest.json"))
-	o.Resume = missing == nil
-	last := 0
-	o.Progress = func(s train.Status) {
-		if part := 4 * s.Step / max(s.Steps, 1); part > last {
-			last = part
-			say(fmt.Sprintf("%s: %d of %d updates, loss %.3f", run, s.Step, s.Steps, s.Loss))
-		}
-	}
-	_, err := job.Train(ctx, o)
+	_, err := experiment.Train(ctx, x.training(r, file, run, seed))
 	return err
 }
 
 // plan says how long the trainings would take, if none were there.
-func (x *experiment) plan(ctx context.Context, rows []row) error {
+func (x *worth) plan(ctx context.Context, rows []row) error {
 	total := 0.0
 	for _, r := range rows {
-		lists, err := r.choose(ctx, uint64(x.first))
+		lists, err := r.choose(ctx, uint64(x.First))
 		if err != nil {
 			return err
 		}
-		file := x.file("planned")
+		file := x.File("planned")
 		if err := fsys.WriteAtomic(fsys.OS, file, lists[0].Write); err != nil {
 			return err
 		}
-		p, err := job.PlanTraining(ctx, x.training(r, file, filepath.Join(x.out, "planned"), uint64(x.first)), 20*time.Second)
+		p, err := job.PlanTraining(ctx, x.training(r, file, filepath.Join(x.Out, "planned"), uint64(x.First)), 20*time.Second)
 		if err != nil {
 			return err
 		}
-		seconds := (p.Compile + p.Seconds) * float64(len(lists)*x.seeds)
+		seconds := (p.Compile + p.Seconds) * float64(len(lists)*x.Seeds)
 		total += seconds
-		fmt.Printf("%-16s %3d trainings, about %s\n", r.name, len(lists)*x.seeds, (time.Duration(math.Ceil(seconds)) * time.Second).String())
+		fmt.Printf("%-16s %3d trainings, about %s\n", r.name, len(lists)*x.Seeds, (time.Duration(math.Ceil(seconds)) * time.Second).String())
 	}
 	fmt.Printf("all trainings take about %s on this machine as busy as it is now, evolution and evaluation not included\n", (time.Duration(math.Ceil(total)) * time.Second).String())
-	return fsys.OS.Remove(x.file("planned"))
+	return fsys.OS.Remove(x.File("planned"))
 }

@@ -68,7 +68,7 @@ func within(values []float64, sign string) string {
 }
 
 // write writes the table and the fronts, and prints the table.
-func (x *experiment) write(rows []row, all []measured) error {
+func (x *worth) write(rows []row, all []measured) error {
 	var budgets []string
 	of := func(name string) (list []measured) {
 		for _, m := range all {
@@ -128,9 +128,9 @@ func (x *experiment) write(rows []row, all []measured) error {
 		fmt.Fprintf(&text, " %.0f | %.0f |\n", images, searched)
 	}
 	first := all[0].results[0]
-	fmt.Fprintf(&text, "\nTop-1 in per cent of %s; %d seeds from %d on; ± is half of the 95 %% interval over seeds (Student's t).\n", first.Of(), x.seeds, x.first)
+	fmt.Fprintf(&text, "\nTop-1 in per cent of %s; %d seeds from %d on; ± is half of the 95 %% interval over seeds (Student's t).\n", first.Of(), x.Seeds, x.First)
 	fmt.Print(text.String())
-	if err := keep(filepath.Join(x.out, "table.md"), []byte(text.String())); err != nil {
+	if err := keep(filepath.Join(x.Out, "table.md"), []byte(text.String())); err != nil {
 		return err
 	}
 	for name, axis := range map[string]struct {
@@ -170,7 +170,7 @@ func (x *experiment) write(rows []row, all []measured) error {
 		if err != nil {
 			return err
 		}
-		if err := keep(filepath.Join(x.out, "front-"+name+".svg"), picture); err != nil {
+		if err := keep(filepath.Join(x.Out, "front-"+name+".svg"), picture); err != nil {
 			return err
 		}
 	}
