@@ -10,15 +10,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -26,6 +22,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"prenas/bench/child"
 	"prenas/internal/classify"
 	"prenas/internal/engine"
 	"prenas/internal/export"
@@ -63,23 +60,7 @@ type job struct {
 	Seconds   float64          `json:"seconds"`
 }
 
-// child marks the process that measures a side of ours.
-const child = "PRENAS_BENCH_LATENCY"
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	var err error
-	if text := os.Getenv(child); text != "" {
-		err = measureHere(ctx, text)
-	} else {
-		err = compare(ctx)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "latency:", err)
-		os.Exit(1)
-	}
-}
+func main() { child.Main("latency", compare, measureHere) }
 
 func compare(ctx context.Context) (err error) {
 	name := flag.String("space", "tiny", "built-in space or YAML file of vision transformers")
@@ -159,27 +140,14 @@ func write(dir string, m space.Model, arch space.Arch) error {
 
 // measure runs a side in a process of its own, and returns the seconds of a run.
 func (s side) measure(ctx context.Context, python string, j job) (float64, error) {
-	text, err := json.Marshal(j)
-	if err != nil {
-		return 0, err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return 0, err
-	}
-	c := exec.CommandContext(ctx, self)
-	c.Env = append(os.Environ(), child+"="+string(text))
-	if s.peer {
-		c = exec.CommandContext(ctx, python, "-c", peer)
-		c.Stdin = bytes.NewReader(text)
-	}
-	var out, complaint bytes.Buffer
-	c.Stdout, c.Stderr = &out, &complaint
-	if err := c.Run(); err != nil {
-		return 0, fmt.Errorf("%w: %s", err, strings.TrimSpace(complaint.String()))
-	}
 	var took []float64
-	if err := json.Unmarshal(out.Bytes(), &took); err != nil {
+	var err error
+	if s.peer {
+		err = child.Python(ctx, python, peer, j, &took)
+	} else {
+		err = child.Self(ctx, j, &took)
+	}
+	if err != nil {
 		return 0, err
 	}
 	slices.Sort(took)
@@ -209,15 +177,11 @@ with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=j["pr
 print(json.dumps(took))
 `
 
-// measureHere is a process that measures the engine or onnxruntime: it writes the seconds of each run as JSON.
-func measureHere(ctx context.Context, text string) (err error) {
-	var j job
-	if err := json.Unmarshal([]byte(text), &j); err != nil {
-		return err
-	}
+// measureHere measures the engine or onnxruntime in this process: the seconds of each run.
+func measureHere(ctx context.Context, j job) (took []float64, err error) {
 	m, err := classify.Open(ctx, j.Path, classify.Options{Batch: j.Batch, Precision: j.Precision})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
 	a := m.Info().Architecture
@@ -228,7 +192,6 @@ func measureHere(ctx context.Context, text string) (err error) {
 			inputs[i][k] = float32((i+31*k)%255)/127 - 1
 		}
 	}
-	var took []float64
 	const warmUp = 3
 	began := time.Now()
 	for i := 0; i < warmUp+3 || time.Since(began).Seconds() < j.Seconds; i++ {
@@ -237,9 +200,9 @@ func measureHere(ctx context.Context, text string) (err error) {
 		}
 		at := time.Now()
 		if _, err := m.Logits(inputs); err != nil {
-			return err
+			return nil, err
 		}
 		took = append(took, time.Since(at).Seconds())
 	}
-	return json.NewEncoder(os.Stdout).Encode(took)
+	return took, nil
 }

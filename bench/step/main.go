@@ -15,19 +15,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
-	"os/signal"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
+	"prenas/bench/child"
 	"prenas/bench/peer"
 	"prenas/internal/engine"
 	_ "prenas/pkg/prenas/pool" // as the program prenas has it
@@ -69,23 +66,7 @@ type measurement struct {
 	Peak        float64   `json:"peak"`         // GFLOP/s of a product in this precision; ours only
 }
 
-// child marks the process that measures our side.
-const child = "PRENAS_BENCH_STEP"
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	var err error
-	if text := os.Getenv(child); text != "" {
-		err = measureHere(ctx, text)
-	} else {
-		err = compare(ctx)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "step:", err)
-		os.Exit(1)
-	}
-}
+func main() { child.Main("step", compare, measureHere) }
 
 func compare(ctx context.Context) error {
 	var j job
@@ -231,17 +212,8 @@ func printRatios(sides []*side) {
 
 // measureOurs measures in a process of its own.
 func measureOurs(ctx context.Context, j job) (m measurement, err error) {
-	text, err := json.Marshal(j)
-	if err != nil {
-		return m, err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return m, err
-	}
-	c := exec.CommandContext(ctx, self)
-	c.Env = append(os.Environ(), child+"="+string(text))
-	return m, runJSON(c, nil, &m)
+	err = child.Self(ctx, j, &m)
+	return m, err
 }
 
 // variant is how the peer runs its network.
@@ -262,11 +234,8 @@ func measurePeer(ctx context.Context, python string, s *space.Space, j job, how 
 		"batch": j.Batch, "steps": j.Steps, "warm_up": 2, "precision": j.Precision, "device": j.device(),
 		"compile": how.compile, "channels_last": how.channelsLast,
 	})
-	text, err := json.Marshal(input)
-	if err != nil {
-		return m, err
-	}
-	return m, runJSON(exec.CommandContext(ctx, python, "-c", program), text, &m)
+	err = child.Python(ctx, python, program, input, &m)
+	return m, err
 }
 
 // vitOf describes the largest architecture to the peer.
@@ -303,16 +272,6 @@ func convOf(s *space.Space) object {
 		"arch":  object{"stem": c.Stem, "stem_stride": c.StemStride, "features": c.Features, "mix": c.Mix, "blocks": blocks},
 		"model": object{"image_size": arch.Resolution, "channels": s.Model.Channels, "num_classes": s.Model.NumClasses},
 	}
-}
-
-// runJSON runs a command that reads input and writes one JSON value.
-func runJSON(c *exec.Cmd, input []byte, into any) error {
-	var out, complaint bytes.Buffer
-	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader(input), &out, &complaint
-	if err := c.Run(); err != nil {
-		return fmt.Errorf("%w: %s", err, strings.TrimSpace(complaint.String()))
-	}
-	return json.Unmarshal(out.Bytes(), into)
 }
 
 func median(values []float64) float64 {

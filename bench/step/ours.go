@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -21,46 +19,42 @@ import (
 	"prenas/pkg/space"
 )
 
-// measureHere is the process that measures our side: it writes a measurement as JSON.
-func measureHere(ctx context.Context, text string) error {
-	var j job
-	if err := json.Unmarshal([]byte(text), &j); err != nil {
-		return err
-	}
+// measureHere measures our side in this process.
+func measureHere(ctx context.Context, j job) (m measurement, err error) {
 	s, err := space.Load(j.Space)
 	if err != nil {
-		return err
+		return m, err
 	}
 	e, err := engine.Open(ctx, engine.Options{Backend: j.Backend, Devices: j.Devices, Log: func(string) {}})
 	if err != nil {
-		return err
+		return m, err
 	}
 	defer e.Close()
 	recipe := recipe.Default()
 	recipe.Precision, recipe.Batch = string(j.Precision), j.Batch
 	speed, err := trainstep.Measure(ctx, e, s, s.Largest(), recipe, j.Steps, time.Time{})
 	if err != nil {
-		return err
+		return m, err
 	}
-	m := measurement{Compile: speed.Compile.Seconds()}
+	m.Compile = speed.Compile.Seconds()
 	for _, step := range speed.Steps {
 		m.Seconds = append(m.Seconds, step.Seconds())
 	}
 	// The peak is the step's: it is read before anything else is measured.
 	if m.PeakBytes, err = peakBytes(j.device()); err != nil {
-		return err
+		return m, err
 	}
 	if m.EvalSeconds, err = measureEvaluation(ctx, e, s, j); err != nil {
-		return err
+		return m, err
 	}
 	d, err := e.Diagnose(ctx)
 	if err != nil {
-		return err
+		return m, err
 	}
 	if m.Peak = d.GFLOPS["float32"]; j.Precision == engine.BFloat16 {
 		m.Peak = max(d.GFLOPS["bfloat16"], d.AMXGFLOPS)
 	}
-	return json.NewEncoder(os.Stdout).Encode(m)
+	return m, nil
 }
 
 // peakBytes is the most memory that the process had until now; on CUDA what of the
