@@ -98,7 +98,8 @@ func auditUsage(c *cobra.Command, o job.AuditOptions, spaceName string) error {
 	return nil
 }
 
-// printCorrelations prints what there was to order, and how well it was.
+// printCorrelations prints what the architectures of each interval reached, and how well each proxy
+// ordered them.
 func printCorrelations(w io.Writer, r audit.Correlations) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "parameters M\tarchitectures\tmean top-1 %\tbetween architectures\tbetween seeds")

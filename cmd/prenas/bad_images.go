@@ -11,7 +11,7 @@ import (
 
 const badImageFlag = "on-bad-image"
 
-// hint is what an error of a command leaves to say: that a damaged image can be left out.
+// hint adds to the error of a damaged image how to leave such images out.
 func hint(c *cobra.Command, err error) string {
 	var damaged *data.DamagedImage
 	if c.Flags().Lookup(badImageFlag) == nil || !errors.As(err, &damaged) {
@@ -24,10 +24,10 @@ func hint(c *cobra.Command, err error) string {
 	return "; " + skip + " leaves out what cannot be read"
 }
 
-// onBadImage is the flag that says what to do with a damaged image.
+// onBadImage is the value of --on-bad-image: what to do with a damaged image.
 type onBadImage struct {
 	skip      bool
-	elsewhere bool // where the flag is left out, something else says it
+	elsewhere bool // where the flag is left out the recipe decides
 }
 
 func (o *onBadImage) String() string {

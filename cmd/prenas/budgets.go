@@ -11,11 +11,13 @@ import (
 	"prenas/pkg/space"
 )
 
-// budgetFlags are the flags of what an architecture may cost. For each cost there is a
-// list of budgets, a least and a most. Budgets of one cost cut intervals; one budget of
-// another is a limit. Without budgets, least and most of the cost that --by names are the
-// ends of intervals of equal steps, of the others they are limits; with --pareto all are
-// limits.
+// budgetFlags are the flags for what an architecture may cost. Each cost has a list of budgets, a
+// least and a most.
+//
+//   - Budgets of one cost are the bounds of intervals. A single budget of another cost is a limit.
+//   - Without budgets, least and most of the cost that --by names are the ends of intervals of equal
+//     steps. Those of other costs are limits.
+//   - With --pareto all are limits.
 type budgetFlags struct {
 	by      string
 	budgets map[string]*[]float64
@@ -58,8 +60,8 @@ func (b *budgetFlags) given() (names []string) {
 	return names
 }
 
-// cut takes the budgets apart: those of one cost, which becomes --by, are returned; those
-// of the others, one each, become limits.
+// cut returns the budgets of one cost, which becomes --by. Other costs may have a single budget each,
+// which becomes a limit.
 func (b *budgetFlags) cut(c *cobra.Command, pareto bool) ([]float64, error) {
 	names := b.given()
 	for _, name := range names {
@@ -156,7 +158,7 @@ func (b *budgetFlags) options(c *cobra.Command, o *job.SearchOptions) error {
 	return nil
 }
 
-// checkRange refuses ends that are given and mean nothing.
+// checkRange refuses a range whose ends contradict each other.
 func checkRange(c *cobra.Command, name string, r job.Range) error {
 	for flag, v := range map[string]float64{"min-" + name: r.Min, "max-" + name: r.Max} {
 		if c.Flags().Changed(flag) && (!(v >= 0) || math.IsInf(v, 0)) {
@@ -169,10 +171,10 @@ func checkRange(c *cobra.Command, name string, r job.Range) error {
 	return nil
 }
 
-// limit adds a number that is NaN where its flag is left out.
+// limit adds a flag for a number, which is NaN where the flag is left out.
 func limit(f *pflag.FlagSet, to *float64, name, help string) {
 	f.Float64Var(to, name, math.NaN(), help)
-	f.Lookup(name).DefValue = "0" // what help takes for no default
+	f.Lookup(name).DefValue = "0" // help then shows no default
 }
 
 // either is v, or other where v was not given.

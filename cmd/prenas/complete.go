@@ -13,10 +13,10 @@ import (
 	"prenas/pkg/space"
 )
 
-// completion is what a shell asks for.
+// completion is a function that completes a word for a shell.
 type completion = func(c *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective)
 
-// completeFrom completes names, and files beside them.
+// completeFrom completes names and files.
 func completeFrom(names func() []string) completion {
 	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return names(), cobra.ShellCompDirectiveDefault
@@ -41,20 +41,20 @@ func completeArch(_ *cobra.Command, args []string, _ string) ([]string, cobra.Sh
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeSource completes SRC: its kind, then the path behind the colon.
+// completeSource completes SRC: first its kind, then the path after the colon.
 func completeSource(_ *cobra.Command, _ []string, text string) ([]string, cobra.ShellCompDirective) {
 	kind, path, found := strings.Cut(text, ":")
 	if !found {
 		return source.Kinds(), cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 	}
-	paths, _ := filepath.Glob(path + "*") // a wrong pattern completes to nothing
+	paths, _ := filepath.Glob(path + "*") // a malformed pattern matches nothing
 	for i := range paths {
 		paths[i] = kind + ":" + paths[i]
 	}
 	return paths, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
 
-// addCompletions tells the shell what flags take, in every command that has them.
+// addCompletions adds the completion of flags to every command that has them.
 func addCompletions(root *cobra.Command) {
 	flags := map[string]completion{
 		"recipe": completeFrom(recipe.Names), "space": completeFrom(space.Names), "data": completeSource, "arch": completeArch, "sampler": completeFrom(recipe.SamplerNames),
@@ -63,7 +63,7 @@ func addCompletions(root *cobra.Command) {
 	for _, c := range allCommands(root) {
 		for flag, complete := range flags {
 			if c.Flags().Lookup(flag) != nil {
-				_ = c.RegisterFlagCompletionFunc(flag, complete) // it fails only where there is one already
+				_ = c.RegisterFlagCompletionFunc(flag, complete) // it fails only for a flag that has a completion already
 			}
 		}
 	}

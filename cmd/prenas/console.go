@@ -14,11 +14,11 @@ import (
 	"prenas/internal/sealed"
 )
 
-// console tells a person, on standard error, what goes on: bars on a terminal,
-// plain lines elsewhere. Results go to standard output.
+// console tells a person what goes on, on standard error: with bars on a terminal, with plain lines
+// elsewhere. Results go to standard output.
 type console struct {
 	mu       sync.Mutex
-	mute     bool // another rank says it all
+	mute     bool // another rank speaks for this one
 	quiet    bool
 	terminal bool
 	bar      *progressbar.ProgressBar
@@ -33,7 +33,7 @@ func newConsole(g *global) *console {
 	return c
 }
 
-// warning begins a line that --quiet does not keep back.
+// warning is the beginning of lines that are printed in spite of --quiet.
 const warning = "warning: "
 
 // line prints a line, above a bar that may be running.
@@ -49,11 +49,11 @@ func (c *console) line(text string) {
 	fmt.Fprintln(os.Stderr, printable.Message(text))
 }
 
-// plainEvery is how often progress is a line where there is no terminal.
+// plainEvery is the time between two lines of progress where there is no terminal.
 const plainEvery = 10 * time.Second
 
-// progress shows that done of total of a task are done; the task's first call
-// starts its bar, the last ends it.
+// progress shows that done of total of a task are done. The first call for a task starts its bar, and
+// the call with done = total ends it.
 func (c *console) progress(task string, done, total int64, detail string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -29,7 +29,7 @@ func dataCommand(g *global) *cobra.Command {
 	return c
 }
 
-// openWhole opens a source without holding anything out.
+// openWhole opens a source with all training images: none are held out.
 func openWhole(ctx context.Context, out *console, src string) (*data.Dataset, error) {
 	set, err := source.Open(ctx, src, source.Options{Log: out.line, Progress: out.fetching})
 	if errors.Is(err, data.ErrSource) {
@@ -148,12 +148,13 @@ func dataSheetCommand(g *global) *cobra.Command {
 
 const nearHelp = "images to compare, to find test images that look like training images; 0: none (default: what takes about a minute)"
 
-// mostCompared is --near where it is not given.
+// mostCompared is the default of --near.
 func mostCompared(info inspect.Info) int {
 	return inspect.MostCompared(info.Sizes.Width.Median * info.Sizes.Height.Median)
 }
 
-// findTwins compares so many images; nil: none.
+// findTwins looks for test and held-out images that look like a training image. It compares at most
+// near of each, and returns nil where near is 0.
 func findTwins(ctx context.Context, set *data.Dataset, near int, out *console) (*inspect.Twins, error) {
 	if near == 0 {
 		return nil, nil
@@ -196,7 +197,7 @@ func printInfo(w io.Writer, info inspect.Info) error {
 	return t.Flush()
 }
 
-// printTwins says how many images to be measured on look like one that is trained on.
+// printTwins says how many held-out or test images look like a training image.
 func printTwins(w io.Writer, t inspect.Twins) {
 	if t.Test == 0 {
 		return
@@ -225,7 +226,7 @@ func printTwins(w io.Writer, t inspect.Twins) {
 	}
 }
 
-// printOneColour says how many images have nothing to see in them.
+// printOneColour says how many images are of a single colour.
 func printOneColour(w io.Writer, o inspect.OneColourInfo) {
 	if o.Images > 0 {
 		fmt.Fprintf(w, "%d %s\n", o.Images, printable.Name(o.String()))
@@ -310,7 +311,7 @@ func dataPackCommand(g *global) *cobra.Command {
 	return c
 }
 
-// counting shows the progress of a task that counts images.
+// counting shows the progress of a task in images.
 func (c *console) counting(task string) func(done, total int) {
 	return func(done, total int) { c.progress(task, int64(done), int64(total), "images") }
 }

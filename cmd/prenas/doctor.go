@@ -19,22 +19,22 @@ import (
 // diagnosis is what this machine offers.
 type diagnosis struct {
 	engine.Diagnosis
-	MPI           *mpiDiagnosis `json:"mpi,omitempty"`         // of several ranks
-	Runtime       string        `json:"onnxruntime,omitempty"` // its library, as predict takes it
+	MPI           *mpiDiagnosis `json:"mpi,omitempty"`         // nil unless there are several ranks
+	Runtime       string        `json:"onnxruntime,omitempty"` // path of the library that predict uses
 	RuntimeSHA256 string        `json:"onnxruntime_sha256,omitempty"`
-	Memory        int64         `json:"memory_bytes"` // that the process can have at most
-	Disk          int64         `json:"disk_bytes"`   // free where it works
+	Memory        int64         `json:"memory_bytes"` // most that the process can have
+	Disk          int64         `json:"disk_bytes"`   // free in the working folder
 	NoGPU         string        `json:"no_gpu,omitempty"`
 }
 
-// lookAround finds what the engine does not need to know.
+// lookAround adds what the engine does not find out: memory, disk, onnxruntime.
 func (d *diagnosis) lookAround() (err error) {
 	d.Memory, d.NoGPU = machine.Memory(), engine.NoGPU()
 	d.Disk, err = machine.FreeDisk(".")
 	return err
 }
 
-// findRuntime looks for the library of onnxruntime, which is not loaded.
+// findRuntime looks for the library of onnxruntime. It does not load it.
 func (d *diagnosis) findRuntime(ctx context.Context, out *console) (err error) {
 	d.Runtime, err = classify.FindRuntime(ctx, "", out.line)
 	if errors.Is(err, classify.ErrNoRuntime) {

@@ -34,7 +34,7 @@ func evalCommand(g *global) *cobra.Command {
 			if job.IsModel(args[0]) && g.ranks.Size() > 1 {
 				return usagef("%s is a model by itself, which one process measures: start it without mpirun or srun; several share the batches of a run", args[0])
 			}
-			if !job.IsModel(args[0]) { // a model opens what it needs
+			if !job.IsModel(args[0]) { // a model opens an engine itself, if it needs one
 				if o.Engine, err = g.open(c.Context(), out); err != nil {
 					return err
 				}
@@ -106,9 +106,8 @@ func printResults(w io.Writer, r evaluate.Results) error {
 	return err
 }
 
-// printClasses tells what the best architecture makes of the classes: the weakest, what it
-// takes for what, and where it is wrong and sure of it. All of it is in results.json and the
-// report.
+// printClasses prints how the best architecture does on classes: the weakest of them, the most
+// frequent confusions and the most confident mistakes. All of them are in results.json and the report.
 func printClasses(w io.Writer, r evaluate.Results) error {
 	const classes, pairs, images = 12, 5, 5
 	best := r.Best()

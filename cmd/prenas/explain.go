@@ -53,8 +53,8 @@ func explainCommand(g *global) *cobra.Command {
 	return c
 }
 
-// printExplained prints a table of layers: choices of the winner and of the
-// runner-up, and by how much the winner is ahead.
+// printExplained prints a table of layers: the choices of the winner and of the runner-up, and by how
+// much the winner's score is ahead.
 func printExplained(w io.Writer, x job.Explained) error {
 	ahead := x.WinnerScore - x.RunnerUpScore
 	if r := x.Ranked; r != nil {
@@ -84,7 +84,7 @@ func printExplained(w io.Writer, x job.Explained) error {
 	return t.Flush()
 }
 
-// lead shows by how much the winner is ahead; nothing where both are equal.
+// lead is by how much the winner is ahead; empty where both are equal.
 func lead(margin float64) string {
 	if margin == 0 {
 		return ""
@@ -92,8 +92,8 @@ func lead(margin float64) string {
 	return fmt.Sprintf("%+.5g", margin)
 }
 
-// against shows two choices, or the one that both made; a layer that is not
-// there has none.
+// against shows the choices of both, or once what both chose. A layer that one does not have has no
+// choice.
 func against[T comparable](winner, runnerUp T) string {
 	var none T
 	name := func(v T) string {

@@ -99,7 +99,7 @@ func importCommand(g *global) *cobra.Command {
 	return c
 }
 
-// addHints adds the flags for what a file of weights may not say of its model.
+// addHints adds the flags for what a file of weights may leave unsaid about its model.
 func addHints(f *pflag.FlagSet, h *pretrained.Hints, size string) {
 	f.StringVar(&h.Entry, "entry", "", "entry of the file that holds the weights, where several do, as model_ema")
 	f.IntVar(&h.HeadDim, "head-dim", 0, "features of an attention head (default: what config.json says, else 64)")

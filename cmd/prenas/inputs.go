@@ -2,5 +2,5 @@ package main
 
 import "prenas/internal/input"
 
-// What stages are given comes in flags of the same names.
+// Inputs of stages are flags of the same names here, so errors name them as flags.
 func init() { input.Spell(func(n input.Name) string { return "--" + string(n) }) }

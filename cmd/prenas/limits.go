@@ -12,11 +12,11 @@ import (
 	"prenas/internal/job"
 )
 
-// bound is what a number may be. The upper ends are far above all use, and low enough that
-// no size that is computed from a few of them overflows or takes a machine's memory.
+// bound is the least and the most that a number may be. The upper ends are far above any use. They
+// are low enough that a size that is computed from several of them does not overflow.
 type bound struct{ least, most float64 }
 
-// limits of numeric flags by name; where a command says more of one, it checks that itself.
+// limits of numeric flags by name. A command with tighter limits checks these itself.
 var limits = map[string]bound{
 	"archs":         {2, 1 << 20},
 	"batch":         {1, 1 << 16},
@@ -72,7 +72,7 @@ func init() {
 	}
 }
 
-// checkLimits is a usage error where a number that was given is out of its limits.
+// checkLimits returns a usage error if a number that was given is out of its limits.
 func checkLimits(c *cobra.Command) (err error) {
 	c.Flags().Visit(func(f *pflag.Flag) {
 		if l, has := limits[f.Name]; has && err == nil {
@@ -92,7 +92,7 @@ func (l bound) check(f *pflag.Flag) error {
 	}
 	switch {
 	case err != nil:
-		return nil // text: another flag of the name
+		return nil // a flag of this name that is a text in this command
 	case math.IsNaN(number):
 		return usagef("--%s is %s, it must be a number, at least %s", f.Name, value, l.text(f, l.least))
 	case number < l.least:
@@ -103,7 +103,7 @@ func (l bound) check(f *pflag.Flag) error {
 	return nil
 }
 
-// text is one end of the limits as the flag would be given.
+// text writes one end of the limits as a value of the flag.
 func (bound) text(f *pflag.Flag, end float64) string {
 	if f.Value.Type() == "duration" {
 		return time.Duration(end * float64(time.Second)).String()

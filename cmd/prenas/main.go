@@ -59,7 +59,8 @@ func run() int {
 	return g.end(err, sentence(err)+hint(command, err))
 }
 
-// sentence is an error as its reader sees it: what Ctrl-C ends has no words of its own.
+// sentence is the text of an error for the user. Where Ctrl-C ended the command it says so in place
+// of the text of context.Canceled.
 func sentence(err error) string {
 	if errors.Is(err, context.Canceled) {
 		return strings.ReplaceAll(err.Error(), context.Canceled.Error(), "stopped before it was done")

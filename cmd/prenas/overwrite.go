@@ -12,7 +12,7 @@ import (
 // named is a file that a flag or an argument names.
 type named struct{ by, path string }
 
-// noOverwrite refuses outputs in the place of an input, and two outputs in one place.
+// noOverwrite refuses an output that would overwrite an input, and two outputs to the same file.
 func noOverwrite(outputs []named, inputs ...named) error {
 	for i, out := range outputs {
 		for _, other := range append(outputs[:i:i], inputs...) {
@@ -24,7 +24,7 @@ func noOverwrite(outputs []named, inputs ...named) error {
 	return nil
 }
 
-// noOverwriteOfData refuses a folder to write into where images are read from.
+// noOverwriteOfData refuses to write into the folder that images are read from.
 func noOverwriteOfData(out, src string) error {
 	if out != "" && source.Holds(src, out) {
 		return usagef("--out %s is among the images of %s: name a folder elsewhere", out, src)
@@ -32,7 +32,7 @@ func noOverwriteOfData(out, src string) error {
 	return nil
 }
 
-// noOverwriteOfRun refuses a file to write that is one of a run's.
+// noOverwriteOfRun refuses to overwrite a file of a run.
 func noOverwriteOfRun(out, run string) error {
 	own := fsys.Within(out, filepath.Join(run, "checkpoints"))
 	for _, name := range []string{rundir.StatisticsFile, rundir.ManifestFile, rundir.CandidatesFile, rundir.MetricsFile, job.ResultsFile} {

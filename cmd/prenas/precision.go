@@ -6,7 +6,7 @@ import (
 	"prenas/internal/engine"
 )
 
-// precision is the flag of what products are computed in.
+// precision is the value of --precision: the precision of products.
 type precision engine.Precision
 
 func (p *precision) String() string { return string(*p) }
@@ -19,7 +19,7 @@ func (p *precision) Set(name string) error {
 
 func (p *precision) Type() string { return "float32|bf16|auto" }
 
-// addPrecision adds --precision; what p holds already is its default.
+// addPrecision adds --precision. Its default is the value that p has.
 func addPrecision(flags *pflag.FlagSet, p *engine.Precision, instead string) {
 	flags.Var((*precision)(p), "precision", "numbers that products are computed in: float32, bf16, or auto, the faster one here"+instead)
 }

@@ -37,7 +37,7 @@ func predictCommand(g *global) *cobra.Command {
 					fmt.Fprintln(os.Stderr, "prenas:", printable.Message(p.Error))
 				case !g.json:
 					fmt.Fprintln(w, p)
-					if w.err != nil { // no one would see the rest
+					if w.err != nil { // nobody reads the output any more
 						stop()
 					}
 				}

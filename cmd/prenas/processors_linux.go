@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// onlineProcessors of this host, whatever this process may run on; where the system does not
-// say, those that it may.
+// onlineProcessors is the number of processors of this host, even if this process may not run on all.
+// Where the system does not say it is the number that the process may run on.
 func onlineProcessors() int {
 	text, err := os.ReadFile("/sys/devices/system/cpu/online") // as 0-3,8-11
 	if err != nil {

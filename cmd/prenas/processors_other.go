@@ -4,5 +4,5 @@ package main
 
 import "runtime"
 
-// onlineProcessors are those that this process may run on.
+// onlineProcessors is the number of processors that this process may run on.
 func onlineProcessors() int { return runtime.NumCPU() }

@@ -16,10 +16,10 @@ import (
 	"prenas/internal/train"
 )
 
-// sharedByRanks marks commands whose work several ranks share.
+// sharedByRanks is the annotation of commands whose work several ranks share.
 const sharedByRanks = "shared by ranks"
 
-// shared marks a command.
+// shared marks a command with it.
 func shared(c *cobra.Command) *cobra.Command {
 	if c.Annotations == nil {
 		c.Annotations = map[string]string{}
@@ -28,13 +28,13 @@ func shared(c *cobra.Command) *cobra.Command {
 	return c
 }
 
-// speaks tells whether this process is the one that tells what all do.
+// speaks tells whether this process is the one that prints. Of several ranks it is the first.
 func speaks() bool {
 	rank, _ := ranks.Launched()
 	return rank == 0
 }
 
-// join joins the other processes of a launcher before the command c begins.
+// join connects this process with the others of a launcher, before the command c begins.
 func (g *global) join(c *cobra.Command) error {
 	_, size := ranks.Launched()
 	switch {
@@ -52,7 +52,8 @@ func (g *global) join(c *cobra.Command) error {
 	return g.takeCores()
 }
 
-// takeCores has the ranks of a host share its processors, and warns of what a launcher keeps back.
+// takeCores gives each rank of a host its share of the processors. It warns where the launcher lets
+// the ranks use only some of them.
 func (g *global) takeCores() error {
 	_, local := g.ranks.Local()
 	own, all := runtime.GOMAXPROCS(0), onlineProcessors()
@@ -87,7 +88,7 @@ func (g *global) end(err error, text string) int {
 		if speaks() {
 			fmt.Fprintln(os.Stderr, "prenas:", printable.Message(text))
 		}
-	case errors.Is(err, train.ErrInterrupted): // all ranks were, in the same step
+	case errors.Is(err, train.ErrInterrupted): // all ranks were interrupted, in the same step
 		if speaks() {
 			fmt.Fprintln(os.Stderr, "prenas:", printable.Message(text))
 		}
@@ -97,21 +98,21 @@ func (g *global) end(err error, text string) int {
 	case speaks():
 		g.ranks.Abort(printable.Message(text))
 	default:
-		// What all ranks meet the first tells, and ends them all.
+		// An error that all ranks have is printed by the first, which then ends them all.
 		time.Sleep(firstSpeaks)
 		g.ranks.Abort(printable.Message(g.ranks.Name(g.ranks.Rank()) + ": " + text))
 	}
 	return code
 }
 
-// firstSpeaks is how long other ranks give the first one to fail with the same error.
+// firstSpeaks is how long other ranks wait for the first one to print the same error.
 const firstSpeaks = 5 * time.Second
 
 // mpiDiagnosis is how several ranks work together.
 type mpiDiagnosis struct {
 	Library    string   `json:"library"`
 	Ranks      []string `json:"ranks"`
-	ExchangeMS float64  `json:"exchange_ms"` // of a gradient of gradientMB, without adding: the best of exchanges
+	ExchangeMS float64  `json:"exchange_ms"` // milliseconds to exchange gradientMB, without adding up: the best of exchanges
 }
 
 const (

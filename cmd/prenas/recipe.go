@@ -56,7 +56,8 @@ func recipeCommand(g *global) *cobra.Command {
 	}
 }
 
-// about is what a recipe's first comment says that it is for, in what is left of a line.
+// about is the beginning of a recipe's comment, up to a colon or a full stop. Where that is too long
+// for a line it ends at a comma.
 func about(text string) string {
 	const width = columns - 24
 	var words []string

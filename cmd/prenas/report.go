@@ -49,13 +49,13 @@ Without --out the report of a run is RUN/report.html, and that of a file stands 
 	return c
 }
 
-// isFile tells the file of a search or an audit from a run.
+// isFile tells whether a path is a file, and so a search or an audit, not a run directory.
 func isFile(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular()
 }
 
-// reportPath is where a report goes.
+// reportPath is the file that a report is written to.
 func reportPath(args []string, out string) (string, error) {
 	for i, arg := range args {
 		if slices.ContainsFunc(args[:i], func(other string) bool { return fsys.Same(arg, other) }) {
@@ -87,7 +87,7 @@ func reportPath(args []string, out string) (string, error) {
 	return out, nil
 }
 
-// reportOf is the page of what is named.
+// reportOf makes the page of the runs, the search or the audit that are named.
 func reportOf(args []string, tell func(string)) (p report.Page, err error) {
 	switch {
 	case len(args) > 1:

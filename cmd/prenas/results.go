@@ -6,9 +6,9 @@ import (
 	"os"
 )
 
-// results is where a command writes what it found: standard output. It keeps the first
-// error and takes what comes after it, so that whoever writes a table need not look after
-// each line; a text/tabwriter whose caller goes on after an error even panics.
+// results is where a command writes what it found: standard output. Write never fails, and the first
+// error is kept for the end of the command. So a table can be written without a check after each
+// line; text/tabwriter would panic if it were used after an error.
 type results struct {
 	to  io.Writer
 	err error
@@ -24,7 +24,7 @@ func (r *results) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// failed is the first error, told as what it means: results are lost.
+// failed is the first error, if there was one. It says that results are lost.
 func (r *results) failed() error {
 	if r.err == nil {
 		return nil

@@ -25,7 +25,7 @@ import (
 	"prenas/pkg/space"
 )
 
-// usageError marks an error that better flags or arguments would avoid.
+// usageError is an error in the flags or arguments.
 type usageError struct{ error }
 
 func (u usageError) Unwrap() error { return u.error }
@@ -108,7 +108,7 @@ are needed, and 70 for a fault of prenas itself.`,
 		}
 		markUsageErrors(c)
 		c.Flags().VisitAll(func(f *pflag.Flag) {
-			if f.DefValue == "[]" && strings.HasPrefix(f.Value.Type(), "float") { // of such a list pflag would say (default [])
+			if f.DefValue == "[]" && strings.HasPrefix(f.Value.Type(), "float") { // pflag would print (default [])
 				f.DefValue = ""
 			}
 		})
@@ -119,7 +119,8 @@ are needed, and 70 for a fault of prenas itself.`,
 	return root
 }
 
-// terminalWidth is the columns of the terminal that help is printed to; 0: it is no terminal, and lines may be of any length.
+// terminalWidth is the number of columns of the terminal that help is printed to; 0: it is no
+// terminal, and lines may have any length.
 func terminalWidth() int {
 	width, _, err := term.GetSize(int(os.Stdout.Fd()))
 	if err != nil {
@@ -128,7 +129,7 @@ func terminalWidth() int {
 	return width
 }
 
-// strictHelp makes help of a command that there is not an error, as the command itself is.
+// strictHelp makes it an error to ask for the help of a command that does not exist.
 func strictHelp(help *cobra.Command) {
 	help.Run = nil
 	help.RunE = func(c *cobra.Command, args []string) error {
@@ -145,13 +146,13 @@ func strictHelp(help *cobra.Command) {
 	}
 }
 
-// expandHomes puts the home folder in place of ~ where the value of a flag begins with it:
-// shells do not in --weights=~/w.safetensors, nor behind a colon, as in --backend xla:~/p.so.
-// A SRC keeps it as it was given; package data knows it.
+// expandHomes replaces ~ by the home folder at the beginning of values of flags. Shells do not do it
+// in --weights=~/w.safetensors, nor after a colon, as in --backend xla:~/p.so. A SRC stays as it was
+// given, since package data expands it.
 func expandHomes(flags *pflag.FlagSet) (failed error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return nil // then ~ is a name like others
+		return nil // without a home folder ~ is an ordinary name
 	}
 	expand := func(path string) string {
 		kind, rest, found := strings.Cut(path, ":")
@@ -180,7 +181,7 @@ func expandHomes(flags *pflag.FlagSet) (failed error) {
 	return failed
 }
 
-// numbers are flags' types as a person would tell them.
+// numbers are names of flags' types for people.
 var numbers = map[string]string{"int": "a whole number", "uint64": "a whole number that is not negative", "float64": "a number", "float64Slice": "numbers, with commas between them", "bool": "true or false"}
 
 func allCommands(c *cobra.Command) []*cobra.Command {
@@ -210,7 +211,7 @@ func markUsageErrors(c *cobra.Command) {
 	}
 }
 
-// quoted are arguments as a person would tell them.
+// quoted writes arguments for people.
 func quoted(args []string) string {
 	var all []string
 	for _, a := range args {
@@ -219,7 +220,7 @@ func quoted(args []string) string {
 	return cmp.Or(strings.Join(all, " "), "nothing")
 }
 
-// meant asks for the sub-command that a misspelt one most likely is.
+// meant is a question for the sub-command that a misspelt one most likely is.
 func meant(c *cobra.Command, written string) string {
 	var names []string
 	for _, sub := range c.Commands() {
@@ -241,8 +242,8 @@ func (g *global) open(ctx context.Context, out *console) (*engine.Engine, error)
 	return e, err
 }
 
-// loadSpace reads the space that a flag or argument names; a name that is neither built in nor
-// a file is a usage error, a file that cannot be used is a failure.
+// loadSpace reads the space that a flag or argument names. A name that is neither a built-in space nor
+// a file is a usage error. A file that is no valid space is an ordinary error.
 func loadSpace(by, nameOrFile string) (*space.Space, error) {
 	s, err := space.Load(nameOrFile)
 	if errors.Is(err, space.ErrUnknownSpace) {
@@ -260,8 +261,7 @@ func printJSON(w io.Writer, value any) error {
 	return err
 }
 
-// printResult writes what a command found: text for people, or with --json the
-// value behind it.
+// printResult writes what a command found: a text for people, or with --json the value as JSON.
 func (g *global) printResult(value any, text func(w io.Writer) error) error {
 	if !g.ranks.First() {
 		return nil

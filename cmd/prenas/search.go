@@ -126,7 +126,7 @@ func searchCommand(g *global) *cobra.Command {
 	return c
 }
 
-// breeding refuses settings of evolution for methods that do not breed.
+// breeding refuses settings of evolution for other methods.
 func breeding(c *cobra.Command, o search.Options) error {
 	evolution := []string{"generations", "select", "mutation", "crossover", "mutation-prob", "depth-prob"}
 	for _, name := range append(evolution, "population") {
@@ -137,7 +137,7 @@ func breeding(c *cobra.Command, o search.Options) error {
 	return nil
 }
 
-// measured are the options of a search by what architectures reach with a run's weights.
+// measured makes the options of a search by the accuracy that architectures reach with a run's weights.
 func (f searchFlags) measured(c *cobra.Command, o *job.SearchOptions) error {
 	if o.Search.Method != search.Evolution && o.Search.Method != search.Random {
 		return usagef("--weights %s is a folder: of a run --method evolution and random take the weights, to measure with; --method %s takes a safetensors file", o.Run, o.Search.Method)
@@ -154,7 +154,8 @@ func (f searchFlags) measured(c *cobra.Command, o *job.SearchOptions) error {
 // defaultShortlist is how many architectures of an interval a proxy orders.
 const defaultShortlist = 10
 
-// rankingProxies are those that do not add up over layers: what is both is a score.
+// rankingProxies are the proxies that order shortlists. A name that is also that of a score which adds
+// up over layers means the score.
 func rankingProxies() []string {
 	return slices.DeleteFunc(proxy.Names(), func(name string) bool {
 		_, err := search.ParseScoreMethod(name)
@@ -162,7 +163,8 @@ func rankingProxies() []string {
 	})
 }
 
-// ranking tells the proxies that order a shortlist from the scores that make one.
+// ranking sets the score of the search. Where --proxy names a proxy that orders shortlists, the score
+// is that of --shortlist-by.
 func (f *searchFlags) ranking(c *cobra.Command, o *job.SearchOptions) error {
 	score := f.proxy
 	if slices.Contains(rankingProxies(), f.proxy) {
@@ -262,7 +264,7 @@ func (f searchFlags) methods(o *search.Options) (err error) {
 	return nil
 }
 
-// searched tells what is noteworthy about a search.
+// searched prints what is noteworthy about a search.
 func (c *console) searched(r job.SearchResult, t job.Timing) {
 	for _, empty := range r.Meta.EmptyIntervals {
 		within := ""
@@ -291,8 +293,8 @@ func (c *console) searched(r job.SearchResult, t job.Timing) {
 		t.Weights, t.Gradients, t.Sums, t.Search, ranking, scored))
 }
 
-// printCandidates prints what was found with what it costs. A front of
-// hundreds is in the file; a few of it show its form.
+// printCandidates prints the architectures that were found and what they cost. A front may have
+// hundreds: a few are printed, and the file has all.
 func printCandidates(w io.Writer, r job.SearchResult) error {
 	const most = 20
 	model, front := r.Meta.Space.Model, r.Report == nil
@@ -300,7 +302,7 @@ func printCandidates(w io.Writer, r job.SearchResult) error {
 	if !front {
 		t.head = append(t.head, r.Meta.Cost+" "+bounded(r.Meta))
 	}
-	var asked []search.Asked // what has no column of its own
+	var asked []search.Asked // costs that have no column of their own yet
 	for _, a := range r.Meta.Asked {
 		if !a.Counted() {
 			asked, t.head = append(asked, a), append(t.head, a.Title())
@@ -340,8 +342,8 @@ func printCandidates(w io.Writer, r job.SearchResult) error {
 	return nil
 }
 
-// bounded says what the bound of an interval means: budgets are reached, the ends of equal
-// steps are not.
+// bounded says what the bound of an interval means: an architecture may cost as much as a budget, but
+// must cost less than the end of an equal step.
 func bounded(m job.Meta) string {
 	if m.Budgets != nil {
 		return "at most"
@@ -379,12 +381,12 @@ func wins[T any](list []search.Wins[T]) string {
 	return strings.Join(parts, " ")
 }
 
-// agreement is the average part of winners that made a layer's most frequent
-// choice.
+// agreement is the mean over layers, in per cent, of the share of winners that made the layer's most
+// frequent choice.
 func agreement[T any](layers [][]search.Wins[T]) string {
 	sum, chosen := 0.0, 0
 	for _, list := range layers {
-		if len(list) == 0 { // no winner keeps it
+		if len(list) == 0 { // no winner has the layer
 			continue
 		}
 		chosen++

@@ -17,7 +17,7 @@ import (
 	"prenas/internal/version"
 )
 
-// tokenEnv may hold the token that requests must bring.
+// tokenEnv is the environment variable that may have the token of requests.
 const tokenEnv = "PRENAS_TOKEN"
 
 func serveCommand(g *global) *cobra.Command {
@@ -99,7 +99,7 @@ Ctrl-C finishes what is in flight. docs/serve.md has every route.`,
 	return c
 }
 
-// token that requests must bring, from a file or the environment; empty: none.
+// token is the token that requests must have, from a file or the environment; empty: none.
 func token(file string) (string, error) {
 	if file == "" {
 		return os.Getenv(tokenEnv), nil

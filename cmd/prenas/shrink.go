@@ -126,7 +126,8 @@ func printShrinkPlan(w io.Writer, p job.ShrinkPlan) error {
 	return err
 }
 
-// shrinkError is an error of shrinking as its reader sees it.
+// shrinkError adds to an error of shrinking what the user can do, and makes errors of the flags usage
+// errors.
 func shrinkError(o job.ShrinkOptions, err error) error {
 	switch {
 	case errors.Is(err, rundir.ErrOtherRun):
@@ -147,7 +148,7 @@ type shrinkBudgets struct {
 	profile string
 }
 
-// defaultShares of the original's MACs.
+// defaultShares are the default budgets, as shares of the original's MACs.
 var defaultShares = []string{"75%", "50%", "25%"}
 
 func (b *shrinkBudgets) add(f *pflag.FlagSet) {
@@ -198,7 +199,7 @@ func (b *shrinkBudgets) options(c *cobra.Command, to *job.Budgets) error {
 	return nil
 }
 
-// parseShare reads a share of the whole: 50% or 0.5.
+// parseShare reads a share of the whole, written as 50% or 0.5; it must be above 0 and below 1.
 func parseShare(text string) (float64, error) {
 	number, percent := strings.CutSuffix(strings.TrimSpace(text), "%")
 	v, err := strconv.ParseFloat(number, 64)

@@ -7,6 +7,6 @@ import (
 	"syscall"
 )
 
-// stopSignals ask a process to stop. SIGUSR1 is what schedulers send some time before the end of
-// a job, and what mpirun passes on without ending the ranks itself.
+// stopSignals ask a process to stop. Schedulers send SIGUSR1 some time before they end a job, and
+// mpirun passes it on without ending the ranks itself.
 var stopSignals = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1}

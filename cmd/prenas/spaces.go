@@ -19,7 +19,7 @@ type spaceSummary struct {
 	Name          string         `json:"name"`
 	Supernet      space.Supernet `json:"supernet"`
 	EmbedDim      []int          `json:"embed_dim,omitempty"`
-	Depth         []int          `json:"depth"` // of each unit where there are units
+	Depth         []int          `json:"depth"` // choices; of each unit where there are units
 	Layers        []int          `json:"layers,omitempty"`
 	NumHeads      []int          `json:"num_heads,omitempty"`
 	MLPRatio      []float64      `json:"mlp_ratio,omitempty"`
@@ -121,7 +121,8 @@ func printSpaces(w io.Writer, list ...spaceSummary) error {
 	return t.Flush()
 }
 
-// settings are the fields of a struct that are not off or of the other family.
+// settings lists the fields of a struct that are not zero, by their JSON names. Those of the other
+// family are zero.
 func settings(of reflect.Value) string {
 	var text []string
 	for i := range of.NumField() {
@@ -147,7 +148,8 @@ func setting(v reflect.Value) string {
 	return fmt.Sprint(v)
 }
 
-// images says what side they have, and a transformer's patches.
+// images is the side of a space's images in pixels: of a transformer side/patch, of a convolutional
+// network from the least to the largest resolution.
 func images(s spaceSummary) string {
 	if len(s.Resolution) > 0 {
 		if least := slices.Min(s.Resolution); least < s.Model.ImageSize {

@@ -12,14 +12,14 @@ import (
 	"prenas/internal/crash"
 )
 
-// impatience is how long after a first signal a second one is a wish of its own: programs
-// as timeout send two in one instant.
+// impatience is the time after a first signal in which a second one is not counted: programs such as
+// timeout send two at once.
 var impatience = time.Second
 
-// stopOnSignal calls stop when this process is asked to end: by Ctrl-C, a signal to
-// terminate, the end of its terminal, or the end of whoever reads what it says. It calls
-// atOnce when it is asked again, by one of the former two. What was ignored when the
-// process began, as nohup has it, stays so.
+// stopOnSignal calls stop when this process is asked to end: by Ctrl-C, by a signal to terminate,
+// because its terminal was closed, or because nobody reads its output any more. A second Ctrl-C or
+// signal to terminate calls atOnce. A signal that was ignored when the process began, as by nohup,
+// stays ignored.
 func stopOnSignal(tell io.Writer, stop, atOnce func()) {
 	signals := make(chan os.Signal, 16)
 	for _, s := range stopSignals {
@@ -34,7 +34,7 @@ func stopOnSignal(tell io.Writer, stop, atOnce func()) {
 			isUnread := s == unreadSignal
 			switch {
 			case isUnread && !unread(os.Stdout) && !unread(os.Stderr):
-				// A connection of a download broke.
+				// It came from a connection that broke, as in a download: standard output is still read.
 			case first.IsZero():
 				first = time.Now()
 				if !isUnread {

@@ -8,20 +8,19 @@ import (
 	"unicode/utf8"
 )
 
-// columns is the width that tables keep within where they can: that of a terminal as it
-// comes.
+// columns is the width that tables keep within where they can: the usual width of a terminal.
 const columns = 80
 
-// table is rows of numbers, each with a name behind them, which may be long.
+// table has rows of numbers, each followed by a name, which may be long.
 type table struct {
-	head []string // of the numbers, then of the name
+	head []string // titles of the numbers, then of the name
 	rows [][]string
 }
 
 func (t *table) add(row ...string) { t.rows = append(t.rows, row) }
 
-// print writes numbers to the right of their columns. Where a row is too wide for a
-// terminal, names get lines of their own, so that none is broken in the middle.
+// print writes the table with numbers aligned right. Where a row is wider than a terminal, names get
+// lines of their own, so that no name is broken in the middle.
 func (t *table) print(w io.Writer) error {
 	text, widest := t.text(true)
 	if widest > columns {
@@ -46,7 +45,7 @@ func (t *table) text(beside bool) (text []byte, widest int) {
 	}
 	_ = tabs.Flush()
 	out := strings.Split(strings.TrimSuffix(lines.String(), "\n"), "\n")
-	// What stands before every number of the first column is no part of the table.
+	// Spaces before every number of the first column are left out.
 	margin := len(out[0])
 	for _, line := range out {
 		margin = min(margin, len(line)-len(strings.TrimLeft(line, " ")))

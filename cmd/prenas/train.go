@@ -93,7 +93,7 @@ func trainCommand(g *global) *cobra.Command {
 			}
 			o.Override = change
 			if given.Resume {
-				if changed("epochs") { // the run goes on for longer; its warm-up is behind it
+				if changed("epochs") { // the run goes on for longer; its warm-up is over
 					o.Recipe.Epochs, o.Override.Epochs = change.Epochs, 0
 				}
 				if o.Recipe, err = o.Recipe.With(o.Override); err != nil {
@@ -156,7 +156,7 @@ func trainCommand(g *global) *cobra.Command {
 	return shared(c)
 }
 
-// addOverride adds the flags for what people change first.
+// addOverride adds the flags for the keys of a recipe that are changed most often.
 func addOverride(f *pflag.FlagSet, o *recipe.Override) {
 	f.IntVar(&o.Epochs, "epochs", 0, "times that all images are seen (default: the recipe's)")
 	f.IntVar(&o.Batch, "batch", 0, "images that are computed at once (default: the recipe's)")
@@ -164,7 +164,7 @@ func addOverride(f *pflag.FlagSet, o *recipe.Override) {
 	f.Var((*patience)(o), "patience", "epochs without any gain on the held-out images, after which training stops; 0: never (default: the recipe's)")
 }
 
-// patience is the flag of that name, which may be 0.
+// patience is the value of --patience, which may be 0.
 type patience recipe.Override
 
 func (p *patience) String() string {
@@ -182,7 +182,7 @@ func (p *patience) Set(text string) error {
 
 func (p *patience) Type() string { return "int" }
 
-// course says how many updates a run had, and what its course was.
+// course says how many updates a run had, and what happened on the way.
 func course(r train.Result) string {
 	text := fmt.Sprintf("trained %d updates", r.Step)
 	if r.Early != nil {
@@ -194,7 +194,7 @@ func course(r train.Result) string {
 	return text
 }
 
-// best says what the weights that are taken of a run reached on the images that it held out.
+// best says what the chosen weights of a run reached on its held-out images.
 func best(what string, r train.Result) string {
 	if r.BestTop1 == nil {
 		return "no image was held out, so nothing was measured"
@@ -202,7 +202,7 @@ func best(what string, r train.Result) string {
 	return fmt.Sprintf("%s on the %d held-out images %.2f %%, 95 %% interval %s", what, r.HeldOut, 100**r.BestTop1, evaluate.Range(*r.BestTop1, r.HeldOut))
 }
 
-// printPlan prints what a run would take.
+// printPlan prints how long a run would take.
 func (g *global) printPlan(ctx context.Context, o job.TrainOptions, within time.Duration) error {
 	p, err := job.PlanTraining(ctx, o, within)
 	if errors.Is(err, data.ErrSource) {
@@ -238,12 +238,12 @@ func (g *global) printPlan(ctx context.Context, o job.TrainOptions, within time.
 	})
 }
 
-// updatesOf says how many updates a plan has, and of what.
+// updatesOf says how many epochs and updates a plan has, and of how many images.
 func updatesOf(p train.Plan) string {
 	return fmt.Sprintf("%d epochs of %d images, %d held out: %d updates of %d images", p.Epochs, p.Train, p.HeldOut, p.Updates, p.Images)
 }
 
-// memoryOf is what a plan's measuring took, to stand behind its time.
+// memoryOf is the memory that a plan's measurements took, as the end of a line.
 func memoryOf(p train.Plan) string {
 	if p.PeakBytes == 0 {
 		return ""

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// unreadSignal is not sent by this system: what is written to no one is an error.
+// unreadSignal never comes on this system: a write that nobody reads is an error here.
 const unreadSignal = syscall.SIGPIPE
 
 func notifyUnread(chan<- os.Signal) {}

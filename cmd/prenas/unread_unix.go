@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unreadSignal comes when something was written that no one reads.
+// unreadSignal is sent to a process that writes to a pipe whose reader has gone.
 const unreadSignal = syscall.SIGPIPE
 
 func notifyUnread(to chan<- os.Signal) { signal.Notify(to, unreadSignal) }
 
-// unread tells whether what is written to a file has no reader any more.
+// unread tells whether a file is a pipe whose reader has gone.
 func unread(f *os.File) bool {
 	fds := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLOUT}}
 	_, err := unix.Poll(fds, 0)

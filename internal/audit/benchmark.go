@@ -211,8 +211,7 @@ func (b *Benchmark) Write(f fsys.FS, path string) error {
 	})
 }
 
-// same reports whether other is a part of the same audit: only results may
-// differ, and versions.
+// same returns an error if other is not of the same audit. Only results and versions may differ.
 func (b *Benchmark) same(other *Benchmark) error {
 	key := func(h Header) string {
 		h.Versions = nil
@@ -237,7 +236,7 @@ func (b *Benchmark) same(other *Benchmark) error {
 	return nil
 }
 
-// missing is how many results are not there.
+// missing is the number of results that are not there yet.
 func (b *Benchmark) missing() int {
 	n := 0
 	for _, t := range b.Archs {

@@ -11,13 +11,13 @@ import (
 	"prenas/internal/ranks"
 )
 
-// Several ranks make one benchmark: in each round every one trains a chunk of architectures by itself, and all get all
-// results, so that any of them knows what is left. The first reads and writes the file.
+// Several ranks make one benchmark. In each round every rank trains a chunk of architectures by itself.
+// Then all ranks get all results, so each knows what is left. The first rank reads and writes the file.
 
 // ErrRanks: the ranks do not make the same benchmark.
 var ErrRanks = errors.New("the ranks differ")
 
-// begin has all ranks begin with the results that the file has.
+// begin gives all ranks the results that the file has. The first rank reads it.
 func (b *Benchmark) begin(o Options) error {
 	w := o.Engine.Ranks()
 	if err := b.alike(w); err != nil {
@@ -37,13 +37,13 @@ func (b *Benchmark) begin(o Options) error {
 	if err := json.Unmarshal([]byte(text), &first); err != nil {
 		return fmt.Errorf("%w: the first one's benchmark: %w", ErrRanks, err)
 	}
-	for i, t := range first { // of the same architectures: it had the same plan
+	for i, t := range first { // the architectures are the same, since alike compared the plans
 		b.Archs[i].Results = t.Results
 	}
 	return nil
 }
 
-// alike compares what the ranks are to make.
+// alike refuses ranks whose plans differ.
 func (b *Benchmark) alike(w *ranks.World) error {
 	if w.Size() == 1 {
 		return nil
@@ -64,8 +64,9 @@ func (b *Benchmark) alike(w *ranks.World) error {
 	return nil
 }
 
-// share has each rank get the scores of every so many-th chunk, and keeps those of all. get is told how many architectures are
-// being worked on together, and calls met meetings times, where it may be stopped by its context.
+// share divides the chunks among the ranks, calls get for those of this rank, and keeps the scores of
+// all. get is told how many architectures all ranks work on meanwhile. It calls met so many times as
+// meetings says; each time is a meeting of the ranks, at which its context may end.
 func (b *Benchmark) share(ctx context.Context, o Options, seed uint64, chunks []chunk, meetings int,
 	get func(ctx context.Context, own chunk, together int, met func()) ([]evaluate.Score, error),
 ) error {

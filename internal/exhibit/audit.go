@@ -20,8 +20,8 @@ type auditTable struct {
 	Rows         []audit.Row
 }
 
-// AuditSections shows a benchmark file: what architectures reached over what they cost, and how
-// well their size alone orders them. Path is that of the file.
+// AuditSections are the sections that show the benchmark file at path: what architectures reached over
+// what they cost, and how well their size alone orders them.
 func AuditSections(f fsys.FS, path string) ([]Section, error) {
 	b, err := audit.Read(f, path)
 	if err != nil {

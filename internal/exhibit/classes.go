@@ -11,13 +11,14 @@ import (
 	"prenas/internal/evaluate"
 )
 
-// classTables is what the section of classes shows. Pictures are those of the mistakes; nil: none.
+// classTables is what the section of classes shows. Pictures are thumbnails of the mistakes; nil: there
+// are none.
 type classTables struct {
 	Pictures *embedded
 	List     []classes
 }
 
-// classes is what an architecture makes of the classes.
+// classes says how an architecture does on the classes.
 type classes struct {
 	Class, Label, Arch string
 	Best               bool
@@ -34,22 +35,23 @@ type classes struct {
 // classRow is a class's line.
 type classRow struct{ Name, Images, Recall, Within, Precision string }
 
-// cell of a confusion matrix; Shade is a CSS class, for its part of the row's images.
+// cell of a confusion matrix. Shade is a CSS class, darker for a larger share of the row's images.
 type cell struct {
 	Images int
 	Shade  string
 	Title  string
 }
 
-// mistake is an image that was taken for another; Link leads to its file, if it is one. View is the
-// part of the pictures that shows it, as an SVG has it; empty: it is in none.
+// mistake is an image that was taken for another class. Link leads to its file; empty: it is in no file
+// of its own. View is the part of the thumbnails that shows it, as the viewBox of an SVG; empty: none
+// shows it.
 type mistake struct {
 	Image, View                   string
 	Link                          template.URL
 	Label, Predicted, Probability string
 }
 
-// What is shown; all of it is in results.json.
+// Limits of what is shown. results.json has all.
 const (
 	mostRows   = 30
 	mostMatrix = 30
@@ -57,7 +59,7 @@ const (
 	mostWrong  = 20
 )
 
-// classes are the tallies of each architecture; nil where the results have none.
+// classes are the tables of all architectures; nil where the results say nothing of classes.
 func (run *Run) classes() (list []classes) {
 	r := *run.results
 	best := r.Best().Arch
@@ -95,7 +97,8 @@ func (run *Run) classes() (list []classes) {
 	return list
 }
 
-// matrix draws the classes that were seen or predicted, where they are few enough.
+// matrix is the confusion matrix of the classes that have images or were predicted, if they are few
+// enough.
 func (c *classes) matrix(r evaluate.Results, a evaluate.Result) {
 	if len(a.PerClass) > mostMatrix {
 		return
@@ -130,8 +133,8 @@ func shade(of, all int, right bool) string {
 	return fmt.Sprintf("%s%d", kind, max(1, int(math.Ceil(shades*part))))
 }
 
-// FileLink leads to a file of this machine that is named from the root; empty: the name is none.
-// A page of a server may not be followed to it, a page that is a file may.
+// FileLink is a link to a file of this machine, whose path begins at the root; empty for other names.
+// Browsers follow such a link from a page that is a file, not from a page of a server.
 func FileLink(name string) template.URL {
 	if !filepath.IsAbs(name) || filepath.Clean(name) != name {
 		return ""

@@ -14,7 +14,7 @@ type Named struct {
 	*Run
 }
 
-// MostCompared is how many runs are shown beside each other; more cannot be told apart.
+// MostCompared is how many runs are shown beside each other, at most: more could not be told apart.
 const MostCompared = 12
 
 // CompareSections shows runs side by side: their curves over one another, their fronts in one
@@ -30,7 +30,7 @@ func CompareSections(runs []Named) ([]Section, error) {
 	p.addCharts("training", "Training", "Means over the architectures of each run; of the training loss smoothed over neighbouring intervals.", nil,
 		curves(runs, "Training loss", "training loss", true, func(r *Run) []chart.Point {
 			return r.intervals(func(line rundir.TrainLine) (float64, bool) {
-				return line.Loss, len(line.Archs) > 0 // else no update of it was applied, and there is no loss
+				return line.Loss, len(line.Archs) > 0 // without architectures no update was applied, and there is no loss
 			})
 		}),
 		curves(runs, "Held-out accuracy", "mean held-out top-1, %", false, func(r *Run) (points []chart.Point) {
@@ -74,7 +74,7 @@ func curves(runs []Named, title, label string, smooth bool, of func(*Run) []char
 	return c
 }
 
-// costTitles are those of the costs that all runs know.
+// costTitles are the titles of the costs that all runs know.
 func costTitles(runs []Named) (titles []string) {
 	for i, r := range runs {
 		var own []string
@@ -90,7 +90,7 @@ func costTitles(runs []Named) (titles []string) {
 	return titles
 }
 
-// frontsOf is a chart of all runs over the cost of a title.
+// frontsOf is a chart of the fronts of all runs over the cost with that title.
 func frontsOf(runs []Named, title string) chart.Chart {
 	c := chart.Chart{Title: title, YLabel: "top-1, %"}
 	for i, r := range runs {
@@ -108,7 +108,7 @@ func frontsOf(runs []Named, title string) chart.Chart {
 	return c
 }
 
-// difference is a key of manifests that is not the same in all.
+// difference is a key whose value is not the same in all manifests.
 type difference struct {
 	Key    string
 	Values []string // by run; empty where it is missing
@@ -118,7 +118,7 @@ type difference struct {
 type compareTable struct {
 	Labels []string
 	Rows   []difference
-	Same   int // keys that are the same in all
+	Same   int // number of keys with the same value in all
 }
 
 func differences(runs []Named) compareTable {

@@ -1,6 +1,6 @@
-// Package exhibit is what there is to see of runs, searches and audits: it reads their files and
-// makes sections of a page of them, with charts and tables. The pages themselves are those of
-// report, one file, and of board, which is live; both show the same sections.
+// Package exhibit reads the files of runs, searches and audits, and makes sections of a page of them,
+// with charts and tables. Packages report and board put the sections on pages: report on one file,
+// board on a live page in the browser.
 //
 //	RUN/manifest.json ─────┐
 //	RUN/candidates.json ───┤
@@ -9,7 +9,7 @@
 //	RUN/results.json ──────┤
 //	RUN/predictions.jsonl ─┘
 //
-// What cannot be read is left out and said. Journals are read on from where they were read
-// to. Names and texts of files are escaped. No script is needed to read a section, and nothing
+// A section leaves out what cannot be read, and says so. A journal that has grown is read from where
+// it was read to before. Names and texts of files are escaped. A section needs no script, and nothing
 // is fetched for it from elsewhere.
 package exhibit

@@ -51,7 +51,7 @@ const (
 	kernelUnit  = 4  // side of a kernel of 1
 )
 
-// drawable is a layer as its family draws it.
+// drawable is a layer in the way that its family is drawn.
 type drawable struct {
 	x       float64 // of its column
 	title   string
@@ -107,7 +107,7 @@ func pictures(archs []space.Arch) []picture {
 	return list
 }
 
-// words of a picture.
+// words describe a picture in a line.
 func (p *picture) words(a space.Arch) {
 	if a.IsConv() {
 		var depths []string

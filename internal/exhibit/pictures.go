@@ -15,19 +15,19 @@ import (
 	"prenas/internal/rundir"
 )
 
-// Limits of a picture that a page has inside.
+// Limits of a picture that is embedded in a page.
 const (
 	maxPicture     = 8 << 20 // bytes
 	maxPictureSide = 1 << 14 // pixels
 )
 
-// embedded is a picture that a page has inside.
+// embedded is a picture inside a page.
 type embedded struct {
 	URL           template.URL // data:
 	Width, Height int
 }
 
-// readPicture reads a PNG of the run.
+// readPicture reads a PNG file of the run.
 func (r *Run) readPicture(name string) (text []byte, e *embedded, err error) {
 	path := filepath.Join(r.dir, name)
 	info, err := r.fs.Stat(path)
@@ -79,5 +79,5 @@ func (r *Run) readMistakes() error {
 // augmented is what the section of that name shows.
 type augmented struct {
 	embedded
-	Mixes bool // images of a batch are mixed after that
+	Mixes bool // the training also mixes the images of a batch, which is not shown
 }

@@ -19,33 +19,34 @@ import (
 // maxArchs is how many architectures of a run are shown; more make no picture that can be read.
 const maxArchs = 64
 
-// Run is a run directory as it was read last.
+// Run is a run directory as it was when it was read last.
 type Run struct {
 	fs   fsys.FS
 	dir  string
 	read map[string]stamp
 
 	manifest json.RawMessage  // an object; its keys are shown as they stand
-	settled  *rundir.Manifest // what it says; nil: it cannot be used
+	settled  *rundir.Manifest // the manifest, read; nil: it cannot be used
 	results  *evaluate.Results
-	original *evaluate.Original // what the family was shrunk from; nil: nothing
+	original *evaluate.Original // the model that the family was shrunk from; nil: none
 	scores   map[string]float64 // of candidates, by architecture
 	archs    []member
 	left     int // architectures that are not shown
 	journals *journals
-	// calibrated is of the predictions file; nil: there is none.
+	// calibrated is made from the predictions file; nil: there is none.
 	calibrated *calibration
 	failed     map[string]error // why a file cannot be shown
-	// Pictures are read for a page and not kept: many runs are, and pictures are large.
+	// Pictures are read for a page and then dropped, since a board holds many runs and pictures are
+	// large.
 	augmented *embedded // what augmentation makes of images; nil: there is no picture of it
 	mistakes  *embedded // thumbnails of the results' mistakes; nil: there are none
-	// Link leads to the file of an image that is named by its path from the root; empty: there is
-	// none. It is FileLink unless it is set.
+	// Link makes a link to the file of an image, whose path begins at the root; empty: no link. It is
+	// FileLink unless it is set.
 	Link func(name string) template.URL
-	Hint string // how names of images become links, said where some are none
+	Hint string // how names of images become links; shown where some are none
 }
 
-// member of the family of a run.
+// member is an architecture of the run.
 type member struct {
 	name         string
 	arch         space.Arch
@@ -54,13 +55,13 @@ type member struct {
 	result       *evaluate.Result // nil: not measured yet
 }
 
-// stamp tells whether a file is another than before.
+// stamp is what a changed file is known by.
 type stamp struct {
 	size int64
 	time time.Time
 }
 
-// OpenRun is a run directory of a file system; Read reads it.
+// OpenRun returns a run directory that nothing was read of yet: see Read.
 func OpenRun(f fsys.FS, dir string) *Run {
 	return &Run{
 		fs: f, dir: dir, Link: FileLink, read: map[string]stamp{}, failed: map[string]error{},
@@ -68,7 +69,7 @@ func OpenRun(f fsys.FS, dir string) *Run {
 	}
 }
 
-// changed tells whether a file is another than when it was asked last.
+// changed tells whether a file is another than at the last call.
 func (r *Run) changed(name string) bool {
 	info, err := r.fs.Stat(filepath.Join(r.dir, name))
 	now := stamp{size: -1}
@@ -80,7 +81,7 @@ func (r *Run) changed(name string) bool {
 	return !asked || before != now
 }
 
-// Read reads what changed, and tells whether anything did.
+// Read reads the files that changed, and tells whether any did.
 func (r *Run) Read() (changed bool) {
 	manifest, candidates := r.changed(rundir.ManifestFile), r.changed(rundir.CandidatesFile)
 	results, predictions := r.changed(evaluate.ResultsFile), r.changed(evaluate.PredictionsFile)
@@ -102,7 +103,7 @@ func (r *Run) Read() (changed bool) {
 	return r.journals.read(r.fs) || manifest || candidates || results || predictions || original || augmented || mistakes
 }
 
-// keep notes why a file cannot be shown. One that is not there yet has nothing to show.
+// keep notes why a file cannot be shown. A file that is not there yet is no error.
 func (r *Run) keep(name string, err error) {
 	delete(r.failed, name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -152,7 +153,8 @@ func (r *Run) readOriginal() error {
 	return err
 }
 
-// readCandidates makes the family of the run's candidates, or of what was measured.
+// readCandidates makes the family of the run's candidates. Where there are none it is made of the
+// architectures in the results.
 func (r *Run) readCandidates() error {
 	r.archs, r.scores, r.left = nil, map[string]float64{}, 0
 	path := filepath.Join(r.dir, rundir.CandidatesFile)
@@ -180,7 +182,7 @@ func (r *Run) readCandidates() error {
 			a := &r.results.Archs[i]
 			arch, err := space.ParseArch(a.Arch)
 			if err != nil {
-				return err // ReadResults has refused it
+				return err // not reached: ReadResults refuses such a name
 			}
 			add(member{name: a.Arch, arch: arch, bin: a.Bin, params: a.Params, macs: a.MACs, result: a})
 		}
@@ -201,7 +203,7 @@ func (r *Run) readCandidates() error {
 	return err
 }
 
-// State of a run.
+// State says how far a run is.
 type State struct {
 	Space   string
 	Step    int // updates of the intervals that have ended
@@ -223,7 +225,7 @@ type State struct {
 	Best float64
 }
 
-// State is where the run stands.
+// State is how far the run is, by the files that were read last.
 func (r *Run) State() State {
 	var s State
 	j := r.journals

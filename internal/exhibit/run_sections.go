@@ -16,7 +16,7 @@ import (
 	"prenas/pkg/space"
 )
 
-// Sections of a run: as many as there is something to show of.
+// Sections of a run. A section for which there is nothing to show is left out.
 func (r *Run) Sections() ([]Section, error) {
 	p := &page{}
 	r.keep(rundir.AugmentedFile, r.readAugmented())
@@ -88,12 +88,12 @@ func (r *Run) progress() progress {
 	return s
 }
 
-// within is a text on files of the run, whose folder needs no name on its own page.
+// within removes the run's folder from a text: on the run's own page files need no folder.
 func (r *Run) within(text string) string {
 	return strings.ReplaceAll(text, r.dir+string(filepath.Separator), "")
 }
 
-// notes on the journals.
+// notes say what was left out of the journals.
 func (r *Run) notes() (list []string) {
 	if o := r.journals.OverFit(); o != nil {
 		list = append(list, "It "+o.String()+".")
@@ -115,18 +115,18 @@ type row struct {
 
 // family is what the section of that name shows.
 type family struct {
-	Of     string   // what the accuracies are of
-	Budget string   // what the intervals' bounds are of: "params M"
-	Asked  []string // titles of what was asked for beside parameters and MACs
-	On     []string // what that was measured on
+	Of     string   // what the accuracies were measured on
+	Budget string   // cost and unit of the intervals' bounds: "params M"
+	Asked  []string // titles of costs that were asked for beside parameters and MACs
+	On     []string // what these were measured on
 	// Latency tells that milliseconds of whole models were measured.
 	Latency bool
 	Count   int // of architectures
 	Rows    []row
 }
 
-// reached is what an architecture has reached: on the test images, or, before it was measured
-// there, on the held-out images at the newest evaluation.
+// reached is the accuracy of an architecture: on the test images, or, until it was measured there, on
+// the held-out images at the newest evaluation.
 func (r *Run) reached(m member) (top1, top5 float64, images int, ok bool) {
 	if m.result != nil {
 		return m.result.Top1, m.result.Top5, r.results.Images, true
@@ -146,7 +146,7 @@ func (r *Run) reached(m member) (top1, top5 float64, images int, ok bool) {
 	return 0, 0, 0, false
 }
 
-// of says what accuracies are of.
+// of says what accuracies were measured on.
 func (r *Run) of() string {
 	if r.results != nil {
 		return "measured on " + r.results.Of()
@@ -207,7 +207,7 @@ func (r *Run) family() family {
 	return f
 }
 
-// originalRow is the line of what a family was shrunk from.
+// originalRow is the line of the model that the family was shrunk from.
 func (r *Run) originalRow(f family) row {
 	o := r.original.Result()
 	return row{
@@ -223,13 +223,13 @@ func (r *Run) frontLead() string {
 	return "With 95 % intervals; " + r.of() + "."
 }
 
-// cost of an architecture, as a front has it.
+// cost is a cost that fronts are drawn over.
 type cost struct {
 	title, label, unit string
 	of                 func(m member) (value float64, ok bool)
 }
 
-// costs that fronts are drawn over.
+// costs are all that a front of the run can be drawn over.
 func (r *Run) costs() []cost {
 	list := []cost{
 		{"Top-1 accuracy over parameters", "parameters, million", "million parameters", func(m member) (float64, bool) { return float64(m.params) / 1e6, true }},
@@ -261,8 +261,9 @@ func (r *Run) costs() []cost {
 	}})
 }
 
-// front of a run over a cost, best drawn with those of others: joined by a line of a class, marks
-// of each architecture's own class or of the line's.
+// front is the accuracy of the run's architectures over a cost, joined by a line of a CSS class. Marks
+// have the class of their architecture, or that of the line, so that fronts of several runs can be
+// told apart.
 func (r *Run) front(c cost) (joined []chart.Point, marks []chart.Mark) {
 	for _, m := range r.archs {
 		x, ok := c.of(m)
@@ -282,7 +283,7 @@ func (r *Run) front(c cost) (joined []chart.Point, marks []chart.Mark) {
 	return joined, marks
 }
 
-// originalMark is what a family was shrunk from, in a front over a cost.
+// originalMark is the mark of the model that the family was shrunk from, in a front over a cost.
 func (r *Run) originalMark(c cost) (mark chart.Mark, ok bool) {
 	o, images := r.original.Result(), r.original.Results.Images
 	x, ok := c.of(member{name: o.Arch, params: o.Params, macs: o.MACs, result: &o})
@@ -313,7 +314,7 @@ func (r *Run) fronts() (list []chart.Chart) {
 	return list
 }
 
-// perArch is a curve for each architecture of the values that collect finds.
+// perArch makes a curve for each architecture, of the values that collect finds.
 func (r *Run) perArch(collect func(put func(arch string, x, y float64)), smooth bool) (list []chart.Series) {
 	points := map[string][]chart.Point{}
 	collect(func(arch string, x, y float64) { points[arch] = append(points[arch], chart.Point{X: x, Y: y}) })
@@ -330,8 +331,8 @@ func (r *Run) perArch(collect func(put func(arch string, x, y float64)), smooth 
 	return list
 }
 
-// chosen is how many updates the checkpoint has behind it that is taken for figures and exports; 0
-// where no image was held out to choose by.
+// chosen is the number of updates of the checkpoint that figures and exports are of; 0 where no image
+// was held out to choose a checkpoint by.
 func (r *Run) chosen() int {
 	best := r.journals.Best()
 	switch {
@@ -343,7 +344,7 @@ func (r *Run) chosen() int {
 	return best.Step
 }
 
-// rules mark the chosen checkpoint in a chart over updates.
+// rules mark the chosen checkpoint, by a vertical line in a chart over updates.
 func (r *Run) rules() []chart.Rule {
 	if at := r.chosen(); at > 0 {
 		return []chart.Rule{{X: float64(at), Label: "chosen"}}
@@ -359,16 +360,16 @@ func (r *Run) chosenLead() string {
 	return fmt.Sprintf(" The checkpoint of update %d was chosen by the held-out images: it is what is measured and exported.", at)
 }
 
-// bothLosses are the means over the architectures, side by side: where they part, the model
-// learns its training images by heart. The training loss is of augmented images and softened
-// targets where the recipe has them, so it may lie above the other.
+// bothLosses are the training loss and the held-out loss, means over the architectures, in one chart.
+// Where the held-out loss rises and the other does not, the model learns its training images by heart.
+// The training loss may be the higher one, since its images are augmented and its targets softened.
 func (r *Run) bothLosses() chart.Chart {
 	c := chart.Chart{Title: "Training and held-out loss", XLabel: "updates", YLabel: "mean loss", Rules: r.rules()}
 	var held []chart.Point
 	for _, line := range r.journals.Eval {
 		held = append(held, chart.Point{X: float64(line.Step), Y: line.Loss()})
 	}
-	if len(held) == 0 { // the other is in the next chart
+	if len(held) == 0 { // the training loss alone has a chart of its own
 		return c
 	}
 	trained := r.intervals(func(line rundir.TrainLine) (float64, bool) { return line.Loss, len(line.Archs) > 0 })
@@ -399,7 +400,7 @@ func (r *Run) accuracyChart() chart.Chart {
 	}, false)}
 }
 
-// intervals are the points of the intervals of a training that of has a value for.
+// intervals are the points, over updates, of those intervals of a training that of has a value for.
 func (r *Run) intervals(of func(line rundir.TrainLine) (y float64, ok bool)) (points []chart.Point) {
 	for _, line := range r.journals.Train {
 		if y, ok := of(line); ok {
@@ -449,6 +450,6 @@ func (r *Run) pictures() []picture {
 	return pictures(archs)
 }
 
-// settings is the manifest as a flat list: "recipe.optimizer.lr", "0.001". The file's
-// order stays; a list is one value.
+// settings is the manifest as a flat list of keys and values, such as "recipe.optimizer.lr" and "0.001",
+// in the file's order. A list is one value.
 func settings(manifest json.RawMessage) []setting { return flatten(nil, "", manifest) }

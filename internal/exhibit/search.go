@@ -16,8 +16,8 @@ import (
 type Search struct {
 	Candidates space.Candidates
 	Space      *space.Space // nil: not known
-	Cost       string       // what the intervals cut; empty: params
-	Enumerated int64        // architectures that were looked at; 0: not known
+	Cost       string       // that the intervals divide; empty: params
+	Enumerated int64        // number of architectures that were looked at; 0: not known
 	Settings   map[string]string
 	Pairs      []Pair   // winners beside runners-up, by interval
 	Notes      []string // what is not shown, and why
@@ -28,12 +28,12 @@ type Pair struct {
 	Interval         string
 	Proxy            string // that the explanation is of
 	Winner, RunnerUp string
-	Ranked           bool // by another proxy, so the scores of candidates are not of this one
+	Ranked           bool // another proxy ordered the shortlist, and candidates have that one's scores
 	search.Explanation
 }
 
-// Sections of a search: scores over costs, the front, and what the winner of each interval has and
-// gave up beside the runner-up.
+// Sections of a search: the chosen architectures, their scores over costs with the front, and what the
+// winner of each interval gained and gave up, compared with the runner-up.
 func (s Search) Sections() ([]Section, error) {
 	p := &page{}
 	p.add("chosen", "Chosen architectures", "chosen", s.chosen())
@@ -97,7 +97,7 @@ func (s Search) chosen() chosenTable {
 	return t
 }
 
-// maxRows of a table, and maxMarks of a chart; more cannot be read.
+// maxRows of a table, and maxMarks of a chart. More could not be read.
 const (
 	maxRows  = 200
 	maxMarks = 5000
@@ -117,7 +117,7 @@ func (s Search) scoresOver(c searchCost) chart.Chart {
 	for _, e := range s.Pairs {
 		arch, err := space.ParseArch(e.RunnerUp)
 		if err != nil || s.Space == nil || s.Space.Check(arch) != nil || e.Ranked {
-			continue // a proxy that ranked has other scores than those that are explained
+			continue // the explained scores are not those of the proxy that ordered the shortlist
 		}
 		if x, ok := c.of(arch, s.Space.Model.Params(arch)); ok {
 			losers = append(losers, chart.Mark{Point: chart.Point{X: x, Y: e.RunnerUpScore}, Text: fmt.Sprintf("%s: score %.6g, runner-up of interval %s", e.RunnerUp, e.RunnerUpScore, search.NumberText(e.Interval))})
@@ -130,7 +130,7 @@ func (s Search) scoresOver(c searchCost) chart.Chart {
 	return one
 }
 
-// frontOf are the points that none with a lower X has a higher Y than, by X.
+// frontOf are the points of the front, by X: no other point has a lower X and at least the same Y.
 func frontOf(marks []chart.Mark) (front []chart.Point) {
 	var points []chart.Point
 	for _, m := range marks {
@@ -146,11 +146,11 @@ func frontOf(marks []chart.Mark) (front []chart.Point) {
 	return front
 }
 
-// margin is an interval's table: what each layer adds to the score of both.
+// margin is the table of an interval: how much each layer adds to the winner's lead.
 type margin struct {
 	Interval, Winner, RunnerUp, Proxy string
 	Ahead                             string
-	CostsMore                         string // of the winner, in parameters
+	CostsMore                         string // parameters that the winner has more
 	Rows                              []marginRow
 }
 

@@ -42,7 +42,8 @@ type charts struct {
 	Notes  []string
 }
 
-// addCharts adds a section of the charts that have something to show; none if none has.
+// addCharts adds a section with those charts that have something to show. It adds none if no chart has,
+// and there are no notes.
 func (p *page) addCharts(id, title, lead string, notes []string, list ...chart.Chart) {
 	c := charts{Lead: lead, Notes: notes}
 	for _, one := range list {

@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// setting is a value of the manifest, named by its path.
+// setting is a value of the manifest. Key is its path: the keys with points between them.
 type setting struct{ Key, Value string }
 
 var nan = math.NaN()

@@ -14,15 +14,15 @@ import (
 // Limits of what is read of a journal.
 const (
 	maxLine = 1 << 20 // bytes; a longer line is left out
-	// maxJournal bounds what is read of a journal at first: of a longer one its end.
+	// maxJournal bounds what is first read of a journal. Of a longer one only the end is read.
 	maxJournal = 128 << 20
-	seenBytes  = 64 // of the end of what was read, by which a journal is known again
+	seenBytes  = 64 // last bytes that were read, by which a journal is recognised
 )
 
 // tail reads the lines of a file that grows, each once.
 type tail struct {
 	name  string
-	at    int64  // what is before it was read
+	at    int64  // offset of the first byte that was not read yet
 	end   []byte // the last bytes before at
 	cut   bool   // the beginning was left out
 	lines int    // lines that were read
@@ -30,8 +30,8 @@ type tail struct {
 	why   error  // of the first
 }
 
-// read gives each the whole lines that came since. It tells whether the file is another than
-// before, or was cut, so that it is read from its beginning: then anew is called first.
+// read calls each for the whole lines that were added since the last call. Where the file is another
+// one, or was cut, it calls anew and reads from the beginning. changed tells whether anything was read.
 func (t *tail) read(f fsys.FS, anew func(), each func(line []byte) error) (changed bool, err error) {
 	info, err := f.Stat(t.name)
 	if err != nil {
@@ -60,7 +60,7 @@ func (t *tail) read(f fsys.FS, anew func(), each func(line []byte) error) (chang
 		t.at, t.cut = info.Size()-maxJournal, true
 	}
 	began := t.at
-	skip := t.cut && t.end == nil // the first line is a part of one
+	skip := t.cut && t.end == nil // reading begins within a line, whose rest is skipped
 	r := io.NewSectionReader(source, t.at, info.Size()-t.at)
 	text := make([]byte, 0, 1<<16)
 	long := false // the line that text begins in is too long
@@ -99,14 +99,14 @@ func (t *tail) read(f fsys.FS, anew func(), each func(line []byte) error) (chang
 	if t.at > began {
 		t.end = make([]byte, min(t.at, seenBytes))
 		if _, readErr := source.ReadAt(t.end, t.at-int64(len(t.end))); readErr != nil {
-			*t = tail{name: t.name} // it was cut meanwhile: from its beginning the next time
+			*t = tail{name: t.name} // it was cut meanwhile: the next call reads it from the beginning
 			anew()
 		}
 	}
 	return t.at != began, err
 }
 
-// goesOn tells whether the file still has what was read last, where it was.
+// goesOn tells whether the file still has the last bytes that were read, at their place.
 func (t *tail) goesOn(source io.ReaderAt, size int64) bool {
 	if size < t.at {
 		return false
@@ -136,18 +136,18 @@ func (t *tail) notes() (notes []string) {
 	return notes
 }
 
-// journals are those of a training, as far as they were read.
+// journals are the journals of a training, as far as they were read.
 type journals struct {
 	rundir.Metrics
 	metrics, timing tail
-	failed          []string // why a journal could not be read at the last reading
+	failed          []string // errors of the last reading
 }
 
 func newJournals(metrics, timing string) *journals {
 	return &journals{metrics: tail{name: metrics}, timing: tail{name: timing}}
 }
 
-// read reads on.
+// read reads the lines that were added since the last call.
 func (j *journals) read(f fsys.FS) (changed bool) {
 	j.failed = nil
 	keep := func(grown bool, err error) {

@@ -28,8 +28,11 @@ import (
 // State of a file that was checked.
 type State string
 
-// States: a file that agrees with its digest, or with that which another file has of it; one
-// that does not, or that cannot be what it should be; one that nothing has a digest of.
+// States of a file.
+//
+//   - Sound: its bytes agree with the digest that it carries, or that another file has of it.
+//   - Damaged: they do not, or it cannot be read as what it should be.
+//   - Unchecked: nothing has a digest of it.
 const (
 	Sound     State = "sound"
 	Damaged   State = "damaged"
@@ -56,7 +59,8 @@ type checking struct {
 	files map[string]*CheckedFile
 }
 
-// note records what was found of a file; damage stays, and what is sound is so whoever says it.
+// note records what was found of a file. A file that was found damaged stays so. A file that was
+// unchecked becomes sound where another file has its digest.
 func (c *checking) note(path string, state State, why string) {
 	f, known := c.files[path]
 	if !known {
@@ -68,7 +72,7 @@ func (c *checking) note(path string, state State, why string) {
 	}
 }
 
-// found records the outcome of a check that a digest was part of.
+// found records the outcome of a check against a digest: nil is sound, an error is damage.
 func (c *checking) found(path string, err error) {
 	if err == nil {
 		c.note(path, Sound, "")
@@ -77,9 +81,9 @@ func (c *checking) found(path string, err error) {
 	c.note(path, Damaged, strings.TrimPrefix(err.Error(), path+": "))
 }
 
-// Check reads a run directory, an exported model, a candidates file with what lies beside it, a
-// packed form or any folder of such, the cache folder among them, whole, and finds every file
-// whose bytes are not those that were written. It changes nothing.
+// Check reads files whole and finds those whose bytes are not the ones that were written. A path may
+// be a run directory, an exported model, a candidates file with the files beside it, a packed data
+// set, or a folder that holds such things, as the cache folder does. It changes nothing.
 func Check(ctx context.Context, path string, progress func(done, total int)) (Checked, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -143,7 +147,7 @@ func (c *checking) sum() Checked {
 	return all
 }
 
-// file checks one file by itself, and those that it has digests of.
+// file checks one file, and the files whose digests it holds.
 func (c *checking) file(path string) {
 	const noDigest = "there is no digest of it"
 	has, err := false, error(nil)
@@ -184,7 +188,7 @@ func (c *checking) json(path string) (has bool, err error) {
 	var set struct {
 		Files map[string]string `json:"files"`
 	}
-	if json.Unmarshal(content, &set) != nil { // another kind of file
+	if json.Unmarshal(content, &set) != nil { // it has no list of files
 		return has, nil
 	}
 	for name, want := range set.Files {
@@ -213,7 +217,7 @@ func lines(path string) (has bool, err error) {
 	}
 	for number := 1; ; number++ {
 		line, rest, whole := bytes.Cut(content, []byte("\n"))
-		if !whole { // what a kill cut off is cut away by the next start
+		if !whole { // a process was killed while it wrote the line; the next start cuts it away
 			return has, nil
 		}
 		switch err := strictjson.Unmarshal(line, new(any)); {
@@ -226,7 +230,7 @@ func lines(path string) (has bool, err error) {
 	}
 }
 
-// run checks what the files of a run say of each other.
+// run checks that the files of a run agree with each other.
 func (c *checking) run(dir string) {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	manifest, err := rundir.ReadManifest(fsys.OS, dir)
@@ -251,7 +255,7 @@ func (c *checking) run(dir string) {
 		c.found(in(ResultsFile), err)
 		return
 	}
-	weights, step, err := rundir.Weights(fsys.OS, dir, manifest.Space, func(string, error) {}) // each file is checked by itself
+	weights, step, err := rundir.Weights(fsys.OS, dir, manifest.Space, func(string, error) {}) // damage of a single file is found by the check of that file
 	if err == nil && results.Weights != "" && results.Step == step && results.Weights != tensorfile.Digest(weights) {
 		c.note(in(ResultsFile), Damaged, "it is of other weights or statistics than those in the run; prenas eval writes it anew")
 	}

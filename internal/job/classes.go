@@ -20,11 +20,11 @@ import (
 // ErrClasses: the classes of some images are not those of a model.
 var ErrClasses = errors.New("other classes")
 
-// classes are names by label or by output, as a data set or a model has them. Names that
-// are just the numbers from 0 on, in order, are what shards without names have.
+// classes are the names of classes: of a data set by label, of a model by output. A data set whose
+// classes have no names, as shards may be, has the numbers from 0 on as names.
 type classes []string
 
-// named tells whether any class has a name that is not its own number.
+// named tells whether the classes have names: whether any is called other than by its own number.
 func (c classes) named() bool {
 	for i, name := range c {
 		if name != strconv.Itoa(i) {
@@ -34,22 +34,22 @@ func (c classes) named() bool {
 	return false
 }
 
-// matched says which output of a model each label of images means.
+// matched says which output of a model stands for each label of the images.
 type matched struct {
 	output  []int  // by label; unknown where the model has no such class
-	assumed string // what was taken for granted, for people; empty: nothing
+	assumed string // what had to be assumed, as a sentence for people; empty: nothing
 }
 
 // unknown is the output of a label that the model does not know.
 const unknown = -1
 
-// match finds the images' classes among those of a model with so many outputs: by name,
-// whatever their order and number, the k-th class of a name being the k-th of that name.
-// Where one side has no names and none of its numbers is a name of the other, classes are
-// taken by place, which assumed says.
+// match finds the images' classes among those of a model with all outputs. It goes by name,
+// whatever the order and the number of classes. Where several classes have the same name, the k-th
+// of the images is the k-th of the model. Where one side has no names, and none of its numbers is a
+// name of the other, classes are matched by place; assumed then says so.
 //
-// counts are the images of each label; classes without images may be unknown. Others are
-// an error, which wraps ErrClasses and names them.
+// counts are the images of each label. A class that has images and is not among the model's is an
+// error, which wraps ErrClasses and names the class. A class without images may be unknown.
 func match(images, model classes, outputs int, counts []int) (matched, error) {
 	m := matched{output: byName(images, model)}
 	if common := slices.ContainsFunc(m.output, func(o int) bool { return o != unknown }); !common && len(images) > 0 {
@@ -83,8 +83,8 @@ func match(images, model classes, outputs int, counts []int) (matched, error) {
 	return m, nil
 }
 
-// byName is the output of each label, or unknown. Names are compared by what they look
-// like: file systems differ in how they write é.
+// byName is the output of each label by its name, or unknown. Names are compared after Unicode
+// normalisation, since file systems write letters such as é in different ways.
 func byName(images, model classes) []int {
 	type nth struct {
 		name string
@@ -114,7 +114,7 @@ func byName(images, model classes) []int {
 	return found
 }
 
-// same tells whether each label is the output of its number.
+// same tells whether each label k means output k.
 func (m matched) same() bool {
 	for label, output := range m.output {
 		if label != output {
@@ -133,8 +133,8 @@ func labelCounts(split data.Split, classes int) []int {
 	return counts
 }
 
-// labelledFor gives the images of a split the labels that a model has for their classes,
-// and tells what it assumes and which of the model's classes have no image.
+// labelledFor gives the images of a split the model's labels in place of the data set's. It logs
+// what it assumes, and which of the model's classes have no image. Its error wraps ErrClasses.
 func labelledFor(split data.Split, images, model classes, outputs int, log func(string)) (data.Split, error) {
 	counts := labelCounts(split, len(images))
 	m, err := match(images, model, outputs, counts)
@@ -151,7 +151,7 @@ func labelledFor(split data.Split, images, model classes, outputs int, log func(
 		}
 	}
 	of := len(model)
-	if of == 0 { // it has outputs without names
+	if of == 0 { // the model's outputs have no names
 		of = outputs
 	}
 	if len(shown) < of && split.Len() > 0 {
@@ -171,7 +171,7 @@ func nameOf(list classes, i int) string {
 	return strconv.Itoa(i)
 }
 
-// few of some names, and how many more there are.
+// few writes the first names of a list, and how many more there are.
 func few(names []string) string {
 	const most = 5
 	if len(names) <= most {
@@ -180,10 +180,10 @@ func few(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
-// ofImages is the space with an output for each class of the images, and the candidates with
-// the parameters that they then have. It tells what changed. A space file that says another
-// number contradicts the images, which is an error that wraps ErrClasses; with weights
-// (pretrained) the file's number is theirs, and they get a new head.
+// ofImages returns the space with an output for each class of the images, and the candidates with
+// their parameters counted anew. It logs what changed. A space file that names another number of
+// classes contradicts the images: that is an error, which wraps ErrClasses. With pretrained weights
+// it is none, since the number in the file is that of the weights, which get a new head.
 func ofImages(s *space.Space, candidates space.Candidates, names classes, pretrained bool, log func(string)) (*space.Space, space.Candidates, error) {
 	n := len(names)
 	if s.ClassesGiven && !pretrained && n != s.Model.NumClasses {
@@ -203,10 +203,10 @@ func ofImages(s *space.Space, candidates space.Candidates, names classes, pretra
 	return s, recounted, nil
 }
 
-// suitHead gives the head of a supernet's weights an output for each class of images: that of
-// the class of its name where the weights know all of them, else a new one, drawn from the seed. It
-// tells which. Known are the classes of the weights, nil where they name none; without names of
-// images the space's number of outputs is all there is to suit.
+// suitHead gives the head of a supernet's weights an output for each class of the images. Where the
+// weights know all classes by name, each output is the one of its name; otherwise the head is drawn
+// anew from the seed. It logs which, and drawn says so. known are the classes of the weights, nil
+// where they have no names. Without names of the images only the number of outputs is compared.
 func suitHead(s *space.Space, weights map[string]tensorfile.Tensor, known, names classes, seed uint64, log func(string)) (drawn bool, err error) {
 	net := supernet.New(s)
 	had, outputs := headOf(s, weights).Model.NumClasses, s.Model.NumClasses
@@ -256,7 +256,7 @@ func suitHead(s *space.Space, weights map[string]tensorfile.Tensor, known, names
 	return false, nil
 }
 
-// warningOf is a log that says what its texts are of; all of them are warnings.
+// warningOf returns a log whose lines are warnings about the thing that is named.
 func warningOf(what string, log func(string)) func(string) {
 	return func(text string) { log("warning: " + what + ": " + strings.TrimPrefix(text, "warning: ")) }
 }

@@ -13,11 +13,11 @@ import (
 	"prenas/pkg/space"
 )
 
-// Range is what an architecture may cost; NaN for an end that is open.
+// Range is what an architecture may cost, ends included; NaN for an end that is open.
 type Range struct{ Min, Max float64 }
 
-// costs are the cost that intervals cut, and the limits on all costs. On says what costs
-// were measured on, by name.
+// costs returns the cost that the intervals divide, and the limits on other costs. on says, by the
+// name of a cost, what it was measured on.
 func (o SearchOptions) costs(ctx context.Context) (by search.Cost, limits []search.Limit, on map[string]string, err error) {
 	on = map[string]string{}
 	if by, err = o.cost(ctx, cmp.Or(o.By, "params"), on); err != nil {
@@ -43,8 +43,8 @@ func (o SearchOptions) costs(ctx context.Context) (by search.Cost, limits []sear
 	return by, limits, on, nil
 }
 
-// asked is what the candidates take of the costs that were asked for, the one that
-// intervals cut first.
+// asked is what the candidates cost, for each cost that was asked for. The one that the intervals
+// divide comes first.
 func (o SearchOptions) asked(by search.Cost, limits []search.Limit, on map[string]string, candidates space.Candidates) []search.Asked {
 	var list []search.Asked
 	add := func(c search.Cost, sign float64) {
@@ -87,13 +87,13 @@ func Costs() []Cost {
 	}
 }
 
-// unitOf a cost by its name.
+// unitOf is the unit of the cost of that name.
 func unitOf(name string) string {
 	all := Costs()
 	return all[slices.IndexFunc(all, func(c Cost) bool { return c.Name == name })].Unit
 }
 
-// cost by its name; on gets what it was measured on.
+// cost is the cost of that name. Where it is measured, on gets what it was measured on.
 func (o SearchOptions) cost(ctx context.Context, name string, on map[string]string) (search.Cost, error) {
 	switch name {
 	case "params":

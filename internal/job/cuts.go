@@ -15,7 +15,8 @@ import (
 	"prenas/pkg/space"
 )
 
-// checkCuts refuses a search by what cuts cost where there is nothing to cut, or to look at.
+// checkCuts refuses a search by what cuts cost in three cases: the space is convolutional, the method
+// needs scores of gradients, or there are no trained weights or no images to measure on.
 func (o SearchOptions) checkCuts(options search.Options) error {
 	switch {
 	case o.Space.Model.IsConv():
@@ -28,8 +29,8 @@ func (o SearchOptions) checkCuts(options search.Options) error {
 	return nil
 }
 
-// cuts is the score with its table, measured or as it is stored in the file of sums, and the
-// digest that it is stored by.
+// cuts returns the score with its table, and the digest under which the table is stored. The table
+// is measured, or read from the file of sums.
 func (o SearchOptions) cuts(ctx context.Context, from material, score search.ScoreMethod, weights map[string]tensorfile.Tensor, timing *Timing) (search.ScoreMethod, string, error) {
 	batch, err := from.batch(ctx)
 	if err != nil {
@@ -69,7 +70,7 @@ func (o SearchOptions) cuts(ctx context.Context, from material, score search.Sco
 	return score.With(table), digest, writeCuts(store, digest, table)
 }
 
-// cutsKey is under what a table is stored among the sums.
+// cutsKey is the key under which a table is stored in the file of sums.
 func cutsKey(digest string) string { return "cuts " + digest }
 
 func readCuts(path string, s *space.Space, digest string) (*search.Table, error) {

@@ -26,20 +26,22 @@ type Explained struct {
 	Proxy    string `json:"proxy"`
 	Winner   string `json:"winner"`
 	RunnerUp string `json:"runner_up"`
-	// Ranked is what the proxy says that ordered a shortlist; the explanation is then of
-	// the score that made it.
+	// Ranked are scores of the proxy that ordered a shortlist; nil without one. The explanation is
+	// of the score that made the shortlist.
 	Ranked *RankedPair `json:"ranked,omitempty"`
 	search.Explanation
 }
 
-// RankedPair are the scores of the winner and of the other, by a proxy that has no parts.
+// RankedPair are the scores of the winner and of the other architecture, by a proxy whose score is
+// no sum of parts.
 type RankedPair struct {
 	Proxy    string   `json:"proxy"`
 	Winner   float64  `json:"winner"`
 	RunnerUp *float64 `json:"runner_up"` // null for an architecture that was not on the shortlist
 }
 
-// pair finds two architectures of an interval's shortlist; the first is on it.
+// pair finds the scores of two architectures in an interval's shortlist. The winner is on it; the
+// other may not be.
 func (r *Ranking) pair(interval, winner, other string) *RankedPair {
 	if r == nil {
 		return nil
@@ -56,10 +58,9 @@ func (r *Ranking) pair(interval, winner, other string) *RankedPair {
 	return p
 }
 
-// Explain compares, part by part, the winner of each interval with the
-// runner-up, or with any architecture of the space. Intervals whose only
-// architecture won are left out. It computes nothing anew: scores come from
-// the sums that the search stored.
+// Explain compares, part by part, the winner of each interval with the runner-up, or with a given
+// architecture of the space. Intervals with a single architecture are left out. It computes no
+// scores: they come from the sums that the search stored.
 func Explain(o ExplainOptions) ([]Explained, error) {
 	candidates, err := space.ReadCandidates(o.Candidates)
 	if err != nil {
@@ -114,7 +115,8 @@ func Explain(o ExplainOptions) ([]Explained, error) {
 	return all, nil
 }
 
-// runnerUp of an interval: a front has it in the file, best first.
+// runnerUp of an interval, from the meta file. A front has its architectures in the candidates file
+// itself, best first.
 func (m Meta) runnerUp(bin space.Bin) string {
 	if len(bin.Candidates) > 1 {
 		return bin.Candidates[1].Arch.String()
@@ -122,7 +124,7 @@ func (m Meta) runnerUp(bin space.Bin) string {
 	return m.RunnersUp[bin.Key]
 }
 
-// storedScores are the scores that a search chose by.
+// storedScores reads the scores that a search chose by.
 func storedScores(candidates string, m Meta) (*search.Scores, error) {
 	name := cmp.Or(m.Search["proxy"], DefaultProxy)
 	if m.Ranking != nil {

@@ -28,14 +28,14 @@ import (
 // AllArchs, for ExportOptions.Arch, means every architecture of the run.
 const AllArchs = "all"
 
-// ErrEnding: a file's name that does not say what the file is.
+// ErrEnding: a file's name has no ending that says its format.
 var ErrEnding = errors.New("its name ends in")
 
 // ExportOptions of Export.
 type ExportOptions struct {
 	Run string
-	// Candidates is a file of other architectures of the run's space, to choose from instead of
-	// those that it trained; empty: those.
+	// Candidates is a file of architectures of the run's space to choose from; empty: those that
+	// the run trained.
 	Candidates string
 	Arch       string // name, key of an interval (its best), or AllArchs; empty: the only one
 	Format     Format
@@ -55,12 +55,12 @@ type Exported struct {
 	Accuracy   *export.Accuracy `json:"accuracy,omitempty"`
 }
 
-// Export takes architectures out of a run as models by themselves, each with its
-// description and its card beside it. When ctx is cancelled it ends before the next one. Its errors
-// wrap input.Arch where no such architecture is there, or none is named and there are several, and
-// ErrEnding.
+// Export writes architectures of a run as models by themselves, each with its description and its
+// card beside it. Run may also be the file of a model, which is then written in the format that is
+// asked for. When ctx is cancelled it stops before the next model.
 //
-// Run may also be the file of a model, whose own format or another is written.
+// Its errors wrap input.Arch where there is no such architecture, or none is named and there are
+// several, and ErrEnding.
 func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 	if IsModel(o.Run) {
 		if o.Candidates != "" {
@@ -133,7 +133,7 @@ func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 		if err != nil {
 			return list, fmt.Errorf("%s: %w", o.Run, err)
 		}
-		// An architecture of a lower resolution sees as much of a picture as others.
+		// An architecture of a lower resolution sees the same part of a picture, in fewer pixels.
 		side := m.Side(c.arch)
 		resize := manifest.Recipe.Augment.TestResize(m.ImageSize) * side / m.ImageSize
 		model, err := export.Take(alone, m, c.arch, export.Info{
@@ -195,7 +195,7 @@ func (o ExportOptions) model() ([]Exported, error) {
 	}}, nil
 }
 
-// write writes a model with what lies beside it, all of them or none.
+// write writes a model with its description and card, all of them or none.
 func (o ExportOptions) write(path string, model *export.Model, card export.Card) error {
 	set := fsys.NewSet(fsys.OS)
 	defer set.Discard()
@@ -208,7 +208,8 @@ func (o ExportOptions) write(path string, model *export.Model, card export.Card)
 	return set.Commit()
 }
 
-// askedOf is what an architecture takes of what was asked for and does not follow from it.
+// askedOf is what an architecture costs of that which was asked for and measured: costs that can be
+// counted from the architecture alone are left out.
 func askedOf(asked []search.Asked, arch space.Arch) (list []export.Cost) {
 	for _, a := range asked {
 		if v, has := a.Archs[arch.String()]; has && !a.Counted() {
@@ -218,8 +219,8 @@ func askedOf(asked []search.Asked, arch space.Arch) (list []export.Cost) {
 	return list
 }
 
-// aloneWeights are a run's weights for one of its architectures: folded where choices
-// learn something for themselves, with the statistics of its own batch norms.
+// aloneWeights are a run's weights for one of its architectures, with the statistics of its own
+// batch norms. What the architecture's choices have learnt for themselves is folded in.
 func aloneWeights(net *supernet.Net, weights map[string]tensorfile.Tensor, a space.Arch) (map[string]tensorfile.Tensor, error) {
 	m := net.Space().Model
 	stats, err := rundir.RunningStats(weights, m, a)
@@ -236,15 +237,15 @@ func aloneWeights(net *supernet.Net, weights map[string]tensorfile.Tensor, a spa
 	return alone, nil
 }
 
-// choice is an architecture of a run and the key of its interval.
+// choice is an architecture of a run and the key of the interval that it is in.
 type choice struct {
 	key  string
 	arch space.Arch
 }
 
-// chooseArchs finds what name, an architecture's, the key of an interval or AllArchs,
-// means among the architectures that a run trained, or those of a candidates file. No name means
-// the only one. asked is what they take of budgets.
+// chooseArchs finds architectures by name among those that a run trained, or those of a candidates
+// file. The name is that of an architecture, the key of an interval (its best) or AllArchs. Without
+// a name it is the only architecture, or an error that wraps input.Arch. asked is what they cost.
 func chooseArchs(m rundir.Manifest, run, file, name string) (chosen []choice, asked []search.Asked, err error) {
 	candidates, asked, err := candidatesOf(m, run, file)
 	if err != nil {
@@ -271,16 +272,16 @@ func chooseArchs(m rundir.Manifest, run, file, name string) (chosen []choice, as
 	return nil, nil, fmt.Errorf("%w%s; %s has, by interval,%s", input.Arch, wrong, cmp.Or(file, run), strings.Join(known, ""))
 }
 
-// sameKey tells whether a text names an interval's bound, which may have the digits of a
-// sum of floats: 0.34 is 0.33999999999999997.
+// sameKey tells whether a text names an interval. Its key may have the digits of a sum of floats:
+// 0.34 names 0.33999999999999997.
 func sameKey(text, key string) bool {
 	given, err := strconv.ParseFloat(text, 64)
 	bound, _ := strconv.ParseFloat(key, 64) // a candidates file has only numbers as keys
 	return err == nil && math.Abs(given-bound) <= 1e-9*bound
 }
 
-// measured are the accuracies, and what was found beside them, by architecture in the run's results, where they are those
-// of these weights, after step updates.
+// measured reads what each architecture reached from the run's results. It returns nothing where
+// the results are of other weights than those after step updates.
 func measured(o ExportOptions, step int, weights map[string]tensorfile.Tensor) (accuracy map[string]*export.Accuracy, found map[string]*export.Found, err error) {
 	path := filepath.Join(o.Run, ResultsFile)
 	results, err := evaluate.ReadResults(fsys.OS, path)
@@ -313,7 +314,7 @@ func measured(o ExportOptions, step int, weights map[string]tensorfile.Tensor) (
 	return accuracy, found, nil
 }
 
-// foundOf is what a card tells beside the accuracy; nil where the results do not say it.
+// foundOf is what a card says beside the accuracy; nil where the results do not have it.
 func foundOf(r evaluate.Results, a evaluate.Result) *export.Found {
 	const classes, pairs = 30, 5
 	if len(a.PerClass) == 0 {

@@ -19,7 +19,7 @@ import (
 type FinetuneOptions struct {
 	Engine    *engine.Engine
 	From      string // run that trained the weights, or the safetensors of an exported model
-	Arch      string // name, or key of an interval (its best); empty: the only one, as a model has
+	Arch      string // name, or key of an interval (its best); empty: the only one there is
 	Data      string
 	ImageSize int // 0: as it was
 	Recipe    recipe.Recipe
@@ -33,10 +33,10 @@ type FinetuneOptions struct {
 	Progress  func(train.Status)
 }
 
-// Finetune goes on training one architecture on other images, normalised as those were
-// that trained it. Where they have other classes the head is drawn anew; where they have
-// another size, positions are interpolated. The result is a run like any other, whose
-// one candidate is the architecture.
+// Finetune trains one architecture further, on other images. They are normalised as the images were
+// that it was trained on. Where they have other classes the head is drawn anew; where they have
+// another size the positions are interpolated. The result is a run like any other, with the
+// architecture as its one candidate.
 func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 	var none train.Result
 	release, err := hold(o.Engine, o.Out)
@@ -80,8 +80,8 @@ func Finetune(ctx context.Context, o FinetuneOptions) (train.Result, error) {
 	return result, errors.Join(err, closeTeacher(teacher))
 }
 
-// normaliseAs has images normalised as those that weights were trained with, where that
-// is known.
+// normaliseAs gives a data set the mean and deviation of the images that weights were trained on,
+// where these are known.
 func normaliseAs(set *data.Dataset, look rundir.ImageInfo) {
 	if len(look.Mean) > 0 {
 		set.Mean, set.Std = look.Mean, look.Std

@@ -17,14 +17,14 @@ import (
 	"prenas/pkg/space"
 )
 
-// trained is an architecture with weights, to go on from.
+// trained is an architecture with trained weights, from which a training begins.
 type trained struct {
-	space   *space.Space // that holds the architecture
+	space   *space.Space // that the architecture is of
 	arch    space.Arch
 	weights map[string]tensorfile.Tensor // of the space's supernet, and the architecture's running statistics
 	look    rundir.ImageInfo             // of the images behind the weights
 	from    *rundir.From
-	drawn   bool // the head knows nothing yet
+	drawn   bool // the head was drawn anew, so it knows no class yet
 }
 
 // openTrained opens an architecture of a run, or the file of an exported model.
@@ -68,7 +68,7 @@ func openTrained(from, arch string, log func(string)) (trained, error) {
 	return trained{space: manifest.Space, arch: chosen[0].arch, weights: weights, look: manifest.Data.ImageInfo, from: file}, err
 }
 
-// trainedModel takes the file of an exported model.
+// trainedModel reads an exported model. arch must be empty or its name.
 func trainedModel(path, arch string) (trained, error) {
 	m, err := export.Read(fsys.OS, path)
 	if err != nil {
@@ -85,7 +85,7 @@ func trainedModel(path, arch string) (trained, error) {
 	return t, err
 }
 
-// trainedAs is a model in a supernet that is just as large as it needs.
+// trainedAs puts a model into the smallest supernet that holds it.
 func trainedAs(m *export.Model) (trained, error) {
 	t := trained{arch: m.Info.SpaceArch(), look: lookOf(m.Info)}
 	own, err := m.Weights()
@@ -100,13 +100,13 @@ func trainedAs(m *export.Model) (trained, error) {
 	return t, nil
 }
 
-// lookOf the images behind a model.
+// lookOf is how the images that a model was trained on are normalised, and their classes.
 func lookOf(i export.Info) rundir.ImageInfo {
 	return rundir.ImageInfo{Mean: i.Preprocess.Mean, Std: i.Preprocess.Std, Classes: i.Classes}
 }
 
-// importedModel takes weights that Import wrote, of the whole model or of an architecture of
-// the space beside them; why is what it is otherwise.
+// importedModel reads weights that Import wrote: of the whole model, or of an architecture arch of
+// the space beside them. why is the error where there is no such space.
 func importedModel(path, arch string, why error) (trained, error) {
 	file := SpacePath(path)
 	s, err := space.Load(file)
@@ -135,8 +135,8 @@ func importedModel(path, arch string, why error) (trained, error) {
 	return t, nil
 }
 
-// around is the smallest space that holds an architecture: its choices are those that
-// the layers have.
+// around is the smallest space that holds an architecture: its choices are those of the
+// architecture's layers.
 func around(m space.Model, a space.Arch) *space.Space {
 	s := &space.Space{Name: a.String(), Model: m, ModelGiven: true}
 	if a.IsConv() {
@@ -157,11 +157,11 @@ func around(m space.Model, a space.Arch) *space.Space {
 	return s
 }
 
-// each of some values once, in order.
+// each returns every value once, in ascending order.
 func each[T cmp.Ordered](values []T) []T { return slices.Compact(slices.Sorted(slices.Values(values))) }
 
-// widened puts each weight where it lies as a slice in one of a supernet's size, zero
-// elsewhere.
+// widened puts each weight, as a slice, into one of the size that the supernet has; the rest is
+// zero. Weights that the architecture does not have are all zero.
 func widened(own map[string]tensorfile.Tensor, params []supernet.Param) (map[string]tensorfile.Tensor, error) {
 	out := map[string]tensorfile.Tensor{}
 	for _, p := range params {
@@ -171,7 +171,7 @@ func widened(own map[string]tensorfile.Tensor, params []supernet.Param) (map[str
 		}
 		wide := make([]float32, size)
 		t, used := own[p.Name]
-		if used { // else it is of a layer that the architecture's unit does not have
+		if used { // otherwise it is of a layer that the architecture does not have
 			values, err := t.Float32s()
 			if err != nil {
 				return nil, fmt.Errorf("tensor %q: %w", p.Name, err)
@@ -183,8 +183,8 @@ func widened(own map[string]tensorfile.Tensor, params []supernet.Param) (map[str
 	return out, nil
 }
 
-// suit fits the trained architecture to other images: interpolated positions where
-// they have another size (0: the same), a new head where they have other classes.
+// suit fits the trained architecture to other images. It interpolates the positions for another
+// size (in pixels; 0: the same), and gives the head the classes of the images.
 func (t trained) suit(classes []string, imageSize int, seed uint64, log func(string)) (trained, error) {
 	from := t.space.Model
 	s := *t.space
@@ -208,7 +208,7 @@ func (t trained) suit(classes []string, imageSize int, seed uint64, log func(str
 	if t.weights, err = supernet.Resize(from, s.Model, t.weights); err != nil {
 		return t, err
 	}
-	if imageSize != 0 && s.Model.IsConv() { // it is another architecture, by name
+	if imageSize != 0 && s.Model.IsConv() { // the resolution is a part of the architecture's name
 		stats, err := rundir.RunningStats(t.weights, from, t.arch)
 		if err != nil {
 			return t, err

@@ -11,10 +11,10 @@ import (
 	"prenas/pkg/space"
 )
 
-// ErrFormat: a form of a model's file that does not exist.
+// ErrFormat: there is no such format of a model's file.
 var ErrFormat = errors.New("no such form of a model")
 
-// Format is a form of a model's file.
+// Format is a format of a model's file.
 type Format struct {
 	name, ending string
 	onnx         onnx.Options // of an ONNX file
@@ -29,14 +29,14 @@ const (
 	precisionHalf     = "fp16"
 )
 
-// FormatOptions of ParseFormat, as flags have them; zero values are the usual.
+// FormatOptions of ParseFormat. Zero values are the defaults.
 type FormatOptions struct {
 	Quantize  string // int8
 	Precision string // float32 or fp16
-	Opset     int    // the newest that an ONNX file may need: 20 or 23
+	Opset     int    // newest operator set that an ONNX file may use: 20 or 23
 }
 
-// ParseFormat finds a format by its name.
+// ParseFormat finds a format by its name. Its error wraps ErrFormat and names the input at fault.
 func ParseFormat(name string, o FormatOptions) (Format, error) {
 	switch {
 	case name != formatSafetensors && name != formatONNX:

@@ -20,11 +20,11 @@ import (
 	"prenas/pkg/space"
 )
 
-// featureBatch is how many images at once a frozen network looks at.
+// featureBatch is the number of images that a frozen network computes features of at once.
 const featureBatch = 64
 
-// fitHead fits the head to the training images, all else as it is; those held out choose how
-// strongly it is held back. Progress is told of images.
+// fitHead fits the head to the training images and leaves all other weights as they are. The
+// held-out images choose the strength of the regularisation. progress counts images.
 func (t *trained) fitHead(ctx context.Context, e *engine.Engine, images *train.Images, set *data.Dataset, log func(string), progress func(done, total int)) error {
 	total := set.Train.Len() + set.HeldOut.Len()
 	frozen, columns, err := t.withoutHead()
@@ -56,11 +56,12 @@ func (t *trained) fitHead(ctx context.Context, e *engine.Engine, images *train.I
 	return nil
 }
 
-// isWeight tells a head's weights [outputs, features] from its biases [outputs].
+// isWeight tells whether a parameter of a head is its weights [outputs, features], not its biases
+// [outputs].
 func isWeight(p supernet.Param) bool { return strings.HasSuffix(p.Name, ".weight") }
 
-// withoutHead is the network with an output for each feature that a head weighs. Columns is how
-// many these are: where there are several heads they add up, and each has features of its own.
+// withoutHead is the network whose outputs are the features that its head takes; columns is their
+// number. Where there are several heads each has features of its own, and the columns add up.
 func (t *trained) withoutHead() (frozen trained, columns int, err error) {
 	params := supernet.New(t.space).Params()
 	for _, p := range params {
@@ -92,7 +93,8 @@ func (t *trained) withoutHead() (frozen trained, columns int, err error) {
 	return frozen, columns, nil
 }
 
-// outputs of the network on the images of a split, in their order, not augmented.
+// outputs computes the network's outputs on the images of a split, in their order and without
+// augmentation.
 func (t *trained) outputs(ctx context.Context, e *engine.Engine, images *train.Images, split data.Split, columns int, progress func(done int)) (probe.Features, error) {
 	f := probe.Features{Dim: columns}
 	if split.Len() == 0 {
@@ -102,7 +104,8 @@ func (t *trained) outputs(ctx context.Context, e *engine.Engine, images *train.I
 	return f, err
 }
 
-// observed is what the network reaches on the images of a split, in their order, not augmented, whose logits observe is told.
+// observed measures the network on the images of a split, in their order and without augmentation.
+// observe gets the logits of each image.
 func (t *trained) observed(ctx context.Context, e *engine.Engine, images *train.Images, split data.Split, batch int,
 	observe func(arch, image, label int, logits []float32), progress func(done int),
 ) (evaluate.Score, error) {
@@ -136,8 +139,8 @@ func (t *trained) upload(e *engine.Engine) (given evaluate.Weights, err error) {
 	return given, err
 }
 
-// putHead makes a fitted classifier the head of the network, whose columns withoutHead tells. Of
-// two heads either both have biases, and are averaged, or one has.
+// putHead makes a fitted classifier the head of the network. Its columns are in the order of
+// withoutHead. Where there are two heads, the outputs of both are averaged if both have biases.
 func (t *trained) putHead(c probe.Classifier, columns int) {
 	classes, at := t.space.Model.NumClasses, 0
 	for _, p := range supernet.New(t.space).Params() {

@@ -7,9 +7,10 @@ import (
 	"prenas/pkg/space"
 )
 
-// shrinkableConv is the space whose supernet is a convolutional network: choices of half and
-// all of the depth, of smaller kernels, and of a half, two thirds and all of the expansion. nil
-// where its units or blocks differ, which supernets' do not.
+// shrinkableConv is the space whose supernet is a convolutional network. Its choices are a half,
+// three quarters and all of the depth, all smaller odd kernels from 3 on, and a half, two thirds and
+// all of the expansion. It is nil where units differ in depth or blocks in kernel or expansion, since
+// those of a supernet do not.
 func shrinkableConv(m space.Model, a space.Arch) (*space.Space, error) {
 	depth, first := len(a.Units[0]), a.Units[0][0]
 	for _, unit := range a.Units {
@@ -29,6 +30,7 @@ func shrinkableConv(m space.Model, a space.Arch) (*space.Space, error) {
 	return withIntervals(s)
 }
 
+// convSpaceText is spaceText of a convolutional space.
 func convSpaceText(s *space.Space) string {
 	var b strings.Builder
 	c, m := s.Model.Conv, s.Model

@@ -16,10 +16,10 @@ type LatencyOptions struct {
 	Engine   *engine.Engine
 	Space    *space.Space
 	Batch    int
-	Again    bool   // measure anew what is kept already
-	Check    int    // whole architectures to measure beside; 0 for none
+	Again    bool   // measure anew even if there is a measurement in the cache
+	Check    int    // number of whole architectures to compare the sums of parts with; 0: none
 	Seed     uint64 // of the architectures to check
-	Out      string // file for the measurement, to be taken to another machine; empty: none
+	Out      string // file for the measurement, for use on another machine; empty: none
 	Log      func(string)
 	Progress func(done, total int)
 }
@@ -31,8 +31,8 @@ type LatencyResult struct {
 	Checked *latency.Checked `json:"checked,omitempty"`
 }
 
-// Latency measures the parts of a space, or takes them from the user's cache
-// folder, and holds them against whole architectures.
+// Latency measures how long the parts of a space take, or reads that from the user's cache folder.
+// It may also measure whole architectures, to see how far the sums of parts are off.
 func Latency(ctx context.Context, o LatencyOptions) (r LatencyResult, err error) {
 	dir, err := latency.Dir()
 	if err != nil {
@@ -62,8 +62,8 @@ func Latency(ctx context.Context, o LatencyOptions) (r LatencyResult, err error)
 	return r, err
 }
 
-// latencyCost is the measured latency as a cost; budgets are in milliseconds,
-// the table in nanoseconds. On gets what it was measured on.
+// latencyCost is the measured latency as a cost. Its budgets are in milliseconds and its table is
+// in nanoseconds. on gets what it was measured on.
 func (o SearchOptions) latencyCost(ctx context.Context, on map[string]string) (search.Cost, error) {
 	r, err := o.latency(ctx)
 	if err != nil {
@@ -81,7 +81,7 @@ func (o SearchOptions) latencyCost(ctx context.Context, on map[string]string) (s
 	}.Table(o.Space)}, nil
 }
 
-// latency is what the parts of the space take, on this machine or as a file has it.
+// latency is how long the parts of the space take: on this machine, or on that of a file.
 func (o SearchOptions) latency(ctx context.Context) (r LatencyResult, err error) {
 	if o.LatencyProfile == "" {
 		return Latency(ctx, LatencyOptions{Engine: o.Engine, Space: o.Space, Batch: max(o.LatencyBatch, 1), Progress: o.Measuring})

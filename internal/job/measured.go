@@ -30,19 +30,19 @@ import (
 	"prenas/pkg/space"
 )
 
-// Measured says what the scores of a search are where they were measured: top-1 on the images
-// that a run held out, with slices of its weights; and what that took.
+// Measured says how the scores of a search were measured, and how much work that was. A score is
+// top-1 on the images that a run held out, with a slice of its weights.
 type Measured struct {
 	Step          int     `json:"step"`    // updates behind the weights
 	Weights       string  `json:"weights"` // their digest (tensorfile.Digest)
 	Data          string  `json:"data"`    // SHA-256 of the images
 	Split         string  `json:"split"`
 	Images        int     `json:"images"`                // that each architecture is measured on
-	Calibration   int     `json:"calibration,omitempty"` // images that statistics of batch norms are estimated on, for each
-	Architectures int64   `json:"architectures"`         // that were measured
-	AllImages     int64   `json:"all_images"`            // that went forward through them
+	Calibration   int     `json:"calibration,omitempty"` // images that each one's batch norms are estimated on
+	Architectures int64   `json:"architectures"`         // number that was measured
+	AllImages     int64   `json:"all_images"`            // images of all forward passes together
 	Population    int     `json:"population"`
-	Breeding      *Breeds `json:"breeding,omitempty"` // none of random search
+	Breeding      *Breeds `json:"breeding,omitempty"` // nil after a random search
 }
 
 // Breeds are the settings of evolution, as in search.Options.
@@ -55,7 +55,7 @@ type Breeds struct {
 	TrunkProb   float64 `json:"trunk_prob"`
 }
 
-// IsRun tells a run directory, or what should be one, from a file of weights.
+// IsRun tells whether a path is a folder, and so a run directory, not a file of weights.
 func IsRun(path string) bool {
 	info, err := fsys.OS.Stat(path)
 	return err == nil && info.IsDir()
@@ -68,7 +68,7 @@ func SpaceOfRun(run string) (*space.Space, error) {
 }
 
 // sameSpace tells whether two spaces have the same supernet and choices. Intervals may differ, and
-// the classes, which training takes from the images.
+// so may the number of classes, which training takes from the images.
 func sameSpace(a, b *space.Space) bool {
 	plain := func(s *space.Space) space.Space {
 		p := *s
@@ -82,9 +82,10 @@ func sameSpace(a, b *space.Space) bool {
 	return reflect.DeepEqual(plain(a), plain(b))
 }
 
-// searchMeasured searches by the accuracy that architectures reach on the images that o.Run held
-// out, with their slices of its weights. What is measured is kept beside the candidates file, so a
-// search that was cut goes on, and another of the same weights need not measure it again.
+// searchMeasured searches by the accuracy that architectures reach, with their slices of the
+// weights of o.Run, on the images that the run held out. Each measurement is kept beside the
+// candidates file. So a search that was stopped goes on, and another search of the same weights
+// does not measure an architecture again.
 func (o SearchOptions) searchMeasured(ctx context.Context) (result SearchResult, timing Timing, err error) {
 	began := time.Now()
 	m, err := rundir.ReadManifest(fsys.OS, o.Run)
@@ -226,14 +227,14 @@ func measuredPath(candidates string) string {
 	return strings.TrimSuffix(candidates, ".json") + ".measured.jsonl"
 }
 
-// measuredLine is what an architecture reached.
+// measuredLine is a line of the journal: what an architecture reached.
 type measuredLine struct {
 	Of     string  `json:"of"` // the weights and images, as openMeasured names them
 	Arch   string  `json:"arch"`
 	Top1   int     `json:"top1"`
 	Images int     `json:"images"`
 	Loss   float64 `json:"loss"`
-	Sum    string  `json:"sum"` // digest of the line with nothing in its place
+	Sum    string  `json:"sum"` // digest of the line with an empty Sum
 }
 
 func (l measuredLine) digest() string {
@@ -243,7 +244,7 @@ func (l measuredLine) digest() string {
 }
 
 // measuredJournal is candidates.measured.jsonl. It has a line for each architecture that was
-// measured, of whatever weights, from the moment that it was.
+// measured, with any weights. The line is on disk before the next architecture is measured.
 type measuredJournal struct {
 	path, of string
 	known    map[string]measuredLine // of these weights and images, by architecture

@@ -14,7 +14,7 @@ import (
 	"prenas/pkg/space"
 )
 
-// Ordering says on what images Import sorts a model by importance.
+// Ordering says how Import sorts a model by importance.
 type Ordering struct {
 	Engine   *engine.Engine
 	Data     string // source of images; empty: the model stays as it is
@@ -24,9 +24,9 @@ type Ordering struct {
 	Progress func(done, total int)
 }
 
-// ordered is the model with its units sorted by what they are worth on a batch of images: slices
-// keep what matters most, and the whole computes what it did. The space gets the order of its
-// blocks.
+// ordered sorts the model's units by their importance, which it measures on a batch of images. So
+// slices, which take the first units, keep the most important ones; the whole model computes the
+// same as before. The space gets the order of its blocks.
 func (o Ordering) ordered(ctx context.Context, s *space.Space, m *export.Model) (*export.Model, error) {
 	set, err := source.Open(ctx, o.Data, source.Options{Seed: o.Seed, Look: true, Log: o.Log})
 	if err != nil {

@@ -32,7 +32,7 @@ type PredictOptions struct {
 	Each      func(Prediction) // told of every image, in order
 }
 
-// Prediction is what a model says of one image, or why it says nothing.
+// Prediction is what a model predicts of one image, or why there is no prediction.
 type Prediction struct {
 	File    string           `json:"file"`
 	Classes []classify.Class `json:"classes,omitempty"`
@@ -52,8 +52,8 @@ func (p Prediction) String() string {
 type Predicted struct {
 	Arch   string  `json:"arch"`
 	Images int     `json:"images"`            // classified
-	Failed int     `json:"failed"`            // that could not be read, or have no finite logits
-	Rate   float64 `json:"images_per_second"` // reading and computing, without compiling
+	Failed int     `json:"failed"`            // images that could not be read, or whose logits are not finite
+	Rate   float64 `json:"images_per_second"` // of reading and computing; compiling is not counted
 }
 
 // Predict classifies images. It goes on after images that cannot be read.
@@ -100,13 +100,13 @@ func (o PredictOptions) all(ctx context.Context, m *classify.Model) (Predicted, 
 	return sum, nil
 }
 
-// imageFile is a file to classify, or why there is none.
+// imageFile is a file to classify, or the error that stands in its place.
 type imageFile struct {
 	path string
 	err  error
 }
 
-// files are the images that the arguments name.
+// files yields the image files that the arguments name.
 func (o PredictOptions) files() iter.Seq[imageFile] {
 	return func(yield func(imageFile) bool) {
 		for _, arg := range o.Images {

@@ -23,8 +23,8 @@ import (
 	"prenas/pkg/space"
 )
 
-// quickstarts is, by family, what a quickstart searches and trains by; the recipe has a
-// twin with fewer updates, whose name ends in -small.
+// quickstarts says, by family, which space is searched and which recipe is trained by. Each recipe
+// has a twin with fewer updates, whose name ends in -small.
 var quickstarts = map[string]struct {
 	space, recipe string
 	budgets       []float64 // millions of parameters; none: the space's intervals
@@ -75,8 +75,8 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (results evaluate.Resu
 		_, err := QuickstartFolder(o.Family)
 		return results, "", err
 	}
-	if !exists(filepath.Join(o.Out, rundir.ManifestFile)) && o.Data != "fashion-mnist" { // which fetches itself
-		// Images that are not there are told before anything is written.
+	if !exists(filepath.Join(o.Out, rundir.ManifestFile)) && o.Data != "fashion-mnist" { // that is fetched if it is not there
+		// It is an error if images are missing, before anything is written.
 		if _, err := source.Open(ctx, o.Data, source.Options{Progress: o.Fetch}); err != nil {
 			return results, "", err
 		}
@@ -145,7 +145,7 @@ func Quickstart(ctx context.Context, o QuickstartOptions) (results evaluate.Resu
 	return results, page, err
 }
 
-// begun is the state of a folder whose training has begun.
+// begun says that the training in the folder has begun.
 const begun = "begun"
 
 // search searches a built-in space, for budgets or in its own intervals, into a folder that need not exist.
@@ -171,16 +171,19 @@ func (o QuickstartOptions) search(ctx context.Context, e *engine.Engine, name st
 	return nil
 }
 
-// stages returns what tells that a stage begins, with the seconds since now.
+// stages returns a function that logs the name of a stage that begins, after the seconds since
+// stages was called.
 func stages(log func(string)) (stage func(name string)) {
 	began := time.Now()
 	return func(name string) { log(fmt.Sprintf("[%3.0f s] %s", time.Since(began).Seconds(), name)) }
 }
 
-// searchedIn is the candidates file in the folder of a command that searches before it trains there.
+// searchedIn is the candidates file of a search inside a run directory. Commands have it that search
+// and then train in one folder.
 func searchedIn(run string) string { return filepath.Join(run, "search", rundir.CandidatesFile) }
 
-// testOrHeldOut evaluates on the test images, and where there are none on those that the run held out. Then Split says so.
+// testOrHeldOut evaluates on the test images. Where there are none it takes those that the run held
+// out, and sets Split.
 func (o *EvaluateOptions) testOrHeldOut(ctx context.Context, stage func(name string)) (evaluate.Results, error) {
 	results, err := Evaluate(ctx, *o)
 	if errors.Is(err, ErrNoTest) {

@@ -18,11 +18,11 @@ import (
 	"prenas/pkg/space"
 )
 
-// Ranking says how a proxy that does not add up ordered the shortlists of a search.
+// Ranking says how a proxy, whose score is no sum of parts, ordered the shortlists of a search.
 type Ranking struct {
 	Proxy         string              `json:"proxy"`
 	ShortlistedBy string              `json:"shortlisted_by"`
-	Shortlist     int                 `json:"shortlist"` // most architectures of an interval
+	Shortlist     int                 `json:"shortlist"` // architectures of an interval, at most
 	Intervals     map[string][]Ranked `json:"intervals"` // best first
 }
 
@@ -44,9 +44,9 @@ func (r *Ranking) runnersUp() map[string]string {
 	return all
 }
 
-// rank orders shortlists by o.RankBy, each architecture scored on its own passes, and
-// keeps the best of each. What is scored stays beside the candidates file, so a
-// search that was cut goes on.
+// rank orders shortlists by the proxy o.RankBy and keeps the best of each. The proxy scores each
+// architecture by itself. Scores are kept beside the candidates file, so a search that was stopped
+// goes on.
 func (o SearchOptions) rank(ctx context.Context, from material, weights map[string]tensorfile.Tensor, shortlists space.Candidates, by search.ScoreMethod) (space.Candidates, *Ranking, error) {
 	batch, err := from.batch(ctx)
 	if err != nil {
@@ -105,8 +105,8 @@ func (o SearchOptions) rank(ctx context.Context, from material, weights map[stri
 	return best, ranking, nil
 }
 
-// partsStore is candidates.parts.json: the parts of scores of architectures, by what
-// they are of.
+// partsStore is candidates.parts.json: the parts of scores, by key and architecture. A key names
+// the proxy, the weights and the images.
 type partsStore struct {
 	path, key string
 	all       map[string]map[string]proxy.Parts
@@ -118,7 +118,8 @@ func partsPath(candidates string) string {
 	return strings.TrimSuffix(candidates, ".json") + ".parts.json"
 }
 
-// openParts reads what is stored. Where that cannot be read the store is empty.
+// openParts reads the store. Where it cannot be read the store is empty, and usable, and the error
+// says why.
 func openParts(path, key string) (*partsStore, error) {
 	s := &partsStore{path: path, key: key, all: map[string]map[string]proxy.Parts{}, parts: map[string]proxy.Parts{}}
 	var all map[string]map[string]proxy.Parts
@@ -146,7 +147,7 @@ func openParts(path, key string) (*partsStore, error) {
 	return s, nil
 }
 
-// add keeps the parts of an architecture; the file is whole after each.
+// add keeps the parts of an architecture and writes the file.
 func (s *partsStore) add(arch string, parts proxy.Parts) error {
 	s.parts[arch] = parts
 	s.all[s.key] = s.parts

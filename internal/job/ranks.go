@@ -11,7 +11,7 @@ import (
 	"prenas/internal/train"
 )
 
-// hold is rundir.Hold by the first of several ranks, which is the one that writes.
+// hold locks a run directory. Of several ranks only the first does, since it alone writes.
 func hold(e *engine.Engine, run string) (release func(), err error) {
 	if !e.Ranks().First() {
 		return func() {}, nil
@@ -19,7 +19,8 @@ func hold(e *engine.Engine, run string) (release func(), err error) {
 	return rundir.Hold(run)
 }
 
-// resolve is the first rank's precision, which may be timed.
+// resolve is the precision to compute in. It may depend on timings, so the first rank decides for
+// all.
 func resolve(ctx context.Context, e *engine.Engine, p engine.Precision, log func(string)) (engine.Precision, error) {
 	first, err := e.Ranks().Decided("the choice of precision", func() (string, error) {
 		own, err := e.Resolve(ctx, p, log)
@@ -28,8 +29,10 @@ func resolve(ctx context.Context, e *engine.Engine, p engine.Precision, log func
 	return engine.Precision(first), err
 }
 
-// noteSkippedOfAll is noteSkipped of what any rank left out, by the first, after what ended with an
-// error, which it returns. An error but that of being stopped is of one rank alone.
+// noteSkippedOfAll notes, on the first rank, the images that any rank left out. ended is the error
+// that the work before ended with; it is returned. Ranks are asked for their images only after
+// success or an interruption, which all of them see. Any other error is of one rank alone, and the
+// others would wait for it.
 func noteSkippedOfAll(e *engine.Engine, run string, skipped *data.Skipped, ended error, log func(string)) error {
 	if ended == nil || errors.Is(ended, train.ErrInterrupted) {
 		if err := allSkipped(e, skipped); err != nil {
@@ -42,7 +45,7 @@ func noteSkippedOfAll(e *engine.Engine, run string, skipped *data.Skipped, ended
 	return ended
 }
 
-// allSkipped has every rank know the damaged images that any left out.
+// allSkipped tells every rank which damaged images the others left out.
 func allSkipped(e *engine.Engine, skipped *data.Skipped) error {
 	if e.Ranks().Size() == 1 {
 		return nil

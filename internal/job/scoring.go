@@ -47,23 +47,24 @@ type Scoring struct {
 	Log          func(string)
 }
 
-// material is what scores of a space are computed from.
+// material is what the scores of a space are computed from.
 type material struct {
 	Scoring
 	space  *space.Space
 	images *data.Dataset // of Scoring.Data; nil: none
 }
 
-// scored is the supernet that scores are of: the plain one, as in the original.
+// scored is the supernet that is scored. It is the plain one, as in the original: nothing that single
+// choices learn for themselves is part of it.
 func scored(s *space.Space) *supernet.Net {
 	plain := *s
 	plain.Model = s.Model.Plain()
 	return supernet.New(&plain)
 }
 
-// weights of the supernet. For a space file that does not say what the model
-// is, weights from a file say it; but the images say how many classes there are, and a
-// head of another number is drawn anew, as in training.
+// weights reads or draws the supernet's weights. Where the space file does not describe the model,
+// the weights' file does. The number of classes is that of the images: a head of another number is
+// drawn anew, as in training.
 func (o material) weights() (map[string]tensorfile.Tensor, error) {
 	s := o.space
 	if o.Weights == "" {
@@ -85,7 +86,7 @@ func (o material) weights() (map[string]tensorfile.Tensor, error) {
 	return weights, err
 }
 
-// headOf is the space with as many outputs as the head of some weights has.
+// headOf is the space with the number of outputs that the head of the weights has.
 func headOf(s *space.Space, weights map[string]tensorfile.Tensor) *space.Space {
 	own := *s
 	for _, p := range supernet.New(s).Params() {
@@ -96,8 +97,9 @@ func headOf(s *space.Space, weights map[string]tensorfile.Tensor) *space.Space {
 	return &own
 }
 
-// readWeights reads a supernet's weights and, of a model, the look of the images behind them. Their
-// head may have another number of outputs than the space: see suitHead.
+// readWeights reads a supernet's weights. Where the file is a model, look says how the images that
+// it was trained on are normalised. The head may have another number of outputs than the space:
+// see suitHead.
 func readWeights(path string, s *space.Space) (weights map[string]tensorfile.Tensor, look rundir.ImageInfo, err error) {
 	file, err := tensorfile.Read(path)
 	if errors.Is(err, tensorfile.ErrFormat) && !strings.HasSuffix(path, ".safetensors") {
@@ -128,8 +130,8 @@ func readWeights(path string, s *space.Space) (weights map[string]tensorfile.Ten
 	return file.Tensors, look, nil
 }
 
-// checkFinite refuses NaN and infinity, which every score that they touch would
-// become.
+// checkFinite refuses NaN and infinity, since any score that is computed from them is NaN or
+// infinite too.
 func checkFinite(weights map[string]tensorfile.Tensor) error {
 	for _, name := range slices.Sorted(maps.Keys(weights)) {
 		values, err := weights[name].Float32s()
@@ -145,7 +147,7 @@ func checkFinite(weights map[string]tensorfile.Tensor) error {
 	return nil
 }
 
-// shown names the source of images.
+// shown names the source of the images, for people.
 func (o Scoring) shown() string {
 	if o.Data != "" {
 		return fmt.Sprintf("%d batches of %s", o.Batches, o.Data)
@@ -153,7 +155,7 @@ func (o Scoring) shown() string {
 	return o.Inputs
 }
 
-// batch of images: from a file, from a data set, or noise.
+// batch is the images to score on: from a file, from a data set, or noise.
 func (o material) batch(ctx context.Context) (proxy.ScoringBatch, error) {
 	switch {
 	case o.Data != "":
@@ -172,15 +174,15 @@ func (o material) batch(ctx context.Context) (proxy.ScoringBatch, error) {
 	return batch, nil
 }
 
-// realImages are the first batches of a shuffled epoch of the training images,
-// not augmented. The loss is the same as on noise: no labels.
+// realImages are the first batches of a shuffled epoch of the training images, not augmented. The
+// loss is the same as on noise, and takes no labels.
 func (o material) realImages(ctx context.Context) (proxy.ScoringBatch, error) {
 	set, m := o.images, o.space.Model
 	source, err := train.NewImages(set, m, recipe.Recipe{SkipBadImages: o.SkipBad}, o.Seed, o.Workers)
 	if err != nil {
 		return proxy.ScoringBatch{}, fmt.Errorf("%w %s: %w", input.Data, o.Data, err)
 	}
-	size := min(proxy.NoiseBatch, set.Train.Len()) // of fewer images, one batch of all of them
+	size := min(proxy.NoiseBatch, set.Train.Len()) // a smaller set is one batch
 	if have := set.Train.Len() / max(size, 1); o.Batches > have {
 		return proxy.ScoringBatch{}, fmt.Errorf("%w is %d, but %s has %d training images, %d batches of %d", input.Batches, o.Batches, o.Data, set.Train.Len(), have, size)
 	}
@@ -203,9 +205,9 @@ func (o material) realImages(ctx context.Context) (proxy.ScoringBatch, error) {
 	return proxy.ScoringBatch{Images: tensorfile.FromFloat32(shape, values), Batches: o.Batches}, nil
 }
 
-// sums of the saliency that a search asks for, nil if it asks for none, and the
-// digest of what they are made from: those beside the candidates file if they
-// are of the same weights and images.
+// sums returns the sums that a search needs, nil if it needs none, and the digest of what they are
+// computed from. It takes those that are stored beside the candidates file, if they are of the same
+// weights and images.
 func (o SearchOptions) sums(ctx context.Context, from material, options search.Options, weights map[string]tensorfile.Tensor, timing *Timing) (sums *search.Sums, digest string, err error) {
 	needs := options.Needs(from.space)
 	if !needs.Weights {
@@ -241,8 +243,8 @@ func (o SearchOptions) sums(ctx context.Context, from material, options search.O
 	return sums, digest, writeSums(store, digest, sums) // Explain wants them by the file's name
 }
 
-// findSums looks for sums by their digest in the files of sums beside a search's own, that one
-// first, and returns them and their file; nil where there are none that serve.
+// findSums looks for sums by their digest, in the search's own file of sums first and then in others
+// of the same folder. It returns them and their file; nil where there are none.
 func findSums(store string, s *space.Space, digest string, needs search.Needs, log func(string)) (sums *search.Sums, at string) {
 	return findStored(store, "the sums", "summing", log, func(path string) (*search.Sums, error) {
 		sums, err := readSums(path, s, digest)
@@ -253,8 +255,9 @@ func findSums(store string, s *space.Space, digest string, needs search.Needs, l
 	})
 }
 
-// findStored looks for a value in the files of sums beside a search's own, that one first, and returns it and its file; none
-// where read finds it in none of them. What and doing are for the reader of log.
+// findStored looks for a value in the search's own file of sums, then in others of the same folder.
+// It returns the value and its file, or no file where read finds it in none. what and doing are
+// words for the log: what the value is, and what is done if a file cannot be read.
 func findStored[T any](store, what, doing string, log func(string), read func(path string) (T, error)) (found T, at string) {
 	for _, path := range sumsBeside(store) {
 		stored, err := read(path)
@@ -269,8 +272,8 @@ func findStored[T any](store, what, doing string, log func(string), read func(pa
 	return found, ""
 }
 
-// gradientSums sums weights, and their gradients on a batch where they are needed, over
-// the slices of a space, and adds what it took to timing.
+// gradientSums sums weights over the slices of a space, and where they are needed the gradients on a
+// batch. It adds the seconds that it took to timing.
 func gradientSums(ctx context.Context, e *engine.Engine, s *space.Space, net *supernet.Net, weights map[string]tensorfile.Tensor, batch proxy.ScoringBatch, needs search.Needs, timing *Timing, progress func(done, total int)) (*search.Sums, error) {
 	began := time.Now()
 	var grads map[string]tensorfile.Tensor
@@ -295,8 +298,8 @@ func gradientSums(ctx context.Context, e *engine.Engine, s *space.Space, net *su
 	return sums, err
 }
 
-// storedSums is candidates.sums.json: the sums of each seed that was searched,
-// by the digest of what they were computed from.
+// storedSums is candidates.sums.json: the sums of each search, by the digest of what they were
+// computed from.
 type storedSums map[string]json.RawMessage
 
 // sumsPath is the sibling of a candidates file that holds the sums.
@@ -304,8 +307,8 @@ func sumsPath(candidates string) string {
 	return strings.TrimSuffix(candidates, ".json") + ".sums.json"
 }
 
-// sumsBeside are the files of sums in a file's folder, that file first: a search of the same
-// weights and images under another name has the same sums.
+// sumsBeside are the files of sums in the folder of a file, that file first. A search of the same
+// weights and images that was written under another name has the same sums.
 func sumsBeside(store string) []string {
 	paths := []string{store}
 	others, err := filepath.Glob(filepath.Join(globbed(filepath.Dir(store)), "*.sums.json"))
@@ -320,7 +323,7 @@ func sumsBeside(store string) []string {
 	return paths
 }
 
-// globbed is a folder's name as filepath.Glob takes it for just that.
+// globbed escapes the special characters of filepath.Glob in a folder's name.
 func globbed(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(dir)
 }
@@ -389,7 +392,7 @@ func digestTensors(h hash.Hash, all map[string]tensorfile.Tensor) {
 	}
 }
 
-// plain turns tensors of files into those of search.
+// plain turns tensors of files into tensors of package search.
 func plain(from map[string]tensorfile.Tensor) (search.Tensors, error) {
 	if from == nil {
 		return nil, nil

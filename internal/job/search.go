@@ -38,22 +38,22 @@ type SearchOptions struct {
 	Space   *space.Space
 	Scoring Scoring
 	Search  search.Options // Cost and Limits are made from By and Within
-	// Run is a run directory. With it architectures are scored by what they reach on the images
-	// that the run held out, with slices of its weights, and of Scoring only the seed, Data,
-	// SkipBad and Workers count; Search.Method is Evolution or Random.
+	// Run is a run directory; empty: none. With it architectures are scored by what they reach,
+	// with slices of its weights, on the images that the run held out. Search.Method is then
+	// Evolution or Random, and of Scoring only Seed, Data, SkipBad and Workers are used.
 	Run string
-	// RankBy is a proxy that does not add up (proxy.Names); empty: none. With it, the
-	// search by Search.Score makes a shortlist of so many architectures for each
-	// interval, and the proxy orders that.
+	// RankBy is a proxy whose score is no sum of parts (proxy.Names); empty: none. With it the
+	// search by Search.Score makes a shortlist of Shortlist architectures for each interval, and
+	// the proxy orders the shortlist.
 	RankBy    string
 	Shortlist int
-	By        string           // cost that the intervals cut; empty: params
-	Within    map[string]Range // what an architecture may cost, by cost
-	Seeds     int              // searches with seeds from Scoring.Seed on, to see what depends on it; 0 or 1: one
-	// LatencyBatch is the images at once of which latency is measured; 0 is 1.
+	By        string           // cost that the intervals divide; empty: params
+	Within    map[string]Range // what an architecture may cost, by the name of the cost
+	Seeds     int              // number of searches, with seeds from Scoring.Seed on, to see what depends on the seed; 0: one
+	// LatencyBatch is the number of images at once that latency is measured with; 0: one.
 	LatencyBatch int
-	// LatencyProfile is a file of latencies that Latency wrote, maybe on another machine; empty:
-	// they are measured on this one.
+	// LatencyProfile is a file that Latency wrote, maybe on another machine; empty: latency is
+	// measured on this one.
 	LatencyProfile string
 	Pareto         bool // the front of score and cost instead of the best of each interval
 
@@ -73,8 +73,8 @@ type SearchResult struct {
 	Meta       Meta
 }
 
-// Timing of a search, in seconds; it is printed, not written, so that the same
-// seed gives the same files.
+// Timing of a search, in seconds. It is printed and not written to files, so that the same seed
+// gives the same files.
 type Timing struct {
 	Weights   float64 `json:"weights"`   // drawing or reading weights and images, and their digest
 	Gradients float64 `json:"gradients"` // compiling and running the gradient program
@@ -83,9 +83,9 @@ type Timing struct {
 	Ranking   float64 `json:"ranking"`   // scoring the shortlists
 }
 
-// Search scores the supernet and chooses the preferred architectures. The sums
-// that scores are made of stay beside the candidates file: a search of the same
-// weights and images goes on from them.
+// Search scores the supernet and chooses the preferred architectures. The sums that scores are made
+// of are kept beside the candidates file: a later search of the same weights and images takes them
+// from there.
 func Search(ctx context.Context, o SearchOptions) (result SearchResult, timing Timing, err error) {
 	if o.Log == nil {
 		o.Log = func(string) {}
@@ -122,7 +122,7 @@ func Search(ctx context.Context, o SearchOptions) (result SearchResult, timing T
 	return result, timing, result.write(o)
 }
 
-// hold keeps other processes from writing the files of a search, and finds out before long work
+// hold locks the files of a search against other processes, and finds out before the long work
 // whether they can be written.
 func (o SearchOptions) hold() (release func(), err error) {
 	if o.Reduced != "" && o.Space.Model.IsConv() {
@@ -142,7 +142,7 @@ func (o SearchOptions) hold() (release func(), err error) {
 
 // open opens what scores are computed from. The images say how many classes the space has.
 func (o SearchOptions) open(ctx context.Context) (from material, err error) {
-	own := *o.Space // weights of a file may say what its model is
+	own := *o.Space // a copy, since a file of weights may describe its model
 	from = material{Scoring: o.Scoring, space: &own}
 	if o.Scoring.Data != "" {
 		if from.images, err = source.Open(ctx, o.Scoring.Data, source.Options{Log: o.Log}); err != nil {
@@ -162,8 +162,7 @@ func (o SearchOptions) affords(s *space.Space) error {
 	return machine.Need(need, fmt.Sprintf("scoring space %s on %d batches", s.Name, batches), fmt.Sprintf("take a smaller space, or fewer %v", input.Batches))
 }
 
-// seeded searches with one seed, and adds what its parts took to timing. A proxy that does not
-// add up orders what the search by sums put on shortlists.
+// seeded searches with one seed. It adds the seconds of its parts to timing.
 func (o SearchOptions) seeded(ctx context.Context, from material, seed uint64, timing *Timing) (r SearchResult, err error) {
 	options := o.Search
 	from.Seed, options.Seed = seed, seed
@@ -174,7 +173,7 @@ func (o SearchOptions) seeded(ctx context.Context, from material, seed uint64, t
 	if err != nil {
 		return r, err
 	}
-	o.Space = from.space // as the weights say it
+	o.Space = from.space // with the model that the weights have
 	var on map[string]string
 	if options.Cost, options.Limits, on, err = o.costs(ctx); err != nil {
 		return r, err
@@ -214,7 +213,7 @@ func (o SearchOptions) seeded(ctx context.Context, from material, seed uint64, t
 	return r, nil
 }
 
-// check refuses, before anything is computed, what cannot be searched.
+// check refuses options that cannot be searched by, before anything is computed.
 func (o SearchOptions) check(options search.Options) error {
 	check := options.Check
 	if o.Pareto {
@@ -237,8 +236,8 @@ func (o SearchOptions) check(options search.Options) error {
 	return nil
 }
 
-// write writes the files of a search; the meta file is the last, and names the candidates
-// that it is of.
+// write writes the files of a search. The meta file comes last and has the digest of the candidates
+// file.
 func (r *SearchResult) write(o SearchOptions) error {
 	set := fsys.NewSet(fsys.OS)
 	defer set.Discard()
@@ -258,8 +257,8 @@ func (r *SearchResult) write(o SearchOptions) error {
 	return set.Commit()
 }
 
-// untilStopped is what f returns, or ctx's error as soon as ctx is cancelled. What f does then goes
-// on unseen until the process ends, so f must neither read nor write files.
+// untilStopped returns what f returns, or the error of ctx as soon as ctx is cancelled. In that case
+// f goes on in the background until it or the process ends, so f must neither read nor write files.
 func untilStopped[T any](ctx context.Context, f func() (T, error)) (result T, err error) {
 	type outcome struct {
 		result T

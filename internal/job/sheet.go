@@ -10,8 +10,9 @@ import (
 	"prenas/internal/recipe"
 )
 
-// WriteSheet writes a contact sheet of a data set that is not cut by holding out: its classes, what a
-// training by a recipe makes of images, and twins; nil: none were looked for.
+// WriteSheet writes a contact sheet of a data set: its classes, what the augmentation of a recipe
+// makes of images, and pairs of similar images (twins; nil: none were looked for). The data set is
+// whole: no images are held out.
 func WriteSheet(ctx context.Context, set *data.Dataset, recipeName string, seed uint64, twins *inspect.Twins, out string) error {
 	r, err := recipe.Load(recipeName)
 	if err != nil {

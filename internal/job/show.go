@@ -5,7 +5,7 @@ import (
 	"prenas/pkg/space"
 )
 
-// SearchSections show a candidates file and what stands beside it.
+// SearchSections are the sections of a page that show a candidates file and the files beside it.
 func SearchSections(path string) ([]exhibit.Section, error) {
 	candidates, err := space.ReadCandidates(path)
 	if err != nil {

@@ -13,13 +13,13 @@ import (
 	"prenas/internal/fsys"
 )
 
-// SkippedFile of a run directory lists the damaged images that were left out of it, by
-// training or by evaluation: a line of JSON for each.
+// SkippedFile of a run directory lists the damaged images that training or evaluation left out: a
+// line of JSON for each.
 const SkippedFile = "bad-images.jsonl"
 
-// noteSkipped adds what was left out to the list of a run directory and tells how much
-// it was. It writes nothing where all images were sound. Where the list cannot be written what
-// was left out is told one by one: what a run has come to does not depend on its list.
+// noteSkipped adds the images that were left out to the list of a run directory, and logs their
+// number. It writes nothing where all images were sound. A list that cannot be written is no error,
+// since the run does not depend on it: the images are then logged one by one.
 func noteSkipped(run string, skipped *data.Skipped, log func(string)) {
 	n := len(skipped.List())
 	if n == 0 {
@@ -48,7 +48,7 @@ func noteSkipped(run string, skipped *data.Skipped, log func(string)) {
 	}
 }
 
-// tellSkipped names what was left out where there is no run directory to list it in.
+// tellSkipped logs the images that were left out, one by one, where no run directory lists them.
 func tellSkipped(skipped *data.Skipped, log func(string)) {
 	list := skipped.List()
 	for _, image := range list {
@@ -66,8 +66,8 @@ func damaged(n int) string {
 	return fmt.Sprintf("%d damaged images were", n)
 }
 
-// addListed adds the images of a list on disk, if there is one, and returns how many lines of
-// it cannot be read.
+// addListed adds the images of a list on disk, if there is one. lost is the number of its lines that
+// cannot be read.
 func addListed(path string, to *data.Skipped) (lost int, err error) {
 	text, err := fsys.ReadFile(fsys.OS, path)
 	if errors.Is(err, fs.ErrNotExist) {

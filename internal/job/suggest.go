@@ -23,10 +23,10 @@ var ErrSuggest = errors.New("no space fits")
 // Families of networks that a space can be suggested of.
 var Families = []string{"conv", "vit"}
 
-// SuggestOptions of Suggest. Ranges are of the budgets, in the units of [Costs].
+// SuggestOptions of Suggest. Ranges have the units of [Costs].
 type SuggestOptions struct {
 	Data     string
-	Family   string // one of Families; empty: by what the images and budgets call for
+	Family   string // one of Families; empty: chosen by images and budgets
 	Params   Range  // NaN for an end that was not given
 	Latency  float64
 	Engine   func() (*engine.Engine, error) // opened where latency is to be measured
@@ -40,9 +40,9 @@ type Suggested struct {
 	Space  *space.Space `json:"space"`
 	YAML   string       `json:"yaml"`
 	Images int          `json:"images"`
-	Sides  [3]int       `json:"sides"` // of the shorter side: least, middle, most, of those that were looked at
-	// Spans is what the architectures cost: parameters in millions, MACs in millions, and
-	// milliseconds where they were measured.
+	Sides  [3]int       `json:"sides"` // shorter sides of the images that were looked at, in pixels: least, median, most
+	// From the cheapest to the most expensive architecture: parameters and MACs in millions, latency
+	// in milliseconds where it was measured.
 	Params  [2]float64  `json:"params"`
 	MACs    [2]float64  `json:"macs"`
 	Latency *[2]float64 `json:"latency,omitempty"`
@@ -50,15 +50,16 @@ type Suggested struct {
 	Search  string      `json:"search"` // how to go on
 }
 
-// sizes that images are brought to; a model of 28 or 32 takes small ones whole.
+// sizes are the image sizes of suggested models, in pixels. 28 and 32 are those of common small
+// images, which are then not resized.
 var sizes = []int{28, 32, 48, 64, 96, 128, 160, 192, 224}
 
 // Suggest makes a space whose architectures fit some images and span some budgets.
 //
-// From scratch, convolutions learn more from few images than attention does: on CIFAR-10 they
-// had 74 to 75 % after three epochs where vision transformers had 51, and from 200 images of
-// Fashion-MNIST 69 % where these had 47 (docs/recipes.md). So the
-// family is conv, unless latency is asked for, whose parts are measured of vision transformers only.
+// The family is conv where none is named, since convolutions learn more from few images than
+// attention does: on CIFAR-10 they had 74 to 75 % after three epochs where vision transformers had
+// 51, and from 200 images of Fashion-MNIST 69 % where these had 47 (docs/recipes.md). Where a
+// latency is asked for it is vit, since latency is measured for vision transformers only.
 func Suggest(ctx context.Context, o SuggestOptions) (s Suggested, err error) {
 	set, err := source.Open(ctx, o.Data, source.Options{Log: o.Log})
 	if err != nil {
@@ -186,7 +187,7 @@ func (s *Suggested) measure(ctx context.Context, candidate *space.Space, o Sugge
 	return s.Latency[0] <= o.Latency, nil
 }
 
-// everyInterval refuses a space with an interval in which no architecture lies.
+// everyInterval refuses a space that has no architecture in one of its intervals.
 func everyInterval(s *space.Space) error {
 	i := s.Interval
 	bins := int(math.Floor((i.Max-i.Min)/i.Step + 1e-9))
@@ -194,7 +195,8 @@ func everyInterval(s *space.Space) error {
 	return err
 }
 
-// sidesOf some images of a split, spread evenly: the shorter side's least, middle and most.
+// sidesOf looks at some images of a split, spread evenly over it. It returns the least, the median
+// and the most of their shorter sides, in pixels.
 func sidesOf(ctx context.Context, split data.Split) (sides [3]int, err error) {
 	const most = 64
 	n := min(most, split.Len())
@@ -219,9 +221,9 @@ func sidesOf(ctx context.Context, split data.Split) (sides [3]int, err error) {
 	return [3]int{all[0], all[len(all)/2], all[len(all)-1]}, nil
 }
 
-// intervals cuts budgets into four.
+// intervals is the INTERVAL of a space file that divides a range of budgets into four.
 func intervals(r Range) string {
-	if r.Max <= r.Min { // one budget: what costs up to it
+	if r.Max <= r.Min { // a single budget: one interval that ends at it
 		r.Min = r.Max / 2
 	}
 	const steps = 4
@@ -297,7 +299,7 @@ INTERVAL: %s
 	return list
 }
 
-// comment is the head of a suggested file.
+// comment is the comment at the top of a suggested file.
 func (s Suggested) comment(source string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# For %s: %d images of %d classes. Change the choices freely.\n", source, s.Images, s.Space.Model.NumClasses)

@@ -16,35 +16,35 @@ import (
 	"prenas/pkg/space"
 )
 
-// ErrTeacher: a teacher that does not suit the run.
+// ErrTeacher: the teacher that a recipe names cannot be opened, or does not suit the run.
 var ErrTeacher = errors.New("distill.teacher")
 
 // teacher is an exported model that teaches a run.
 type teacher struct {
 	*classify.Model
 	digest string
-	// A value x of the run's images is scale·x + shift, by channel, to the teacher,
-	// which may have been trained on images that were normalised otherwise.
+	// The teacher may have been trained on images that were normalised otherwise. It gets
+	// scale·x + shift, by channel, for a value x of the run's images.
 	scale, shift []float32
-	outputs      []int // its output for each of the run's; nil: the same
+	outputs      []int // the teacher's output for each output of the run; nil: the same
 }
 
-// teacherFile is the file of a run's teacher: what its recipe names, or the copy of it that
-// a run which is resumed has. Empty: there is none.
+// teacherFile is the file of a run's teacher: what the recipe names, or the copy in the run
+// directory if the run is resumed. Empty: there is no teacher.
 func teacherFile(r recipe.Recipe, resumed string) string {
 	path := r.Distill.File()
 	if path == "" || resumed == "" {
 		return path
 	}
 	own := rundir.TeacherCopy(resumed, path)
-	if _, err := os.Stat(own); err != nil { // a run of an older version
+	if _, err := os.Stat(own); err != nil { // runs of earlier versions have no copy
 		return path
 	}
 	return own
 }
 
-// openTeacher opens the file of a teacher, if there is one, for images of the
-// given look that a space's model takes.
+// openTeacher opens the teacher of a run, if it has one. m is the model that is trained, and look
+// says how its images are normalised. Its error wraps ErrTeacher.
 func openTeacher(ctx context.Context, e *engine.Engine, path string, r recipe.Recipe, m space.Model, look rundir.ImageInfo, log func(string)) (trainstep.Teacher, error) {
 	if path == "" {
 		return nil, nil
@@ -64,7 +64,8 @@ func openTeacher(ctx context.Context, e *engine.Engine, path string, r recipe.Re
 	return t, nil
 }
 
-// suits checks the teacher against what the run's model takes and says.
+// suits checks that the teacher takes the images of the run's model and knows its classes, and
+// remembers how to translate both.
 func (t *teacher) suits(m space.Model, look rundir.ImageInfo, log func(string)) error {
 	info := t.Info()
 	a := info.Architecture
@@ -75,7 +76,7 @@ func (t *teacher) suits(m space.Model, look rundir.ImageInfo, log func(string)) 
 	switch {
 	case err != nil:
 		return fmt.Errorf("cannot teach classes that it does not know: %w", err)
-	case m.NumClasses > len(look.Classes) && (a.NumClasses != m.NumClasses || !found.same()): // of an earlier version
+	case m.NumClasses > len(look.Classes) && (a.NumClasses != m.NumClasses || !found.same()): // earlier versions trained such models
 		return fmt.Errorf("has %d classes, the run's model %d, more than its images", a.NumClasses, m.NumClasses)
 	case a.NumClasses != m.NumClasses || !found.same():
 		t.outputs = found.output

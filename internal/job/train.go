@@ -29,15 +29,15 @@ type TrainOptions struct {
 	Candidates string
 	Space      *space.Space // nil: the one in candidates.meta.json
 	Weights    string       // safetensors to begin with; empty: drawn from the seed
-	Teacher    string       // where the teacher is that the recipe names; empty: where the recipe says
+	Teacher    string       // file of the teacher, in place of the one that the recipe names; empty: that
 	Data       string
 	Recipe     recipe.Recipe
-	Override   recipe.Override // what a command changes of the recipe, after it was suited to the images
+	Override   recipe.Override // changes of the recipe, made after it was suited to the images
 	Seed       uint64
 	Workers    int
 	Out        string
 	Resume     bool
-	Asked      []search.Asked   // what the candidates take of budgets, as their meta file says
+	Asked      []search.Asked   // what the candidates cost, as their meta file says
 	Images     rundir.ImageInfo // how a resumed run's images are normalised
 	Command    string
 	Log        func(string)
@@ -57,8 +57,8 @@ func Resumed(dir string) (TrainOptions, error) {
 	}, nil
 }
 
-// DefaultRecipe is the recipe to train by where none is given: the one for the space of
-// the candidates. It tells which it is.
+// DefaultRecipe is the recipe to train by where none is given: the one for the space of the
+// candidates. It logs which that is.
 func (o TrainOptions) DefaultRecipe() (recipe.Recipe, error) {
 	if _, err := o.readCandidates(); err != nil {
 		return recipe.Recipe{}, err
@@ -88,8 +88,8 @@ func Train(ctx context.Context, o TrainOptions) (train.Result, error) {
 	return r, errors.Join(err, closeTeacher(run.Teacher))
 }
 
-// PlanTraining says what Train would do, and how long it would take, and does nothing. It
-// measures for about as long as within; 0: all.
+// PlanTraining says what Train would do and how long that would take, without doing it. It measures
+// for about as long as within; 0: until all is measured.
 func PlanTraining(ctx context.Context, o TrainOptions, within time.Duration) (train.Plan, error) {
 	run, _, err := o.open(ctx)
 	if err != nil {
@@ -99,8 +99,8 @@ func PlanTraining(ctx context.Context, o TrainOptions, within time.Duration) (tr
 	return plan, errors.Join(err, closeTeacher(run.Teacher))
 }
 
-// openSuited opens images to train on, suits a recipe to them, and changes of it what a
-// command says.
+// openSuited opens the images to train on. It suits the recipe to their number, and then makes the
+// changes that a command asks for.
 func openSuited(ctx context.Context, src string, r *recipe.Recipe, change recipe.Override, seed uint64, log func(string), fetch func(done, total int64)) (*data.Dataset, error) {
 	var wrong error
 	set, err := source.Open(ctx, src, source.Options{Seed: seed, Stratify: r.Stratify, Look: true, Log: log, Progress: fetch, HeldOutOf: func(images int, own bool) float64 {
@@ -120,8 +120,7 @@ func openSuited(ctx context.Context, src string, r *recipe.Recipe, change recipe
 	return set, nil
 }
 
-// readCandidates reads the candidates file, and where o has no space the one of its meta
-// file into o.
+// readCandidates reads the candidates file. Where o has no space it takes the one of the meta file.
 func (o *TrainOptions) readCandidates() (space.Candidates, error) {
 	candidates, err := space.ReadCandidates(o.Candidates)
 	if err != nil {
@@ -154,13 +153,13 @@ func (o *TrainOptions) readCandidates() (space.Candidates, error) {
 	return candidates, nil
 }
 
-// fromFile names a file that weights were taken from.
+// fromFile names a file that weights were taken from, with its digest.
 func fromFile(path, arch string) (*rundir.From, error) {
 	sum, err := fsys.Sum(path)
 	return &rundir.From{File: path, SHA256: sum, Arch: arch}, err
 }
 
-// open reads all that a run needs.
+// open reads all that a training needs.
 func (o TrainOptions) open(ctx context.Context) (run train.Options, images *train.Images, err error) {
 	if o.Resume {
 		if m, err := rundir.ReadManifest(fsys.OS, o.Out); err == nil && m.Seed == o.Seed {
@@ -174,7 +173,7 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 		return run, nil, err
 	}
 	var weights map[string]tensorfile.Tensor
-	var look rundir.ImageInfo // of the images behind the weights
+	var look rundir.ImageInfo // of the images that the weights were trained on
 	var from *rundir.From
 	if o.Weights != "" {
 		if weights, look, err = readWeights(o.Weights, o.Space); err != nil {
@@ -191,7 +190,7 @@ func (o TrainOptions) open(ctx context.Context) (run train.Options, images *trai
 	if err != nil {
 		return run, nil, err
 	}
-	if m, missing := rundir.ReadManifest(fsys.OS, o.Out); o.Resume && missing == nil { // as it began, which was told
+	if m, missing := rundir.ReadManifest(fsys.OS, o.Out); o.Resume && missing == nil { // the space is as it was when the run began
 		began := *o.Space
 		began.Model.NumClasses = m.Space.Model.NumClasses
 		o.Space = &began

@@ -11,10 +11,10 @@ import (
 	"prenas/internal/tensorfile"
 )
 
-// doubts are sentences on what does not belong together: figures of other weights than those in the
-// run, lines of metrics that are not those that were written.
+// doubts are sentences about files of the run that do not belong together: results of other weights
+// than the run has, or lines of metrics that were changed after they were written.
 func doubts(fs fsys.FS, dir string, results evaluate.Results) (list []string) {
-	if results.Weights != "" { // those of earlier versions have no digest of them
+	if results.Weights != "" { // results of earlier versions have no digest of the weights
 		path := filepath.Join(dir, "results.json")
 		manifest, err := rundir.ReadManifest(fs, dir)
 		var weights map[string]tensorfile.Tensor

@@ -16,8 +16,8 @@ import (
 	"prenas/pkg/space"
 )
 
-// check refuses a run directory that lacks what its report is of: what is shown of a run that goes
-// on leaves out what is not there yet, and a report is of a run that was measured.
+// check refuses a run directory that lacks a file which the report needs. A section leaves out what is
+// not there yet; a report is of a run that was trained and measured.
 func check(fs fsys.FS, dir string) (results evaluate.Results, err error) {
 	var (
 		training   = fmt.Sprintf("prenas train %v FILE %v SOURCE %v %s", input.Candidates, input.Data, input.Out, dir)

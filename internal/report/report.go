@@ -25,13 +25,13 @@ var pageTemplate = template.Must(template.New("page").Parse(pageText))
 // Page is a page that is one file.
 type Page struct {
 	Title    string
-	Doubts   []string // sentences on what does not belong together
+	Doubts   []string // sentences about files that do not belong together
 	Sections []exhibit.Section
 }
 
-// Write writes the report of a run directory into it, whole or not at all, and returns
-// its path. What of the run's files does not belong together is on the page, and tell hears of it.
-// Errors about the files wrap [ErrIncomplete].
+// Write writes the report of a run directory into it, whole or not at all, and returns its path. Where
+// files of the run do not belong together the page says so, and tell gets the same sentences. Errors
+// about the files wrap [ErrIncomplete].
 func Write(fs fsys.FS, runDir string, tell func(string)) (string, error) {
 	p, err := OfRun(fs, runDir, tell)
 	if err != nil {
@@ -41,7 +41,7 @@ func Write(fs fsys.FS, runDir string, tell func(string)) (string, error) {
 	return path, p.Write(fs, path)
 }
 
-// OfRun is the page that [Write] writes.
+// OfRun makes the page that [Write] writes.
 func OfRun(fs fsys.FS, runDir string, tell func(string)) (Page, error) {
 	results, err := check(fs, runDir)
 	if err != nil {
@@ -59,8 +59,8 @@ func OfRun(fs fsys.FS, runDir string, tell func(string)) (Page, error) {
 	return p, err
 }
 
-// OfRuns has several runs beside each other, at most exhibit.MostCompared; they need not have ended
-// or been measured. Errors about their files wrap [ErrIncomplete].
+// OfRuns makes a page with several runs beside each other, at most exhibit.MostCompared. They need not
+// have ended or been measured. Errors about their files wrap [ErrIncomplete].
 func OfRuns(fs fsys.FS, runDirs []string) (p Page, err error) {
 	var runs []exhibit.Named
 	for _, dir := range runDirs {
@@ -76,7 +76,7 @@ func OfRuns(fs fsys.FS, runDirs []string) (p Page, err error) {
 	return p, err
 }
 
-// OfAudit shows a benchmark file of prenas audit.
+// OfAudit makes a page of a benchmark file of prenas audit.
 func OfAudit(fs fsys.FS, path string) (p Page, err error) {
 	p.Title = filepath.Base(path)
 	p.Sections, err = exhibit.AuditSections(fs, path)

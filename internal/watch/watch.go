@@ -1,5 +1,5 @@
-// Package watch shows in a terminal where a run stands: its progress, its speed and the
-// curves of its loss and accuracy. It reads the run's files and changes nothing.
+// Package watch shows in a terminal how far a run is: its progress, its speed, and the curves of its
+// loss and accuracy. It reads the run's files and changes nothing.
 package watch
 
 import (
@@ -21,7 +21,7 @@ import (
 	"prenas/internal/rundir"
 )
 
-// Status is where a run stands: the newest line of each kind that it has written.
+// Status says how far a run is, by the newest line of each kind in its journals.
 type Status struct {
 	Run    string             `json:"run"`
 	Step   int                `json:"step"` // updates of the intervals that have ended; in the first one 1, when it is done
@@ -81,7 +81,7 @@ func Follow(ctx context.Context, run string, every time.Duration, once bool, sho
 		}
 		select {
 		case <-ctx.Done():
-			return nil // looking away is no failure
+			return nil // a watcher that stops is no error
 		case <-time.After(every):
 		}
 	}
