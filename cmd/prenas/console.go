@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
@@ -46,7 +48,7 @@ func (c *console) line(text string) {
 	if c.bar != nil {
 		_ = c.bar.Clear()
 	}
-	fmt.Fprintln(os.Stderr, printable.Message(text))
+	fmt.Fprintln(os.Stderr, fold(printable.Message(text), widthOf(os.Stderr)))
 }
 
 // plainEvery is the time between two lines of progress where there is no terminal.
@@ -70,9 +72,15 @@ func (c *console) progress(task string, done, total int64, detail string) {
 		return
 	}
 	if c.bar == nil {
-		c.bar = progressbar.NewOptions64(total,
-			progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetWidth(24), progressbar.OptionClearOnFinish())
+		width, counts := barRoom(cmp.Or(widthOf(os.Stderr), columns), task+spaced(detail), total)
+		options := []progressbar.Option{
+			progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetPredictTime(true),
+			progressbar.OptionThrottle(100 * time.Millisecond), progressbar.OptionSetWidth(width), progressbar.OptionClearOnFinish(),
+		}
+		if counts {
+			options = append(options, progressbar.OptionShowCount())
+		}
+		c.bar = progressbar.NewOptions64(total, options...)
 	}
 	c.bar.Describe(task + spaced(detail))
 	_ = c.bar.Set64(done)
@@ -81,6 +89,20 @@ func (c *console) progress(task string, done, total int64, detail string) {
 		c.bar = nil
 		fmt.Fprintf(os.Stderr, "%s: %d done%s\n", task, total, spaced(detail))
 	}
+}
+
+// barRoom is how wide a bar may be beside what stands before it, so that its line fits, and whether there is room for counts
+// as well.
+func barRoom(line int, before string, total int64) (width int, counts bool) {
+	const (
+		least, most = 8, 24
+		slack       = 4 // what stands before it grows with its numbers
+	)
+	room := line - utf8.RuneCountInString(before) - slack - len(" 100% || [1h59m59s:1h59m59s]")
+	if numbers := len(fmt.Sprintf(" (%d/%d)", total, total)); room-numbers >= least {
+		room, counts = room-numbers, true
+	}
+	return max(least, min(most, room)), counts
 }
 
 func spaced(detail string) string {

@@ -181,7 +181,8 @@ func printInfo(w io.Writer, info inspect.Info) error {
 	printOneColour(w, v.OneColour)
 	if info.Imbalance >= data.Imbalanced {
 		fmt.Fprintf(w, "classes differ in size, the largest has %.3g times the training images of the smallest:\n"+
-			"  balance_classes: true in a recipe shows each equally often; eval tells balanced accuracy\n", info.Imbalance)
+			"  balance_classes: true in a recipe shows each equally often, class_weights:\n"+
+			"  balanced weighs the loss instead; eval tells balanced accuracy\n", info.Imbalance)
 	}
 	if info.Twins != nil {
 		printTwins(w, *info.Twins)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -47,6 +48,14 @@ func (d *diagnosis) findRuntime(ctx context.Context, out *console) (err error) {
 	return err
 }
 
+// about is the description of the engine without the plug-in's path, which has a line of its own.
+func (d diagnosis) about() string {
+	if _, rest, found := strings.Cut(d.Description, "("+d.Plugin+")"); found && d.Plugin != "" {
+		return "PJRT plug-in " + strings.TrimSpace(rest)
+	}
+	return d.Description
+}
+
 func doctorCommand(g *global) *cobra.Command {
 	return shared(&cobra.Command{
 		Use: "doctor", Short: "Show what engine, devices and speed this machine offers", Args: cobra.NoArgs,
@@ -58,7 +67,11 @@ func doctorCommand(g *global) *cobra.Command {
 		Example: "  prenas doctor\n  prenas doctor --backend go --json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			out := newConsole(g)
-			e, err := g.open(c.Context(), out)
+			e, err := g.openTelling(c.Context(), func(line string) {
+				if !strings.Contains(line, "(cached") { // the plug-in that is there has a line of the result
+					out.line(line)
+				}
+			})
 			if err != nil {
 				return err
 			}
@@ -77,9 +90,9 @@ func doctorCommand(g *global) *cobra.Command {
 				return fmt.Errorf("the disk of the working folder: %w", err)
 			}
 			return g.printResult(d, func(w io.Writer) error {
-				fmt.Fprintf(w, "backend     %s (%s)\n", d.Backend, d.Description)
+				fmt.Fprintf(w, "backend     %s (%s)\n", d.Backend, d.about())
 				if d.Plugin != "" {
-					fmt.Fprintf(w, "plug-in     %s\n            sha256 %s\n", d.Plugin, d.PluginSHA256)
+					fmt.Fprintf(w, "plug-in     %s\nsha256      %s\n", d.Plugin, d.PluginSHA256)
 				}
 				if d.MPI != nil {
 					fmt.Fprintf(w, "MPI         %s\n", d.MPI.Library)
@@ -89,7 +102,7 @@ func doctorCommand(g *global) *cobra.Command {
 					fmt.Fprintf(w, "            %.1f ms to exchange a gradient of %d MB, the best of %d, adding not counted\n", d.MPI.ExchangeMS, gradientMB, exchanges)
 				}
 				if d.Runtime != "" {
-					fmt.Fprintf(w, "onnxruntime %s\n            sha256 %s\n", d.Runtime, d.RuntimeSHA256)
+					fmt.Fprintf(w, "onnxruntime %s\nsha256      %s\n", d.Runtime, d.RuntimeSHA256)
 				}
 				fmt.Fprintf(w, "devices     %d\ncores       %d\nhuge pages  %v\nkernels     %v\n", d.Devices, d.Cores, d.HugePages, d.Kernels)
 				fmt.Fprintf(w, "memory      %s at most\ndisk        %s free in the working folder\n", machine.Bytes(float64(d.Memory)), machine.Bytes(float64(d.Disk)))

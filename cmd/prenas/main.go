@@ -38,7 +38,9 @@ func crashed(why any, stack []byte) {
 func run() int {
 	crash.Handle(crashed)
 	defer crash.Recover()
-	say := func(text string) { fmt.Fprintln(os.Stderr, "prenas:", printable.Message(text)) }
+	say := func(text string) {
+		fmt.Fprintln(os.Stderr, fold("prenas: "+printable.Message(text), widthOf(os.Stderr)))
+	}
 	if err := foreign.Restart(say); err != nil {
 		say(err.Error())
 		return exitFailed

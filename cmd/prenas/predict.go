@@ -34,7 +34,7 @@ func predictCommand(g *global) *cobra.Command {
 			o.Each = func(p job.Prediction) {
 				switch {
 				case p.Error != "":
-					fmt.Fprintln(os.Stderr, "prenas:", printable.Message(p.Error))
+					fmt.Fprintln(os.Stderr, fold("prenas: "+printable.Message(p.Error), widthOf(os.Stderr)))
 				case !g.json:
 					fmt.Fprintln(w, p)
 					if w.err != nil { // nobody reads the output any more

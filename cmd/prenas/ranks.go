@@ -86,11 +86,11 @@ func (g *global) end(err error, text string) int {
 	switch {
 	case g.ranks == nil:
 		if speaks() {
-			fmt.Fprintln(os.Stderr, "prenas:", printable.Message(text))
+			fmt.Fprintln(os.Stderr, fold("prenas: "+printable.Message(text), widthOf(os.Stderr)))
 		}
 	case errors.Is(err, train.ErrInterrupted): // all ranks were interrupted, in the same step
 		if speaks() {
-			fmt.Fprintln(os.Stderr, "prenas:", printable.Message(text))
+			fmt.Fprintln(os.Stderr, fold("prenas: "+printable.Message(text), widthOf(os.Stderr)))
 		}
 		if err := g.ranks.Close(); err != nil {
 			g.ranks.Abort(printable.Message(sentence(err)))

@@ -176,10 +176,17 @@ func TestRanksAreOneProcess(t *testing.T) {
 	b := newBench(t, rankstest.Find(t, "openmpi"))
 	b.search("vit")
 	b.search("conv")
+	for i := range 20 { // classes of 32 and 12 images
+		if err := os.Remove(filepath.Join(b.dir, fmt.Sprintf("pictures/train/1/%d.png", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
 		name, space, recipe string
 		ranks               []int
 	}{
+		{"weighed", "vit", "batch: 2\naccumulate: 4\nclass_weights: balanced\nmix: {mixup: 0.8, cutmix: 1.0}\nstratify: true\n", []int{2, 4}},
+		{"shown-alike", "conv", "batch: 2\naccumulate: 4\nbalance_classes: true\nfill_last: true\nstratify: true\nmix: {mixup: 0.8, cutmix: 1.0}\n", []int{2, 4}},
 		{"adamw", "vit", "batch: 3\naccumulate: 4\nmix: {mixup: 0.8, cutmix: 1.0}\nregularize: {drop_path: 0.1, drop: 0.1}\n", []int{2, 4}},
 		{"sandwich", "vit", "batch: 2\naccumulate: 6\nema: {decay: 0.9}\noptimizer: {name: sgd, lr: 0.05}\nsampler: {name: sandwich}\n" +
 			"distill: {teacher: largest, kind: soft, alpha: 0.5, temperature: 2}\n", []int{3}},
@@ -195,6 +202,24 @@ func TestRanksAreOneProcess(t *testing.T) {
 			b.same(c.name, out)
 		}
 	}
+}
+
+// All ranks stop in the same update, where nothing gets better: one process would.
+func TestRanksStopEarly(t *testing.T) {
+	b := newBench(t, rankstest.Find(t, "openmpi"))
+	b.search("vit")
+	b.write("recipe.yaml", "epochs: 40\nholdout: 0.25\nlog_every: 1\nbatch: 3\naccumulate: 4\nclass_weights: balanced\npatience: 2\n"+
+		"optimizer: {lr: 1.0e-12}\nschedule: {name: constant, min_lr: 0}\n")
+	for n, out := range map[int]string{1: "alone", 2: "two", 4: "four"} {
+		if said := b.must(n, b.train("vit", out)...); !strings.Contains(said, "stopped early, after update ") {
+			t.Fatalf("%d ranks did not stop early:\n%s", n, said)
+		}
+	}
+	if last := slices.Max(b.steps("alone")); last > 4*10 {
+		t.Errorf("stopped after update %d", last)
+	}
+	b.same("alone", "two")
+	b.same("alone", "four")
 }
 
 // Ranks that share the images of a batch have the losses of one process but for rounding.

@@ -48,10 +48,7 @@ func recipeCommand(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return g.printResult(recipeText{args[0], string(text), values}, func(w io.Writer) error {
-				_, err := w.Write(text)
-				return err
-			})
+			return g.printFile(recipeText{args[0], string(text), values}, text)
 		},
 	}
 }

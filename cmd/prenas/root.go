@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"prenas/internal/engine"
 	"prenas/internal/nearest"
@@ -114,19 +113,9 @@ are needed, and 70 for a fault of prenas itself.`,
 		})
 	}
 	addCompletions(root)
-	cobra.AddTemplateFunc("terminalWidth", terminalWidth)
+	cobra.AddTemplateFunc("terminalWidth", func() int { return widthOf(os.Stdout) })
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped terminalWidth "))
 	return root
-}
-
-// terminalWidth is the number of columns of the terminal that help is printed to; 0: it is no
-// terminal, and lines may have any length.
-func terminalWidth() int {
-	width, _, err := term.GetSize(int(os.Stdout.Fd()))
-	if err != nil {
-		return 0
-	}
-	return width
 }
 
 // strictHelp makes it an error to ask for the help of a command that does not exist.
@@ -235,7 +224,11 @@ func meant(c *cobra.Command, written string) string {
 
 // open opens the engine, telling each step of finding the plug-in.
 func (g *global) open(ctx context.Context, out *console) (*engine.Engine, error) {
-	e, err := engine.Open(ctx, engine.Options{Backend: g.backend, Devices: g.devices, Ranks: g.ranks, Stop: ctx.Done(), Log: out.line})
+	return g.openTelling(ctx, out.line)
+}
+
+func (g *global) openTelling(ctx context.Context, log func(string)) (*engine.Engine, error) {
+	e, err := engine.Open(ctx, engine.Options{Backend: g.backend, Devices: g.devices, Ranks: g.ranks, Stop: ctx.Done(), Log: log})
 	if errors.Is(err, engine.ErrBackend) {
 		return nil, usageError{err}
 	}
@@ -271,7 +264,18 @@ func (g *global) printResult(value any, text func(w io.Writer) error) error {
 	if g.json {
 		err = printJSON(w, value)
 	} else {
-		err = text(printable.Writer(w))
+		folded := &folding{to: w, width: widthOf(os.Stdout)}
+		err = cmp.Or(text(printable.Writer(folded)), folded.end())
 	}
+	return cmp.Or(err, w.failed())
+}
+
+// printFile is printResult of the text of a file, whose lines are not folded.
+func (g *global) printFile(value any, text []byte) error {
+	if g.json || !g.ranks.First() {
+		return g.printResult(value, nil)
+	}
+	w := newResults()
+	_, err := printable.Writer(w).Write(text)
 	return cmp.Or(err, w.failed())
 }

@@ -8,8 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -38,7 +40,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"pictures": pictures, "appears": appears, "flip": flip},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"pictures": pictures, "appears": appears, "narrow": narrow, "flip": flip},
 		Condition: func(name string) (bool, error) {
 			if name != "memory-group" {
 				return false, fmt.Errorf("unknown condition %q", name)
@@ -101,6 +103,22 @@ func appears(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s did not appear within %s", args[0], atMost)
+}
+
+// narrow is a command of scripts: what the last program printed has no line of more than 80
+// columns, but for those that are one word, a name or a path.
+func narrow(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: narrow")
+	}
+	for _, stream := range []string{"stdout", "stderr"} {
+		for line := range strings.Lines(ts.ReadFile(stream)) {
+			line = strings.TrimRight(line, "\n ")
+			if utf8.RuneCountInString(line) > columns && strings.ContainsRune(strings.TrimSpace(line), ' ') {
+				ts.Fatalf("%s has a line of %d columns: %s", stream, utf8.RuneCountInString(line), line)
+			}
+		}
+	}
 }
 
 // pictures DIR N is a command of scripts: N pictures of each of two classes, DIR/circle

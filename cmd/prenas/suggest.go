@@ -82,15 +82,14 @@ func suggestCommand(g *global) *cobra.Command {
 				}
 			}
 			s.Search = strings.Replace(s.Search, "FILE", cmp.Or(out, "FILE"), 1) + " --out candidates.json"
+			if out == "" {
+				return g.printFile(s, text)
+			}
 			return g.printResult(s, func(w io.Writer) error {
-				if out == "" {
-					_, err := w.Write(text)
-					return err
-				}
 				for _, why := range s.Why {
 					fmt.Fprintln(w, why)
 				}
-				_, err := fmt.Fprintf(w, "%s: %.3g to %.3g million parameters, %.3g to %.3g million MACs%s\ngo on with: %s\n", out, s.Params[0], s.Params[1], s.MACs[0], s.MACs[1], milliseconds(s.Latency), s.Search)
+				_, err := fmt.Fprintf(w, "%s: %.3g to %.3g million parameters, %.3g to %.3g million MACs%s\ngo on with:\n  %s\n", out, s.Params[0], s.Params[1], s.MACs[0], s.MACs[1], milliseconds(s.Latency), s.Search)
 				return err
 			})
 		},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"time"
@@ -21,12 +22,9 @@ func watchCommand(g *global) *cobra.Command {
 			"--json its last state is printed when the watching ends.",
 		Example: "  prenas watch run\n  prenas watch run --once --json",
 		RunE: func(c *cobra.Command, args []string) error {
-			columns, clear := 80, ""
-			if width, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
-				columns = width
-				if !once {
-					clear = "\x1b[H\x1b[2J"
-				}
+			clear := ""
+			if !once && term.IsTerminal(int(os.Stdout.Fd())) {
+				clear = "\x1b[H\x1b[2J"
 			}
 			var last watch.Status
 			err := watch.Follow(c.Context(), args[0], every, once, func(s watch.Status) error {
@@ -34,7 +32,9 @@ func watchCommand(g *global) *cobra.Command {
 				if g.json {
 					return nil
 				}
-				_, err := fmt.Print(clear, printable.Text(s.Picture(columns)))
+				width := widthOf(os.Stdout) // which may change meanwhile
+				screen := &folding{to: os.Stdout, width: width}
+				_, err := fmt.Fprint(screen, clear, printable.Text(s.Picture(cmp.Or(width, columns))))
 				return err
 			})
 			if err == nil && g.json {

@@ -44,6 +44,7 @@ func header() Header {
 type little struct{ seed uint64 }
 
 func (l little) Counts() (int, int) { return 12, 6 }
+func (l little) ClassCounts() []int { return []int{4, 4, 4} }
 func (l little) Digest() string     { return "little" }
 func (l little) Calibration(_ context.Context, count, size int) (iter.Seq2[evaluate.Batch, error], error) {
 	return l.batches("calibration", 0, count, size), nil

@@ -8,10 +8,11 @@ import (
 )
 
 // HoldOut cuts off a part of a split, 0 to 1, by a permutation drawn from the seed; if it is
-// stratified, of each class.
+// stratified, of each class, and then at most MostHeldOut.
 func HoldOut(s Split, seed uint64, part float64, stratify bool) (kept, out Split) {
 	order := rng.New(seed, "held-out").Perm(s.Len())
 	n := int(part * float64(len(order)))
+	n = min(n, MostHeldOut(s, stratify))
 	if stratify && n > 0 {
 		order = stratified(s, order, n)
 	}
@@ -19,6 +20,23 @@ func HoldOut(s Split, seed uint64, part float64, stratify bool) (kept, out Split
 	slices.Sort(held)
 	slices.Sort(rest)
 	return subset{s, rest}, subset{s, held}
+}
+
+// MostHeldOut is how many images of a split can be held out: if it is stratified, all but one of
+// each class.
+func MostHeldOut(s Split, stratify bool) int {
+	most := s.Len()
+	if !stratify {
+		return most
+	}
+	seen := map[int]bool{}
+	for i := range s.Len() {
+		if label := s.Label(i); !seen[label] {
+			seen[label] = true
+			most--
+		}
+	}
+	return most
 }
 
 // stratified is an order whose first n images have of each class the part that the split has,

@@ -52,6 +52,23 @@ func TestStratifiedHoldsOutOfEachClass(t *testing.T) {
 	}
 }
 
+// A class's only image is never held out, however many there should be.
+func TestStratifiedLeavesEachClassAnImage(t *testing.T) {
+	for _, c := range []struct {
+		s    numbers
+		part float64
+		held int
+	}{{numbers{0, 1, 2, 3, 4}, 0.4, 0}, {numbers{7}, 0.5, 0}, {numbers{0, 1, 2, 2, 2}, 0.6, 2}, {numbers{0, 0, 1, 1}, 0.9, 2}, {numbers{}, 0.5, 0}} {
+		kept, held := HoldOut(c.s, 1, c.part, true)
+		if held.Len() != c.held || kept.Len() != len(c.s)-c.held {
+			t.Errorf("%v, %v: %d held, %d kept", c.s, c.part, held.Len(), kept.Len())
+		}
+	}
+	if _, held := HoldOut(numbers{0, 1, 2, 3, 4}, 1, 0.4, false); held.Len() != 2 {
+		t.Errorf("%d held where classes are not looked at", held.Len())
+	}
+}
+
 func TestImbalanceIsOfClassesWithImages(t *testing.T) {
 	for want, s := range map[float64]numbers{0: {}, 1: {4, 9}, 2.5: {1, 1, 1, 1, 1, 7, 7}} {
 		if got := Imbalance(&Dataset{Train: s}); got != want {

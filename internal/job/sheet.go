@@ -18,7 +18,11 @@ func WriteSheet(ctx context.Context, set *data.Dataset, recipeName string, seed 
 	if err != nil {
 		return err
 	}
-	r, _ = r.Suited(set.Train.Len(), set.HeldOut.Len() > 0)
+	most := 0
+	if set.HeldOut.Len() == 0 {
+		most = data.MostHeldOut(set.Train, r.Stratify)
+	}
+	r, _ = r.Suited(set.Train.Len(), most)
 	augment := r.Augment.Options()
 	o := inspect.SheetOptions{Augment: &augment, AugmentBy: "the recipe " + recipeName, Seed: seed, Twins: twins}
 	return fsys.WriteAtomic(fsys.OS, out, func(w io.Writer) error { return inspect.WriteContactSheet(ctx, set, o, w) })

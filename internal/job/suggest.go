@@ -90,19 +90,6 @@ func Suggest(ctx context.Context, o SuggestOptions) (s Suggested, err error) {
 	} else if o.Family == "conv" && !math.IsNaN(o.Latency) {
 		return s, fmt.Errorf("%w: the latency of parts is measured of vision transformers: leave out %v, or %v conv", ErrSuggest, input.Latency, input.Family)
 	}
-	low, high := 0.3, 1.2
-	if size > 32 {
-		low, high = 1, 5
-	}
-	if math.IsNaN(o.Params.Min) && math.IsNaN(o.Params.Max) {
-		s.because("from %s to %s million parameters, since %v was not given", search.Number(low), search.Number(high), input.Params)
-	} else {
-		high = o.Params.Max
-		if low = o.Params.Min; math.IsNaN(low) {
-			low = high / 4
-		}
-	}
-	o.Params = Range{low, high}
 	channels := set.Channels
 	if channels != 1 {
 		channels = 3
@@ -111,14 +98,68 @@ func Suggest(ctx context.Context, o SuggestOptions) (s Suggested, err error) {
 	if o.Family == "conv" {
 		made = convSpaces
 	}
+	given := o.Params
+	for i, params := range rangesOf(given, size) {
+		o.Params = params
+		missed := s.choose(ctx, o, size, made(params, size, channels, len(set.Classes)))
+		if i == 0 || missed == nil {
+			err = missed // else what was asked for is told, not what was tried instead
+		}
+		if missed == nil || !errors.Is(missed, ErrSuggest) || s.Latency != nil {
+			break
+		}
+	}
+	if err != nil {
+		return s, err
+	}
+	switch {
+	case math.IsNaN(given.Max):
+		s.because("from %s to %s million parameters, since %v was not given", search.Number(o.Params.Min), search.Number(o.Params.Max), input.Params)
+	case math.IsNaN(given.Min):
+		s.because("from %s million parameters on, since %v says the most alone", search.Number(o.Params.Min), input.Params)
+	}
+	s.Search = fmt.Sprintf("prenas search %v FILE %v %s", input.Space, input.Data, o.Data)
+	if !math.IsNaN(o.Latency) {
+		s.Search += fmt.Sprintf(" %v %s", input.Most("latency"), search.Number(o.Latency))
+	}
+	return s, nil
+}
+
+// rangesOf are the ranges of parameters to try in turn, in millions: an end that was not given is
+// ours to choose, and how far a space reaches depends on its images and classes.
+func rangesOf(given Range, size int) (list []Range) {
+	if !math.IsNaN(given.Min) {
+		return []Range{given}
+	}
+	most, parts := 1.2, []float64{4, 3, 2, 1.5}
+	if size > 32 {
+		most, parts = 5, []float64{5, 4, 3, 2, 1.5}
+	}
+	larger := 64.0 // for thousands of classes, whose head alone has millions of parameters
+	if !math.IsNaN(given.Max) {
+		most, parts, larger = given.Max, []float64{4, 3, 2, 1.5}, 1
+	}
+	for ; larger >= 1; larger, most = larger/2, most*2 {
+		for _, part := range parts {
+			least, _ := strconv.ParseFloat(strconv.FormatFloat(most/part, 'g', 2, 64), 64)
+			list = append(list, Range{min(least, most), most})
+		}
+	}
+	return list
+}
+
+// choose takes the first of some spaces that reaches from end to end of the parameters, has an
+// architecture in each interval, and some within the latency.
+func (s *Suggested) choose(ctx context.Context, o SuggestOptions, size int, texts []string) error {
+	low, high := o.Params.Min, o.Params.Max
 	var tried []string
-	for _, text := range made(o.Params, size, channels, len(set.Classes)) {
+	for _, text := range texts {
 		if err := ctx.Err(); err != nil {
-			return s, err
+			return err
 		}
 		candidate, err := space.Parse(o.Name, o.Name+".yaml", []byte(text))
 		if err != nil {
-			return s, fmt.Errorf("a space of our own making: %w", err)
+			return fmt.Errorf("a space of our own making: %w", err)
 		}
 		least, most := candidate.Model.Params(candidate.Smallest()), candidate.Model.Params(candidate.Largest())
 		if float64(least) > low*1e6 || float64(most) < high*1e6 {
@@ -132,7 +173,7 @@ func Suggest(ctx context.Context, o SuggestOptions) (s Suggested, err error) {
 		if !math.IsNaN(o.Latency) {
 			fast, err := s.measure(ctx, candidate, o)
 			if err != nil {
-				return s, err
+				return err
 			}
 			if !fast {
 				tried = append(tried, fmt.Sprintf("%.3g to %.3g ms", s.Latency[0], s.Latency[1]))
@@ -145,21 +186,14 @@ func Suggest(ctx context.Context, o SuggestOptions) (s Suggested, err error) {
 		s.Space, s.YAML = candidate, text
 		s.Params = [2]float64{float64(least) / 1e6, float64(most) / 1e6}
 		s.MACs = [2]float64{float64(candidate.Model.MACs(candidate.Smallest())) / 1e6, float64(candidate.Model.MACs(candidate.Largest())) / 1e6}
-		break
+		return nil
 	}
-	if s.Space == nil {
-		why := "none of our spaces has such sizes"
-		if len(tried) > 0 {
-			why = "those that come near have " + few(tried)
-		}
-		return s, fmt.Errorf("%w: %s to %s million parameters%s in images of %d pixels: %s; ask for others, or write the space yourself",
-			ErrSuggest, search.Number(low), search.Number(high), within(o.Latency), size, why)
+	why := "none of our spaces has such sizes"
+	if len(tried) > 0 {
+		why = "those that come near have " + few(tried)
 	}
-	s.Search = fmt.Sprintf("prenas search %v FILE %v %s", input.Space, input.Data, o.Data)
-	if !math.IsNaN(o.Latency) {
-		s.Search += fmt.Sprintf(" %v %s", input.Most("latency"), search.Number(o.Latency))
-	}
-	return s, nil
+	return fmt.Errorf("%w: %s to %s million parameters%s in images of %d pixels: %s; ask for others, or write the space yourself",
+		ErrSuggest, search.Number(low), search.Number(high), within(o.Latency), size, why)
 }
 
 func (s *Suggested) because(format string, args ...any) {

@@ -103,9 +103,9 @@ func PlanTraining(ctx context.Context, o TrainOptions, within time.Duration) (tr
 // changes that a command asks for.
 func openSuited(ctx context.Context, src string, r *recipe.Recipe, change recipe.Override, seed uint64, log func(string), fetch func(done, total int64)) (*data.Dataset, error) {
 	var wrong error
-	set, err := source.Open(ctx, src, source.Options{Seed: seed, Stratify: r.Stratify, Look: true, Log: log, Progress: fetch, HeldOutOf: func(images int, own bool) float64 {
+	set, err := source.Open(ctx, src, source.Options{Seed: seed, Stratify: r.Stratify, Look: true, Log: log, Progress: fetch, HeldOutOf: func(images, most int) float64 {
 		suits := r.Suit
-		suited, held := r.Suited(images, own)
+		suited, held := r.Suited(images, most)
 		if *r, wrong = suited.With(change); suits && wrong == nil {
 			log("recipe " + r.OfImages(images, held))
 		}
@@ -114,8 +114,8 @@ func openSuited(ctx context.Context, src string, r *recipe.Recipe, change recipe
 	if err = cmp.Or(err, wrong); err != nil {
 		return nil, err
 	}
-	if much := data.Imbalance(set); much >= data.Imbalanced && !r.BalanceClasses {
-		log(fmt.Sprintf("classes differ in size: the largest has %.3g times the images of the smallest; balance_classes: true in a recipe shows each equally often", much))
+	if much := data.Imbalance(set); much >= data.Imbalanced && !r.BalanceClasses && r.ClassWeights == "" {
+		log(fmt.Sprintf("classes differ in size: the largest has %.3g times the images of the smallest; balance_classes: true in a recipe shows each equally often, class_weights: balanced weighs the loss", much))
 	}
 	return set, nil
 }

@@ -151,19 +151,20 @@ func checkTag(field reflect.StructField, v reflect.Value) error {
 // recipe; path is put before the key.
 func (r Recipe) CheckLimits(path string) error { return checkTags(reflect.ValueOf(r), path) }
 
-// checkTags applies the tags of a block to all its values, however they came to it. A
-// block that JSON leaves out while it is off has none.
+// checkTags applies the tags of a block to all its values, however they came to it. What JSON
+// leaves out while it is off has none.
 func checkTags(v reflect.Value, path string) error {
 	for i := range v.NumField() {
 		field, value := v.Type().Field(i), v.Field(i)
 		key, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 		var err error
 		switch {
+		case options == "omitzero" && value.IsZero():
 		case value.Kind() != reflect.Struct:
 			if err = checkTag(field, value); err != nil {
 				err = fmt.Errorf("%s %w", join(path, key), err)
 			}
-		case options != "omitzero" || !value.IsZero():
+		default:
 			err = checkTags(value, join(path, key))
 		}
 		if err != nil {

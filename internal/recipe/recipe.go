@@ -65,6 +65,8 @@ type Recipe struct {
 	// BalanceClasses shows each class equally often: images of small ones several times an
 	// epoch, of large ones not all.
 	BalanceClasses bool `yaml:"balance_classes" json:"balance_classes,omitempty"`
+	// ClassWeights weigh the loss by class: see WeightsOf. Empty: all classes alike.
+	ClassWeights string `yaml:"class_weights,omitempty" json:"class_weights,omitzero" oneof:"balanced"`
 
 	// Damaged images are left out, and listed in the run directory, instead of ending
 	// the run: in training the epoch's next sound one stands in.
@@ -324,6 +326,8 @@ func (r Recipe) Check() error {
 		return fmt.Errorf("schedule.name step needs schedule.step_epochs and schedule.step_factor")
 	case r.Patience > 0 && r.EvalEvery == 0:
 		return fmt.Errorf("patience (%d epochs) needs eval_every, by which it is seen whether anything improves", r.Patience)
+	case r.BalanceClasses && r.ClassWeights != "":
+		return fmt.Errorf("balance_classes and class_weights both make up for classes of different sizes: leave one of them out")
 	case r.Optimizer.Nesterov && r.Optimizer.Momentum == 0:
 		return fmt.Errorf("optimizer.nesterov needs optimizer.momentum")
 	case r.Optimizer.Name != SGD && r.Optimizer.Momentum > 0:

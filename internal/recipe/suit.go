@@ -9,8 +9,8 @@ import (
 )
 
 // Suited is the recipe for a number of training images, before any are held out, where it says
-// suit; others are returned as they are. Own tells that the source has images of its own to
-// choose by, so none are held out. held is how many are, where the recipe says suit.
+// suit; others are returned as they are. most is how many can be held out: 0 where the source has
+// images of its own to choose by. held is how many are, where the recipe says suit.
 //
 // The values of the file are for some thousand images, which is what they were measured with.
 // Other numbers change them by these rules:
@@ -29,14 +29,14 @@ import (
 //
 // That the last batch is filled up and that each class is held out from alike is the file's to
 // say, since both are right for any number.
-func (r Recipe) Suited(images int, own bool) (suited Recipe, held int) {
+func (r Recipe) Suited(images, most int) (suited Recipe, held int) {
 	if !r.Suit || images < 1 {
 		r.Suit = false
 		return r, 0
 	}
 	r.Suit = false
-	if r.Holdout > 0 && !own {
-		held = min(images/5, max(100, images/10), 2500)
+	if r.Holdout > 0 && most > 0 {
+		held = min(images/5, max(100, images/10), 2500, most)
 		r.Holdout = 0
 		if held > 0 {
 			r.Holdout = (float64(held) + 0.5) / float64(images) // whose whole part is held

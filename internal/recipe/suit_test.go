@@ -14,15 +14,15 @@ func TestSuitedFitsAnyNumberOfImages(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, images := range []int{1, 2, 5, 6, 10, 27, 50, 72, 200, 220, 1000, 5000, 12800, 50000, 1300000} {
-			for _, own := range []bool{false, true} {
-				got, held := r.Suited(images, own)
+			for _, most := range []int{images, images / 7, 0} {
+				got, held := r.Suited(images, most)
 				if !r.Suit {
 					if got != r || held != 0 {
 						t.Errorf("%s does not say suit, and was changed", name)
 					}
 					continue
 				}
-				if is := int(got.Holdout * float64(images)); !own && is != held || own && held != 0 {
+				if is := int(got.Holdout * float64(images)); most > 0 && is != held || held > most {
 					t.Errorf("%s, %d images: %d are held out, not %d", name, images, is, held)
 				}
 				n := images - held
@@ -38,7 +38,7 @@ func TestSuitedFitsAnyNumberOfImages(t *testing.T) {
 				if got.PerEpoch(n) < 1 || got.EvalEvery > got.Epochs || got.Suit {
 					t.Errorf("%s, %d images: %+v", name, images, got)
 				}
-				if again, _ := got.Suited(images, own); again != got {
+				if again, _ := got.Suited(images, most); again != got {
 					t.Errorf("%s, %d images: suited twice is not suited once", name, images)
 				}
 			}
@@ -62,7 +62,7 @@ func TestSuitedValues(t *testing.T) {
 		{5000, 500, 64, 100, 71, 30, 1e-3},
 		{50000, 2500, 128, 32, 372, 10, 1.41e-3},
 	} {
-		got, _ := r.Suited(want.images, false)
+		got, _ := r.Suited(want.images, want.images)
 		held := int(got.Holdout * float64(want.images))
 		if held != want.held || got.Batch != want.batch || got.Epochs != want.epochs || got.PerEpoch(want.images-held) != want.updates || got.Optimizer.LR != want.lr || got.Patience != want.patience {
 			t.Errorf("%d images: %d held out, batch %d, %d epochs of %d updates, lr %v, patience %d; want %+v", want.images, held, got.Batch, got.Epochs, got.PerEpoch(want.images-held), got.Optimizer.LR, got.Patience, want)

@@ -63,6 +63,15 @@ func (s *Images) Info() rundir.ImageInfo {
 // Counts implements Source.
 func (s *Images) Counts() (train, heldOut int) { return s.set.Train.Len(), s.set.HeldOut.Len() }
 
+// ClassCounts implements Source.
+func (s *Images) ClassCounts() []int {
+	counts := make([]int, len(s.set.Classes))
+	for i := range s.set.Train.Len() {
+		counts[s.set.Train.Label(i)]++
+	}
+	return counts
+}
+
 // Digest implements Source.
 func (s *Images) Digest() string { return s.set.Digest }
 

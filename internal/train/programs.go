@@ -48,7 +48,7 @@ func (t *trainer) compilePrograms(ctx context.Context) error {
 	p := t.programs
 	if p.updater == nil {
 		u, err := trainstep.NewUpdater(trainstep.Config{
-			Engine: t.Engine, Net: t.net, Recipe: t.Recipe, Archs: t.archs, Sampler: t.sampler, Seed: t.Seed, Teacher: t.Teacher, Share: t.share,
+			Engine: t.Engine, Net: t.net, Recipe: t.Recipe, Archs: t.archs, Sampler: t.sampler, Seed: t.Seed, Teacher: t.Teacher, Weights: t.Recipe.WeightsOf(t.Source.ClassCounts()), Share: t.share,
 		}, func(done, total int, arch string) error {
 			if err := ctx.Err(); err != nil {
 				return err

@@ -53,6 +53,12 @@ func TestResumeIsByteEqual(t *testing.T) {
 			r.Schedule = recipe.Schedule{Name: recipe.ConstantSchedule, Cooldown: 1, MinLR: 1e-3}
 		}, 4},
 		{"two batches an update", func(r *recipe.Recipe) { r.Batch, r.Accumulate, r.SaveEvery = 4, 2, 5 }, 3},
+		{"classes weighed", func(r *recipe.Recipe) {
+			r.ClassWeights, r.Loss.Smoothing, r.Mix = "balanced", 0.1, recipe.Mix{Mixup: 0.8, Cutmix: 1, Prob: 1, Switch: 0.5, Mode: "elem"}
+		}, 2},
+		{"classes weighed, of the whole space", func(r *recipe.Recipe) {
+			r.ClassWeights, r.Sampler.Name, r.Batch, r.Accumulate = "balanced", recipe.WholeSpace, 4, 2
+		}, 2},
 		{"sandwich that teaches", func(r *recipe.Recipe) {
 			r.Sampler.Name, r.Distill = recipe.Sandwich, recipe.Distill{Teacher: recipe.LargestTeacher, Kind: recipe.SoftTarget, Alpha: 1, Temperature: 2}
 		}, 2},

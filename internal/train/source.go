@@ -15,6 +15,8 @@ import (
 type Source interface {
 	// Counts tells how many images there are to train on and how many are held out.
 	Counts() (train, heldOut int)
+	// ClassCounts are the images to train on of each class.
+	ClassCounts() []int
 	// Train yields a share of the batches of an epoch, full ones of size images only,
 	// augmented, beginning with number from of the share.
 	Train(ctx context.Context, epoch, from, size int, share load.Share) iter.Seq2[evaluate.Batch, error]

@@ -68,6 +68,9 @@ func (s toyImages) HeldOut(_ context.Context, size int, share load.Share) iter.S
 	}
 }
 
+// ClassCounts are uneven, so that weights of classes differ.
+func (s toyImages) ClassCounts() []int { return []int{s.train / 2, s.train / 3, s.train / 6} }
+
 func (s toyImages) Calibration(ctx context.Context, count, size int) (iter.Seq2[evaluate.Batch, error], error) {
 	if count*size > s.train {
 		return nil, errors.New("too many")

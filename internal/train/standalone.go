@@ -38,6 +38,9 @@ func NewStandalone(e *engine.Engine, net *supernet.Net, r recipe.Recipe, models,
 	if !r.Distill.IsZero() {
 		return nil, fmt.Errorf("%w: distill.teacher has no place where architectures are trained alone", recipe.ErrInvalid)
 	}
+	if r.ClassWeights != "" {
+		return nil, fmt.Errorf("%w: class_weights has no place where architectures are trained alone, balance_classes has", recipe.ErrInvalid)
+	}
 	r.Precision = string(engine.Float32)
 	a := &Standalone{engine: e, net: net, recipe: r, images: images}
 	if net.Space().Model.IsConv() {
@@ -47,7 +50,7 @@ func NewStandalone(e *engine.Engine, net *supernet.Net, r recipe.Recipe, models,
 		return a, nil
 	}
 	var err error
-	if a.step, err = trainstep.NewMaskedStep(e, net, r, models, 0); err != nil {
+	if a.step, err = trainstep.NewMaskedStep(e, net, r, nil, models, 0); err != nil {
 		return nil, err
 	}
 	if a.test, err = evaluate.NewMasked(e, net, models, evalImages); err != nil {

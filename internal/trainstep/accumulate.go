@@ -87,7 +87,7 @@ func partsOf(s load.Share, n int) (all, own span) {
 
 func newAccumulator(c Config, compiling func(done, total int, arch string) error) (*accumulator, error) {
 	u := &accumulator{
-		run: stepInputs{engine: c.Engine, recipe: c.Recipe, space: c.Net.Space(), share: c.Share}, seed: c.Seed, archs: c.Archs, sampler: c.Sampler, net: c.Net,
+		run: stepInputs{engine: c.Engine, recipe: c.Recipe, space: c.Net.Space(), weights: c.Weights, share: c.Share}, seed: c.Seed, archs: c.Archs, sampler: c.Sampler, net: c.Net,
 		apply: map[string]*applyProgram{},
 	}
 	var err error

@@ -118,7 +118,7 @@ func TestMaskedConvStepEqualsStaticSteps(t *testing.T) {
 	e, net, r := enginetest.PureGo(t), supernet.New(s), recipe.Default()
 	r.Batch, r.Mix.Mixup, r.Mix.Cutmix, r.Mix.Mode = 8, 0.8, 1, "elem"
 	r.Optimizer = recipe.Optimizer{Name: recipe.SGD, LR: 0.05, Momentum: 0.9, Eps: 1e-8}
-	masked, err := NewMaskedStep(e, net, r, 1, 8)
+	masked, err := NewMaskedStep(e, net, r, nil, 1, 8)
 	if err != nil {
 		t.Fatal(err)
 	}

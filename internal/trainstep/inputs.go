@@ -21,12 +21,13 @@ import (
 // recipe wants them, mix rows, drop-path factors and a key for dropout. Which of them there are is the
 // same in the graph and in every step, so both sides live here.
 type stepInputs struct {
-	engine *engine.Engine
-	recipe recipe.Recipe
-	space  *space.Space
-	arch   space.Arch
-	share  load.Share // the images of each batch that are a rank's
-	taught bool       // a teacher's logits [N, classes] come last, which values does not make
+	engine  *engine.Engine
+	recipe  recipe.Recipe
+	space   *space.Space
+	arch    space.Arch
+	weights []float32  // of classes in the loss; nil: all alike
+	share   load.Share // the images of each batch that are a rank's
+	taught  bool       // a teacher's logits [N, classes] come last, which values does not make
 }
 
 // form is the graph's side.
@@ -58,6 +59,9 @@ func (p stepInputs) form() batchForm {
 		if p.recipe.Mixes() {
 			x.images, x.targets = mixImages(x.images, rest[0]), mixTargets(x.targets, rest[0])
 			rest = rest[1:]
+		}
+		if p.weights != nil {
+			x.targets = weighTargets(x.targets, p.weights)
 		}
 		if p.recipe.Regularize.DropPath > 0 {
 			x.dropPath = rest[0]

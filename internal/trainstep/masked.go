@@ -38,8 +38,8 @@ type MaskedStep struct {
 
 // NewMaskedStep compiles the step of a recipe's batches for a number of models. That of a
 // convolutional network is of one model, and of architectures of one resolution (0: that
-// of the space's images); for a vision transformer resolution is 0.
-func NewMaskedStep(e *engine.Engine, net *supernet.Net, r recipe.Recipe, models, resolution int) (*MaskedStep, error) {
+// of the space's images); for a vision transformer resolution is 0. weights are those of the classes in the loss; nil: all alike.
+func NewMaskedStep(e *engine.Engine, net *supernet.Net, r recipe.Recipe, weights []float32, models, resolution int) (*MaskedStep, error) {
 	if r.Optimizer.Freeze {
 		return nil, fmt.Errorf("%w: optimizer.freeze is not for training any architecture of a space: there must be given ones", recipe.ErrInvalid)
 	}
@@ -47,7 +47,7 @@ func NewMaskedStep(e *engine.Engine, net *supernet.Net, r recipe.Recipe, models,
 	// blocks of a shallower architecture get what its own step would draw.
 	s := &MaskedStep{
 		net: net, models: models, resolution: resolution,
-		inputs: stepInputs{engine: e, recipe: r, space: net.Space(), arch: net.Space().Whole(), taught: !r.Distill.IsZero()},
+		inputs: stepInputs{engine: e, recipe: r, space: net.Space(), arch: net.Space().Whole(), weights: weights, taught: !r.Distill.IsZero()},
 	}
 	params, b := net.Params(), s.inputs.form()
 	var shape []shapes.Shape
@@ -188,7 +188,7 @@ func (s *MaskedStep) Run(state *State, archs []space.Arch, lr float64, b evaluat
 	err = errors.Join(err, s.program.Free(append(args[donated:], out[1])...))
 	stats := make([]Stats, s.models)
 	for i := range stats {
-		stats[i] = Stats{Loss: values[i], GradNorm: values[s.models+i]}
+		stats[i] = Stats{Loss: unsigned(values[i]), GradNorm: values[s.models+i]}
 	}
 	return stats, err
 }

@@ -28,7 +28,7 @@ func BenchmarkMaskedStep(b *testing.B) {
 	}
 	for _, models := range []int{1, 2, 4, 8, 16} {
 		b.Run(fmt.Sprintf("models=%d", models), func(b *testing.B) {
-			step, err := NewMaskedStep(e, net, r, models, 0)
+			step, err := NewMaskedStep(e, net, r, nil, models, 0)
 			if err != nil {
 				b.Fatal(err)
 			}

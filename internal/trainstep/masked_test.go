@@ -104,7 +104,7 @@ func sameState(t *testing.T, what string, got, want [][]float32) {
 // what the architectures' own steps do, in what they do not use too.
 func TestMaskedStepEqualsStaticSteps(t *testing.T) {
 	e, net, r := enginetest.PureGo(t), supernet.New(maskedSpace()), maskedRecipe()
-	masked, err := NewMaskedStep(e, net, r, 1, 0)
+	masked, err := NewMaskedStep(e, net, r, nil, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestMaskedStepEqualsStaticSteps(t *testing.T) {
 func TestModelsDoNotTouchEachOther(t *testing.T) {
 	e, net, r, archs := enginetest.PureGo(t), supernet.New(maskedSpace()), maskedRecipe(), maskedArchs()
 	train := func(archs []space.Arch, seeds []uint64) [][]float32 {
-		step, err := NewMaskedStep(e, net, r, len(archs), 0)
+		step, err := NewMaskedStep(e, net, r, nil, len(archs), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -176,7 +176,7 @@ func TestModelsDoNotTouchEachOther(t *testing.T) {
 // A batch that is not finite changes nothing.
 func TestMaskedStepRefusesWhatIsNotFinite(t *testing.T) {
 	e, net, r := enginetest.PureGo(t), supernet.New(maskedSpace()), maskedRecipe()
-	step, err := NewMaskedStep(e, net, r, 1, 0)
+	step, err := NewMaskedStep(e, net, r, nil, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestMaskedStepHasTheRecipesPrecision(t *testing.T) {
 	for _, precision := range []engine.Precision{engine.Float32, engine.BFloat16} {
 		r := maskedRecipe()
 		r.Precision = string(precision)
-		step, err := NewMaskedStep(e, net, r, 1, 0)
+		step, err := NewMaskedStep(e, net, r, nil, 1, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

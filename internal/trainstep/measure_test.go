@@ -3,6 +3,7 @@ package trainstep
 import (
 	"context"
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -25,5 +26,14 @@ func TestMeasureCountsTheStepsAskedFor(t *testing.T) {
 	cancel()
 	if _, err := Measure(cut, e, s, s.Largest(), r, 3, time.Time{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestALossOfNothingHasNoSign(t *testing.T) {
+	if got := unsigned(float32(math.Copysign(0, -1))); math.Signbit(float64(got)) {
+		t.Errorf("%v", got)
+	}
+	if got := unsigned(-0.5); got != -0.5 {
+		t.Errorf("%v", got)
 	}
 }

@@ -155,3 +155,12 @@ func smoothTargets(labels *graph.Node, classes int, smoothing float64) *graph.No
 	one := graph.OneHot(labels, classes, dtypes.Float32)
 	return graph.AddScalar(graph.MulScalar(one, 1-smoothing), off)
 }
+
+// weighTargets [N, classes] multiplies those of each class by its weight; the model may have more
+// classes than there are weights, which no image has: theirs is 0.
+func weighTargets(targets *graph.Node, weights []float32) *graph.Node {
+	row := make([]float32, targets.Shape().Dim(-1))
+	copy(row, weights)
+	of := graph.InsertAxes(graph.Const(targets.Graph(), row), 0)
+	return graph.Mul(targets, graph.BroadcastToShape(of, targets.Shape()))
+}

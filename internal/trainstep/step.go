@@ -157,7 +157,15 @@ func (s *step) run(state *State, lr float64, batch ...*tensors.Tensor) (Stats, e
 	var values [2]float32
 	err = stats.ConstFlatData(func(flat any) { copy(values[:], flat.([]float32)) })
 	err = errors.Join(err, s.program.Free(append(batch, rate, stats)...))
-	return Stats{Loss: values[0], GradNorm: values[1]}, err
+	return Stats{Loss: unsigned(values[0]), GradNorm: values[1]}, err
+}
+
+// unsigned is a loss without the sign of zero: of one class it is -1 · log 1, -0.
+func unsigned(loss float32) float32 {
+	if loss == 0 {
+		return 0
+	}
+	return loss
 }
 
 func (s *step) close() { s.program.Close() }

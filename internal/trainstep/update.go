@@ -36,7 +36,8 @@ type Config struct {
 	Archs   []space.Arch
 	Sampler recipe.ArchSampler // of Archs
 	Seed    uint64
-	Teacher Teacher // nil where the recipe names no file of one
+	Teacher Teacher   // nil where the recipe names no file of one
+	Weights []float32 // of classes in the loss; nil: all alike
 
 	// Share of each update's batches that is this rank's, of those of Engine; zero: it trains alone.
 	Share load.Share
@@ -52,7 +53,7 @@ func NewUpdater(c Config, compiling func(done, total int, arch string) error) (U
 	case r.Sampler.Name == recipe.WholeSpace:
 		return newMaskedUpdater(c, compiling)
 	}
-	u := &staticUpdater{run: stepInputs{engine: c.Engine, recipe: r, space: c.Net.Space(), taught: !r.Distill.IsZero()}, seed: c.Seed, archs: c.Archs, sampler: c.Sampler}
+	u := &staticUpdater{run: stepInputs{engine: c.Engine, recipe: r, space: c.Net.Space(), weights: c.Weights, taught: !r.Distill.IsZero()}, seed: c.Seed, archs: c.Archs, sampler: c.Sampler}
 	var err error
 	if u.teaching, err = newTeaching(c.Engine, r, c.Net.Space().Model, load.Share{}, c.Teacher); err != nil {
 		return nil, err
@@ -139,7 +140,7 @@ func newMaskedUpdater(c Config, compiling func(done, total int, arch string) err
 	for i, resolution := range all {
 		err := compiling(i, len(all), anyArch)
 		if err == nil {
-			u.steps[resolution], err = NewMaskedStep(c.Engine, c.Net, c.Recipe, 1, resolution)
+			u.steps[resolution], err = NewMaskedStep(c.Engine, c.Net, c.Recipe, c.Weights, 1, resolution)
 		}
 		if err == nil {
 			u.steps[resolution].teaching, err = newTeaching(c.Engine, c.Recipe, c.Net.Space().Model, load.Share{}, c.Teacher)

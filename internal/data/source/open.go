@@ -23,9 +23,9 @@ import (
 type Options struct {
 	Seed    uint64
 	HeldOut float64 // part of train to hold out for choosing, where the source has no such split; 0 for none
-	// HeldOutOf, if not nil, says HeldOut from how many images there are to train on; own
-	// tells that the source has a split for choosing.
-	HeldOutOf func(images int, own bool) float64
+	// HeldOutOf, if not nil, says HeldOut from how many images there are to train on, and how many of
+	// them can be held out at most: none where the source has a split for choosing.
+	HeldOutOf func(images, most int) float64
 	Stratify  bool                    // HeldOut is of each class
 	Look      bool                    // look at some training images, to say if there is nothing to see in them
 	Log       func(string)            // steps of fetching, and what a user should know; nil for none
@@ -195,11 +195,11 @@ func Open(ctx context.Context, src string, o Options) (*data.Dataset, error) {
 	d.NoteContents()
 	if !heldOut {
 		if o.HeldOutOf != nil {
-			o.HeldOut = o.HeldOutOf(d.Train.Len(), false)
+			o.HeldOut = o.HeldOutOf(d.Train.Len(), data.MostHeldOut(d.Train, o.Stratify))
 		}
 		d.Train, d.HeldOut = data.HoldOut(d.Train, o.Seed, o.HeldOut, o.Stratify)
 	} else if o.HeldOutOf != nil {
-		o.HeldOutOf(d.Train.Len(), true)
+		o.HeldOutOf(d.Train.Len(), 0)
 	}
 	for _, note := range d.Notes {
 		o.log("data: %s", note)
