@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"prenas/internal/rng"
 )
 
 // programs that this very binary is, by the name that it is started with.
@@ -40,7 +42,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"pictures": pictures, "appears": appears, "narrow": narrow, "flip": flip},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"pictures": pictures, "appears": appears, "narrow": narrow, "dots": dots, "flip": flip},
 		Condition: func(name string) (bool, error) {
 			if name != "memory-group" {
 				return false, fmt.Errorf("unknown condition %q", name)
@@ -103,6 +105,33 @@ func appears(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("%s did not appear within %s", args[0], atMost)
+}
+
+// dots DIR CLASSES N WxH is a command of scripts: N pictures of so many pixels of each class c0000, c0001, ...,
+// each class of one colour, but for some noise.
+func dots(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: dots DIR CLASSES N WxH")
+	}
+	var classes, n, width, height int
+	_, err := fmt.Sscanf(strings.Join(args[1:], " "), "%d %d %dx%d", &classes, &n, &width, &height)
+	ts.Check(err)
+	r := rng.New(1, "dots "+args[0])
+	for class := range classes {
+		dir := filepath.Join(ts.MkAbs(args[0]), fmt.Sprintf("c%04d", class))
+		ts.Check(os.MkdirAll(dir, 0o755))
+		for i := range n {
+			img := image.NewNRGBA(image.Rect(0, 0, width, height))
+			for k := range width * height {
+				level := func(v int) uint8 { return uint8(v*25%200 + r.IntN(40)) }
+				img.Set(k%width, k/width, color.NRGBA{level(class), level(class / 8), level(class / 64), 255})
+			}
+			file, err := os.Create(filepath.Join(dir, fmt.Sprintf("%d.png", i)))
+			ts.Check(err)
+			ts.Check(png.Encode(file, img))
+			ts.Check(file.Close())
+		}
+	}
 }
 
 // narrow is a command of scripts: what the last program printed has no line of more than 80
