@@ -57,7 +57,7 @@ func TestCropsAreUniform(t *testing.T) {
 	}
 	for name, counts := range map[string][10]int{"share of the area": shares, "log aspect": aspects, "place": places} {
 		for i, n := range counts {
-			if deviation := math.Sqrt(draws * 0.1 * 0.9); math.Abs(float64(n)-draws/10) > 5*deviation {
+			if deviation := math.Sqrt(draws * 0.1 * 0.9); !(math.Abs(float64(n)-draws/10) <= 5*deviation) {
 				t.Errorf("%s: %d of %d draws in tenth %d", name, n, draws, i)
 			}
 		}

@@ -46,14 +46,14 @@ func TestErase(t *testing.T) {
 					t.Fatalf("rand has %d different values in %d boxes", len(kinds), count)
 				}
 			}
-			if want := runs * e.Prob; math.Abs(float64(erased)-want) > 5*math.Sqrt(want) {
+			if want := runs * e.Prob; !(math.Abs(float64(erased)-want) <= 5*math.Sqrt(want)) {
 				t.Errorf("%s, %d boxes: %d of %d images were erased", mode, count, erased, runs)
 			}
 			// Boxes share the area among them, 17.7 % in the mean; few overlap.
 			if mean := area / float64(erased); mean < 0.13 || mean > 0.19 {
 				t.Errorf("%s, %d boxes: %v of the area in the mean", mode, count, mean)
 			}
-			if v := squares / n; mode != "const" && math.Abs(v-1) > 0.2 {
+			if v := squares / n; mode != "const" && !(math.Abs(v-1) <= 0.2) {
 				t.Errorf("%s, %d boxes: variance %v, want 1", mode, count, v)
 			}
 		}

@@ -141,7 +141,7 @@ func TestMagnitudes(t *testing.T) {
 	if m, d, low, high := moments("rand", 9); m != 9 || d > 1e-6 || low != 9 || high != 9 {
 		t.Errorf("without deviation: %v, deviation %v", m, d)
 	}
-	if m, d, _, high := moments("rand-mstd0.5", 5); math.Abs(m-5) > 0.02 || math.Abs(d-0.5) > 0.02 || high > 10 {
+	if m, d, _, high := moments("rand-mstd0.5", 5); !(math.Abs(m-5) <= 0.02) || !(math.Abs(d-0.5) <= 0.02) || high > 10 {
 		t.Errorf("mstd0.5 at 5: %v, deviation %v", m, d)
 	}
 	if _, _, low, high := moments("rand-mstd9", 5); low != 0 || high != 10 {
@@ -150,7 +150,7 @@ func TestMagnitudes(t *testing.T) {
 	if _, _, _, high := moments("rand-mstd9-mmax20", 5); high != 20 {
 		t.Errorf("mmax20: up to %v", high)
 	}
-	if m, d, low, high := moments("rand-mstd101", 8); math.Abs(m-4) > 0.1 || math.Abs(d-8/math.Sqrt(12)) > 0.1 || low < 0 || high > 8 {
+	if m, d, low, high := moments("rand-mstd101", 8); !(math.Abs(m-4) <= 0.1) || !(math.Abs(d-8/math.Sqrt(12)) <= 0.1) || low < 0 || high > 8 {
 		t.Errorf("mstd101 at 8: mean %v, deviation %v, %v to %v; want uniform up to 8", m, d, low, high)
 	}
 }
@@ -187,11 +187,11 @@ func TestChoices(t *testing.T) {
 		}
 	})
 	for _, name := range randOperations {
-		if n := counts[name]; math.Abs(float64(n)-draws/15.0) > 5*math.Sqrt(draws/15.0) {
+		if n := counts[name]; !(math.Abs(float64(n)-draws/15.0) <= 5*math.Sqrt(draws/15.0)) {
 			t.Errorf("%s was drawn %d of %d times", name, n, draws)
 		}
 	}
-	if math.Abs(float64(twice)-draws/15.0) > 5*math.Sqrt(draws/15.0) {
+	if !(math.Abs(float64(twice)-draws/15.0) <= 5*math.Sqrt(draws/15.0)) {
 		t.Errorf("the same operation twice: %d of %d times", twice, draws)
 	}
 	counts = map[string]int{}
@@ -203,7 +203,7 @@ func TestChoices(t *testing.T) {
 		}
 	})
 	for i, name := range randOperations {
-		if mean := draws * randWeights[i] / 1.0; math.Abs(float64(counts[name])-mean) > 5*math.Sqrt(mean)+30 {
+		if mean := draws * randWeights[i] / 1.0; !(math.Abs(float64(counts[name])-mean) <= 5*math.Sqrt(mean)+30) {
 			t.Errorf("w0: %s first %d of %d times, want about %v", name, counts[name], draws, mean)
 		}
 	}

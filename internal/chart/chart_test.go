@@ -61,7 +61,7 @@ func TestSmoothKeepsAStraightLine(t *testing.T) {
 		t.Fatalf("%d points became %d", len(line), len(smooth))
 	}
 	for i, p := range smooth {
-		if p.X != line[i].X || math.Abs(p.Y-line[i].Y) > 1e-9 {
+		if p.X != line[i].X || !(math.Abs(p.Y-line[i].Y) <= 1e-9) {
 			t.Fatalf("point %d is %v, want %v", i, p, line[i])
 		}
 	}

@@ -155,7 +155,7 @@ func TestStreamKeepsTheOrder(t *testing.T) {
 				t.Fatalf("%+v: place %d has %+v, want %v", c, at, outcome, want[at])
 			}
 			for k, v := range outcome.Logits {
-				if d := v - want[at][k]; d > 1e-6 || d < -1e-6 {
+				if !(math.Abs(float64(v-want[at][k])) <= 1e-6) {
 					t.Errorf("%+v: image %d: logits %v, want %v", c, at, outcome.Logits, want[at])
 				}
 			}
@@ -348,7 +348,7 @@ func TestCropsAreAveraged(t *testing.T) {
 		}
 		for _, row := range rows {
 			for k, v := range row {
-				if d := v - want[k]; d > 1e-5 || d < -1e-5 {
+				if !(math.Abs(float64(v-want[k])) <= 1e-5) {
 					t.Errorf("batch %d: logits %v, want %v", batch, row, want)
 				}
 			}

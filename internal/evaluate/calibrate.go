@@ -25,10 +25,9 @@ type Calibrator struct {
 	batch int
 }
 
-// NewCalibrator compiles one program for each architecture of a convolutional supernet,
-// for batches of batch images, a number that the devices divide: they share each batch,
-// which is normalised as a whole all the same. Each adds to sums what a batch shows.
-// Precision is one that is resolved.
+// NewCalibrator compiles one program for each architecture of a convolutional supernet. It adds the
+// statistics of a batch of batch images to sums. The devices share each batch, so their number must
+// divide batch; the batch is normalised as a whole all the same. precision must be a resolved one.
 func NewCalibrator(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch int, precision engine.Precision) (*Calibrator, error) {
 	c, m := &Calibrator{programs{engine: e, net: net, archs: archs}, batch}, net.Space().Model
 	images := shapes.Make(dtypes.Float32, batch, m.Channels, m.ImageSize, m.ImageSize)
@@ -42,8 +41,8 @@ func NewCalibrator(e *engine.Engine, net *supernet.Net, archs []space.Arch, batc
 	})
 }
 
-// Run estimates the statistics of every architecture, in the order of supernet.Stats, on
-// all batches, which are full ones, with weights by Params index that stay valid.
+// Run estimates the statistics of every architecture on all batches, which must be full. They come by
+// architecture, in the order of supernet.Stats. weights are by Params index, and stay valid.
 func (c *Calibrator) Run(ctx context.Context, weights []*tensors.Tensor, batches iter.Seq2[Batch, error]) ([][]tensorfile.Tensor, error) {
 	m := c.net.Space().Model
 	sums := make([][]*tensors.Tensor, len(c.archs))

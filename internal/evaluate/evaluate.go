@@ -26,12 +26,12 @@ import (
 // ErrNoImages: the split has no image, so there is nothing to measure.
 var ErrNoImages = errors.New("there are no images to evaluate on")
 
-// ErrNonFinite: logits are not finite, so they say nothing: the weights have diverged.
+// ErrNonFinite: logits are not finite, since the weights have diverged.
 var ErrNonFinite = errors.New("logits are not finite")
 
-// Batch is a run of images of the split, at most the evaluator's batch size of them:
-// float32 [N, C, H, W], normalised, row-major, and a label for each; a negative one marks
-// an image that does not count. With several crops an image they are [N, crops, C, H, W].
+// Batch is consecutive images of the split, at most as many as the evaluator's batch size: float32
+// [N, C, H, W], normalised, row-major, and a label for each. With several crops of an image they are
+// [N, crops, C, H, W]. A negative label marks an image that is not counted.
 type Batch struct {
 	Images []float32
 	Labels []int32
@@ -48,8 +48,8 @@ type Score struct {
 	broken int // images with a logit, or a loss, that is not finite
 }
 
-// whole ends scores of so many images each: losses become means. Where an image has logits
-// that are not finite it returns an error that wraps ErrNonFinite and names the architectures.
+// whole completes scores: losses become means over images, which is the number of images. Where the
+// logits of an image are not finite its error wraps ErrNonFinite and names the architectures.
 func whole(scores []Score, archs []space.Arch, images int) error {
 	var broken []string
 	for i := range scores {
@@ -68,9 +68,9 @@ func whole(scores []Score, archs []space.Arch, images int) error {
 // Weights are what architectures are evaluated with, on the device.
 type Weights struct {
 	Shared []*tensors.Tensor // by Params index
-	// Stats are the running statistics of each architecture, in the order of the
-	// architectures and of supernet.Stats. Those of another architecture would do for
-	// none: see docs/conv.md. A vision transformer has none.
+	// Stats are the running statistics of batch norms, by architecture and in the order of
+	// supernet.Stats. Each architecture needs its own: see docs/conv.md. Vision transformers have
+	// none.
 	Stats [][]*tensors.Tensor
 }
 
@@ -86,17 +86,16 @@ func (w Weights) stats(arch int) []*tensors.Tensor {
 type Evaluator struct {
 	programs
 	batch, crops int
-	// Ranks, if not nil, each bring a share of the batches, and all get the scores.
+	// Ranks, if not nil, share the work: each brings a share of the batches, and all get the scores.
 	Ranks *ranks.World
-	// Observe, if not nil, is told the logits of each image that counts: of which
-	// architecture, at which place in the stream, its label. It must not keep them.
+	// Observe, if not nil, gets the logits of each image that is counted, with the architecture,
+	// the image's place in the stream, and its label. It must not keep the logits.
 	Observe func(arch, image, label int, logits []float32)
 }
 
-// New compiles one program for each architecture, for batches of up to batch images of
-// crops crops each. What an architecture says of an image is the mean of the logits of
-// its crops, as in the original. Precision is one that is resolved. The devices share each
-// batch, which is padded until they can.
+// New compiles one program for each architecture, for batches of up to batch images of crops crops
+// each. The logits of an image are the mean over its crops, as in the original. The devices share each
+// batch, which is padded to a multiple of their number. precision must be a resolved one.
 func New(e *engine.Engine, net *supernet.Net, archs []space.Arch, batch, crops int, precision engine.Precision) (*Evaluator, error) {
 	batch = (batch + e.Devices() - 1) / e.Devices() * e.Devices()
 	ev, m := &Evaluator{programs: programs{engine: e, net: net, archs: archs}, batch: batch, crops: crops}, net.Space().Model
@@ -125,9 +124,9 @@ const (
 // tally is float32 [tallyColumns] of logits [N, classes] and int32 labels [N]; a negative
 // label marks an image that does not count.
 //
-// A label's place is the number of logits that it does not beat. Of equal logits the
-// lower class wins. An image with a logit or a loss that is not finite is broken: it is
-// counted as such, and neither as a hit nor in the loss.
+// The rank of a label is the number of other classes with a higher logit; of equal logits the lower
+// class counts as higher. An image with a logit or a loss that is not finite is broken: it is counted
+// as broken, and neither as a hit nor in the loss.
 func tally(logits, labels *graph.Node) *graph.Node {
 	n, classes := logits.Shape().Dimensions[0], logits.Shape().Dimensions[1]
 	label := graph.BroadcastToDims(graph.Reshape(labels, n, 1), n, classes)
@@ -154,9 +153,9 @@ func tally(logits, labels *graph.Node) *graph.Node {
 	return graph.Stack([]*graph.Node{within(1), within(5), graph.ReduceAllSum(graph.Mul(counts, loss)), broken}, 0)
 }
 
-// Run evaluates every architecture on all batches, with weights that stay valid. Scores are in the order of the architectures given to New.
-// progress, if not nil, is told how many images are done. Logits that are not finite are an
-// error that wraps ErrNonFinite, beside the scores of all.
+// Run evaluates every architecture on all batches. Scores are in the order of the architectures given
+// to New. weights stay valid. progress, if not nil, is told how many images are done. Where logits are
+// not finite it returns an error that wraps ErrNonFinite together with the scores.
 func (ev *Evaluator) Run(ctx context.Context, weights Weights, batches iter.Seq2[Batch, error], progress func(done int)) ([]Score, error) {
 	scores := make([]Score, len(ev.archs))
 	done, at := 0, 0
@@ -171,7 +170,7 @@ func (ev *Evaluator) Run(ctx context.Context, weights Weights, batches iter.Seq2
 		if err == nil && has {
 			own, err = ev.measure(scores, weights, batch)
 		}
-		if err != nil && !errors.Is(err, context.Canceled) { // who is asked to stop asks the other ranks
+		if err != nil && !errors.Is(err, context.Canceled) { // a rank that is asked to stop still tells the others
 			return nil, fmt.Errorf("evaluation after %d images: %w", done, err)
 		}
 		own.Stopped = err != nil
@@ -194,7 +193,7 @@ func (ev *Evaluator) Run(ctx context.Context, weights Weights, batches iter.Seq2
 	return scores, whole(scores, ev.archs, done)
 }
 
-// measured is what all programs made of a batch; of no batch it is zero.
+// measured is what all programs computed of a batch. It is zero for a rank that had no batch.
 type measured struct {
 	Labels  []int32
 	Tallies []float32   // [architectures, tallyColumns]
@@ -204,8 +203,8 @@ type measured struct {
 
 func (m measured) count() int { return Batch{Labels: m.Labels}.count() }
 
-// ofAll is what all ranks measured at the same time, in the order of the batches. Where one was
-// asked to stop the error wraps context.Canceled.
+// ofAll gathers what all ranks measured of their batches, in the order of the batches. Where a rank
+// was asked to stop the error wraps context.Canceled.
 func (m measured) ofAll(w *ranks.World) ([]measured, error) {
 	all := []measured{m}
 	if w.Size() > 1 {
@@ -232,7 +231,7 @@ func (m measured) ofAll(w *ranks.World) ([]measured, error) {
 	return all, nil
 }
 
-// count adds what was measured of a batch, whose first image has the place at.
+// count adds what was measured of a batch to the scores. at is the place of the batch's first image.
 func (ev *Evaluator) count(scores []Score, m measured, at int) {
 	if len(m.Labels) == 0 {
 		return
@@ -289,8 +288,8 @@ func (s *Score) add(images int, tally []float32) {
 	s.broken += int(tally[tallyBroken])
 }
 
-// AddImage counts one image by its logits, which are finite, on the host: the twin of tally. Loss
-// is a sum until the caller divides it by the images.
+// AddImage counts one image by its logits, which must be finite. It computes on the host what tally
+// computes on the device. Loss is a sum, which the caller divides by the number of images.
 func (s *Score) AddImage(logits []float32, label int) {
 	place, highest := 0, math.Inf(-1)
 	for class, v := range logits {
@@ -314,7 +313,7 @@ func (s *Score) AddImage(logits []float32, label int) {
 	s.Loss += highest + math.Log(sum) - float64(logits[label])
 }
 
-// count is how many images of the batch count.
+// count is the number of images of the batch that are counted.
 func (b Batch) count() int {
 	n := 0
 	for _, label := range b.Labels {
@@ -325,8 +324,8 @@ func (b Batch) count() int {
 	return n
 }
 
-// upload makes the inputs of a program of size images of crops crops each; labels of -1
-// pad the batch.
+// upload puts a batch on the device for a program that takes size images of crops crops each. Images
+// with the label -1 fill it up.
 func (b Batch) upload(e *engine.Engine, m space.Model, size, crops int) (images, labels *tensors.Tensor, err error) {
 	pixels := crops * m.Channels * m.ImageSize * m.ImageSize
 	if len(b.Labels) > size || len(b.Images) != len(b.Labels)*pixels {

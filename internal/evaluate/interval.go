@@ -5,9 +5,9 @@ import (
 	"math"
 )
 
-// Interval is the 95 % interval of a fraction of some images, from 0 to 1: what the model would
-// reach on all such images lies in it for 19 of 20 sets of so many, drawn at random. Of no
-// images nothing is known, and it is from 0 to 1.
+// Interval is the 95 % confidence interval of an accuracy that was measured on a number of images, as
+// a fraction from 0 to 1. Of 20 sets of so many images, drawn at random, about 19 have intervals with
+// the accuracy on all such images. Of no images it is from 0 to 1, since nothing is known.
 //
 // It is the score interval of E. B. Wilson (Probable inference, the law of succession, and
 // statistical inference, JASA 22, 1927), which holds for few images and for fractions near
@@ -16,7 +16,7 @@ import (
 //
 //	(p + z²/2n ± z·√(p(1-p)/n + z²/4n²)) / (1 + z²/n)
 //
-// Of a mean over architectures that saw the same images it is too wide, not too narrow.
+// It is too wide, never too narrow, for a mean over architectures that saw the same images.
 func Interval(fraction float64, images int) (low, high float64) {
 	if images < 1 {
 		return 0, 1
@@ -29,8 +29,8 @@ func Interval(fraction float64, images int) (low, high float64) {
 	return max(0, (middle-half)/whole), min(1, (middle+half)/whole)
 }
 
-// StandardError of a fraction of some images: the spread of what so many, drawn at random, would
-// show. Of no images it is 0.
+// StandardError of an accuracy that was measured on a number of images: its standard deviation over
+// sets of so many images, drawn at random. Of no images it is 0.
 func StandardError(fraction float64, images int) float64 {
 	return math.Sqrt(max(0, fraction*(1-fraction)) / float64(max(images, 1)))
 }

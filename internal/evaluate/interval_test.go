@@ -19,7 +19,7 @@ func TestIntervalIsWilsons(t *testing.T) {
 			fraction = float64(c.hits) / float64(c.images)
 		}
 		low, high := Interval(fraction, c.images)
-		if math.Abs(low-c.low) > 1e-6 || math.Abs(high-c.high) > 1e-6 {
+		if !(math.Abs(low-c.low) <= 1e-6) || !(math.Abs(high-c.high) <= 1e-6) {
 			t.Errorf("%d of %d: %.7f to %.7f, want %.7f to %.7f", c.hits, c.images, low, high, c.low, c.high)
 		}
 	}

@@ -17,8 +17,8 @@ import (
 	"prenas/pkg/space"
 )
 
-// Masked evaluates any architecture of a supernet with one program; several models
-// at once have weights with a leading axis of models.
+// Masked evaluates any architecture of a supernet with one program. It can evaluate several models at
+// once, whose weights have a leading axis of models.
 type Masked struct {
 	engine        *engine.Engine
 	net           *supernet.Net
@@ -26,9 +26,8 @@ type Masked struct {
 	program       *engine.Program
 }
 
-// NewMasked compiles the program, for a number of models and batches of up to batch
-// images. Its products are in float32: it measures what is compared with each other over
-// machines and years.
+// NewMasked compiles the program, for a number of models and for batches of up to batch images. Its
+// products are in float32, since its results are compared over machines and years.
 func NewMasked(e *engine.Engine, net *supernet.Net, models, batch int) (*Masked, error) {
 	params, m := net.Params(), net.Space().Model
 	var inputs []shapes.Shape
@@ -66,9 +65,9 @@ func NewMasked(e *engine.Engine, net *supernet.Net, models, batch int) (*Masked,
 // Close frees the program.
 func (ev *Masked) Close() { ev.program.Close() }
 
-// Run evaluates archs, one per model, on all batches, with weights by Params index on
-// the device; they stay valid. Logits that are not finite are an error that wraps
-// ErrNonFinite, beside the scores of all.
+// Run evaluates archs, one for each model, on all batches. weights are by Params index on the device,
+// and stay valid. Where logits are not finite it returns an error that wraps ErrNonFinite together
+// with the scores.
 func (ev *Masked) Run(ctx context.Context, weights []*tensors.Tensor, archs []space.Arch, batches iter.Seq2[Batch, error]) ([]Score, error) {
 	if len(archs) != ev.models {
 		return nil, fmt.Errorf("masked evaluation: %d architectures for %d models", len(archs), ev.models)
@@ -107,8 +106,8 @@ func (ev *Masked) add(scores []Score, weights []*tensors.Tensor, sizes *tensors.
 	return tallied(ev.engine, ev.program, ev.net.Space().Model, append(append([]*tensors.Tensor{}, weights...), sizes), b, ev.batch, each)
 }
 
-// tallied adds to scores what a program makes of a batch, which takes images and labels after
-// args and returns a tally for each score.
+// tallied runs a program on a batch and adds its tallies to scores. The program takes the images and
+// the labels after args, and returns a tally for each score.
 func tallied(e *engine.Engine, program *engine.Program, m space.Model, args []*tensors.Tensor, b Batch, size int, scores []*Score) error {
 	images, labels, err := b.upload(e, m, size, 1)
 	if err != nil {

@@ -16,9 +16,9 @@ import (
 	"prenas/pkg/space"
 )
 
-// MaskedConv evaluates any architecture of a convolutional supernet, of one resolution, with two
-// programs: the first estimates the statistics of the architecture's batch norms, as a Calibrator
-// does, the second evaluates with them. Both compute the whole supernet.
+// MaskedConv evaluates any architecture of a convolutional supernet that has a certain resolution. It
+// has two programs: the first estimates the statistics of the architecture's batch norms, as a
+// Calibrator does, and the second evaluates with them. Both compute the whole supernet.
 type MaskedConv struct {
 	net                 *supernet.Net
 	engine              *engine.Engine
@@ -27,8 +27,8 @@ type MaskedConv struct {
 	calibrate, evaluate *engine.Program
 }
 
-// NewMaskedConv compiles the programs, for full batches of calibration images and for batches of
-// up to batch images. Their products are in float32.
+// NewMaskedConv compiles the programs: the first for full batches of calibration images, the second for
+// batches of up to batch images. Their products are in float32.
 func NewMaskedConv(e *engine.Engine, net *supernet.Net, resolution, calibration, batch int) (*MaskedConv, error) {
 	ev := &MaskedConv{net: net, engine: e, resolution: resolution, calibration: calibration, batch: batch}
 	m, params := net.Space().Model, net.Params()
@@ -86,9 +86,9 @@ func (ev *MaskedConv) Close() {
 	ev.evaluate.Close()
 }
 
-// Run evaluates an architecture of the resolution on all batches, with statistics of all of
-// calibration's, which are full ones. Weights are by Params index on the device; they stay valid.
-// Logits that are not finite are an error that wraps ErrNonFinite, beside the score.
+// Run evaluates an architecture on all batches, with statistics estimated on all batches of
+// calibration, which must be full. weights are by Params index on the device, and stay valid. Where
+// logits are not finite it returns an error that wraps ErrNonFinite together with the score.
 func (ev *MaskedConv) Run(ctx context.Context, weights []*tensors.Tensor, arch space.Arch, calibration, batches iter.Seq2[Batch, error]) (score Score, err error) {
 	if arch.Resolution != ev.resolution {
 		return score, fmt.Errorf("masked evaluation: %s has %d pixels, the program %d", arch, arch.Resolution, ev.resolution)

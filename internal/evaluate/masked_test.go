@@ -93,7 +93,7 @@ func TestMaskedEqualsStatic(t *testing.T) {
 			t.Fatal(err)
 		}
 		for k, s := range got {
-			if d := s.Loss - want[k].Loss; s.Images != 13 || s.Top1 != want[k].Top1 || s.Top5 != want[k].Top5 || d > 1e-5 || d < -1e-5 {
+			if s.Images != 13 || s.Top1 != want[k].Top1 || s.Top5 != want[k].Top5 || !(math.Abs(s.Loss-want[k].Loss) <= 1e-5) {
 				t.Errorf("%s: %+v, want %+v", archs[k], s, want[k])
 			}
 		}
@@ -184,7 +184,7 @@ func TestMaskedConvEqualsStatic(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := math.Abs(got.Loss - want[0].Loss); got.Images != 13 || got.Top1 != want[0].Top1 || got.Top5 != want[0].Top5 || d > 1e-4 {
+			if got.Images != 13 || got.Top1 != want[0].Top1 || got.Top5 != want[0].Top5 || !(math.Abs(got.Loss-want[0].Loss) <= 1e-4) {
 				t.Errorf("%s: %+v, want %+v", a, got, want[0])
 			}
 		}

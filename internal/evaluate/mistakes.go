@@ -10,7 +10,8 @@ import (
 	"prenas/internal/data/inspect"
 )
 
-// MistakesFile of a run directory has thumbnails of the images of its results' mistakes, PNG.
+// MistakesFile of a run directory is a PNG with thumbnails of the images that its architectures were
+// wrong on.
 const MistakesFile = "mistakes.png"
 
 // Pictures say which MistakesFile belongs to results.
@@ -19,16 +20,16 @@ type Pictures struct {
 	Side   int    `json:"side"` // of a thumbnail, in pixels
 }
 
-// Of the mistakes' thumbnails.
+// Limits of the thumbnails.
 const (
 	mistakesColumns = 10
-	mistakesMost    = 100 // the best architecture's first
+	mistakesMost    = 100 // images; those of the best architecture come first
 	mistakesSide    = 64  // pixels of a side, at most
 )
 
-// DrawMistakes makes a MistakesFile of the images of a split that architectures were wrong on and
-// sure of, and notes in the results where each is; nil: there are no mistakes. After an error
-// the results are as they were.
+// DrawMistakes makes a MistakesFile of the images of a split that architectures were confidently wrong
+// on. It notes in the results where the thumbnail of each mistake is. It returns nil if there are no
+// mistakes. After an error the results are unchanged.
 func (r *Results) DrawMistakes(split data.Split) ([]byte, error) {
 	images := r.mistaken()
 	if len(images) == 0 {
@@ -67,7 +68,7 @@ func (r *Results) DrawMistakes(split data.Split) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// mistaken are the images of mistakes, each once, the best architecture's first, as many as are drawn.
+// mistaken are the images to draw, each once: those of the best architecture's mistakes first.
 func (r *Results) mistaken() (images []int) {
 	has := map[int]bool{}
 	for _, a := range append([]Result{r.Best()}, r.Archs...) {

@@ -11,11 +11,11 @@ import (
 const OriginalFile = "original.json"
 
 // Original is original.json: what the model that a family was shrunk from reaches on the family's
-// images, and what each of them takes.
+// images, and the latency of the model and of each architecture.
 type Original struct {
-	Results Results `json:"results"` // of one architecture, the whole
-	// Latency are the milliseconds of each architecture, the original's among them, measured as
-	// LatencyOf says. Of all that is in the file only they change with each repetition.
+	Results Results `json:"results"` // with one architecture, the whole model
+	// Latency is in milliseconds, by architecture, the original's among them. LatencyOf says how it
+	// was measured. Only these values of the file differ between repetitions.
 	Latency   map[string]float64 `json:"latency"`
 	LatencyOf string             `json:"latency_of"`
 }

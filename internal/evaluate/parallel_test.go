@@ -29,7 +29,7 @@ func TestDevicesShareABatch(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%s, %d devices", family, devices), func(t *testing.T) {
 				got := measured(t, enginetest.Devices(t, devices), s, engine.Float32)
-				if a, b := got.score.Loss, want.score.Loss; math.Abs(a-b) > 1e-5*b {
+				if a, b := got.score.Loss, want.score.Loss; !(math.Abs(a-b) <= 1e-5*b) {
 					t.Errorf("loss %v, on one device %v", a, b)
 				}
 				got.score.Loss = want.score.Loss

@@ -46,7 +46,7 @@ func TestBF16IsFloat32Rounded(t *testing.T) {
 				t.Fatal(err)
 			}
 			whole, rounded := measured(t, enginetest.Test(t), s, engine.Float32), measured(t, enginetest.Test(t), s, engine.BFloat16)
-			if a, b := whole.score.Loss, rounded.score.Loss; a == b || math.Abs(a-b) > 0.02*a {
+			if a, b := whole.score.Loss, rounded.score.Loss; a == b || !(math.Abs(a-b) <= 0.02*a) {
 				t.Errorf("loss %v in float32 and %v in bf16", a, b)
 			}
 			for k, values := range rounded.stats {

@@ -19,7 +19,7 @@ import (
 // PredictionsFile is the name of Predictions in a run directory, where report and board find it.
 const PredictionsFile = "predictions.jsonl"
 
-// ErrPredictions: a file that is none of predictions, or contradicts itself.
+// ErrPredictions: the file is not one of predictions, or it contradicts itself.
 var ErrPredictions = errors.New("malformed predictions file")
 
 const (
@@ -61,12 +61,12 @@ type Predictions struct {
 	images map[int]*Predicted
 }
 
-// NewPredictions are those of so many architectures.
+// NewPredictions returns empty predictions for a number of architectures.
 func NewPredictions(archs int) *Predictions {
 	return &Predictions{archs: archs, images: map[int]*Predicted{}}
 }
 
-// Add keeps what an architecture says of the image at a place of the split, by its finite logits.
+// Add keeps what an architecture predicts of the image at a place of the split. logits must be finite.
 func (p *Predictions) Add(arch, image, label int, logits []float32) {
 	one := p.images[image]
 	if one == nil {
@@ -76,7 +76,7 @@ func (p *Predictions) Add(arch, image, label int, logits []float32) {
 	one.Top[arch] = rank(logits)
 }
 
-// rank takes the most probable classes of logits.
+// rank finds the most probable classes by logits.
 func rank(logits []float32) (r Ranked) {
 	highest := slices.Max(logits)
 	sum := 0.0
@@ -108,7 +108,7 @@ func (p *Predictions) Write(f fsys.FS, path string, of Results, name func(image 
 	e.SetEscapeHTML(false)
 	err := e.Encode(h)
 	for i := 0; err == nil && len(p.images) > 0 && i <= p.last(); i++ {
-		if one := p.images[i]; one != nil { // else it was left out
+		if one := p.images[i]; one != nil { // nil: the image was left out
 			one.Name = name(i)
 			err = e.Encode(one)
 		}
@@ -122,7 +122,7 @@ func (p *Predictions) Write(f fsys.FS, path string, of Results, name func(image 
 	})
 }
 
-// last is the highest place of an image.
+// last is the highest place of an image in the split; -1 of none.
 func (p *Predictions) last() int {
 	last := -1
 	for i := range p.images {
@@ -189,11 +189,11 @@ func (p Predicted) check(h PredictionsHeader) error {
 	return nil
 }
 
-// CalibrationBins is how many intervals of equal width probabilities are divided into.
+// CalibrationBins is the number of intervals, of equal width, that probabilities are divided into.
 const CalibrationBins = 15
 
-// Calibration says how far the probability that a model gives to its answer is how often it is
-// right: of answers by the interval of their probability.
+// Calibration compares the probability that a model gives to its answers with how often they are
+// right, for each interval of the probability.
 type Calibration struct {
 	Images  [CalibrationBins]int
 	Correct [CalibrationBins]int
@@ -210,9 +210,9 @@ func (c *Calibration) Add(label int, r Ranked) {
 	}
 }
 
-// Error is the expected calibration error: the mean distance of probability and accuracy over
-// the intervals, weighted by their images (Guo, Pleiss, Sun and Weinberger, On calibration of
-// modern neural networks, ICML 2017); 0 of no images.
+// Error is the expected calibration error: the mean, over the intervals and weighted by their images,
+// of the distance between probability and accuracy (Guo, Pleiss, Sun and Weinberger, On calibration
+// of modern neural networks, ICML 2017). It is 0 of no images.
 func (c Calibration) Error() float64 {
 	all, sum := 0, 0.0
 	for i, n := range c.Images {

@@ -51,7 +51,7 @@ func TestPredictions(t *testing.T) {
 		c.Add(image.Label, image.Top[1]) // 1/7 and wrong; e³/(e³+6) and wrong
 	}
 	second := math.Exp(3) / (math.Exp(3) + 6)
-	if want := (1./7 + second) / 2; math.Abs(c.Error()-want) > 1e-6 {
+	if want := (1./7 + second) / 2; !(math.Abs(c.Error()-want) <= 1e-6) {
 		t.Errorf("calibration error %v, want %v", c.Error(), want)
 	}
 

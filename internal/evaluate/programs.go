@@ -13,9 +13,9 @@ import (
 	"prenas/pkg/space"
 )
 
-// programs are one for each of some architectures. Its inputs are the weights that the
-// architecture uses, two tensors for each of its batch norms (shapes of supernet.Stats),
-// and a batch.
+// programs holds one compiled program for each architecture. The inputs of a program are the weights
+// that the architecture uses, two tensors for each of its batch norms (with the shapes of
+// supernet.Stats), and a batch.
 type programs struct {
 	engine *engine.Engine
 	net    *supernet.Net
@@ -28,8 +28,8 @@ type archProgram struct {
 	weights supernet.Binding
 }
 
-// compile makes the programs. build gets the weights by Params index, nil where they are
-// not used. The devices share the batch, whose inputs have rows for each of them.
+// compile compiles the programs. build gets the weights by Params index; weights that the architecture
+// does not use are nil. The devices share the rows of the batch's inputs.
 func (p *programs) compile(what string, batch []shapes.Shape, build func(arch space.Arch, weights, norms, batch []*graph.Node) []*graph.Node) error {
 	for _, arch := range p.archs {
 		bound, norms := p.net.Bind(arch), supernet.StatShapes(p.net.Space().Model, arch)
@@ -60,7 +60,7 @@ func (p *programs) run(arch int, weights, norms []*tensors.Tensor, batch ...*ten
 	return p.each[arch].Run(args)
 }
 
-// free gives back the memory of what the program of an architecture took or made.
+// free frees tensors that the program of an architecture took or made.
 func (p *programs) free(arch int, of ...*tensors.Tensor) error { return p.each[arch].Free(of...) }
 
 // Close frees the programs.

@@ -23,27 +23,27 @@ type Results struct {
 	Classes []string `json:"classes,omitempty"`
 	Images  int      `json:"images"`            // that were measured
 	Bad     int      `json:"skipped,omitempty"` // damaged ones that were left out
-	// Of each image the shorter side was resized to Resize pixels, and Crops of ImageSize x
-	// ImageSize were cut out, whose logits' mean is what was said of it. An architecture of
-	// a lower resolution sees as much in fewer pixels. Zero in files of earlier versions.
+	// The shorter side of each image was resized to Resize pixels, and Crops of ImageSize x
+	// ImageSize pixels were cut out. Logits are the mean over the crops. An architecture of a lower
+	// resolution sees the same crops in fewer pixels. Zero in files of earlier versions.
 	Crops     int `json:"crops"`
 	ImageSize int `json:"image_size,omitempty"`
 	Resize    int `json:"resize,omitempty"`
 	Step      int `json:"step"`            // updates behind the weights
 	Steps     int `json:"steps,omitempty"` // of the whole run, where it had not ended
-	// Weights is the digest of the weights that were measured, statistics of batch norms
-	// among them (tensorfile.Digest); none in files of earlier versions.
+	// Weights is the digest of the weights that were measured, with the statistics of batch norms
+	// (tensorfile.Digest). None in files of earlier versions.
 	Weights string `json:"weights,omitempty"`
-	// Precision of products: float32 or bf16. None: an ONNX file's own, or float32 in
-	// files from before there was a choice.
+	// Precision of products: float32 or bf16. None: that of an ONNX file, or float32 in files of
+	// versions that had no choice.
 	Precision engine.Precision `json:"precision,omitempty"`
 	// Recalibrated is the number of batches that the statistics of batch norms were
 	// estimated on after training; 0: they are those of training.
 	Recalibrated int `json:"recalibrated,omitempty"`
-	// Asked is what the search was asked to stay within, of which Bin of an architecture is a
-	// bound of the first; none in files of earlier versions.
+	// Asked are the costs that the search was asked to stay within. Bin of an architecture is a
+	// bound of the first of them. None in files of earlier versions.
 	Asked []search.Asked `json:"asked,omitempty"`
-	// Pictures are those of mistakes; none in files of earlier versions.
+	// Pictures are thumbnails of mistakes. None in files of earlier versions.
 	Pictures *Pictures `json:"mistakes_picture,omitempty"`
 	Archs    []Result  `json:"architectures"`
 }
@@ -55,8 +55,7 @@ type Images struct {
 	Digest string `json:"digest"`
 }
 
-// Result is one architecture's row. All but the last field are the same in every
-// repetition.
+// Result is what one architecture reached. All but the last field are the same in every repetition.
 type Result struct {
 	Bin    string  `json:"bin"` // key of the candidate's interval
 	Arch   string  `json:"arch"`
@@ -68,12 +67,11 @@ type Result struct {
 
 	Top5 float64 `json:"top5"`
 	Loss float64 `json:"loss"`
-	// Balanced is the mean of the recalls of all classes that have images: what counts
-	// where some classes have many more images than others.
+	// Balanced is the mean recall of all classes that have images. Unlike top-1 it does not depend
+	// on how many images each class has.
 	Balanced float64 `json:"balanced_accuracy"`
-	// The classes, the cells of the confusion matrix that are not empty, by label and
-	// prediction, and the mistakes that the architecture was most sure of. None of them in
-	// files of earlier versions.
+	// Results by class, the cells of the confusion matrix that are not zero, by label and
+	// prediction, and the most confident mistakes. None in files of earlier versions.
 	PerClass  []ClassResult `json:"per_class,omitempty"`
 	Confusion []Confused    `json:"confusion,omitempty"`
 	Mistakes  []Mistake     `json:"mistakes,omitempty"`
@@ -119,14 +117,14 @@ func ParseResults(path string, text []byte) (Results, error) {
 	if err := sealed.Parse(path, text, &r); err != nil {
 		return Results{}, err
 	}
-	for i := range r.Archs { // those of earlier versions have none
+	for i := range r.Archs { // files of earlier versions have no intervals
 		a := &r.Archs[i]
 		a.Top1Interval[0], a.Top1Interval[1] = Interval(a.Top1, r.Images)
 	}
 	return r, r.check()
 }
 
-// Of says what the figures are of, for people.
+// Of says, for people, what the figures were measured on.
 func (r Results) Of() string {
 	of := fmt.Sprintf("%d images of the split %s", r.Images, r.Split)
 	if r.Data.Source != "" {
@@ -157,8 +155,8 @@ func crops(n int) string {
 	return fmt.Sprintf("%d crops", n)
 }
 
-// SameAs tells whether the figures are of the same images in the same form, so that they
-// can be compared, as far as both say.
+// SameAs tells whether the figures can be compared: whether they are of the same images and split,
+// number of crops and precision. Results without a digest of the images may be of the same ones.
 func (r Results) SameAs(o Results) bool {
 	return (r.Data.Digest == o.Data.Digest || r.Data.Digest == "" || o.Data.Digest == "") &&
 		r.Split == o.Split && max(r.Crops, 1) == max(o.Crops, 1) && r.Precision == o.Precision
@@ -172,7 +170,7 @@ func (r Results) ClassName(label int) string {
 	return fmt.Sprintf("class %d", label)
 }
 
-// Best is the architecture of the highest top-1, of equals the first.
+// Best is the architecture with the highest top-1; the first of equals.
 func (r Results) Best() Result {
 	best := r.Archs[0]
 	for _, a := range r.Archs {
@@ -183,7 +181,7 @@ func (r Results) Best() Result {
 	return best
 }
 
-// check refuses what no evaluation can have found.
+// check refuses values that no evaluation can have.
 func (r Results) check() error {
 	if len(r.Archs) == 0 {
 		return errors.New("it has no architectures")

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Seen is what one architecture said of images, image by image: which classes it takes for
-// which, and where it was wrong and sure of it. The zero value has seen none.
+// Seen collects the predictions of one architecture, image by image: which classes it takes for which,
+// and its most confident mistakes. The zero value has none.
 type Seen struct {
 	confusion map[[2]int]int // images by label and by what they were taken for
 	mistakes  []Mistake      // the surest, the surest first

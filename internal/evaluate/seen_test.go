@@ -65,7 +65,7 @@ func TestSeenCountsEachImage(t *testing.T) {
 			t.Errorf("class %d: want %+v in %+v", label, want, got.PerClass)
 		}
 	}
-	if math.Abs(got.Balanced-balanced) > 1e-12 {
+	if !(math.Abs(got.Balanced-balanced) <= 1e-12) {
 		t.Errorf("balanced %v, want %v", got.Balanced, balanced)
 	}
 	if total != images {
@@ -77,7 +77,7 @@ func TestSeenCountsEachImage(t *testing.T) {
 		t.Fatalf("%d mistakes, want %d", len(got.Mistakes), mostMistakes)
 	}
 	for i, m := range got.Mistakes {
-		if math.Abs(m.Probability-sure[i]) > 1e-9 || m.Name == "" {
+		if !(math.Abs(m.Probability-sure[i]) <= 1e-9) || m.Name == "" {
 			t.Errorf("mistake %d: %+v, want probability %v", i, m, sure[i])
 		}
 		if i > 0 && m.Probability == got.Mistakes[i-1].Probability && m.Image <= got.Mistakes[i-1].Image {

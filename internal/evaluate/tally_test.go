@@ -40,7 +40,7 @@ func TestTheHostCountsAsTheProgramDoes(t *testing.T) {
 	if err := out[0].ConstFlatData(func(flat any) { got.add(n, flat.([]float32)) }); err != nil {
 		t.Fatal(err)
 	}
-	if got.Images != host.Images || got.Top1 != host.Top1 || got.Top5 != host.Top5 || math.Abs(got.Loss-host.Loss) > 1e-4*host.Loss {
+	if got.Images != host.Images || got.Top1 != host.Top1 || got.Top5 != host.Top5 || !(math.Abs(got.Loss-host.Loss) <= 1e-4*host.Loss) {
 		t.Errorf("the program counts %+v, the host %+v", got, host)
 	}
 	if host.Top1 == 0 || host.Top1 == n || host.Top5 <= host.Top1 {

@@ -53,7 +53,7 @@ func TestPartsAddUpToWhatWasMeasured(t *testing.T) {
 		t.Fatalf("%+v does not serve its own space", p)
 	}
 	for _, a := range Draw(s, 40, 1) {
-		if got, want := p.Predict(a), truth(a); math.Abs(got-want) > 1e-9*want {
+		if got, want := p.Predict(a), truth(a); !(math.Abs(got-want) <= 1e-9*want) {
 			t.Errorf("%s: predicted %v, want %v", a, got, want)
 		}
 	}

@@ -24,7 +24,7 @@ func TestQuantize(t *testing.T) {
 	var largest [out]int
 	for i, x := range w {
 		scale := float64(scales[i%out])
-		if d := math.Abs(float64(x) - float64(q[i])*scale); d > scale*0.50001 {
+		if !(math.Abs(float64(x)-float64(q[i])*scale) <= scale*0.50001) {
 			t.Errorf("weight %d: %v became %v", i, x, float64(q[i])*scale)
 		}
 		largest[i%out] = max(largest[i%out], int(q[i]), -int(q[i]))
@@ -64,7 +64,7 @@ func TestQuantizeRows(t *testing.T) {
 // A weight below the smallest scale that float32 has does not divide by zero.
 func TestQuantizeTiny(t *testing.T) {
 	q, scales := quantize([]float32{math.SmallestNonzeroFloat32}, 1, 1)
-	if got := float64(q[0]) * float64(scales[0]); math.IsNaN(got) || math.Abs(got) > 1e-40 {
+	if got := float64(q[0]) * float64(scales[0]); !(math.Abs(got) <= 1e-40) {
 		t.Errorf("%d times %v", q[0], scales[0])
 	}
 }

@@ -77,7 +77,7 @@ func TestFitEndsWhereTheGradientVanishes(t *testing.T) {
 			grad += p * (float64(x[i]) - mean[i]) * scale[i] / n
 		}
 		w := float64(c.Weight[i]) / scale[i]
-		if off := grad + c.Penalty*w; math.Abs(off) > 1e-3*math.Abs(grad)+1e-5 {
+		if off := grad + c.Penalty*w; !(math.Abs(off) <= 1e-3*math.Abs(grad)+1e-5) {
 			t.Errorf("feature %d: gradient %v and penalty %v leave %v", i, grad, c.Penalty*w, off)
 		}
 	}

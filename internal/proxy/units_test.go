@@ -161,7 +161,7 @@ func TestUnitsAreDerivativesByGates(t *testing.T) {
 				slope := (loss(up, image) - loss(down, image)) / (2 * step)
 				want += slope * slope / 2 / 3
 			}
-			if math.Abs(c.got-want) > 2e-2*want || want == 0 {
+			if !(math.Abs(c.got-want) <= 2e-2*want) || want == 0 {
 				t.Errorf("featured %v, %s: worth %v, by differences %v", featured, what, c.got, want)
 			}
 		}
@@ -184,7 +184,7 @@ func TestDivergenceOfSlices(t *testing.T) {
 		return v
 	}
 	s := n.Space()
-	if v := of(s.Whole()); math.Abs(v) > 1e-6 {
+	if v := of(s.Whole()); !(math.Abs(v) <= 1e-6) {
 		t.Errorf("of the whole: %v", v)
 	}
 	a := space.Arch{EmbedDim: 4, NumHeads: []int{2, 1}, MLPRatio: []float64{1, 1.5}}.Keeping([]int{0, 2})
@@ -209,7 +209,7 @@ func TestDivergenceOfSlices(t *testing.T) {
 			want += math.Exp(p[k]) / sum(p) * math.Log(math.Exp(p[k])/sum(p)*sum(q)/math.Exp(q[k])) / 3
 		}
 	}
-	if got := of(a); math.Abs(got-want) > 1e-6 || want < 1e-3 {
+	if got := of(a); !(math.Abs(got-want) <= 1e-6) || want < 1e-3 {
 		t.Errorf("divergence %v, want %v", got, want)
 	}
 	cut, cancel := context.WithCancel(t.Context())

@@ -26,6 +26,9 @@ func (r Recipe) LearningRate(step, perEpoch int) float64 {
 		return r.course(peak, epoch)
 	}
 	from := r.course(peak, cool)
+	if s.Cooldown == 0 { // the end of the run
+		return from
+	}
 	return from + (s.MinLR-from)*(epoch-cool)/s.Cooldown
 }
 

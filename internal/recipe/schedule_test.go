@@ -26,7 +26,7 @@ func TestLearningRates(t *testing.T) {
 			t.Errorf("%+v: %v", c.schedule, err)
 		}
 		for step, want := range c.want {
-			if got := r.LearningRate(step, perEpoch); math.Abs(got-want) > 1e-12 {
+			if got := r.LearningRate(step, perEpoch); !(math.Abs(got-want) <= 1e-12) {
 				t.Errorf("%+v: update %d has rate %v, want %v", c.schedule, step, got, want)
 			}
 		}

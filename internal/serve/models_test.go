@@ -83,7 +83,7 @@ func TestAnswersAreTheModels(t *testing.T) {
 		}
 		got := parse(t, text).Results[0].Classes
 		for i, c := range want {
-			if got[i].Name != c.Name || math.Abs(got[i].Probability-c.Probability) > 1e-6 {
+			if got[i].Name != c.Name || !(math.Abs(got[i].Probability-c.Probability) <= 1e-6) {
 				t.Errorf("%s: class %d is %+v, want %+v", name, i, got[i], c)
 			}
 		}
@@ -100,7 +100,7 @@ func TestAnswersAreTheModels(t *testing.T) {
 			t.Fatal(status, text)
 		}
 		for i, v := range rows[0] {
-			if math.Abs(answer.Outputs[0].Data[i]-float64(v)) > 1e-6 {
+			if !(math.Abs(answer.Outputs[0].Data[i]-float64(v)) <= 1e-6) {
 				t.Errorf("%s: logits %v, want %v", name, answer.Outputs[0].Data, rows[0])
 			}
 		}
@@ -183,7 +183,7 @@ func TestTritonsClient(t *testing.T) {
 	}
 	_, answer, _ := post(t, web.URL+"/classify", "image/png", image)
 	for _, c := range parse(t, answer).Results[0].Classes {
-		if math.Abs(got.File[0][c.Index]-c.Probability) > 1e-6 {
+		if !(math.Abs(got.File[0][c.Index]-c.Probability) <= 1e-6) {
 			t.Errorf("a file: %v, want %+v", got.File, c)
 		}
 	}

@@ -88,6 +88,9 @@ func TestDamageIsFound(t *testing.T) {
 		}
 	}
 	for bit := range 8 * len(whole) {
+		if testing.Short() && bit%11 != 0 {
+			continue
+		}
 		damaged := bytes.Clone(whole)
 		damaged[bit/8] ^= 1 << (bit % 8)
 		refused("flip", bit, damaged)

@@ -91,11 +91,11 @@ func TestClassifyAllIsClassify(t *testing.T) {
 				sum := 0.0
 				for k := range one {
 					sum += all[i][k].Probability
-					if d := math.Abs(one[k].Probability - all[i][k].Probability); one[k].Index != all[i][k].Index || d > 1e-5 {
+					if one[k].Index != all[i][k].Index || !(math.Abs(one[k].Probability-all[i][k].Probability) <= 1e-5) {
 						t.Errorf("%s, %+v: image %d: %+v, alone %+v", file, o, i, all[i], one)
 					}
 				}
-				if math.Abs(sum-1) > 1e-9 {
+				if !(math.Abs(sum-1) <= 1e-9) {
 					t.Errorf("%s, %+v: image %d: probabilities add up to %v", file, o, i, sum)
 				}
 			}
@@ -118,7 +118,7 @@ func TestPrecision(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := math.Abs(whole[0].Probability - rounded[0].Probability)
-		if whole[0].Index != rounded[0].Index || d == 0 || d > 0.02 {
+		if whole[0].Index != rounded[0].Index || !(d > 0 && d <= 0.02) {
 			t.Errorf("%s: %+v in float32 and %+v in bf16", file, whole, rounded)
 		}
 	}
@@ -225,7 +225,7 @@ func TestTopAndLogits(t *testing.T) {
 		sum += math.Exp(float64(v))
 	}
 	for _, c := range all {
-		if p := math.Exp(float64(rows[0][c.Index])) / sum; math.Abs(p-c.Probability) > 1e-6 {
+		if p := math.Exp(float64(rows[0][c.Index])) / sum; !(math.Abs(p-c.Probability) <= 1e-6) {
 			t.Errorf("%s has probability %v, by its logits %v", c.Name, c.Probability, p)
 		}
 	}

@@ -157,7 +157,7 @@ func TestConvTablesCountAsTheSpace(t *testing.T) {
 		all := rapid.Bool().Draw(t, "all splits")
 		isomers{grid: g, first: deeperBest, second: second, all: all}.visit([]*Table{params}, func(p pick, totals []float64) {
 			isomersSeen++
-			if math.Abs(totals[0]-params.total(p)) > 1e-6 {
+			if !(math.Abs(totals[0]-params.total(p)) <= 1e-6) {
 				t.Fatalf("%s: visited with %v parameters, has %v", g.arch(p), totals[0], params.total(p))
 			}
 		})
@@ -206,12 +206,12 @@ func TestConvBlockScores(t *testing.T) {
 	for l := range 4 {
 		prefix := fmt.Sprintf("blocks.%d.%d.", l/2+1, l%2)
 		want := part(of(7, 4), prefix+"conv_dw.weight") - part(of(3, 4), prefix+"conv_dw.weight")
-		if got := kernels.scores[0][1][l]; math.Abs(got-want) > 1e-6*want {
+		if got := kernels.scores[0][1][l]; !(math.Abs(got-want) <= 1e-6*want) {
 			t.Errorf("layer %d: kernel 7 adds %v, want %v", l, got, want)
 		}
 		names := []string{prefix + "conv_pw.weight", prefix + "conv_pwl.weight"}
 		want = part(of(7, 4), names...) - part(of(7, 2), names...)
-		if got := expands.scores[0][1][l]; math.Abs(got-want) > 1e-6*want {
+		if got := expands.scores[0][1][l]; !(math.Abs(got-want) <= 1e-6*want) {
 			t.Errorf("layer %d: expansion 4 adds %v, want %v", l, got, want)
 		}
 	}

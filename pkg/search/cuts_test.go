@@ -62,7 +62,7 @@ func TestCutsAddUp(t *testing.T) {
 				return
 			}
 			a := scores.grid.arch(p)
-			if got, want := scores.Of(a)-scores.Of(largest), -(cost(a) - cost(largest)); math.Abs(got-want) > 1e-9 {
+			if got, want := scores.Of(a)-scores.Of(largest), -(cost(a) - cost(largest)); !(math.Abs(got-want) <= 1e-9) {
 				t.Fatalf("%s: %v, want %v", a, got, want)
 			}
 		})

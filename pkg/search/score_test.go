@@ -148,7 +148,7 @@ func TestScoresEqualTheSlowTwin(t *testing.T) {
 			}
 			a := scores.grid.arch(p)
 			got, want := scores.Of(a), slowScore(s, method, weights, grads, a)
-			if math.Abs(got-want) > 1e-9*math.Max(1, math.Abs(want)) {
+			if !(math.Abs(got-want) <= 1e-9*math.Max(1, math.Abs(want))) {
 				t.Fatalf("%v of %v: got %v, want %v", method, a, got, want)
 			}
 		})
@@ -175,7 +175,7 @@ func TestScoresEqualTheSlowTwinOnASmallSpace(t *testing.T) {
 		everyPick(scores.grid, func(p pick) {
 			a := scores.grid.arch(p)
 			got, want := scores.Of(a), slowScore(s, method, weights, grads, a)
-			if math.Abs(got-want) > 1e-9*math.Max(1, math.Abs(want)) {
+			if !(math.Abs(got-want) <= 1e-9*math.Max(1, math.Abs(want))) {
 				t.Errorf("%v of %v: got %v, want %v", method, a, got, want)
 			}
 		})

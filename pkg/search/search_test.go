@@ -170,7 +170,7 @@ func TestHeadBiasIsCutAsTheOriginalDoes(t *testing.T) {
 	for i := s.Smallest().EmbedDim; i < s.Model.NumClasses; i++ {
 		lost += math.Abs(float64(weights["head.bias"].Data[i]) * float64(grads["head.bias"].Data[i]))
 	}
-	if got := of(true) - of(false); math.Abs(got-lost) > 1e-9 || lost == 0 {
+	if got := of(true) - of(false); !(math.Abs(got-lost) <= 1e-9) || lost == 0 {
 		t.Errorf("the whole bias adds %v, want %v", got, lost)
 	}
 }
@@ -264,7 +264,7 @@ func TestExplainAddsUp(t *testing.T) {
 				w, r, margin = w+p.Winner, r+p.RunnerUp, margin+p.Margin()
 			}
 		}
-		if math.Abs(w-x.WinnerScore) > 1e-9*w || math.Abs(r-x.RunnerUpScore) > 1e-9*r || math.Abs(margin-(x.WinnerScore-x.RunnerUpScore)) > 1e-9*w {
+		if !(math.Abs(w-x.WinnerScore) <= 1e-9*w) || !(math.Abs(r-x.RunnerUpScore) <= 1e-9*r) || !(math.Abs(margin-(x.WinnerScore-x.RunnerUpScore)) <= 1e-9*w) {
 			t.Fatalf("parts add up to %v and %v: %+v", w, r, x)
 		}
 	})
