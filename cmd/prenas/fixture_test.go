@@ -64,7 +64,7 @@ func TestFixtureSearchFromOutside(t *testing.T) {
 		}
 		for k, c := range w.Candidates {
 			a := g.Candidates[k]
-			if !a.Arch.Equal(c.Arch) || a.Params != c.Params || math.Abs(a.Score-c.Score) > 1e-4*math.Abs(c.Score) {
+			if !a.Arch.Equal(c.Arch) || a.Params != c.Params || !(math.Abs(a.Score-c.Score) <= 1e-4*math.Abs(c.Score)) {
 				t.Errorf("interval %s, candidate %d: got %+v, want %+v", w.Key, k, a, c)
 			}
 		}

@@ -223,7 +223,7 @@ func TestSquareSumCallIsTheFormula(t *testing.T) {
 					t.Fatal(err)
 				}
 				got := tensors.ToScalar[float32](out[0])
-				if math.Abs(float64(got)-want) > 1e-6*want {
+				if !(math.Abs(float64(got)-want) <= 1e-6*want) {
 					t.Errorf("%v, %d lanes: %v, want %v", sizes, lanes, got, want)
 				}
 				if run == 0 {

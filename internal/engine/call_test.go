@@ -170,7 +170,7 @@ func TestDepthwiseCallAmongOtherOperations(t *testing.T) {
 	for i := range want {
 		a, b := tensors.MustCopyFlatData[float32](got[i]), tensors.MustCopyFlatData[float32](want[i])
 		for at := range b {
-			if math.Abs(float64(a[at]-b[at])) > 1e-4*(1+math.Abs(float64(b[at]))) {
+			if !(math.Abs(float64(a[at]-b[at])) <= 1e-4*(1+math.Abs(float64(b[at])))) {
 				t.Fatalf("output %d at %d is %v, want %v", i, at, a[at], b[at])
 			}
 		}

@@ -148,7 +148,7 @@ func TestActivationsStoredInBFloat16(t *testing.T) {
 		for i, what := range []string{"result", "adjoint of x", "of the weight", "of the bias"} {
 			got, want := tensors.MustCopyFlatData[float32](out[8*f+i]), tensors.MustCopyFlatData[float32](out[8*f+4+i])
 			for j := range want {
-				if math.Abs(float64(got[j]-want[j])) > 0.005*math.Abs(float64(want[j]))+1e-6 {
+				if !(math.Abs(float64(got[j]-want[j])) <= 0.005*math.Abs(float64(want[j]))+1e-6) {
 					t.Errorf("%s, %s: value %d is %v, want %v", name, what, j, got[j], want[j])
 					break
 				}

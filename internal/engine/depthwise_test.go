@@ -49,7 +49,7 @@ func TestDepthwiseConv(t *testing.T) {
 			}
 			want := slowDepthwise(tensors.MustCopyFlatData[float64](x), c.n, c.h, c.w, c.features, tensors.MustCopyFlatData[float64](kernel), c.k, c.stride)
 			for i, got := range tensors.MustCopyFlatData[float64](out[0]) {
-				if math.Abs(got-want[i]) > 1e-12 {
+				if !(math.Abs(got-want[i]) <= 1e-12) {
 					t.Fatalf("value %d is %v, want %v", i, got, want[i])
 				}
 			}
@@ -89,7 +89,7 @@ func TestFixedNormIsBatchNorm(t *testing.T) {
 	}
 	a, b := tensors.MustCopyFlatData[float64](out[0]), tensors.MustCopyFlatData[float64](out[1])
 	for i := range a {
-		if math.Abs(a[i]-b[i]) > 1e-12 {
+		if !(math.Abs(a[i]-b[i]) <= 1e-12) {
 			t.Fatalf("value %d: %v and %v", i, a[i], b[i])
 		}
 	}
@@ -103,7 +103,7 @@ func TestFixedNormIsBatchNorm(t *testing.T) {
 		for i := f; i < len(x); i += 5 {
 			v += (x[i] - m) * (x[i] - m) / 36
 		}
-		if math.Abs(mean[f]-m) > 1e-12 || math.Abs(variance[f]-v) > 1e-12 {
+		if !(math.Abs(mean[f]-m) <= 1e-12) || !(math.Abs(variance[f]-v) <= 1e-12) {
 			t.Errorf("feature %d: mean %v and variance %v, want %v and %v", f, mean[f], variance[f], m, v)
 		}
 	}

@@ -69,7 +69,7 @@ func checkGradient(t *testing.T, inputs []*tensors.Tensor, f func(in []*graph.No
 				return tensors.ToScalar[float64](out[0])
 			}
 			want := (at(h) - at(-h)) / (2 * h)
-			if math.Abs(analytic[k]-want) > 1e-7*(1+math.Abs(want)) {
+			if !(math.Abs(analytic[k]-want) <= 1e-7*(1+math.Abs(want))) {
 				t.Errorf("input %d entry %d: gradient %.12g, central difference %.12g", i, k, analytic[k], want)
 			}
 		}
@@ -145,7 +145,7 @@ func TestDotGeneralGradientEqualsMultiplyAndReduce(t *testing.T) {
 			for side := range 2 {
 				fast, slow := tensors.MustCopyFlatData[float64](out[side]), tensors.MustCopyFlatData[float64](out[side+2])
 				for k := range fast {
-					if math.Abs(fast[k]-slow[k]) > 1e-12 {
+					if !(math.Abs(fast[k]-slow[k]) <= 1e-12) {
 						t.Fatalf("side %d entry %d: %g, multiplied out %g", side, k, fast[k], slow[k])
 					}
 				}

@@ -68,7 +68,7 @@ func TestParallelProgramsDoWhatOneDeviceDoes(t *testing.T) {
 				t.Fatalf("%d devices", e.Devices())
 			}
 			for i, got := range losses(e) {
-				if math.Abs(got-want[i]) > 1e-5*want[i] {
+				if !(math.Abs(got-want[i]) <= 1e-5*want[i]) {
 					t.Errorf("step %d: loss %v, on one device %v", i, got, want[i])
 				}
 			}

@@ -188,7 +188,7 @@ func TestBiasGeluCallIsTheFormula(t *testing.T) {
 		}
 	}
 	end := got[0][len(x)-4:]
-	if !math.IsInf(float64(end[0]), 1) || end[1] != 1e30 || math.Abs(float64(end[2])) > 1e-6 || end[3] == end[3] {
+	if !math.IsInf(float64(end[0]), 1) || end[1] != 1e30 || !(math.Abs(float64(end[2])) <= 1e-6) || end[3] == end[3] {
 		t.Errorf("of infinity, 1e30, -1e30 and NaN: %v", end)
 	}
 }
