@@ -77,7 +77,7 @@ func doctorCommand(g *global) *cobra.Command {
 			}
 			defer e.Close()
 			var d diagnosis
-			if d.MPI, err = diagnoseMPI(g.ranks); err != nil || !g.ranks.First() {
+			if d.MPI, err = g.diagnoseMPI(e); err != nil || !g.ranks.First() {
 				return err
 			}
 			if d.Diagnosis, err = e.Diagnose(c.Context()); err != nil {
@@ -95,11 +95,7 @@ func doctorCommand(g *global) *cobra.Command {
 					fmt.Fprintf(w, "plug-in     %s\nsha256      %s\n", d.Plugin, d.PluginSHA256)
 				}
 				if d.MPI != nil {
-					fmt.Fprintf(w, "MPI         %s\n", d.MPI.Library)
-					for _, name := range d.MPI.Ranks {
-						fmt.Fprintf(w, "            %s\n", name)
-					}
-					fmt.Fprintf(w, "            %.1f ms to exchange a gradient of %d MB, the best of %d, adding not counted\n", d.MPI.ExchangeMS, gradientMB, exchanges)
+					d.MPI.print(w)
 				}
 				if d.Runtime != "" {
 					fmt.Fprintf(w, "onnxruntime %s\nsha256      %s\n", d.Runtime, d.RuntimeSHA256)

@@ -3,17 +3,20 @@ package main
 import (
 	"errors"
 	"fmt"
-	"math"
+	"io"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"prenas/internal/engine"
+	"prenas/internal/machine"
 	"prenas/internal/printable"
 	"prenas/internal/ranks"
 	"prenas/internal/train"
+	"prenas/internal/trainstep"
 )
 
 // sharedByRanks is the annotation of commands whose work several ranks share.
@@ -110,39 +113,51 @@ const firstSpeaks = 5 * time.Second
 
 // mpiDiagnosis is how several ranks work together.
 type mpiDiagnosis struct {
-	Library    string   `json:"library"`
-	Ranks      []string `json:"ranks"`
-	ExchangeMS float64  `json:"exchange_ms"` // milliseconds to exchange gradientMB, without adding up: the best of exchanges
+	Library   string   `json:"library"`
+	Ranks     []string `json:"ranks"` // and the device of each
+	Hosts     int      `json:"hosts"`
+	SumMS     float64  `json:"sum_ms"`     // of gradients of gradientMB, over all ranks: the best of sums
+	HostBytes int64    `json:"host_bytes"` // the most that a host sends to the others for it
 }
 
 const (
 	gradientMB = 20
-	exchanges  = 5
+	sums       = 5
 )
 
 // diagnoseMPI measures with all ranks; nil where this process is alone.
-func diagnoseMPI(w *ranks.World) (*mpiDiagnosis, error) {
-	n := w.Size()
-	if n == 1 {
+func (g *global) diagnoseMPI(e *engine.Engine) (*mpiDiagnosis, error) {
+	w := e.Ranks()
+	if w.Size() == 1 {
 		return nil, nil
 	}
-	d := &mpiDiagnosis{Library: w.Library()}
-	for rank := range n {
-		d.Ranks = append(d.Ranks, w.Name(rank))
+	d := &mpiDiagnosis{Library: w.Library(), Hosts: len(w.Hosts())}
+	device := fmt.Sprintf("%d processors", runtime.GOMAXPROCS(0))
+	if kind, _, _ := strings.Cut(g.backend, ":"); kind == "cuda" {
+		local, _ := w.Local()
+		device = fmt.Sprintf("GPU %d", local)
 	}
-	piece := gradientMB * 1e6 / 4 / n
-	parts, own := make([]float32, n*piece), make([]float32, n*piece)
-	best := time.Duration(math.MaxInt64)
-	for range exchanges {
-		began := time.Now()
-		if err := w.Exchange("a measurement", parts, own); err != nil {
-			return nil, err
-		}
-		if err := w.GatherValues("a measurement", own[:piece], parts); err != nil {
-			return nil, err
-		}
-		best = min(best, time.Since(began))
+	devices, err := w.Gather("the devices", []byte(device))
+	if err != nil {
+		return nil, err
 	}
-	d.ExchangeMS = best.Seconds() * 1e3
-	return d, nil
+	for rank, device := range devices {
+		d.Ranks = append(d.Ranks, fmt.Sprintf("%s: %s", w.Name(rank), device))
+	}
+	cost, err := trainstep.MeasureSumsOf(e, gradientMB*1e6/4, sums)
+	d.SumMS, d.HostBytes = cost.Took.Seconds()*1e3, cost.HostBytes
+	return d, err
+}
+
+// print is for a person.
+func (d *mpiDiagnosis) print(w io.Writer) {
+	fmt.Fprintf(w, "MPI         %s\n", d.Library)
+	for _, rank := range d.Ranks {
+		fmt.Fprintf(w, "            %s\n", rank)
+	}
+	fmt.Fprintf(w, "            %.1f ms to add gradients of %d MB, the best of %d", d.SumMS, gradientMB, sums)
+	if d.Hosts > 1 {
+		fmt.Fprintf(w, "; each of %d hosts adds its own first, and sends %s to the others at most", d.Hosts, machine.Bytes(float64(d.HostBytes)))
+	}
+	fmt.Fprintln(w)
 }

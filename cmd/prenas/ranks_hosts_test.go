@@ -64,11 +64,12 @@ func newTwoHosts(t *testing.T) twoHosts {
 	return h
 }
 
-// command is prenas on one rank of each host.
+// command is prenas on two ranks of each host, dealt out in turns.
 func (h twoHosts) command(args ...string) *exec.Cmd {
 	launch := []string{"netns", "exec", h.names[0], "unshare", "--uts", "sh", "-c", `hostname first; exec "$0" "$@"`,
-		"mpirun.openmpi", "--host", h.address(0) + ":1," + h.address(1) + ":1", "-n", "2", "--bind-to", "none",
-		"--mca", "plm_rsh_agent", filepath.Join(h.dir, "agent"), "--mca", "btl", "tcp,self",
+		"mpirun.openmpi", "--host", h.address(0) + ":2," + h.address(1) + ":2", "-n", "4", "--map-by", "node", "--bind-to", "none",
+		"--mca", "mpi_yield_when_idle", "1",
+		"--mca", "plm_rsh_agent", filepath.Join(h.dir, "agent"), "--mca", "btl", "vader,tcp,self",
 		"--mca", "btl_tcp_if_include", "10.77.0.0/24", "--mca", "oob_tcp_if_include", "10.77.0.0/24",
 		// How soon the launcher itself misses a host; without these in eight minutes.
 		"--mca", "oob_tcp_keepalive_time", "5", "--mca", "oob_tcp_keepalive_intvl", "2", "--mca", "oob_tcp_keepalive_probes", "2", "-x", ranks.WaitEnv, h.program}
@@ -117,7 +118,7 @@ func TestTwoHosts(t *testing.T) {
 		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
 		t.Fatalf("it did not end\n%s", said.String())
 	}
-	for _, rank := range []int{0, 1} {
+	for _, rank := range []int{0, 1, 2, 3} {
 		for began := time.Now(); h.findRank(h.launcher, rank, "cut") > 0; time.Sleep(50 * time.Millisecond) {
 			if time.Since(began) > 2*time.Minute {
 				t.Fatalf("rank %d lives on", rank)

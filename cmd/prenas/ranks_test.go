@@ -47,6 +47,7 @@ type bench struct {
 	*testing.T
 	dir, program string
 	launcher     rankstest.Launcher
+	hosts        string // on which the ranks are held to be, see ranks.HostsEnv
 }
 
 func newBench(t *testing.T, l rankstest.Launcher) *bench {
@@ -59,7 +60,7 @@ func newBench(t *testing.T, l rankstest.Launcher) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t, t.TempDir(), program, l}
+	b := &bench{T: t, dir: t.TempDir(), program: program, launcher: l}
 	r := rng.New(7, "pictures")
 	for _, part := range []struct {
 		name  string
@@ -107,6 +108,7 @@ func (b *bench) start(n int, args ...string) *exec.Cmd {
 	c.Env = os.Environ()
 	if n > 1 {
 		c = b.launcher.Command(n, b.program, args...)
+		c.Env = append(c.Env, ranks.HostsEnv+"="+b.hosts)
 	}
 	c.Dir = b.dir
 	return c
@@ -174,9 +176,11 @@ func (b *bench) losses(run string) (losses []float64) {
 	return losses
 }
 
-// Ranks that share the batches of an update, whole, end with the bytes of one process.
+// Ranks that share the batches of an update, whole, end with the bytes of one process, whatever hosts they are on and in
+// whatever order the launcher deals them out.
 func TestRanksAreOneProcess(t *testing.T) {
-	b := newBench(t, rankstest.Find(t, "openmpi"))
+	openmpi, mpich := rankstest.Find(t, "openmpi"), rankstest.Find(t, "mpich")
+	b := newBench(t, openmpi)
 	b.search("vit")
 	b.search("conv")
 	for i := range 20 { // classes of 32 and 12 images
@@ -186,22 +190,25 @@ func TestRanksAreOneProcess(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, space, recipe string
-		ranks               []int
+		hosts               []string // of each run; "": as it is
+		launcher            rankstest.Launcher
 	}{
-		{"weighed", "vit", "batch: 2\naccumulate: 4\nclass_weights: balanced\nmix: {mixup: 0.8, cutmix: 1.0}\nstratify: true\n", []int{2, 4}},
-		{"shown-alike", "conv", "batch: 2\naccumulate: 4\nbalance_classes: true\nfill_last: true\nstratify: true\nmix: {mixup: 0.8, cutmix: 1.0}\n", []int{2, 4}},
-		{"adamw", "vit", "batch: 3\naccumulate: 4\nmix: {mixup: 0.8, cutmix: 1.0}\nregularize: {drop_path: 0.1, drop: 0.1}\n", []int{2, 4}},
+		{"weighed", "vit", "batch: 2\naccumulate: 4\nclass_weights: balanced\nmix: {mixup: 0.8, cutmix: 1.0}\nstratify: true\n", []string{"a,b", "a,a,a,b"}, mpich},
+		{"shown-alike", "conv", "batch: 2\naccumulate: 4\nbalance_classes: true\nfill_last: true\nstratify: true\nmix: {mixup: 0.8, cutmix: 1.0}\n", []string{"a,a"}, openmpi},
+		{"adamw", "vit", "batch: 3\naccumulate: 4\nmix: {mixup: 0.8, cutmix: 1.0}\nregularize: {drop_path: 0.1, drop: 0.1}\n", []string{"a,b,a,b"}, openmpi},
 		{"sandwich", "vit", "batch: 2\naccumulate: 6\nema: {decay: 0.9}\noptimizer: {name: sgd, lr: 0.05}\nsampler: {name: sandwich}\n" +
-			"distill: {teacher: largest, kind: soft, alpha: 0.5, temperature: 2}\n", []int{3}},
-		{"conv", "conv", "batch: 4\naccumulate: 3\nema: {decay: 0.9}\n", []int{3}},
-		{"space", "vit", "batch: 3\naccumulate: 4\nsampler: {name: space}\nmix: {mixup: 0.8, cutmix: 1.0}\nregularize: {drop_path: 0.1, drop: 0.1}\n", []int{2}},
-		{"space-conv", "conv", "batch: 4\naccumulate: 2\nsampler: {name: space}\n", []int{2}},
+			"distill: {teacher: largest, kind: soft, alpha: 0.5, temperature: 2}\n", []string{"a,a,b"}, mpich},
+		{"conv", "conv", "batch: 4\naccumulate: 3\nema: {decay: 0.9}\n", []string{"a,a,a"}, openmpi},
+		{"space", "vit", "batch: 3\naccumulate: 4\nsampler: {name: space}\nmix: {mixup: 0.8, cutmix: 1.0}\nregularize: {drop_path: 0.1, drop: 0.1}\n", []string{"a,a,a,b"}, mpich},
+		{"space-conv", "conv", "batch: 4\naccumulate: 2\nsampler: {name: space}\n", []string{"a,a"}, openmpi},
 	} {
 		b.write("recipe.yaml", "epochs: 2\nholdout: 0.25\nlog_every: 1\n"+c.recipe)
 		b.must(1, b.train(c.space, c.name)...)
-		for _, n := range c.ranks {
-			out := fmt.Sprintf("%s-%d", c.name, n)
-			b.must(n, b.train(c.space, out)...)
+		b.launcher = c.launcher
+		for _, hosts := range c.hosts {
+			out := c.name + "-" + hosts
+			b.hosts = hosts
+			b.must(len(strings.Split(hosts, ",")), b.train(c.space, out)...)
 			b.same(c.name, out)
 		}
 	}
@@ -233,6 +240,7 @@ func TestRanksShareABatch(t *testing.T) {
 	for _, sampler := range []string{"balanced", "space"} {
 		alone, shared := sampler+"-one", sampler+"-four"
 		b.must(1, b.train("vit", alone, "--sampler", sampler)...)
+		b.hosts = map[string]string{"balanced": "a,b,a,a"}[sampler]
 		b.must(4, b.train("vit", shared, "--sampler", sampler)...)
 		one, four := b.losses(alone), b.losses(shared)
 		if len(one) != len(four) || len(one) < 30 {
@@ -380,7 +388,7 @@ func TestRanksAreRefusedInASentence(t *testing.T) {
 func TestDoctorTellsOfRanks(t *testing.T) {
 	rankstest.Each(t, func(t *testing.T, l rankstest.Launcher) {
 		text := newBench(t, l).must(2, "doctor", "--backend", "go")
-		for _, want := range []string{"\nMPI         ", "rank 0 of 2 on host ", "rank 1 of 2 on host ", "ms to exchange a gradient of 20 MB"} {
+		for _, want := range []string{"\nMPI         ", "rank 0 of 2 on host ", "rank 1 of 2 on host ", "ms to add gradients of 20 MB"} {
 			if strings.Count(text, want) != 1 {
 				t.Errorf("%q is not there once in\n%s", want, text)
 			}

@@ -165,6 +165,7 @@ func TestDryRunOnRanks(t *testing.T) {
 	if said := b.must(2, b.train("vit", "none", "--dry-run")...); strings.Count(said, "2 ranks: the sums of their gradients are ") != 1 {
 		t.Errorf("said\n%s", said)
 	}
+	b.hosts = "a,b"
 	c := b.start(2, b.train("vit", "none", "--dry-run", "--json", "--quiet")...)
 	text, err := c.Output()
 	if err != nil {
@@ -173,6 +174,9 @@ func TestDryRunOnRanks(t *testing.T) {
 	var p train.Plan
 	if err := json.Unmarshal(text, &p); err != nil {
 		t.Fatal(err)
+	}
+	if largest := p.Archs[len(p.Archs)-1]; p.Hosts != 2 || largest.HostBytes != 4*largest.Params { // half of it goes, half comes back
+		t.Errorf("%+v", p)
 	}
 	if p.Ranks != 2 || p.Sums <= 0 || p.Sums >= p.Seconds || p.Updates != 6 || p.Images != 16 {
 		t.Errorf("%+v", p)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -19,6 +21,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/job"
+	"prenas/internal/machine"
 	"prenas/internal/recipe"
 	"prenas/internal/train"
 )
@@ -231,6 +234,10 @@ func (g *global) printPlan(ctx context.Context, o job.TrainOptions, within time.
 		where := "this machine"
 		if p.Ranks > 1 {
 			fmt.Fprintf(w, "%d ranks: the sums of their gradients are %.2g %% of the time\n", p.Ranks, 100*p.Sums/p.Seconds)
+			if p.Hosts > 1 {
+				most := slices.MaxFunc(p.Archs, func(a, b train.PlannedArch) int { return cmp.Compare(a.HostBytes, b.HostBytes) })
+				fmt.Fprintf(w, "%d hosts: each adds the gradients of its own ranks first, and sends %s to the others for an update at most\n", p.Hosts, machine.Bytes(float64(most.HostBytes)))
+			}
 			where = "these ranks"
 		}
 		_, err := fmt.Fprintf(w, "about %s on %s, evaluation and checkpoints not counted%s\n", p.Time(), where, memoryOf(p))

@@ -22,7 +22,7 @@ func onRanks(t *testing.T, n int, out string, inherited bool, stop func() bool) 
 	t.Helper()
 	errs := make([]error, n)
 	var all sync.WaitGroup
-	for r, w := range ranks.Together(n, time.Minute) {
+	for r, w := range ranks.Together(time.Minute, n) {
 		o := options(t, out)
 		e, err := engine.Open(t.Context(), engine.Options{Backend: "go", Ranks: w})
 		if err != nil {

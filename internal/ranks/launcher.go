@@ -15,9 +15,9 @@ var launchers = []struct {
 	name, size, rank string
 	libraries        []string
 }{
-	{"Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", []string{"libmpi.so.40", "libmpi_abi.so.0"}},
-	{"a launcher of PMI, such as MPICH's mpirun,", "PMI_SIZE", "PMI_RANK", []string{"libmpich.so.12", "libmpi.so.12", "libmpi_abi.so.0", "libmpi.so.40"}},
-	{"srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", []string{"libmpi.so.40", "libmpich.so.12", "libmpi.so.12", "libmpi_abi.so.0"}},
+	{"Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", []string{"libmpi.so.40", "libmpi_abi.so.1", "libmpi_abi.so.0"}},
+	{"a launcher of PMI, such as MPICH's mpirun,", "PMI_SIZE", "PMI_RANK", []string{"libmpich.so.12", "libmpi.so.12", "libmpi_abi.so.1", "libmpi_abi.so.0", "libmpi.so.40"}},
+	{"srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", []string{"libmpi.so.40", "libmpich.so.12", "libmpi.so.12", "libmpi_abi.so.1", "libmpi_abi.so.0"}},
 }
 
 // launch is what the environment says of how this process was started.

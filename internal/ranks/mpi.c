@@ -10,6 +10,7 @@
 typedef uintptr_t handle;
 
 static struct {
+	void *library;
 	int (*init_thread)(int *, char ***, int, int *);
 	int (*finalize)(void);
 	int (*abort)(handle, int);
@@ -18,12 +19,14 @@ static struct {
 	int (*version)(char *, int *);
 	int (*bcast)(void *, int, handle, int, handle);
 	int (*allgather)(const void *, int, handle, void *, int, handle, handle);
-	int (*alltoall)(const void *, int, handle, void *, int, handle, handle);
+	int (*alltoallv)(const void *, const int *, const int *, handle, void *, const int *, const int *, handle, handle);
+	int (*split)(handle, int, int, handle *);
 	int (*send)(const void *, int, handle, int, int, handle);
 	int (*recv)(void *, int, handle, int, int, handle, void *);
 	int (*iprobe)(int, int, handle, int *, void *);
-	handle world, byte;
-	int rank, size;
+	handle world, byte, number; // number: of 32 bits
+	handle all, host;           // the ranks in our order, and those of this one's host
+	int rank, size, tells_late;
 	const char *file;
 	char name[8193]; // MPI_MAX_LIBRARY_VERSION_STRING is 8192 at most
 } mpi;
@@ -61,7 +64,8 @@ const char *prenas_mpi_open(const char *const *files, int count) {
 	const struct { void *to; const char *name; } wanted[] = {
 		{&mpi.init_thread, "MPI_Init_thread"}, {&mpi.finalize, "MPI_Finalize"}, {&mpi.abort, "MPI_Abort"},
 		{&mpi.comm_rank, "MPI_Comm_rank"}, {&mpi.comm_size, "MPI_Comm_size"}, {&mpi.version, "MPI_Get_library_version"},
-		{&mpi.bcast, "MPI_Bcast"}, {&mpi.allgather, "MPI_Allgather"}, {&mpi.alltoall, "MPI_Alltoall"},
+		{&mpi.bcast, "MPI_Bcast"}, {&mpi.allgather, "MPI_Allgather"}, {&mpi.alltoallv, "MPI_Alltoallv"},
+		{&mpi.split, "MPI_Comm_split"},
 		{&mpi.send, "MPI_Send"}, {&mpi.recv, "MPI_Recv"}, {&mpi.iprobe, "MPI_Iprobe"},
 	};
 	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
@@ -69,12 +73,15 @@ const char *prenas_mpi_open(const char *const *files, int count) {
 			return "the library lacks functions of MPI";
 		}
 	}
+	mpi.library = library;
+	mpi.tells_late = 1;
 	if ((mpi.world = (handle)dlsym(library, "ompi_mpi_comm_world"))) { // Open MPI
-		mpi.byte = (handle)dlsym(library, "ompi_mpi_byte");
+		mpi.tells_late = 0;
+		mpi.byte = (handle)dlsym(library, "ompi_mpi_byte"), mpi.number = (handle)dlsym(library, "ompi_mpi_float");
 	} else if (strstr(mpi.file, "mpi_abi")) { // MPI 5.0, its appendix on the ABI
-		mpi.world = 0x101, mpi.byte = 0x247;
+		mpi.world = 0x101, mpi.byte = 0x247, mpi.number = 0x210;
 	} else { // MPICH's mpi.h, and what has its ABI
-		mpi.world = 0x44000000, mpi.byte = 0x4c00010d;
+		mpi.world = 0x44000000, mpi.byte = 0x4c00010d, mpi.number = 0x4c00040a;
 	}
 	if (init()) {
 		return "MPI_Init_thread failed";
@@ -84,7 +91,18 @@ const char *prenas_mpi_open(const char *const *files, int count) {
 		return "MPI does not say which rank this is";
 	}
 	mpi.name[strcspn(mpi.name, "\n")] = 0;
+	mpi.all = mpi.world;
 	return NULL;
+}
+
+int prenas_mpi_arrange(int place, int host) {
+	handle all = 0; // of which MPICH writes an int
+	int code = mpi.split(mpi.world, 0, place, &all);
+	if (code || (code = mpi.split(all, host, place, &mpi.host))) {
+		return code;
+	}
+	mpi.all = all;
+	return mpi.comm_rank(all, &mpi.rank);
 }
 
 int prenas_mpi_rank(void) { return mpi.rank; }
@@ -92,23 +110,31 @@ int prenas_mpi_size(void) { return mpi.size; }
 const char *prenas_mpi_name(void) { return mpi.name; }
 const char *prenas_mpi_file(void) { return mpi.file; }
 
-int prenas_mpi_broadcast(void *bytes, int count, int from) { return mpi.bcast(bytes, count, mpi.byte, from, mpi.world); }
+int prenas_mpi_broadcast(void *bytes, int count, int from) { return mpi.bcast(bytes, count, mpi.byte, from, mpi.all); }
 
 int prenas_mpi_gather(const void *own, void *all, int count) {
-	return mpi.allgather(own, count, mpi.byte, all, count, mpi.byte, mpi.world);
+	return mpi.allgather(own, count, mpi.byte, all, count, mpi.byte, mpi.all);
 }
 
-int prenas_mpi_exchange(const void *parts, void *own, int count) {
-	return mpi.alltoall(parts, count, mpi.byte, own, count, mpi.byte, mpi.world);
+int prenas_mpi_exchange(int host, const float *from, const int *sent, const int *sent_at, float *to, const int *got, const int *got_at) {
+	return mpi.alltoallv(from, sent, sent_at, mpi.number, to, got, got_at, mpi.number, host ? mpi.host : mpi.all);
 }
 
-int prenas_mpi_send(const void *bytes, int count, int to, int tag) { return mpi.send(bytes, count, mpi.byte, to, tag, mpi.world); }
+int prenas_mpi_send(const void *bytes, int count, int to, int tag) { return mpi.send(bytes, count, mpi.byte, to, tag, mpi.all); }
 
-int prenas_mpi_arrived(int from, int tag, int *has) { return mpi.iprobe(from, tag, mpi.world, has, status); }
+int prenas_mpi_arrived(int from, int tag, int *has) { return mpi.iprobe(from, tag, mpi.all, has, status); }
 
 int prenas_mpi_receive(void *bytes, int count, int from, int tag) {
-	return mpi.recv(bytes, count, mpi.byte, from, tag, mpi.world, status);
+	return mpi.recv(bytes, count, mpi.byte, from, tag, mpi.all, status);
 }
 
 void prenas_mpi_abort(int code) { mpi.abort(mpi.world, code); }
-void prenas_mpi_close(void) { mpi.finalize(); }
+
+void prenas_mpi_close(void) {
+	mpi.finalize();
+	// MPICH, from 4.2 on, tells the launcher only when the library ends, by atexit. Go ends a process without, which the
+	// launcher takes for a crash.
+	if (mpi.tells_late) {
+		dlclose(mpi.library);
+	}
+}

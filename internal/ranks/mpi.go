@@ -84,8 +84,23 @@ func (m mpi) gather(own, all []byte) error {
 	return m.call("Allgather", func() C.int { return C.prenas_mpi_gather(at(own), at(all), C.int(len(own))) })
 }
 
-func (m mpi) exchange(parts, own []byte) error {
-	return m.call("Alltoall", func() C.int { return C.prenas_mpi_exchange(at(parts), at(own), C.int(len(own)/m.size())) })
+func (m mpi) arrange(place, host int) error {
+	return m.call("Comm_split", func() C.int { return C.prenas_mpi_arrange(C.int(place), C.int(host)) })
+}
+
+func (m mpi) exchange(g Group, from []float32, sent []Run, to []float32, got []Run) error {
+	split := func(runs []Run) (counts, at []C.int) {
+		for _, r := range runs {
+			counts, at = append(counts, C.int(r.To-r.From)), append(at, C.int(r.From))
+		}
+		return counts, at
+	}
+	sends, sendsAt := split(sent)
+	gets, getsAt := split(got)
+	values := func(v []float32) *C.float { return (*C.float)(unsafe.Pointer(unsafe.SliceData(v))) }
+	return m.call("Alltoallv", func() C.int {
+		return C.prenas_mpi_exchange(C.int(g), values(from), &sends[0], &sendsAt[0], values(to), &gets[0], &getsAt[0])
+	})
 }
 
 // tag of all messages.

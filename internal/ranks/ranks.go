@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -31,15 +32,17 @@ const WaitEnv = "PRENAS_RANKS_WAIT"
 const defaultWait = 10 * time.Minute
 
 // transport moves bytes between ranks. Broadcast is from rank 0. Gather gives all ranks what
-// each has; exchange gives each rank its part of what each has, in the order of ranks. They
-// are called by all ranks in the same order, with the same lengths, one at a time.
+// each has, in the order of ranks; exchange sends from[sent[i]] to rank i of a group, and puts what it
+// sends into to[got[i]]. They are called by all ranks of the group in the same order, with lengths that
+// fit, one at a time.
 type transport interface {
 	rank() int
 	size() int
 	library() string
+	arrange(place, host int) error // before all others: the rank of this process, and which ranks are its host's
 	broadcast(b []byte) error
 	gather(own, all []byte) error
-	exchange(parts, own []byte) error
+	exchange(g Group, from []float32, sent []Run, to []float32, got []Run) error
 	send(to int, b []byte) error                          // a short message
 	receive(from int, b []byte) (arrived bool, err error) // does not wait
 	abort(code int)
@@ -50,11 +53,12 @@ type transport interface {
 // process alone. Its methods are called by one goroutine at a time, and by all ranks in the
 // same order.
 type World struct {
-	t     transport
-	hosts []string // by rank
-	wait  time.Duration
-	met   uint64 // meetings so far
-	once  sync.Once
+	t      transport
+	places []place // by rank
+	hosts  []Run   // of ranks
+	wait   time.Duration
+	met    uint64 // meetings so far
+	once   sync.Once
 }
 
 // Open joins the other processes of the launcher. Alone it returns nil and no error.
@@ -85,24 +89,11 @@ func Open() (*World, error) {
 			"take the launcher of this library, or name the launcher's library in %s; srun must be given the library's kind, as --mpi=pmix",
 			ErrLauncher, l.launcher, l.size, t.library(), t.size(), LibraryEnv)
 	}
-	return join(t, wait)
-}
-
-// join learns where the others are.
-func join(t transport, wait time.Duration) (*World, error) {
-	w := &World{t: t, wait: wait, hosts: make([]string, t.size())}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	names, err := w.Gather("the start", []byte(host))
+	host, err := thisHost(l.size)
 	if err != nil {
 		return nil, err
 	}
-	for r, name := range names {
-		w.hosts[r] = string(name)
-	}
-	return w, nil
+	return join(t, wait, host)
 }
 
 // Rank is this process's number, from 0.
@@ -124,39 +115,12 @@ func (w *World) Size() int {
 // First tells whether this is the rank that decides, writes and speaks.
 func (w *World) First() bool { return w.Rank() == 0 }
 
-// Local is this process's number among those of its host, and how many these are.
-func (w *World) Local() (number, of int) {
-	if w == nil {
-		return 0, 1
-	}
-	for r, host := range w.hosts {
-		if host == w.hosts[w.Rank()] {
-			if r < w.Rank() {
-				number++
-			}
-			of++
-		}
-	}
-	return number, of
-}
-
 // Library names the MPI.
 func (w *World) Library() string {
 	if w == nil {
 		return ""
 	}
 	return w.t.library()
-}
-
-// Name is a rank as a person is told of it.
-func (w *World) Name(rank int) string {
-	if w == nil {
-		return "this process"
-	}
-	if w.hosts[rank] == "" {
-		return fmt.Sprintf("rank %d of %d", rank, w.Size())
-	}
-	return fmt.Sprintf("rank %d of %d on host %s", rank, w.Size(), w.hosts[rank])
 }
 
 // Any tells whether so is true on any rank. Where the ranks are is for a person: "update 7".
@@ -268,23 +232,34 @@ func (w *World) Gather(where string, own []byte) ([][]byte, error) {
 
 // GatherValues puts all ranks' values, of the same number, into all, in the order of ranks.
 func (w *World) GatherValues(where string, own, all []float32) error {
-	return w.values(where, own, all, len(own), w.t.gather)
-}
-
-// Exchange sends part r of parts, which are of equal lengths, to rank r, and puts what each rank
-// sends into own, in the order of ranks. Both have the same length.
-func (w *World) Exchange(where string, parts, own []float32) error {
-	return w.values(where, parts, own, len(own)/w.Size(), w.t.exchange)
-}
-
-func (w *World) values(where string, from, to []float32, count int, move func(from, to []byte) error) error {
-	if 4*count >= 1<<31 {
-		return fmt.Errorf("%d numbers are more than MPI moves at once", count)
+	if 4*len(own) >= 1<<31 {
+		return fmt.Errorf("%d numbers are more than MPI moves at once", len(own))
 	}
 	if _, err := w.meet(where, false); err != nil {
 		return err
 	}
-	return w.do(where, func() error { return move(bytesOf(from), bytesOf(to)) })
+	return w.do(where, func() error { return w.t.gather(bytesOf(own), bytesOf(all)) })
+}
+
+// Group is ranks that exchange values.
+type Group int
+
+// Groups.
+const (
+	All    Group = iota
+	OfHost       // those of this rank's host, numbered from 0
+)
+
+// Run is what is from From on, up to To.
+type Run struct{ From, To int }
+
+// Exchange sends from[sent[i]] to rank i of the group, and puts what that sends to this one into to[got[i]]. What is
+// sent and what is got are apart in memory. The ranks do not meet before: they have, at the same place, when they call it.
+func (w *World) Exchange(where string, g Group, from []float32, sent []Run, to []float32, got []Run) error {
+	if n := max(len(from), len(to)); n >= 1<<31 {
+		return fmt.Errorf("%d numbers are more than MPI moves at once", n)
+	}
+	return w.do(where, func() error { return w.t.exchange(g, from, sent, to, got) })
 }
 
 func bytesOf(values []float32) []byte {
@@ -295,7 +270,11 @@ func bytesOf(values []float32) []byte {
 // being there can only hang on a rank or a network that is gone.
 func (w *World) do(where string, f func() error) error {
 	watch := time.AfterFunc(w.wait, func() {
-		w.Abort(fmt.Sprintf("%s: an exchange at %s did not end within %v: a rank was stopped, or the network between hosts fails", w.Name(w.Rank()), where, w.wait))
+		why := "a rank was stopped, or the network between hosts fails"
+		if stopped := w.stopped(); len(stopped) > 0 {
+			why = strings.Join(stopped, ", ") + " was stopped, or waits for a disk"
+		}
+		w.Abort(fmt.Sprintf("%s: an exchange at %s did not end within %v: %s; %s is how long ranks wait", w.Name(w.Rank()), where, w.wait, why, WaitEnv))
 	})
 	defer watch.Stop()
 	if err := f(); err != nil {

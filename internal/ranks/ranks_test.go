@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"prenas/internal/pytools"
 	"prenas/internal/ranks/rankstest"
 )
 
@@ -42,13 +44,13 @@ var roles = map[string]func(w *World) error{
 			return err
 		}
 		local, of := w.Local()
-		fmt.Printf("rank %d of %d local %d of %d %s\n", w.Rank(), w.Size(), local, of, w.Library())
+		fmt.Printf("rank %d of %d local %d of %d %s; %d: %s, hosts %v\n", w.Rank(), w.Size(), local, of, w.Library(), w.Rank(), w.Name(w.Rank()), w.Hosts())
 		return w.Close()
 	},
 	"nil": func(w *World) error { // Go finds nil pointers by a signal
 		defer func() { fmt.Println("recovered:", recover() != nil); w.Close() }()
 		var p *World
-		p.hosts[0] = ""
+		p.places[0].Host = ""
 		return nil
 	},
 	"late": func(w *World) error {
@@ -90,24 +92,44 @@ func everyCall(w *World) error {
 		}
 	}
 	const chunk = 70000
-	parts, own, gathered := make([]float32, n*chunk), make([]float32, n*chunk), make([]float32, n*chunk)
-	for i := range parts {
-		parts[i] = float32(1000*rank + i/chunk)
-	}
-	if err := w.Exchange("parts", parts, own); err != nil {
-		return err
-	}
-	for i, v := range own {
-		if want := float32(1000*(i/chunk) + rank); v != want {
-			return fmt.Errorf("exchange has %v at %d, want %v", v, i, want)
-		}
-	}
-	if err := w.GatherValues("sums", own[rank*chunk:][:chunk], gathered); err != nil {
+	own, gathered := slices.Repeat([]float32{float32(rank)}, chunk), make([]float32, n*chunk)
+	if err := w.GatherValues("values", own, gathered); err != nil {
 		return err
 	}
 	for i, v := range gathered {
-		if want := float32(1001 * (i / chunk)); v != want {
+		if want := float32(i / chunk); v != want {
 			return fmt.Errorf("gathered has %v at %d, want %v", v, i, want)
+		}
+	}
+	for _, host := range w.Hosts() {
+		if host.From <= rank && rank < host.To {
+			if err := everyExchange(w, OfHost, host, chunk); err != nil {
+				return err
+			}
+		}
+	}
+	return everyExchange(w, All, Run{0, n}, chunk)
+}
+
+// everyExchange sends chunk+i values, made of both ranks' numbers, to each rank i of a group, and looks at what is got.
+func everyExchange(w *World, g Group, group Run, chunk int) error {
+	n, own := group.To-group.From, w.Rank()-group.From
+	var from []float32
+	var sent, got []Run
+	for i := range n {
+		sent = append(sent, Run{len(from), len(from) + chunk + i})
+		from = append(from, slices.Repeat([]float32{float32(1000*w.Rank() + group.From + i)}, chunk+i)...)
+		got = append(got, Run{(n - 1 - i) * (chunk + own), (n - i) * (chunk + own)})
+	}
+	to := make([]float32, n*(chunk+own))
+	if err := w.Exchange("parts", g, from, sent, to, got); err != nil {
+		return err
+	}
+	for i, r := range got {
+		for _, v := range to[r.From:r.To] {
+			if want := float32(1000*(group.From+i) + w.Rank()); v != want {
+				return fmt.Errorf("exchange in group %d has %v of rank %d, want %v", g, v, group.From+i, want)
+			}
 		}
 	}
 	return nil
@@ -138,6 +160,20 @@ func TestEveryCall(t *testing.T) {
 			}
 		}
 	})
+}
+
+// MPI 5 says what a library looks like from outside, whoever made it.
+func TestTheABIOfMPI5(t *testing.T) {
+	bin := filepath.Dir(pytools.Python(t, pytools.MPICH))
+	library := filepath.Join(filepath.Dir(bin), "lib", "libmpi_abi.so.1")
+	for role, says := range map[string]string{"all": "(" + library + ")", "nil": "recovered: true", "signals": "heard: true"} {
+		c := exec.Command(filepath.Join(bin, "mpiexec"), "-n", "3", os.Args[0])
+		c.Env = append(os.Environ(), roleEnv+"="+role, LibraryEnv+"="+library, HostsEnv+"=a,b,a")
+		text, err := c.CombinedOutput()
+		if err != nil || strings.Count(string(text), says) != 3 {
+			t.Errorf("%s: %v\n%.2000s", role, err, text)
+		}
+	}
 }
 
 func TestNilPointersAreFoundUnderMPI(t *testing.T) {
@@ -201,14 +237,57 @@ func TestAloneNothingIsOpened(t *testing.T) {
 }
 
 func TestTogether(t *testing.T) {
-	errs := make([]error, 3)
-	var group sync.WaitGroup
-	for r, w := range Together(3, time.Minute) {
-		group.Go(func() { errs[r] = everyCall(w) })
+	for _, hosts := range [][]int{{3}, {2, 1}, {1, 1, 1}} {
+		errs := make([]error, 3)
+		var group sync.WaitGroup
+		for r, w := range Together(time.Minute, hosts...) {
+			group.Go(func() { errs[r] = everyCall(w) })
+		}
+		group.Wait()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
 	}
-	group.Wait()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
+}
+
+// However the launcher deals out its ranks, those of a host follow one another.
+func TestRanksAreOrderedByHost(t *testing.T) {
+	rankstest.Each(t, func(t *testing.T, l rankstest.Launcher) {
+		for _, c := range []struct {
+			hosts, runs string
+			numbers     []int // the launcher's
+		}{
+			{"a,b,a,b", "[{0 2} {2 4}]", []int{0, 2, 1, 3}},
+			{"a,a,b,a", "[{0 3} {3 4}]", []int{0, 1, 3, 2}},
+			{"a,b,c", "[{0 1} {1 2} {2 3}]", []int{0, 1, 2}},
+		} {
+			n := len(c.numbers)
+			text, err := run(t, l, n, "all", HostsEnv+"="+c.hosts)
+			if err != nil || strings.Count(text, "hosts "+c.runs) != n {
+				t.Fatalf("%s: %v\n%s", c.hosts, err, text)
+			}
+			for rank, number := range c.numbers {
+				if want := fmt.Sprintf("; %d: rank %d of %d on host ", rank, number, n); !strings.Contains(text, want) {
+					t.Errorf("%s: no %q in\n%s", c.hosts, want, text)
+				}
+			}
+		}
+		if text, err := run(t, l, 2, "all", HostsEnv+"=a"); err == nil || !strings.Contains(text, "must name a host for each of 2 ranks") {
+			t.Errorf("%v\n%s", err, text)
+		}
+	})
+}
+
+func TestHostsOfOneName(t *testing.T) {
+	places := []place{{0, "node", "x", "", 1}, {1, "node", "y", "", 1}, {2, "other", "x", "", 1}, {3, "node", "x", "", 2}}
+	_, hosts := byHost(slices.Clone(places))
+	if !slices.Equal(hosts, []Run{{0, 2}, {2, 3}, {3, 4}}) {
+		t.Error(hosts)
+	}
+	w := Together(time.Minute, 4)[3]
+	w.places = places
+	if number, of := w.Local(); number != 1 || of != 2 {
+		t.Errorf("local %d of %d", number, of)
 	}
 }
 

@@ -26,6 +26,7 @@ type Plan struct {
 	Compile   float64          `json:"compile_seconds"`        // of all programs of updates
 	Seconds   float64          `json:"seconds"`                // of all updates, if images are ready in time
 	Ranks     int              `json:"ranks,omitempty"`        // processes that share the updates, where there are several
+	Hosts     int              `json:"hosts,omitempty"`        // of the ranks
 	Sums      float64          `json:"sums_seconds,omitempty"` // of Seconds, what sums of gradients between ranks take
 	PeakBytes int64            `json:"peak_bytes"`             // most memory that the process has had while measuring; 0: this system does not tell
 }
@@ -37,6 +38,8 @@ type PlannedArch struct {
 	Turns  float64 `json:"turns"`                 // parts of an update that it takes, on average
 	Rate   float64 `json:"images_per_second"`     // of all ranks, but for their sums
 	Sum    float64 `json:"sum_seconds,omitempty"` // of one update's gradients, over all ranks
+	// HostBytes is the most that a host sends to the others for that sum.
+	HostBytes int64 `json:"host_bytes,omitempty"`
 	// Estimated tells that there was no time to measure it: its rate is the measured one's
 	// next to it in size, by their multiply-accumulates.
 	Estimated bool `json:"estimated,omitempty"`
@@ -76,7 +79,7 @@ func MakePlan(ctx context.Context, o Options, within time.Duration) (Plan, error
 	}
 	world, own := t.world(), r
 	if world.Size() > 1 {
-		p.Ranks, own.Batch = world.Size(), t.share.Images(r.Batch)
+		p.Ranks, p.Hosts, own.Batch = world.Size(), len(world.Hosts()), t.share.Images(r.Batch)
 	}
 	macs := func(i int) float64 { return float64(t.Space.Model.MACs(t.archs[i])) }
 	order := make([]int, len(t.archs))
@@ -106,7 +109,8 @@ func MakePlan(ctx context.Context, o Options, within time.Duration) (Plan, error
 		}
 		if late {
 			a.Estimated, a.Rate = true, last.rate*macs(last.arch)/macs(i)
-			a.Sum = last.sum * float64(a.Params) / float64(p.Archs[last.arch].Params)
+			more := float64(a.Params) / float64(p.Archs[last.arch].Params)
+			a.Sum, a.HostBytes = last.sum*more, int64(more*float64(p.Archs[last.arch].HostBytes))
 			p.Compile += last.compile.Seconds()
 		} else {
 			t.Log(fmt.Sprintf("measuring %d/%d: %s", n+1, len(t.archs), arch))
@@ -119,11 +123,11 @@ func MakePlan(ctx context.Context, o Options, within time.Duration) (Plan, error
 				return p, err
 			}
 			if p.Ranks > 1 {
-				sum, err := trainstep.MeasureSums(ctx, t.Engine, t.net, arch, r, t.share, planSteps)
+				sums, err := trainstep.MeasureSums(t.Engine, t.net, arch, r, t.share, planSteps)
 				if err != nil {
 					return p, err
 				}
-				a.Sum = sum.Seconds()
+				a.Sum, a.HostBytes = sums.Took.Seconds(), sums.HostBytes
 			}
 			p.Compile += speed.Compile.Seconds()
 			last.arch, last.rate, last.sum, last.compile, last.took = i, a.Rate, a.Sum, speed.Compile, time.Since(began)

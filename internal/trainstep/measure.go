@@ -79,25 +79,39 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 	return speed, nil
 }
 
-// MeasureSums times what an update of an architecture spends on the sums of all ranks' gradients, from this rank's on
-// the device to the whole on it: the best of several. Every rank calls it.
-func MeasureSums(ctx context.Context, e *engine.Engine, net *supernet.Net, arch space.Arch, r recipe.Recipe, share load.Share, times int) (time.Duration, error) {
+// Sums is what it costs to add the gradients of all ranks once.
+type Sums struct {
+	Took      time.Duration // from this rank's gradients on the device to the whole on it: the best of several
+	HostBytes int64         // the most that a host sends to the others
+}
+
+// MeasureSums measures those of an update of an architecture, so many times. Every rank calls it.
+func MeasureSums(e *engine.Engine, net *supernet.Net, arch space.Arch, r recipe.Recipe, share load.Share, times int) (Sums, error) {
 	trained, _ := partition(r.Optimizer, net.Bind(arch))
 	all, _ := partsOf(share, r.Accumulate)
-	sums, err := newRankSums(e, all, trained.Shapes())
+	return measureSums(e, all, trained.Shapes(), times)
+}
+
+// MeasureSumsOf measures those of so many values, where each rank has one part. Every rank calls it.
+func MeasureSumsOf(e *engine.Engine, values, times int) (Sums, error) {
+	return measureSums(e, span{0, e.Ranks().Size()}, []shapes.Shape{shapes.Make(dtypes.Float32, values)}, times)
+}
+
+func measureSums(e *engine.Engine, all span, gradients []shapes.Shape, times int) (Sums, error) {
+	sums, err := newRankSums(e, all, gradients)
 	if err != nil {
-		return 0, err
+		return Sums{}, err
 	}
 	defer sums.close()
-	best := time.Duration(math.MaxInt64)
+	cost := Sums{math.MaxInt64, sums.hostBytes(all)}
 	for range times {
 		var own []partial[[]*tensors.Tensor]
 		for _, branch := range sums.runs[e.Ranks().Rank()] {
 			var zeros []*tensors.Tensor
-			for _, s := range trained.Shapes() {
+			for _, s := range gradients {
 				zero, err := e.Put(make([]float32, s.Size()), s.Dimensions...)
 				if err != nil {
-					return 0, err
+					return cost, err
 				}
 				zeros = append(zeros, zero)
 			}
@@ -106,14 +120,16 @@ func MeasureSums(ctx context.Context, e *engine.Engine, net *supernet.Net, arch 
 		began := time.Now()
 		whole, err := sums.sum("a measurement", own)
 		if err != nil {
-			return 0, err
+			return cost, err
 		}
-		best = min(best, time.Since(began))
-		if err := sums.add.Free(whole[0].value...); err != nil {
-			return 0, err
+		cost.Took = min(cost.Took, time.Since(began))
+		for _, t := range whole[0].value {
+			if err := t.FinalizeAll(); err != nil {
+				return cost, err
+			}
 		}
 	}
-	return best, nil
+	return cost, nil
 }
 
 // begin starts a function, and returns one that waits for its result.

@@ -2,6 +2,7 @@ package trainstep
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
@@ -15,52 +16,134 @@ import (
 
 // rankSums adds the sums of all ranks along the tree of all parts, and gives all ranks the whole:
 //
-//	exchange   each rank gets its piece of the values from every rank
-//	add        along the tree, by a program: [ranks·branches, piece] ─► [piece]
-//	gather     all pieces to every rank
+//	within a host   each rank gets its share of the values, one of as many as its host has ranks, from all of them,
+//	                and adds what lies within the host's parts: [branches of its ranks, share] ─► [branches of the host, share]
+//	between hosts   each rank gets its share, one of as many as there are ranks, from those of each host that have it,
+//	                adds the rest, [branches of all hosts, share] ─► [1, share], and sends it back to them
+//	within a host   all shares go to all its ranks
 //
-// As many bytes are moved as by a ring. What adds is a program of the engine and its order is ours, so
-// the result is the same for every MPI, network and number of ranks. Values go through
-// the host's memory.
+// So what a host can add leaves it once, whatever number of ranks it has. A rank that has its host to itself begins between
+// hosts, and one host ends within. What adds is a program of the engine and its order is that of the tree, so the result is
+// the same for every MPI and network, and for any number of ranks and hosts. Values go through the host's memory.
 type rankSums struct {
-	engine *engine.Engine
-	world  *ranks.World
-	add    *engine.Program
-	shapes []shapes.Shape // of the tensors
-	runs   [][]span       // of each rank: the branches that it brings
-	most   int            // branches of a rank
-	piece  int            // values
-	parts  []float32      // what is sent: [ranks, branches, piece]
-	own    []float32      // what is got: the same
-	whole  []float32      // [ranks, piece]
+	engine  *engine.Engine
+	world   *ranks.World
+	shapes  []shapes.Shape // of the tensors
+	runs    [][]span       // of each rank: the branches that it brings
+	packed  sheet          // what this rank brings
+	within  *withinHost    // nil: this rank has its host to itself
+	between *betweenHosts  // nil: there is one host
+	whole   []float32
+}
+
+// withinHost is a rank's part of what its host adds. Runs are by the host's ranks.
+type withinHost struct {
+	adder
+	sent, got    []ranks.Run // branches
+	shares, back []ranks.Run // sums
+	own          []float32   // of the sums, where hosts add to them
+}
+
+// betweenHosts is a rank's part of what hosts add. Runs are by all ranks.
+type betweenHosts struct {
+	adder
+	sends        sheet
+	got          []ranks.Run
+	takes        []sheet     // from each host
+	landing      []float32   // all of takes, one after the other; they are the rows where each has one
+	shares, back []ranks.Run // sums
 }
 
 func newRankSums(e *engine.Engine, all span, tensors []shapes.Shape) (*rankSums, error) {
 	w := e.Ranks()
 	r := &rankSums{engine: e, world: w, shapes: tensors}
-	n := w.Size()
-	for rank := range n {
-		run := all.within(span{rank * all.to / n, (rank + 1) * all.to / n})
-		r.runs, r.most = append(r.runs, run), max(r.most, len(run))
-	}
 	values := 0
 	for _, s := range tensors {
 		values += s.Size()
 	}
-	r.piece = (values + n - 1) / n
-	rows := n * r.most
-	r.parts, r.own, r.whole = make([]float32, rows*r.piece), make([]float32, rows*r.piece), make([]float32, n*r.piece)
-	var err error
-	r.add, err = e.Compile("sums of ranks", []shapes.Shape{shapes.Make(dtypes.Float32, rows, r.piece)}, func(in []*graph.Node) []*graph.Node {
-		given := map[span]*graph.Node{}
-		for rank, run := range r.runs {
-			for k, branch := range run {
-				given[branch] = graph.Slice(in[0], graph.AxisElem(rank*r.most+k))
-			}
+	r.whole = make([]float32, max(values, w.Size())) // no share is empty
+	branches := func(h ranks.Run) []span {
+		return all.within(span{h.From * all.to / w.Size(), h.To * all.to / w.Size()})
+	}
+	for rank := range w.Size() {
+		r.runs = append(r.runs, branches(ranks.Run{From: rank, To: rank + 1}))
+	}
+	var ofHosts [][]span
+	own := 0
+	for i, h := range w.Hosts() {
+		ofHosts = append(ofHosts, branches(h))
+		if h.From <= w.Rank() && w.Rank() < h.To {
+			own = i
 		}
-		return []*graph.Node{sum(all, given, func(a, b *graph.Node) *graph.Node { return graph.Add(a, b) })}
-	})
-	return r, err
+	}
+	err := r.openWithin(w.Hosts()[own], ofHosts[own])
+	if err == nil {
+		err = r.openBetween(all, ofHosts, own)
+	}
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// openWithin prepares what a host's ranks add to branches.
+func (r *rankSums) openWithin(host ranks.Run, branches []span) (err error) {
+	own, n := r.world.Rank()-host.From, host.To-host.From
+	r.packed = newSheet(len(r.runs[r.world.Rank()]), cut(span{0, len(r.whole)}, n))
+	if n == 1 {
+		return nil
+	}
+	in := &withinHost{sent: r.packed.blocks(), back: sheet{1, r.packed.cuts, nil}.blocks()}
+	width := in.back[own].To - in.back[own].From
+	var rows []span
+	for rank := host.From; rank < host.To; rank++ {
+		from := len(rows) * width
+		rows = append(rows, r.runs[rank]...)
+		in.got = append(in.got, ranks.Run{From: from, To: len(rows) * width})
+		in.shares = append(in.shares, ranks.Run{From: 0, To: width})
+	}
+	in.own = make([]float32, width)
+	in.adder, err = newAdder(r.engine, "sums within a host", rows, branches, width)
+	r.within = in
+	return err
+}
+
+// openBetween prepares what hosts add of their branches; own is the number of this rank's host.
+func (r *rankSums) openBetween(all span, branches [][]span, own int) (err error) {
+	hosts := r.world.Hosts()
+	if len(hosts) == 1 {
+		return nil
+	}
+	values := span{0, len(r.whole)}
+	owned := cut(values, r.world.Size()) // of all values, by all ranks
+	mine := span{owned[r.world.Rank()], owned[r.world.Rank()+1]}
+	b := &betweenHosts{}
+	at, most := 0, 0
+	for i, h := range hosts {
+		have := cut(values, h.To-h.From) // of all values, by the ranks of the host
+		takes := sheet{len(branches[i]), mine.clamp(have), nil}
+		for _, block := range takes.blocks() {
+			b.got = append(b.got, ranks.Run{From: at + block.From, To: at + block.To})
+		}
+		b.shares = append(b.shares, sheet{1, takes.cuts, nil}.blocks()...)
+		b.takes = append(b.takes, takes)
+		at, most = at+takes.size(), max(most, takes.rows)
+		if i == own {
+			k := r.world.Rank() - h.From
+			b.sends = newSheet(takes.rows, span{have[k], have[k+1]}.clamp(owned))
+			b.back = sheet{1, b.sends.cuts, nil}.blocks()
+		}
+	}
+	b.adder, err = newAdder(r.engine, "sums between hosts", slices.Concat(branches...), []span{all}, mine.to-mine.from)
+	if b.landing = b.rows; most > 1 {
+		b.landing = make([]float32, len(b.rows))
+	}
+	if r.within == nil {
+		r.packed = b.sends
+	}
+	r.between = b
+	return err
 }
 
 // sum of what this rank has of the tree, which it frees, and of what the others have.
@@ -68,7 +151,7 @@ func (r *rankSums) sum(where string, own []partial[[]*tensors.Tensor]) ([]partia
 	for k, branch := range own {
 		at := 0
 		for _, t := range branch.value {
-			if err := t.ConstFlatData(func(flat any) { at = r.pack(k, at, flat.([]float32)) }); err != nil {
+			if err := t.ConstFlatData(func(flat any) { at = r.packed.put(k, at, flat.([]float32)) }); err != nil {
 				return nil, err
 			}
 			if err := t.FinalizeAll(); err != nil {
@@ -76,25 +159,14 @@ func (r *rankSums) sum(where string, own []partial[[]*tensors.Tensor]) ([]partia
 			}
 		}
 	}
-	if err := r.world.Exchange(where, r.parts, r.own); err != nil {
+	if _, err := r.world.Any(where, false); err != nil { // the ranks meet
 		return nil, err
 	}
-	in, err := r.engine.Put(r.own, r.world.Size()*r.most, r.piece)
-	if err != nil {
-		return nil, err
+	add := r.addWithin
+	if r.within == nil {
+		add = func(where string) error { return r.addBetween(where, r.whole) }
 	}
-	out, err := r.add.Run([]*tensors.Tensor{in})
-	if err != nil {
-		return nil, err
-	}
-	var failed error
-	if err := out[0].ConstFlatData(func(flat any) { failed = r.world.GatherValues(where, flat.([]float32), r.whole) }); err != nil {
-		return nil, err
-	}
-	if failed != nil {
-		return nil, failed
-	}
-	if err := r.add.Free(in, out[0]); err != nil {
+	if err := add(where); err != nil {
 		return nil, err
 	}
 	var sums []*tensors.Tensor
@@ -110,17 +182,118 @@ func (r *rankSums) sum(where string, own []partial[[]*tensors.Tensor]) ([]partia
 	return []partial[[]*tensors.Tensor]{{value: sums}}, nil
 }
 
-// pack puts values, which begin at a place of branch k, where they are sent from.
-func (r *rankSums) pack(k, at int, values []float32) (next int) {
-	for len(values) > 0 {
-		rank, within := at/r.piece, at%r.piece
-		n := copy(r.parts[(rank*r.most+k)*r.piece+within:][:r.piece-within], values)
-		values, at = values[n:], at+n
+// addWithin adds what the host's ranks have packed, has other hosts' added, and gets the whole.
+func (r *rankSums) addWithin(where string) error {
+	in := r.within
+	if err := r.world.Exchange(where, ranks.OfHost, r.packed.values, in.sent, in.rows, in.got); err != nil {
+		return err
 	}
-	return at
+	return in.sum(r.engine, func(sums []float32) error {
+		if r.between != nil {
+			for k := range r.between.sends.rows {
+				r.between.sends.put(k, r.between.sends.cuts[0], sums[k*len(in.own):][:len(in.own)])
+			}
+			if err := r.addBetween(where, in.own); err != nil {
+				return err
+			}
+			sums = in.own
+		}
+		return r.world.Exchange(where, ranks.OfHost, sums, in.shares, r.whole, in.back)
+	})
 }
 
-func (r *rankSums) close() { r.add.Close() }
+// addBetween adds what is in the sheets of all ranks, and gets the sums of what this one's holds.
+func (r *rankSums) addBetween(where string, sums []float32) error {
+	b := r.between
+	if err := r.world.Exchange(where, ranks.All, b.sends.values, b.sends.blocks(), b.landing, b.got); err != nil {
+		return err
+	}
+	if len(b.landing) > 0 && &b.landing[0] != &b.rows[0] {
+		rows, landed := b.rows, b.landing
+		for _, s := range b.takes {
+			s.values = landed[:s.size()]
+			for k := range s.rows {
+				rows = rows[s.row(k, rows):]
+			}
+			landed = landed[s.size():]
+		}
+	}
+	return b.sum(r.engine, func(own []float32) error {
+		return r.world.Exchange(where, ranks.All, own, b.shares, sums, b.back)
+	})
+}
+
+func (r *rankSums) close() {
+	if r.within != nil {
+		r.within.close()
+	}
+	if r.between != nil {
+		r.between.close()
+	}
+}
+
+// hostBytes is the most that a host sends to the others for one sum.
+func (r *rankSums) hostBytes(all span) (most int64) {
+	hosts, owned := r.world.Hosts(), cut(span{0, len(r.whole)}, r.world.Size())
+	for _, h := range hosts {
+		run := span{h.From * all.to / r.world.Size(), h.To * all.to / r.world.Size()}
+		own := owned[h.To] - owned[h.From]
+		sent := len(all.within(run))*(len(r.whole)-own) + (len(hosts)-1)*own
+		most = max(most, 4*int64(sent))
+	}
+	return most
+}
+
+// adder adds rows of values along the tree.
+type adder struct {
+	program *engine.Program // [rows, width] ─► [sums, width]
+	rows    []float32
+	width   int
+}
+
+// newAdder of rows that are branches of the tree, to sums that are.
+func newAdder(e *engine.Engine, name string, rows, sums []span, width int) (adder, error) {
+	a := adder{rows: make([]float32, len(rows)*width), width: width}
+	var err error
+	a.program, err = e.Compile(name, []shapes.Shape{shapes.Make(dtypes.Float32, len(rows), width)}, func(in []*graph.Node) []*graph.Node {
+		given := map[span]*graph.Node{}
+		for k, branch := range rows {
+			given[branch] = graph.Slice(in[0], graph.AxisElem(k))
+		}
+		var out []*graph.Node
+		for _, branch := range sums {
+			out = append(out, sum(branch, given, func(a, b *graph.Node) *graph.Node { return graph.Add(a, b) }))
+		}
+		return []*graph.Node{graph.Concatenate(out, 0)}
+	})
+	return a, err
+}
+
+// sum of the rows, which may be used until use returns.
+func (a *adder) sum(e *engine.Engine, use func(sums []float32) error) error {
+	in, err := e.Put(a.rows, len(a.rows)/a.width, a.width)
+	if err != nil {
+		return err
+	}
+	out, err := a.program.Run([]*tensors.Tensor{in})
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := out[0].ConstFlatData(func(flat any) { failed = use(flat.([]float32)) }); err != nil {
+		return err
+	}
+	if failed != nil {
+		return failed
+	}
+	return a.program.Free(in, out[0])
+}
+
+func (a *adder) close() {
+	if a.program != nil {
+		a.program.Close()
+	}
+}
 
 // gather is what the parts of all ranks reported, in their order.
 func (u *accumulator) gather(where string, own []report, turns []int) ([]report, error) {
@@ -155,8 +328,7 @@ func (u *accumulator) gather(where string, own []report, turns []int) ([]report,
 			batch += shapes.Make(dtypes.Float32, p.Shape...).Size()
 		}
 	}
-	slices := max(u.run.share.Slices, 1)
-	all = meanOf(all, batch, slices)
+	all = meanOf(all, batch, max(u.run.share.Slices, 1))
 	var reports []report
 	for range u.run.recipe.Accumulate {
 		for k := range turns {
