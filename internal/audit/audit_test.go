@@ -193,7 +193,7 @@ func TestInheritedWeights(t *testing.T) {
 		}
 		for i, s := range scores {
 			got := b.Archs[i].Results[k]
-			if got.Top1 != float64(s.Top1)/float64(s.Images) || math.Abs(got.Loss-s.Loss) > 1e-5 {
+			if got.Top1 != float64(s.Top1)/float64(s.Images) || !(math.Abs(got.Loss-s.Loss) <= 1e-5) {
 				t.Errorf("%s, seed %d: %+v, want %+v", b.Archs[i].Arch, seed, got, s)
 			}
 		}

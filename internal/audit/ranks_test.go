@@ -63,6 +63,9 @@ func onRanks(t *testing.T, n int, out string, inherited bool, stop func() bool) 
 // Any number of ranks makes the file that one process makes, cut or uncut.
 func TestRanksMakeOneBenchmark(t *testing.T) {
 	for _, inherited := range []bool{false, true} {
+		if inherited && testing.Short() {
+			continue
+		}
 		dir := t.TempDir()
 		one, several := filepath.Join(dir, "one.jsonl"), filepath.Join(dir, "several.jsonl")
 		if err := onRanks(t, 1, one, inherited, nil)[0]; err != nil {

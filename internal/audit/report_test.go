@@ -71,17 +71,17 @@ func TestCorrelate(t *testing.T) {
 		t.Errorf("parameters make the accuracies: %+v", p)
 	}
 	a := rows["against"]
-	if math.Abs(a.Tau.Value+p.Tau.Value) > 1e-12 || math.Abs(a.OverSize.Value+2*p.TauWithin.Value) > 1e-12 || a.OverSize.High > 0 {
+	if !(math.Abs(a.Tau.Value+p.Tau.Value) <= 1e-12) || !(math.Abs(a.OverSize.Value+2*p.TauWithin.Value) <= 1e-12) || a.OverSize.High > 0 {
 		t.Errorf("against parameters: %+v, parameters %+v", a, p)
 	}
-	if e := rows["chance"].Tau; math.Abs(e.Value) > 0.2 || e.Low > 0 || e.High < 0 {
+	if e := rows["chance"].Tau; !(math.Abs(e.Value) <= 0.2) || e.Low > 0 || e.High < 0 {
 		t.Errorf("chance: %v", e)
 	}
 	if r := rows[OneRun]; r.Tau.Value < 0.85 {
 		t.Errorf("one training run says what the others do, but for noise: %+v", r)
 	}
 	for _, s := range c.Intervals {
-		if s.Archs != 11 || s.Spread < s.Noise || math.Abs(s.Noise-0.002) > 0.001 {
+		if s.Archs != 11 || s.Spread < s.Noise || !(math.Abs(s.Noise-0.002) <= 0.001) {
 			t.Errorf("%+v", s)
 		}
 	}

@@ -95,7 +95,7 @@ func TestLossWithATeacherEqualsItsFormula(t *testing.T) {
 				}
 				return x
 			}
-			if want := lossTwin(r, row(0), row(1), row(2)); math.Abs(float64(got)-want) > 1e-5*want {
+			if want := lossTwin(r, row(0), row(1), row(2)); !(math.Abs(float64(got)-want) <= 1e-5*want) {
 				t.Errorf("%+v: image %d has loss %v, want %v", d, i, got, want)
 			}
 		}

@@ -123,7 +123,7 @@ func TestLambEqualsItsFormula(t *testing.T) {
 		}
 		for i, p := range params {
 			for k, got := range download(t, state[i]) {
-				if want := twins[i*models+k/size].w[k%size]; math.Abs(float64(got)-want) > 3e-6 {
+				if want := twins[i*models+k/size].w[k%size]; !(math.Abs(float64(got)-want) <= 3e-6) {
 					t.Errorf("%d models: %s[%d] is %v, want %v", models, p.Name, k, got, want)
 				}
 			}

@@ -132,7 +132,7 @@ func TestUpdatesEqualTheirFormulas(t *testing.T) {
 			for g, prefix := range Groups(r) {
 				for k, w := range want {
 					expected := map[string]float64{rundir.GroupWeights: w.w, rundir.GroupM: w.m, rundir.GroupV: w.v, rundir.GroupEMA: w.ema}[prefix]
-					if got := float64(download(t, state[2*g+k])[0]); math.Abs(got-expected) > 2e-6 {
+					if got := float64(download(t, state[2*g+k])[0]); !(math.Abs(got-expected) <= 2e-6) {
 						t.Errorf("%q of weight %d is %v, want %v", prefix, k, got, expected)
 					}
 				}
