@@ -52,12 +52,12 @@ func TestDropoutEqualsItsTwin(t *testing.T) {
 			} else {
 				dropped++
 			}
-			if math.Abs(float64(got-want)) > 1e-6 {
+			if !(math.Abs(float64(got-want)) <= 1e-6) {
 				t.Fatalf("%s: value %d is %v, want %v", e.Name(), i, got, want)
 			}
 		}
 		const all = samples * tokens * dim
-		if mean, sigma := rate*all, math.Sqrt(rate*(1-rate)*all); math.Abs(float64(dropped)-mean) > 4*sigma {
+		if mean, sigma := rate*all, math.Sqrt(rate*(1-rate)*all); !(math.Abs(float64(dropped)-mean) <= 4*sigma) {
 			t.Errorf("%d of %d are dropped, at a rate of %v", dropped, all, rate)
 		}
 	}

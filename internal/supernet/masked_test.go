@@ -347,6 +347,9 @@ func TestMaskedDropsWhatStaticDrops(t *testing.T) {
 
 // The parts of a model that can be left out, and no drop path.
 func TestMaskedEqualsStaticOnOtherModels(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
 	s := load(t, "quickstart")
 	s.Model.RelativePosition, s.Model.GlobalPool, s.Model.AbsPos, s.Model.QKVBias = false, false, false, false
 	newStage(enginetest.Test(t), s, 2, false).compare(t, []space.Arch{s.Smallest(), s.Largest()})

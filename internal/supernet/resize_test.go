@@ -40,7 +40,7 @@ func TestResizeOfPositions(t *testing.T) {
 		t.Errorf("the class token's position became %v", values[2])
 	}
 	near := func(what string, got float32, want float64) {
-		if math.Abs(float64(got)-want) > 1e-5 {
+		if !(math.Abs(float64(got)-want) <= 1e-5) {
 			t.Errorf("%s is %v, want %v", what, got, want)
 		}
 	}

@@ -61,7 +61,7 @@ func TestInitIsDrawnFromTheSeed(t *testing.T) {
 	for _, v := range values {
 		square += float64(v) * float64(v)
 	}
-	if deviation := math.Sqrt(square / float64(len(values))); math.Abs(deviation-0.02) > 0.001 {
+	if deviation := math.Sqrt(square / float64(len(values))); !(math.Abs(deviation-0.02) <= 0.001) {
 		t.Errorf("deviation %.4f, want 0.02", deviation)
 	}
 }

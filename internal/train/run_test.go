@@ -66,6 +66,9 @@ func TestResumeIsByteEqual(t *testing.T) {
 			r.Sampler.Name, r.Optimizer.Name, r.Regularize.Drop, r.Regularize.AttnDrop = recipe.WholeSpace, recipe.LAMB, 0.1, 0.1
 		}, 2},
 	} {
+		if testing.Short() {
+			c.trials = 1
+		}
 		t.Run(c.name, func(t *testing.T) { resumeIsByteEqual(t, c.change, c.trials) })
 	}
 }
@@ -200,6 +203,9 @@ func TestABeginningThatFailsIsNotInTheWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	for at, operation := range clean.Log {
+		if testing.Short() && at%9 != 0 {
+			continue
+		}
 		o := begin()
 		o.FS = &faultfs.FS{FS: fsys.OS, At: at, Kind: faultfs.DiskFull}
 		_, _ = run(cut, o, programs)
