@@ -6,7 +6,8 @@
 //	images    of them are held out by the recipe
 //	top-1     of the largest architecture on all test images of the source, with its 95 % interval,
 //	          and balanced accuracy
-//	time      of the training, on this machine as busy as it was
+//	took      the training on this machine, as busy as it was, and the processor time that it
+//	          had of it, which other work changes little
 //
 // Runs that are in the folder already are taken as they are, so a stopped measurement goes on. A
 // row whose run is not there yet is left out with -table.
@@ -38,6 +39,7 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/job"
+	"prenas/internal/machine"
 	"prenas/internal/recipe"
 	"prenas/internal/rng"
 	"prenas/pkg/search"
@@ -92,6 +94,7 @@ type row struct {
 	Balanced float64 `json:"balanced"`  // of it
 	Of       int     `json:"of"`        // test images
 	Seconds  float64 `json:"seconds"`   // of the training
+	CPU      float64 `json:"cpu"`       // processor seconds of it
 	HeldTop1 float64 `json:"held_top1"` // mean over the architectures, when it was chosen
 	Held     int     `json:"held"`
 }
@@ -100,8 +103,8 @@ func (x measurement) run(ctx context.Context) error {
 	if err := os.MkdirAll(x.out, 0o755); err != nil {
 		return err
 	}
-	fmt.Println("| images | held out | family | parameters | MACs | updates | top-1 | 95 % interval | balanced | training took |")
-	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+	fmt.Println("| images | held out | family | parameters | MACs | updates | top-1 | 95 % interval | balanced | training took | processor time |")
+	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	for _, n := range x.images {
 		for _, family := range x.families {
 			for seed := range uint64(x.seeds) {
@@ -112,12 +115,16 @@ func (x measurement) run(ctx context.Context) error {
 				if err != nil {
 					return err
 				}
-				fmt.Printf("| %d | %d | %s | %.2f M | %.1f M | %d, that of %d taken | %.1f %% | %s | %.1f %% | %s |\n", r.Images, r.Held, r.Family, float64(r.Params)/1e6, float64(r.MACs)/1e6,
-					r.Updates, r.Chosen, 100*r.Top1, evaluate.Range(r.Top1, r.Of), 100*r.Balanced, time.Duration(r.Seconds*float64(time.Second)).Round(time.Second))
+				fmt.Printf("| %d | %d | %s | %.2f M | %.1f M | %d, that of %d taken | %.1f %% | %s | %.1f %% | %s | %s |\n", r.Images, r.Held, r.Family, float64(r.Params)/1e6, float64(r.MACs)/1e6,
+					r.Updates, r.Chosen, 100*r.Top1, evaluate.Range(r.Top1, r.Of), 100*r.Balanced, span(r.Seconds), span(r.CPU))
 			}
 		}
 	}
 	return nil
+}
+
+func span(seconds float64) time.Duration {
+	return time.Duration(seconds * float64(time.Second)).Round(time.Second)
 }
 
 // row measures, or finds what was measured.
@@ -268,11 +275,12 @@ func (x measurement) measure(ctx context.Context, source, family string, seed ui
 		options.Engine, options.Log = x.engine, experiment.Say
 	}
 	options.Progress = experiment.Progress(run)
-	began := time.Now()
+	began, cpu := time.Now(), machine.ProcessorTime()
 	trained, err := job.Train(ctx, options)
 	if err != nil {
 		return r, err
 	}
+	r.CPU = (machine.ProcessorTime() - cpu).Seconds()
 	r.Seconds, r.Updates, r.Chosen, r.Held = time.Since(began).Seconds(), trained.Step, trained.BestStep, trained.HeldOut
 	if trained.BestTop1 != nil {
 		r.HeldTop1 = *trained.BestTop1
