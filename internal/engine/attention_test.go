@@ -139,6 +139,41 @@ func TestAttentionIsTheFormula(t *testing.T) {
 	}
 }
 
+// An image's result and adjoint have the same bits among many images, whose results may be written past the caches, as alone.
+func TestAttentionOfManyImages(t *testing.T) {
+	e := engineWithKernels(t)
+	if !kernels.Products(true) {
+		t.Skip("not on this processor")
+	}
+	const images, heads, size, tokens = 16, 6, 64, 197
+	random := rand.New(rand.NewPCG(4, 4))
+	qkv, v := normals(random, images*tokens*3*heads*size), normals(random, images*tokens*heads*size)
+	exec := graph.MustNewExec(e.backend, func(in []*graph.Node) []*graph.Node {
+		y, _ := Attention(in[0], heads, nil, dtypes.BFloat16)
+		return []*graph.Node{y, Gradient(graph.ReduceAllSum(graph.Mul(y, in[1])), in[0])[0]}
+	})
+	of := func(first, count int) (results [2][]float32) {
+		const x, y = tokens * 3 * heads * size, tokens * heads * size
+		out, err := exec.Exec(tensors.FromFlatDataAndDimensions(qkv[first*x:(first+count)*x], count, tokens, 3*heads*size),
+			tensors.FromFlatDataAndDimensions(v[first*y:(first+count)*y], count, tokens, heads*size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range results {
+			results[i] = tensors.MustCopyFlatData[float32](out[i])
+		}
+		return results
+	}
+	all := of(0, images)
+	for _, image := range []int{0, images - 1} {
+		for i, alone := range of(image, 1) {
+			if d := differ(all[i][image*len(alone):(image+1)*len(alone)], alone); d != 0 {
+				t.Errorf("image %d: output %d is off by %g of that of the image alone", image, i, d)
+			}
+		}
+	}
+}
+
 // What is not finite stays so: a loss must tell.
 func TestAttentionKeepsNaN(t *testing.T) {
 	e := engineWithKernels(t)

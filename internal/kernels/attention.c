@@ -51,9 +51,10 @@
 enum {
 	GROUPS = 64,    // of heads of images
 	QUERIES = 84,   // at a time, at most; even
-	QUERIES_AMX = 64, // the same on tiles of AMX, of 16 rows
+	QUERIES_AMX = 128, // the same on tiles of AMX, of 16 rows; more, so that arrays have room for both
 	PANELS = 64,    // of a product's columns at most
 	NEAR = 32,      // places that fit two registers
+	PAST_CACHES = 2 << 20, // bytes of a result of tiles that is written past them
 };
 
 // The columns of a product in panels of 2 or 3 vectors.
@@ -85,6 +86,7 @@ typedef struct {
 	float scale;
 	bool bf16;
 	bool amx;                            // products on tiles of AMX, of bf16 only
+	bool past_caches;                    // the result is large, and written past them
 	int64_t value;                       // bytes of one
 	panels over_keys, over_size;
 	prenas_tiles two, three;
@@ -176,17 +178,22 @@ TARGET static void amx_over_size(const attention *a, char *to, const char *const
 // Packs count rows of d values for a product over the rows as the right operand.
 TARGET static void amx_over_rows(const attention *a, char *to, const char *const *rows, int64_t count) {
 	int64_t steps = divided_up(count, AMX_DEPTH);
-	for (int64_t j = 0; j < a->size; j += 16) {
-		__mmask16 there = lanes(a->size - j);
-		for (int64_t r = 0; r < steps * AMX_DEPTH; r += 2, to += 64) {
-			__m512i low = _mm512_setzero_si512(), high = low;
+	for (int64_t j = 0; j < a->size; j += AMX_BLOCK, to += 2 * steps * AMX_TILE) {
+		bool wide = a->size - j > 16;
+		__mmask32 there = halves(a->size - j);
+		for (int64_t r = 0; r < steps * AMX_DEPTH; r += 2) {
+			__m512i even = _mm512_setzero_si512(), odd = even, low, high;
 			if (r < count) {
-				low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, (const uint16_t *)rows[r] + j));
+				even = _mm512_maskz_loadu_epi16(there, rows[r] + 2 * j);
 			}
 			if (r + 1 < count) {
-				high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, (const uint16_t *)rows[r + 1] + j)), 16);
+				odd = _mm512_maskz_loadu_epi16(there, rows[r + 1] + 2 * j);
 			}
-			_mm512_store_si512(to, _mm512_or_si512(low, high));
+			pair(&low, &high, even, odd);
+			_mm512_store_si512(to + 32 * r, low);
+			if (wide) {
+				_mm512_store_si512(to + steps * AMX_TILE + 32 * r, high);
+			}
 		}
 	}
 }
@@ -449,9 +456,14 @@ TARGET static float exponentials(const attention *a, float *s, float most) {
 	return _mm512_reduce_add_ps(sum);
 }
 
-// Values as the operands of a product.
-TARGET_BF16 static void cast_bf16(uint16_t *to, const float *from, int64_t count, float factor) {
-	for (int64_t j = 0; j < count; j += 16) {
+// Values as the operands of a product, whole lines of them past the caches if past_caches says so.
+TARGET_BF16 static void cast_bf16(uint16_t *to, const float *from, int64_t count, float factor, bool past_caches) {
+	int64_t j = 0;
+	for (; past_caches && j + 32 <= count && ((uintptr_t)to & 63) == 0; j += 32) {
+		__m512 low = _mm512_mul_ps(_mm512_loadu_ps(from + j), _mm512_set1_ps(factor)), high = _mm512_mul_ps(_mm512_loadu_ps(from + j + 16), _mm512_set1_ps(factor));
+		_mm512_stream_si512((void *)(to + j), (__m512i)_mm512_cvtne2ps_pbh(high, low));
+	}
+	for (; j < count; j += 16) {
 		__mmask16 mask = lanes(count - j);
 		__m512 x = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, from + j), _mm512_set1_ps(factor));
 		_mm256_mask_storeu_epi16(to + j, mask, (__m256i)_mm512_cvtneps_pbh(x));
@@ -460,7 +472,7 @@ TARGET_BF16 static void cast_bf16(uint16_t *to, const float *from, int64_t count
 
 static void cast(const attention *a, char *to, const float *from, int64_t count, float factor) {
 	if (a->bf16) {
-		cast_bf16((uint16_t *)to, from, count, factor);
+		cast_bf16((uint16_t *)to, from, count, factor, a->past_caches);
 		return;
 	}
 	for (int64_t j = 0; j < count; j++) {
@@ -587,9 +599,29 @@ static void times_over_keys(const attention *a, scratch *m, const float *s, int6
 	times(a, &a->over_size, over_keys(a, m, s, count), a->row * a->value / 4, 1, count, packed, steps_of(a, a->keys), m->result, a->over_size.width, false);
 }
 
+// What the next head of a group begins with comes to a nearer cache meanwhile: rows of q, k, v and, backward, e, of the tokens that this head's queries have.
+static void ask_ahead(const attention *a, int64_t image, int64_t head, int64_t first, int64_t count) {
+	int64_t next = (image * a->heads + head + 1) % (a->images * a->heads), bytes = a->size * a->value;
+	image = next / a->heads;
+	head = next % a->heads;
+	for (int64_t i = first; i < first + count; i++) {
+		for (int64_t line = 0; line < bytes; line += 64) {
+			for (int part = 0; part < 3; part++) {
+				__builtin_prefetch(qkv_row(a, a->qkv, image, i, part, head) + line, 0, 2);
+			}
+			if (a->adjoint) {
+				__builtin_prefetch(o_row(a, a->e, image, i, head) + line, 0, 2);
+			}
+		}
+	}
+}
+
 // p of some queries from the first on, as exponentials in s; their sums.
 static void scores(const attention *a, scratch *m, int64_t image, int64_t head, int64_t first, int64_t count, float *sums) {
 	times_over_size(a, m, qkv_row(a, a->qkv, image, first, 0, head), 3 * a->heads * a->size * a->value, count, m->keys, m->s);
+	if (a->amx) { // vectors take so long that it makes no difference
+		ask_ahead(a, image, head, first, count);
+	}
 	// Step by step: what one row waits for, the next has the time of.
 	for (int64_t i = 0; i < count; i++) {
 		sums[i] = largest(a, m->s + i * a->row, first + i, m->by_place);
@@ -609,7 +641,7 @@ static void forward_head(attention *a, scratch *m, int64_t image, int64_t head) 
 	pack_over_rows(a, m->values_by_row, m->rows, a->keys);
 	for (int64_t first = 0; first < a->tokens; first += a->queries) {
 		int64_t count = at_most(a->queries, a->tokens - first);
-		float sums[QUERIES];
+		float sums[QUERIES_AMX];
 		scores(a, m, image, head, first, count, sums);
 		times_over_keys(a, m, m->s, count, m->values_by_row);
 		for (int64_t i = 0; i < count; i++) {
@@ -654,7 +686,7 @@ TARGET static void adjoint_of_scores(const attention *a, const float *p, float *
 
 // of += xᵀ · rows, x rows of scores and rows those of q or e that the same queries have.
 static void add_over_queries(const attention *a, scratch *m, const float *x, int64_t count, const char *rows, int64_t bytes, float *of, bool add) {
-	const char *each[QUERIES] = {NULL};
+	const char *each[QUERIES_AMX] = {NULL};
 	for (int64_t i = 0; i < count; i++) {
 		each[i] = rows + i * bytes;
 	}
@@ -679,7 +711,7 @@ static void backward_head(attention *a, scratch *m, int64_t image, int64_t head,
 	for (int64_t first = 0; first < a->tokens; first += a->queries) {
 		int64_t count = at_most(a->queries, a->tokens - first);
 		const char *e = o_row(a, a->e, image, first, head);
-		float sums[QUERIES];
+		float sums[QUERIES_AMX];
 		scores(a, m, image, head, first, count, sums);
 		times_over_size(a, m, e, e_bytes, count, m->values, m->f);
 		for (int64_t i = 0; i < count; i++) {
@@ -743,6 +775,7 @@ static void attend_group(void *work, int64_t group) {
 		prenas_amx_end();
 	}
 #endif
+	_mm_sfence(); // of what went past the caches
 	free(m.all);
 }
 
@@ -764,6 +797,7 @@ static bool read_attention(attention *a, ffi_frame *frame, bool backward) {
 	a->of_tables = tables ? 2 * a->rows - 1 : 0;
 	a->keys = a->tokens + a->of_tables;
 	a->amx = a->bf16 && prenas_amx();
+	a->past_caches = a->amx && a->images * a->tokens * a->heads * a->size * a->value * (backward ? 3 : 1) >= PAST_CACHES;
 	a->queries = a->amx ? at_most(QUERIES_AMX, rounded_up(a->tokens, 16)) : rounded_up(divided_up(a->tokens, divided_up(a->tokens, QUERIES)), 2);
 	a->padded = rounded_up(a->tokens, 16);
 	a->spread = at_least(NEAR, rounded_up(a->side + 1, 16));
