@@ -68,6 +68,9 @@ func TestEpochIsAPermutation(t *testing.T) {
 		t.Error("two epochs have the same order")
 	}
 	slices.Sort(a)
+	if len(a) != l.split.Len() {
+		t.Fatalf("an epoch has %d of %d images", len(a), l.split.Len())
+	}
 	for i, v := range a {
 		if i != v {
 			t.Fatalf("order is no permutation: %v", a)
