@@ -43,6 +43,40 @@ func (g grid) unitLayer(l int) (unit, layer int) {
 	return l / deepest, l % deepest
 }
 
+// convStack tells whether each unit of the supernet has the stack's layers.
+func (g grid) convStack(stack int) bool {
+	depths := make([]int, len(g.space.Model.Conv.Units))
+	for _, l := range g.stacks[stack] {
+		u, _ := g.unitLayer(l)
+		depths[u]++
+	}
+	for u, depth := range depths {
+		if !slices.Contains(g.space.ConvDepths(u), depth) {
+			return false
+		}
+	}
+	return true
+}
+
+// convOption tells whether a layer of the supernet has a kernel and an expansion.
+func (g grid) convOption(layer, option int) bool {
+	kernels, expands := g.space.ConvChoices(g.unitLayer(layer))
+	return slices.Contains(kernels, ranked(g.space.Kernel)[option/g.second]) && slices.Contains(expands, ranked(g.space.Expand)[option%g.second])
+}
+
+// own is a choice of a layer, or what its block of the supernet has of it where that is less; false
+// where there is no such block.
+func (g grid) own(unit, layer int, c space.ConvLayer) (space.ConvLayer, bool) {
+	if g.space.Blocks == nil {
+		return c, true
+	}
+	if layer >= len(g.space.Blocks[unit]) {
+		return c, false
+	}
+	top := g.space.Blocks[unit][layer]
+	return space.ConvLayer{Kernel: min(c.Kernel, top.Kernel), Expand: min(c.Expand, top.Expand)}, true
+}
+
 func (conv) toArch(g grid, p pick) space.Arch {
 	kernels, expands := ranked(g.space.Kernel), ranked(g.space.Expand)
 	a := space.Arch{Resolution: g.scales[p.scale], Units: make([][]space.ConvLayer, len(g.space.Model.Conv.Units))}
@@ -181,7 +215,11 @@ func (f conv) tensors(g grid, add func(layer int, name string, rows, cols []int)
 		rows, cols := map[string][]int{}, map[string][]int{}
 		for _, k := range kernels {
 			for _, x := range expands {
-				b := s.Model.ConvBlock(s.Model.ImageSize, unit, layer, space.ConvLayer{Kernel: k, Expand: x})
+				c, has := g.own(unit, layer, space.ConvLayer{Kernel: k, Expand: x})
+				if !has {
+					continue
+				}
+				b := s.Model.ConvBlock(s.Model.ImageSize, unit, layer, c)
 				f.inside(b, func(name string, r, c int, _ bool) {
 					rows[name], cols[name] = append(rows[name], r), append(cols[name], c)
 				})
@@ -223,13 +261,18 @@ func (f conv) table(u *Sums, method ScoreMethod, value func(c *prefixSums, rows,
 func (conv) block(u *Sums, method BlockMethod, first bool, _, j, l int) float64 {
 	s, b := u.grid.space, u.layers[l]
 	unit, layer := u.grid.unitLayer(l)
-	hidden := func(expand float64) int {
-		return s.Model.ConvBlock(s.Model.ImageSize, unit, layer, space.ConvLayer{Kernel: 1, Expand: expand}).Hidden
+	kernels, expands := ranked(s.Kernel), ranked(s.Expand)
+	most, has := u.grid.own(unit, layer, space.ConvLayer{Kernel: last(kernels), Expand: last(expands)})
+	if !has {
+		return 0
 	}
-	expands := ranked(s.Expand)
+	hidden := func(expand float64) int {
+		return s.Model.ConvBlock(s.Model.ImageSize, unit, layer, space.ConvLayer{Kernel: 1, Expand: min(expand, most.Expand)}).Hidden
+	}
 	if first {
-		kernels, dw := ranked(s.Kernel), b["conv_dw.weight"]
-		rows, from, to := hidden(last(expands)), kernels[j-1]*kernels[j-1], kernels[j]*kernels[j]
+		side := func(j int) int { return min(kernels[j], most.Kernel) }
+		dw := b["conv_dw.weight"]
+		rows, from, to := hidden(last(expands)), side(j-1)*side(j-1), side(j)*side(j)
 		return method.of(
 			func(m measure) float64 { return dw.at(m, rows, to) - dw.at(m, rows, from) },
 			func(m measure) float64 { return dw.at(m, last(dw.rows), last(dw.cols)) })

@@ -31,6 +31,27 @@ func randomConvSpace(t *rapid.T) *space.Space {
 	if rapid.Bool().Draw(t, "resolutions") {
 		s.Resolution = []int{8, 16}
 	}
+	if rapid.Bool().Draw(t, "blocks that differ") {
+		s.Supernet = space.Supernet{}
+		for u := range s.Model.Conv.Units {
+			var unit []space.ConvLayer
+			if u == 0 { // one that all choices fit
+				unit = slices.Repeat([]space.ConvLayer{{Kernel: slices.Max(s.Kernel), Expand: slices.Max(s.Expand)}}, slices.Max(s.Depth))
+				s.Supernet = space.Supernet{Depth: len(unit), Kernel: unit[0].Kernel, Expand: unit[0].Expand}
+				s.Blocks = append(s.Blocks, unit)
+				continue
+			}
+			for range rapid.IntRange(slices.Min(s.Depth), 3).Draw(t, "blocks") {
+				b := space.ConvLayer{
+					Kernel: max(slices.Min(s.Kernel), rapid.SampledFrom([]int{3, 5, 7}).Draw(t, "kernel of a block")),
+					Expand: max(slices.Min(s.Expand), rapid.SampledFrom([]float64{1, 2, 3, 4.5}).Draw(t, "expansion of a block")),
+				}
+				unit = append(unit, b)
+				s.Supernet.Kernel, s.Supernet.Expand = max(s.Supernet.Kernel, b.Kernel), max(s.Supernet.Expand, b.Expand)
+			}
+			s.Blocks, s.Supernet.Depth = append(s.Blocks, unit), max(s.Supernet.Depth, len(unit))
+		}
+	}
 	if err := s.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -144,7 +144,7 @@ func (r *run) exact() error {
 	}
 	// A unit more on both sides, because limits in millions are not exact in
 	// binary; the bins decide.
-	all, err := r.solve(r.cost, int64(math.Floor(r.bins.Min*r.cost.Unit))-1, int64(math.Ceil(r.bins.Max*r.cost.Unit))+1, r.options.Limits)
+	all, err := r.solve(r.coarse(), int64(math.Floor(r.bins.Min*r.cost.Unit))-1, int64(math.Ceil(r.bins.Max*r.cost.Unit))+1, r.options.Limits)
 	if err != nil {
 		return err
 	}
@@ -154,6 +154,27 @@ func (r *run) exact() error {
 		}
 	}
 	return nil
+}
+
+// Where blocks differ and there are more of them than manyBlocks, coarseParts is how many different
+// totals there may be, about.
+const (
+	manyBlocks  = 8
+	coarseParts = 4000
+)
+
+// coarse is the interval's cost. Where many blocks of a supernet differ, hardly two architectures
+// cost the same, and the totals would be too many: then each part of the cost is rounded up to a
+// part in some thousand of the largest total, so that no architecture costs more than is found.
+func (r *run) coarse() Cost {
+	cost := r.cost
+	if r.grid.space.Blocks == nil || r.grid.layers <= manyBlocks {
+		return cost
+	}
+	_, most := cost.span(r.grid)
+	step := math.Ceil(most / coarseParts)
+	cost.Table = cost.Table.mapped(func(_ int, v float64) float64 { return step * math.Ceil(v/step) })
+	return cost
 }
 
 // offerOnce offers what is not among the best already: taylor5 is solved in

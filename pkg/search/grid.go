@@ -86,14 +86,19 @@ func (p pick) same(o pick) bool {
 	return p.scale == o.scale && p.stack == o.stack && slices.Equal(p.first, o.first) && slices.Equal(p.second, o.second)
 }
 
-// hasStack, hasOption and has leave out what a reduced space has not: a stack at a scale,
+// hasStack, hasOption and has leave out what a reduced space has not, or a supernet of blocks that differ: a stack at a scale,
 // an option of a layer's slot, a whole pick.
 func (g grid) hasStack(scale, stack int) bool {
+	if g.joint {
+		return g.convStack(stack)
+	}
 	return g.space.Reduced == nil || g.space.Has(g.scales[scale], len(g.stacks[stack]))
 }
 
 func (g grid) hasOption(scale, layer, slot, option int) bool {
 	switch {
+	case g.joint:
+		return g.convOption(layer, option)
 	case g.space.Reduced == nil:
 		return true
 	case slot == 0:
@@ -102,7 +107,9 @@ func (g grid) hasOption(scale, layer, slot, option int) bool {
 	return g.space.HasRatio(g.scales[scale], blockOf(g, layer), ranked(g.space.MLPRatio)[option])
 }
 
-func (g grid) has(p pick) bool { return g.space.Reduced == nil || g.space.Check(g.arch(p)) == nil }
+func (g grid) has(p pick) bool {
+	return g.space.Reduced == nil && g.space.Blocks == nil || g.space.Check(g.arch(p)) == nil
+}
 
 // before tells whether p comes ahead of q: of equal scores that is the better one. The
 // order is that of the original's enumeration: scales and stacks as in the file, then the

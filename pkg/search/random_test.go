@@ -96,7 +96,9 @@ func everyPick(g grid, yield func(pick)) {
 				if i == len(layers) {
 					copied := p
 					copied.first, copied.second = slices.Clone(p.first), slices.Clone(p.second)
-					yield(copied)
+					if g.has(copied) {
+						yield(copied)
+					}
 					return
 				}
 				for p.first[i] = range g.first {

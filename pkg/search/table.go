@@ -78,7 +78,11 @@ func (c ConvParts) Table(s *space.Space) *Table {
 			unit, layer := g.unitLayer(l)
 			for _, k := range kernels {
 				for _, x := range expands {
-					joint[l] = append(joint[l], c.Block(r, s.Model.ConvBlock(r, unit, layer, space.ConvLayer{Kernel: k, Expand: x})))
+					value := 0.0 // of what the supernet has not, which no architecture has either
+					if choice, has := g.own(unit, layer, space.ConvLayer{Kernel: k, Expand: x}); has {
+						value = c.Block(r, s.Model.ConvBlock(r, unit, layer, choice))
+					}
+					joint[l] = append(joint[l], value)
 				}
 			}
 		}

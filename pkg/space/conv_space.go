@@ -15,14 +15,47 @@ func (s *Space) convUniform(resolution, depth, kernel int, expand float64) Arch 
 	return a
 }
 
-func (s *Space) drawConv(r *rand.Rand) Arch {
-	a := Arch{Resolution: anyOf(r, s.Resolution), Units: make([][]ConvLayer, len(s.Model.Conv.Units))}
+// ConvDepths are the depths that a unit of a convolutional space may have, in the list's order.
+func (s *Space) ConvDepths(unit int) []int {
+	if s.Blocks == nil {
+		return s.Depth
+	}
+	return upTo(s.Depth, len(s.Blocks[unit]))
+}
+
+// ConvChoices are the kernels and the expansions that a layer of a unit may have, in the lists'
+// order; none where the supernet has no such layer.
+func (s *Space) ConvChoices(unit, layer int) (kernels []int, expands []float64) {
+	switch {
+	case s.Blocks == nil:
+		return s.Kernel, s.Expand
+	case layer >= len(s.Blocks[unit]):
+		return nil, nil
+	}
+	own := s.Blocks[unit][layer]
+	return upTo(s.Kernel, own.Kernel), upTo(s.Expand, own.Expand)
+}
+
+// upTo are the choices that are not above a limit.
+func upTo[T int | float64](choices []T, most T) []T {
+	return slices.DeleteFunc(slices.Clone(choices), func(c T) bool { return c > most })
+}
+
+// convOf picks one of the choices everywhere.
+func (s *Space) convOf(resolution int, count func([]int) int, ratio func([]float64) float64) Arch {
+	a := Arch{Resolution: resolution, Units: make([][]ConvLayer, len(s.Model.Conv.Units))}
 	for u := range a.Units {
-		for range anyOf(r, s.Depth) {
-			a.Units[u] = append(a.Units[u], ConvLayer{anyOf(r, s.Kernel), anyOf(r, s.Expand)})
+		for l := range count(s.ConvDepths(u)) {
+			kernels, expands := s.ConvChoices(u, l)
+			a.Units[u] = append(a.Units[u], ConvLayer{count(kernels), ratio(expands)})
 		}
 	}
 	return a
+}
+
+func (s *Space) drawConv(r *rand.Rand) Arch {
+	// In the order of units and layers, whose draws older versions made alike.
+	return s.convOf(anyOf(r, s.Resolution), func(c []int) int { return anyOf(r, c) }, func(c []float64) float64 { return anyOf(r, c) })
 }
 
 func (s *Space) checkConv(a Arch, bad func(what string, got, choices any) error) error {
@@ -33,16 +66,17 @@ func (s *Space) checkConv(a Arch, bad func(what string, got, choices any) error)
 		return fmt.Errorf("%w of space %q: %d units, it has %d", ErrArch, s.Name, len(a.Units), len(s.Model.Conv.Units))
 	}
 	for u, layers := range a.Units {
-		if !slices.Contains(s.Depth, len(layers)) {
-			return bad(fmt.Sprintf("depth of unit %d", u), len(layers), s.Depth)
+		if depths := s.ConvDepths(u); !slices.Contains(depths, len(layers)) {
+			return bad(fmt.Sprintf("depth of unit %d", u), len(layers), depths)
 		}
 		for l, layer := range layers {
 			where := fmt.Sprintf("unit %d, layer %d: ", u, l)
-			if !slices.Contains(s.Kernel, layer.Kernel) {
-				return bad(where+"kernel", layer.Kernel, s.Kernel)
+			kernels, expands := s.ConvChoices(u, l)
+			if !slices.Contains(kernels, layer.Kernel) {
+				return bad(where+"kernel", layer.Kernel, kernels)
 			}
-			if !slices.Contains(s.Expand, layer.Expand) {
-				return bad(where+"expansion", layer.Expand, s.Expand)
+			if !slices.Contains(expands, layer.Expand) {
+				return bad(where+"expansion", layer.Expand, expands)
 			}
 		}
 	}
@@ -50,12 +84,20 @@ func (s *Space) checkConv(a Arch, bad func(what string, got, choices any) error)
 }
 
 func (s *Space) convSize() *big.Int {
-	perLayer, unit := big.NewInt(int64(len(s.Kernel)*len(s.Expand))), new(big.Int)
-	for _, depth := range s.Depth {
-		unit.Add(unit, new(big.Int).Exp(perLayer, big.NewInt(int64(depth)), nil))
+	total := big.NewInt(int64(len(s.Resolution)))
+	for u := range s.Model.Conv.Units {
+		unit := new(big.Int)
+		for _, depth := range s.ConvDepths(u) {
+			ways := big.NewInt(1)
+			for l := range depth {
+				kernels, expands := s.ConvChoices(u, l)
+				ways.Mul(ways, big.NewInt(int64(len(kernels)*len(expands))))
+			}
+			unit.Add(unit, ways)
+		}
+		total.Mul(total, unit)
 	}
-	total := unit.Exp(unit, big.NewInt(int64(len(s.Model.Conv.Units))), nil)
-	return total.Mul(total, big.NewInt(int64(len(s.Resolution))))
+	return total
 }
 
 // Bounds of convolutional networks: far above any.
@@ -89,10 +131,46 @@ func (s *Space) validateConv() error {
 			return impossible("KERNEL %d is even; kernels have a middle", k)
 		}
 	}
+	if err := s.validateBlocks(); err != nil {
+		return err
+	}
 	if err := s.validateSize(); err != nil {
 		return err
 	}
 	return s.Interval.validate()
+}
+
+// validateBlocks refuses blocks that are not those of a supernet of the lists' choices.
+func (s *Space) validateBlocks() error {
+	if s.Blocks == nil {
+		return nil
+	}
+	if units := len(s.Model.Conv.Units); len(s.Blocks) != units {
+		return impossible("SUPERNET.ARCH has %d units and MODEL.WIDTH %d", len(s.Blocks), units)
+	}
+	if s.Model.Conv.Transform {
+		return impossible("MODEL.KERNEL_TRANSFORM is of a supernet whose blocks are alike, not of SUPERNET.ARCH")
+	}
+	var top Supernet
+	for u, layers := range s.Blocks {
+		top.Depth = max(top.Depth, len(layers))
+		if len(s.ConvDepths(u)) == 0 {
+			return impossible("SUPERNET.ARCH has %d blocks in unit %d, fewer than the least DEPTH, %d", len(layers), u, slices.Min(s.Depth))
+		}
+		for l, own := range layers {
+			top.Kernel, top.Expand = max(top.Kernel, own.Kernel), max(top.Expand, own.Expand)
+			if own.Kernel%2 == 0 {
+				return impossible("SUPERNET.ARCH has the kernel %d, which is even; kernels have a middle", own.Kernel)
+			}
+			if kernels, expands := s.ConvChoices(u, l); len(kernels) == 0 || len(expands) == 0 {
+				return impossible("block %d of unit %d of SUPERNET.ARCH has kernel %d and expansion %v; the least KERNEL and EXPAND are %d and %v", l, u, own.Kernel, own.Expand, slices.Min(s.Kernel), slices.Min(s.Expand))
+			}
+		}
+	}
+	if top != (Supernet{Depth: s.Supernet.Depth, Kernel: s.Supernet.Kernel, Expand: s.Supernet.Expand}) {
+		return impossible("SUPERNET.ARCH has at most depth %d, kernel %d and expansion %v; SUPERNET.DEPTH, KERNEL and EXPAND must be these", top.Depth, top.Kernel, top.Expand)
+	}
+	return nil
 }
 
 func (m Model) validateConv() error {

@@ -107,6 +107,14 @@ func TestConvSpaceSize(t *testing.T) {
 	if want.Mul(want, big.NewInt(5)); s.Size().Cmp(want) != 0 {
 		t.Errorf("size %v, want %v", s.Size(), want)
 	}
+	// Units of one block and of two; the last block has one of the two kernels.
+	differ := &Space{
+		Model: Model{Conv: ConvModel{Units: make([]ConvUnit, 2)}}, Depth: []int{1, 2}, Kernel: []int{3, 5}, Expand: []float64{2, 3}, Resolution: []int{8},
+		Blocks: [][]ConvLayer{{{5, 3}}, {{5, 3}, {3, 3}}},
+	}
+	if got := differ.Size(); got.Int64() != 4*(4+4*2) {
+		t.Errorf("size %v, want 48", got)
+	}
 	small := &Space{Model: Model{Conv: ConvModel{Units: make([]ConvUnit, 2)}}, Depth: []int{1, 2}, Kernel: []int{3, 5}, Expand: []float64{3}, Resolution: []int{8}}
 	// Layers 2, 3, 3, 4; splits of n layers on two kernels: n + 1.
 	if got := small.CountIsomers(true); got.Int64() != 3+4+4+5 {
@@ -163,15 +171,20 @@ func TestConvSpacesRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]string{
-		"FAMILY: cnn\n" + choices:                                                            "FAMILY",
-		head + "SEARCH_SPACE: {DEPTH: [1], KERNEL: [4], EXPAND: [3]}":                        "even",
-		head + "SEARCH_SPACE: {DEPTH: [3], KERNEL: [3], EXPAND: [3]}":                        "DEPTH",
-		head + "SEARCH_SPACE: {DEPTH: [1], KERNEL: [3], EXPAND: [3], NUM_HEADS: [3]}":        "NUM_HEADS",
-		head + choices + "MODEL: {WIDTH: [8, 16]}":                                           "STRIDE",
-		head + choices + "MODEL: {WIDTH_MULT: 0}":                                            "WIDTH_MULT",
-		head + choices + "MODEL: {PATCH_SIZE: 4}":                                            "PATCH_SIZE",
-		head + "SEARCH_SPACE: {DEPTH: [1], KERNEL: [3], EXPAND: [3], RESOLUTION: [128]}":     "RESOLUTION",
-		head + choices + "MODEL: {FEATURES: 0}":                                              "FEATURES",
+		"FAMILY: cnn\n" + choices:                                                        "FAMILY",
+		head + "SEARCH_SPACE: {DEPTH: [1], KERNEL: [4], EXPAND: [3]}":                    "even",
+		head + "SEARCH_SPACE: {DEPTH: [3], KERNEL: [3], EXPAND: [3]}":                    "DEPTH",
+		head + "SEARCH_SPACE: {DEPTH: [1], KERNEL: [3], EXPAND: [3], NUM_HEADS: [3]}":    "NUM_HEADS",
+		head + choices + "MODEL: {WIDTH: [8, 16]}":                                       "STRIDE",
+		head + choices + "MODEL: {WIDTH_MULT: 0}":                                        "WIDTH_MULT",
+		head + choices + "MODEL: {PATCH_SIZE: 4}":                                        "PATCH_SIZE",
+		head + "SEARCH_SPACE: {DEPTH: [1], KERNEL: [3], EXPAND: [3], RESOLUTION: [128]}": "RESOLUTION",
+		head + choices + "MODEL: {FEATURES: 0}":                                          "FEATURES",
+		strings.Replace(head, "}", ", ARCH: none}", 1) + choices:                         "ARCH",
+		// Five units, of kernels up to 5 and expansions up to 6, but of depth 1.
+		strings.Replace(head, "}", ", ARCH: i224-d1x5-k3x4_5-x6x5}", 1) + choices:            "depth 1",
+		strings.Replace(head, "}", ", ARCH: i224-d1x4-k3x3_5-x6x4}", 1) + choices:            "4 units",
+		strings.Replace(head, "}", ", ARCH: i224-d2x5-k3x9_5-x6x9_1}", 1) + choices:          "expansion 1",
 		head + choices + "MODEL: {WIDTH: [], STRIDE: [], SQUEEZE_EXCITE: [], H_SWISH: []}\n": "WIDTH",
 	} {
 		if _, err := Parse("x", "x", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {

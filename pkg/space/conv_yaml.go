@@ -51,7 +51,8 @@ func (s *Space) convFields() (fields []field, finish func() error) {
 		required("SUPERNET", inBlock("SUPERNET",
 			required("DEPTH", scalar(&super.Depth)),
 			required("KERNEL", scalar(&super.Kernel)),
-			required("EXPAND", scalar(&super.Expand)))),
+			required("EXPAND", scalar(&super.Expand)),
+			optional("ARCH", s.blocksOf))),
 		required("SEARCH_SPACE", inBlock("SEARCH_SPACE",
 			required("DEPTH", list(&s.Depth)),
 			required("KERNEL", list(&s.Kernel)),
@@ -73,6 +74,17 @@ func (s *Space) convFields() (fields []field, finish func() error) {
 			optional("KERNEL_TRANSFORM", scalar(&c.Transform)),
 			optional("WIDTH_MULT", scalar(&f.multiplier))))),
 	}, func() error { return s.finishConv(f) }
+}
+
+// blocksOf reads SUPERNET.ARCH, the name of the supernet as an architecture, whose resolution is
+// MODEL.IMAGE_SIZE, and may say otherwise.
+func (s *Space) blocksOf(name string, n *yaml.Node) error {
+	a, err := ParseArch(n.Value)
+	if err != nil || !a.IsConv() {
+		return syntax(n, "%s is %s; it must be the name of a convolutional architecture", name, strictyaml.Kind(n))
+	}
+	s.Blocks = a.Units
+	return nil
 }
 
 // maxMultiplier bounds WIDTH_MULT.

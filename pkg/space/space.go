@@ -109,6 +109,9 @@ type Space struct {
 	Resolution []int     `json:"resolution,omitempty"`
 	Kernel     []int     `json:"kernel,omitempty"`
 	Expand     []float64 `json:"expand,omitempty"`
+	// Blocks are those of a convolutional supernet whose blocks differ, by unit: each chooses
+	// among what is in the lists and not above its own. nil: all are as Supernet says.
+	Blocks [][]ConvLayer `json:"blocks,omitempty"`
 
 	// Reduced, where it is not nil, leaves of the choices above, which are all that any
 	// layer has, those of a dim and of a layer.
@@ -127,7 +130,7 @@ type Space struct {
 // smaller than the supernet (tiny: 240 of 256 wide).
 func (s *Space) Largest() Arch {
 	if s.Model.IsConv() {
-		return s.convUniform(slices.Max(s.Resolution), slices.Max(s.Depth), slices.Max(s.Kernel), slices.Max(s.Expand))
+		return s.convOf(slices.Max(s.Resolution), slices.Max[[]int], slices.Max[[]float64])
 	}
 	return s.keeping(uniform(slices.Max(s.EmbedDim), slices.Max(s.Depth), slices.Max(s.NumHeads), slices.Max(s.MLPRatio)))
 }
@@ -135,7 +138,7 @@ func (s *Space) Largest() Arch {
 // Smallest is the architecture of the smallest choice of every list.
 func (s *Space) Smallest() Arch {
 	if s.Model.IsConv() {
-		return s.convUniform(slices.Min(s.Resolution), slices.Min(s.Depth), slices.Min(s.Kernel), slices.Min(s.Expand))
+		return s.convOf(slices.Min(s.Resolution), slices.Min[[]int], slices.Min[[]float64])
 	}
 	return s.keeping(uniform(slices.Min(s.EmbedDim), slices.Min(s.Depth), slices.Min(s.NumHeads), slices.Min(s.MLPRatio)))
 }
@@ -144,6 +147,9 @@ func (s *Space) Smallest() Arch {
 func (s *Space) Whole() Arch {
 	top := s.Supernet
 	if s.Model.IsConv() {
+		if s.Blocks != nil {
+			return Arch{Resolution: s.Model.ImageSize, Units: s.Blocks}
+		}
 		return s.convUniform(s.Model.ImageSize, top.Depth, top.Kernel, top.Expand)
 	}
 	return uniform(top.EmbedDim, top.Depth, top.NumHeads, top.MLPRatio)
