@@ -1,5 +1,5 @@
-// Package importance sorts what a vision transformer's slices cut, most important first, and
-// changes nothing that the whole computes.
+// Package importance sorts what slices of a network cut, most important first, and changes nothing
+// that the whole computes.
 //
 // Slices of a supernet are the first rows and columns of its weights, and of shallower ones some
 // blocks are left out. In a network that was trained as one, the first are any. Hidden units of
@@ -7,7 +7,7 @@
 // weights that read or write them have the same one; so they are sorted by what they are worth
 // (see proxy.Units), and each slice keeps what matters most. The features of a head could be
 // sorted too, but no slice cuts a head. Blocks have an order by what the outputs lose without
-// them.
+// them. Of a convolutional network slices cut the hidden features of its blocks.
 package importance
 
 import (
@@ -37,13 +37,9 @@ func Order(s *space.Space, weights map[string]tensorfile.Tensor, worth proxy.Uni
 	if len(worth.Embed) != top.EmbedDim || len(worth.Heads) != top.Depth || len(worth.Hidden) != top.Depth {
 		return nil, fmt.Errorf("%w: worth is of %d features and %d blocks, the supernet has %d and %d", ErrModel, len(worth.Embed), len(worth.Heads), top.EmbedDim, top.Depth)
 	}
-	o := &order{values: map[string][]float32{}, shapes: map[string][]int{}}
-	for _, name := range slices.Sorted(maps.Keys(weights)) {
-		w, err := weights[name].Float32s()
-		if err != nil {
-			return nil, fmt.Errorf("tensor %q: %w", name, err)
-		}
-		o.values[name], o.shapes[name] = w, weights[name].Shape
+	o, err := newOrder(weights)
+	if err != nil {
+		return nil, err
 	}
 	for block := range top.Depth {
 		name := func(part string) string { return fmt.Sprintf("blocks.%d.%s", block, part) }
@@ -61,11 +57,7 @@ func Order(s *space.Space, weights map[string]tensorfile.Tensor, worth proxy.Uni
 		}
 	}
 	o.sort(worth.Embed, embedding...)
-	out := make(map[string]tensorfile.Tensor, len(weights))
-	for name, v := range o.values {
-		out[name] = tensorfile.FromFloat32(o.shapes[name], v)
-	}
-	return out, nil
+	return o.tensors(), nil
 }
 
 // embeddingAxis is the axis of a weight along which the features of the embedding lie; -1

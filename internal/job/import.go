@@ -59,7 +59,7 @@ type Imported struct {
 	Notes   []string `json:"notes"`
 	Tensors int      `json:"tensors"`
 	Weights string   `json:"weights"`
-	Space   string   `json:"space"` // file of the space to search in; empty: none
+	Space   string   `json:"space"` // file of the space to search in
 	Largest string   `json:"largest"`
 	Params  int64    `json:"params"` // of the largest
 	Classes int      `json:"classes"`
@@ -79,13 +79,8 @@ func Import(ctx context.Context, o ImportOptions) (Imported, error) {
 	if err != nil {
 		return r, err
 	}
-	if r.Weights = o.Out; s != nil {
-		r.Space = SpacePath(o.Out)
-	}
+	r.Weights, r.Space = o.Out, SpacePath(o.Out)
 	if o.Order.Data != "" {
-		if model.Info.SpaceModel().IsConv() {
-			return r, fmt.Errorf("%w is for vision transformers; %s is a convolutional network", input.OrderBy, o.File)
-		}
 		if model, err = o.Order.ordered(ctx, s, model); err != nil {
 			return r, err
 		}
@@ -93,18 +88,15 @@ func Import(ctx context.Context, o ImportOptions) (Imported, error) {
 	return r, writeImported(model, s, o.Out, o.Command)
 }
 
-// writeImported writes a model with its card and its space, all of them or none. s is nil where
-// there is no space.
+// writeImported writes a model with its card and its space, all of them or none.
 func writeImported(model *export.Model, s *space.Space, to, command string) error {
 	set := fsys.NewSet(fsys.OS)
 	defer set.Discard()
 	if err := model.Write(set, to); err != nil {
 		return err
 	}
-	if s != nil {
-		if err := writeText(set, SpacePath(to), []byte(spaceText(s))); err != nil {
-			return err
-		}
+	if err := writeText(set, SpacePath(to), []byte(spaceText(s))); err != nil {
+		return err
 	}
 	card := export.Card{Info: model.Info, File: filepath.Base(to), Form: "safetensors, float32, timm's names and layouts", Command: command}
 	if err := export.WriteSiblings(set, to, card); err != nil {
@@ -151,24 +143,19 @@ func (r *Imported) own(file *tensorfile.File, o ImportOptions) (*export.Model, *
 	r.Form, model.Info.Imported.Form = FormPreNAS, FormPreNAS
 	model.Info.Arch = model.Info.SpaceArch().String() // as the largest of its space is called
 	model.Info.Licence = cmp.Or(o.Licence, model.Info.Licence)
-	s, err := r.space(model.Info.SpaceModel(), model.Info.SpaceArch())
+	s, err := shrinkableSpace(model.Info.SpaceModel(), model.Info.SpaceArch())
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
 	}
 	return model, s, nil
 }
 
-// space is the space whose supernet is the model. It is nil for a convolutional network whose blocks
-// differ, which is noted.
-func (r *Imported) space(m space.Model, a space.Arch) (*space.Space, error) {
-	if !m.IsConv() {
-		return shrinkable(m, a)
+// shrinkableSpace is the space whose supernet is a model, of either family.
+func shrinkableSpace(m space.Model, a space.Arch) (*space.Space, error) {
+	if m.IsConv() {
+		return shrinkableConv(m, a)
 	}
-	s, err := shrinkableConv(m, a)
-	if s == nil && err == nil {
-		r.Notes = append(r.Notes, "there is no space beside it: its units or blocks differ in depth, kernel or expansion, and a supernet has one of each; eval, export, predict, finetune and teachers take the model")
-	}
-	return s, err
+	return shrinkable(m, a)
 }
 
 // foreign reads a model of another training code.
@@ -192,7 +179,7 @@ func (r *Imported) foreign(file *tensorfile.File, o ImportOptions) (*export.Mode
 		about.Imported.Form = r.Form
 		about.Preprocess = r.preprocess(from.Model, from.Prep)
 		if model, err = export.New(from.Tensors, from.Model, from.Arch, about); err == nil {
-			s, err = r.space(from.Model, from.Arch)
+			s, err = shrinkableSpace(from.Model, from.Arch)
 		}
 	}
 	if err != nil {

@@ -2,31 +2,37 @@ package job
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"prenas/pkg/space"
 )
 
-// shrinkableConv is the space whose supernet is a convolutional network. Its choices are a half,
-// three quarters and all of the depth, all smaller odd kernels from 3 on, and a half, two thirds and
-// all of the expansion. It is nil where units differ in depth or blocks in kernel or expansion, since
-// those of a supernet do not.
+// shrinkableConv is the space whose supernet is a convolutional network. Its blocks may have smaller
+// kernels, and half or all of their expansions; units of three blocks and more may have half or all
+// of them. More choices would make more totals than the exact search goes through in a minute.
 func shrinkableConv(m space.Model, a space.Arch) (*space.Space, error) {
-	depth, first := len(a.Units[0]), a.Units[0][0]
+	s := &space.Space{Name: "imported", Model: m, ModelGiven: true, ClassesGiven: true, Resolution: []int{m.ImageSize}}
+	alike, smallest := true, a.Units[0][0].Kernel
 	for _, unit := range a.Units {
+		if s.Depth = append(s.Depth, len(unit)); len(unit) > 2 {
+			s.Depth = append(s.Depth, (len(unit)+1)/2)
+		}
+		s.Supernet.Depth = max(s.Supernet.Depth, len(unit))
 		for _, layer := range unit {
-			if layer != first || len(unit) != depth {
-				return nil, nil
-			}
+			alike = alike && layer == a.Units[0][0] && len(unit) == len(a.Units[0])
+			smallest = min(smallest, layer.Kernel)
+			s.Supernet.Kernel, s.Supernet.Expand = max(s.Supernet.Kernel, layer.Kernel), max(s.Supernet.Expand, layer.Expand)
+			s.Expand = append(s.Expand, layer.Expand, math.Max(1, math.Round(layer.Expand))/2)
 		}
 	}
-	s := &space.Space{Name: "imported", Model: m, ModelGiven: true, ClassesGiven: true, Resolution: []int{m.ImageSize}}
-	s.Supernet = space.Supernet{Depth: depth, Kernel: first.Kernel, Expand: first.Expand}
-	s.Depth = fractions(depth, 1, 1./2, 3./4)
-	for kernel := 3; kernel <= first.Kernel; kernel += 2 {
+	for kernel := min(3, smallest); kernel <= s.Supernet.Kernel; kernel += 2 {
 		s.Kernel = append(s.Kernel, kernel)
 	}
-	s.Expand = []float64{first.Expand / 2, first.Expand * 2 / 3, first.Expand}
+	s.Depth, s.Expand = each(s.Depth), each(s.Expand)
+	if !alike {
+		s.Blocks = a.Units
+	}
 	return withIntervals(s)
 }
 
@@ -45,7 +51,11 @@ func convSpaceText(s *space.Space) string {
 	}
 	list := func(values []string) string { return "[" + strings.Join(values, ", ") + "]" }
 	fmt.Fprintf(&b, "# Choices that shrink an imported model; change them freely, but not SUPERNET and MODEL.\nFAMILY: conv\n")
-	fmt.Fprintf(&b, "SUPERNET: {DEPTH: %d, KERNEL: %d, EXPAND: %s}\n", s.Supernet.Depth, s.Supernet.Kernel, decimal(s.Supernet.Expand))
+	arch := "" // of blocks that differ
+	if s.Blocks != nil {
+		arch = ", ARCH: " + s.Whole().String()
+	}
+	fmt.Fprintf(&b, "SUPERNET: {DEPTH: %d, KERNEL: %d, EXPAND: %s%s}\n", s.Supernet.Depth, s.Supernet.Kernel, decimal(s.Supernet.Expand), arch)
 	fmt.Fprintf(&b, "SEARCH_SPACE:\n  DEPTH: %s\n  KERNEL: %s\n  EXPAND: %s\n", listText(s.Depth), listText(s.Kernel), list(expand))
 	fmt.Fprintf(&b, "MODEL:\n  IMAGE_SIZE: %d\n  CHANNELS: %d\n  NUM_CLASSES: %d\n  STEM: %d\n  STEM_STRIDE: %d\n", m.ImageSize, m.Channels, m.NumClasses, c.Stem, c.StemStride)
 	fmt.Fprintf(&b, "  WIDTH: %s\n  STRIDE: %s\n  SQUEEZE_EXCITE: %s\n  H_SWISH: %s\n", list(width), list(stride), list(squeeze), list(swish))

@@ -72,9 +72,10 @@ func supernetSize(weights map[string]tensorfile.Tensor, headDim, usual int) (siz
 	return size, nil
 }
 
-// shrinkable is the space whose supernet is a vision transformer. Its choices are a half, three
-// quarters and all of each width, and two thirds, five sixths and all of the depth. It is an error
-// if blocks differ in heads or MLP ratio.
+// shrinkable is the space whose supernet is a vision transformer. Its choices are a third to all of
+// the heads, a quarter to all of the MLP ratio, and two thirds, five sixths and all of the depth. Of
+// the embedding they are three quarters and all, since half of it costs more than its size after
+// training (docs/results.md). It is an error if blocks differ in heads or MLP ratio.
 func shrinkable(m space.Model, a space.Arch) (*space.Space, error) {
 	if heads, ratios := each(a.NumHeads), each(a.MLPRatio); len(heads) > 1 || len(ratios) > 1 {
 		return nil, fmt.Errorf("its blocks differ in heads (%v) or in the MLP's ratio (%v), which supernets do not", heads, ratios)
@@ -82,9 +83,9 @@ func shrinkable(m space.Model, a space.Arch) (*space.Space, error) {
 	dim, depth, heads, ratio := a.EmbedDim, a.Depth(), a.NumHeads[0], a.MLPRatio[0]
 	s := &space.Space{Name: "imported", Model: m, ModelGiven: true}
 	s.Supernet = space.Supernet{EmbedDim: dim, Depth: depth, NumHeads: heads, MLPRatio: ratio}
-	s.EmbedDim = fractions(dim, 8, 1./2, 3./4)
-	s.Depth, s.NumHeads = fractions(depth, 1, 2./3, 5./6), fractions(heads, 1, 1./2, 3./4)
-	s.MLPRatio = []float64{ratio / 2, ratio * 3 / 4, ratio}
+	s.EmbedDim = fractions(dim, 8, 3./4)
+	s.Depth, s.NumHeads = fractions(depth, 1, 2./3, 5./6), fractions(heads, 1, 1./3, 1./2, 3./4)
+	s.MLPRatio = []float64{ratio / 4, ratio / 2, ratio * 3 / 4, ratio}
 	return withIntervals(s)
 }
 

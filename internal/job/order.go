@@ -11,6 +11,7 @@ import (
 	"prenas/internal/input"
 	"prenas/internal/proxy"
 	"prenas/internal/supernet"
+	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
 )
 
@@ -46,6 +47,9 @@ func (o Ordering) ordered(ctx context.Context, s *space.Space, m *export.Model) 
 	progress := func(before int) func(done, total int) {
 		return func(done, _ int) { o.progress(before+done, batch.Images.Shape[0]+importance.Removals(s)) }
 	}
+	if s.Model.IsConv() {
+		return o.orderedConv(ctx, s, m, weights, batch)
+	}
 	worth, err := proxy.Weigh(ctx, o.Engine, supernet.New(s), weights, batch, o.Seed, progress(0))
 	if err != nil {
 		return nil, fmt.Errorf("%w %s: %w", input.OrderBy, o.Data, err)
@@ -65,6 +69,18 @@ func (o Ordering) ordered(ctx context.Context, s *space.Space, m *export.Model) 
 		return d.Of(ctx, a)
 	})
 	if err != nil {
+		return nil, err
+	}
+	return export.Take(weights, m.Info.SpaceModel(), m.Info.SpaceArch(), m.Info)
+}
+
+// orderedConv is ordered of a convolutional network, whose units keep their first blocks.
+func (o Ordering) orderedConv(ctx context.Context, s *space.Space, m *export.Model, weights map[string]tensorfile.Tensor, batch proxy.ScoringBatch) (*export.Model, error) {
+	worth, err := proxy.WeighConv(ctx, o.Engine, supernet.New(s), weights, batch, o.Seed, o.progress)
+	if err != nil {
+		return nil, fmt.Errorf("%w %s: %w", input.OrderBy, o.Data, err)
+	}
+	if weights, err = importance.OrderConv(s, weights, worth); err != nil {
 		return nil, err
 	}
 	return export.Take(weights, m.Info.SpaceModel(), m.Info.SpaceArch(), m.Info)

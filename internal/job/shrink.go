@@ -312,10 +312,14 @@ func (o ShrinkOptions) search(ctx context.Context, e *engine.Engine, model, cand
 		Scoring: Scoring{Weights: model, Data: o.Data, Batches: 1, SkipBad: o.Recipe.SkipBadImages, Workers: o.Workers, Seed: o.Seed, Log: o.Log},
 		Out:     candidates, Log: o.Log, Progress: o.Gradients, Measuring: o.Measuring,
 	}
-	if so.Search.Score, err = search.ParseScoreMethod(TrainedProxy); err != nil {
+	proxy := TrainedProxy
+	if s.Model.IsConv() { // what cuts cost is measured of vision transformers
+		proxy = DefaultProxy
+	}
+	if so.Search.Score, err = search.ParseScoreMethod(proxy); err != nil {
 		return err
 	}
-	so.Search.Method, so.Description = search.Exact, map[string]string{"proxy": TrainedProxy, "method": string(search.Exact)}
+	so.Search.Method, so.Description = search.Exact, map[string]string{"proxy": proxy, "method": string(search.Exact)}
 	if so.Search.Budgets, err = o.Budgets.met(ctx, &so); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 
 	"prenas/internal/data"
@@ -22,9 +23,6 @@ func (o ShrinkOptions) read() (*export.Model, error) {
 	imported, model, _, err := ImportOptions{File: o.File, Form: FormAuto, Hints: o.Hints, Licence: o.Licence}.read()
 	for _, note := range imported.Notes {
 		o.Log("note: " + note)
-	}
-	if err == nil && model.Info.SpaceModel().IsConv() {
-		return nil, fmt.Errorf("%s %w: shrink takes vision transformers, whose units it sorts by importance; this is a convolutional network", o.File, ErrImport)
 	}
 	return model, err
 }
@@ -59,10 +57,15 @@ func (o ShrinkOptions) original(ctx context.Context, e *engine.Engine, model *ex
 	about := model.Info
 	about.Classes = set.Classes
 	about.Preprocess.Size, about.Preprocess.Resize = t.space.Model.ImageSize, by.Augment.TestResize(t.space.Model.ImageSize)
+	stats, err := rundir.RunningStats(t.weights, t.space.Model, t.arch)
+	if err != nil {
+		return false, err
+	}
+	maps.Copy(t.weights, stats)
 	if model, err = export.Take(t.weights, t.space.Model, t.arch, about); err != nil {
 		return false, err
 	}
-	s, err := shrinkable(t.space.Model, t.arch)
+	s, err := shrinkableSpace(t.space.Model, t.arch)
 	if err != nil {
 		return false, fmt.Errorf("%s %w: %w", o.File, ErrImport, err)
 	}

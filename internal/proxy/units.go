@@ -166,22 +166,34 @@ func (s unitSites) squares(loss *graph.Node, headDim int) []*graph.Node {
 
 // add what squares put out of a chunk.
 func (u *Units) add(out [][]float32, depth int, images float64) {
-	if u.Embed == nil {
-		u.Heads, u.Hidden = make([][]float64, depth), make([][]float64, depth)
+	if u.Heads == nil {
+		u.Heads = make([][]float64, depth)
 	}
-	into := func(sums *[]float64, values []float32) {
-		if *sums == nil {
-			*sums = make([]float64, len(values))
-		}
-		for i, v := range values {
-			(*sums)[i] += float64(v) / (2 * images)
-		}
-	}
-	into(&u.Embed, out[0])
-	into(&u.Blocks, out[1])
+	addSquares(&u.Embed, out[0], images)
+	addSquares(&u.Blocks, out[1], images)
 	for l := range depth {
-		into(&u.Heads[l], out[2+l])
-		into(&u.Hidden[l], out[2+depth+l])
+		addSquares(&u.Heads[l], out[2+l], images)
+	}
+	u.addHidden(out[2+depth:], images)
+}
+
+// addHidden adds sums of squares of the hidden units of blocks.
+func (u *Units) addHidden(out [][]float32, images float64) {
+	if u.Hidden == nil {
+		u.Hidden = make([][]float64, len(out))
+	}
+	for l := range out {
+		addSquares(&u.Hidden[l], out[l], images)
+	}
+}
+
+// addSquares adds half of the mean over images that a chunk's sums are of.
+func addSquares(sums *[]float64, values []float32, images float64) {
+	if *sums == nil {
+		*sums = make([]float64, len(values))
+	}
+	for i, v := range values {
+		(*sums)[i] += float64(v) / (2 * images)
 	}
 }
 

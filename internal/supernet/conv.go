@@ -63,7 +63,7 @@ func (v *conv) block(x *graph.Node, b space.ConvBlock) *graph.Node {
 		return v.norm(v.pointwise(x, name+"conv_pw.weight", b.Out, b.Hidden), name+"bn2", b.Out, engine.Identity)
 	}
 	x = v.norm(v.pointwise(x, name+"conv_pw.weight", b.Hidden, b.In), name+"bn1", b.Hidden, act)
-	x = v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride, v.Operands), name+"bn2", b.Hidden, act)
+	x = v.tap(SiteUnits, v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride, v.Operands), name+"bn2", b.Hidden, act))
 	x = v.first(x, b, hiddenColumn)
 	if b.Squeeze > 0 {
 		x = v.squeezeExcite(x, b, name+"se.")
@@ -74,7 +74,7 @@ func (v *conv) block(x *graph.Node, b space.ConvBlock) *graph.Node {
 // squeezeExcite weighs features by what their means say (Hu et al., 2018).
 func (v *conv) squeezeExcite(x *graph.Node, b space.ConvBlock, name string) *graph.Node {
 	y := v.pointwise(spatialMean(x), name+"conv_reduce.weight", b.Squeeze, b.Hidden)
-	y = v.first(engine.ReLU.Of(v.addBias(y, v.vector(name+"conv_reduce.bias", b.Squeeze))), b, squeezeColumn)
+	y = v.first(v.tap(SiteSqueeze, engine.ReLU.Of(v.addBias(y, v.vector(name+"conv_reduce.bias", b.Squeeze)))), b, squeezeColumn)
 	y = v.pointwise(y, name+"conv_expand.weight", b.Hidden, b.Squeeze)
 	y = engine.HardSigmoid(v.addBias(y, v.vector(name+"conv_expand.bias", b.Hidden)))
 	return graph.Mul(x, graph.InsertAxes(y, 1, 1))

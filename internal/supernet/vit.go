@@ -56,8 +56,11 @@ const (
 	SiteMLP
 	// SiteHeads is what a transformer block's heads put out, one after the other.
 	SiteHeads
-	// SiteUnits is what a transformer's activation function puts out.
+	// SiteUnits is what a transformer's activation function puts out, and a convolutional block's
+	// behind its depthwise convolution.
 	SiteUnits
+	// SiteSqueeze is what the activation function in the middle of squeeze-excite puts out, [N, features].
+	SiteSqueeze
 )
 
 // Logits adds the forward pass of f.Arch to the graph: images [N, C, H, W],
