@@ -98,6 +98,11 @@ type Optimizer struct {
 	// that what is trained already moves the less the more general it is; 1: all the same.
 	LayerDecay float64 `yaml:"layer_decay" json:"layer_decay,omitempty" range:"[0,1]"` // 0: as 1
 	Freeze     bool    `yaml:"freeze" json:"freeze,omitempty"`                         // only the head trains
+
+	// ScaleParameter multiplies the learning rate of each tensor by the root mean square of its
+	// weights, so that tensors of any size change by the same part of themselves. It is Adafactor's
+	// option of this name (Shazeer and Stern, ICML 2018).
+	ScaleParameter bool `yaml:"scale_parameter" json:"scale_parameter,omitempty"`
 }
 
 // Optimizers of a recipe.
@@ -328,6 +333,8 @@ func (r Recipe) Check() error {
 		return fmt.Errorf("patience (%d epochs) needs eval_every, by which it is seen whether anything improves", r.Patience)
 	case r.BalanceClasses && r.ClassWeights != "":
 		return fmt.Errorf("balance_classes and class_weights both make up for classes of different sizes: leave one of them out")
+	case r.Optimizer.ScaleParameter && r.Optimizer.Name == LAMB:
+		return fmt.Errorf("optimizer.scale_parameter is of adamw and sgd; lamb scales by the weights' norm already")
 	case r.Optimizer.Nesterov && r.Optimizer.Momentum == 0:
 		return fmt.Errorf("optimizer.nesterov needs optimizer.momentum")
 	case r.Optimizer.Name != SGD && r.Optimizer.Momentum > 0:

@@ -86,16 +86,16 @@ func updateOperations(r recipe.Recipe, u update) (after perTensor[*graph.Node]) 
 func adamwCall(r recipe.Recipe, u update) (after perTensor[*graph.Node]) {
 	o, g := r.Optimizer, u.counts.Graph()
 	var indices []int32
-	var decays, scales []float32
-	for k, scale := range layerScales(o, u.params, u.used) {
+	var decays []float32
+	for k := range u.used {
 		decay := float32(0)
 		if u.params[u.used[k]].Decay {
 			decay = float32(o.Decay)
 		}
-		indices, decays, scales = append(indices, int32(u.used[k])), append(decays, decay), append(scales, float32(scale))
+		indices, decays = append(indices, int32(u.used[k])), append(decays, decay)
 	}
 	t := graph.OnePlus(graph.Gather(u.counts, graph.Reshape(graph.Const(g, indices), -1, 1)))
-	rates := graph.Mul(graph.Const(g, scales), u.lr)
+	rates := graph.Stack(rates(o, u), 0)
 	factor := u.factor
 	if factor == nil {
 		factor = graph.OnesLike(u.lr)
@@ -224,13 +224,23 @@ func sgdUpdate(o recipe.Optimizer, u update) (after perTensor[*graph.Node]) {
 	return after
 }
 
-// rates are the learning rates of the tensors of an update.
+// leastSize is the least root mean square that a tensor counts as with scale_parameter, so that one of
+// zeros can move; Adafactor's.
+const leastSize = 1e-3
+
+// rates are the learning rates of the tensors of an update, scalars, or with scale_parameter and
+// several models one for each, of a shape that goes with the tensor.
 func rates(o recipe.Optimizer, u update) []*graph.Node {
 	rates := make([]*graph.Node, len(u.used))
 	for k, scale := range layerScales(o, u.params, u.used) {
 		rates[k] = u.lr
 		if scale != 1 {
 			rates[k] = graph.MulScalar(u.lr, scale)
+		}
+		if o.ScaleParameter {
+			w := u.Weights[k]
+			size := graph.DivScalar(u.norm(w), math.Sqrt(float64(w.Shape().Size()/max(u.models, 1))))
+			rates[k] = graph.Mul(rates[k], graph.MaxScalar(size, leastSize))
 		}
 	}
 	return rates

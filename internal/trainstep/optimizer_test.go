@@ -69,6 +69,8 @@ func TestUpdatesEqualTheirFormulas(t *testing.T) {
 		}),
 		"clipped":        with(func(r *recipe.Recipe) { r.Optimizer.Name, r.Optimizer.Clip = recipe.SGD, 0.5 }),
 		"adamw by layer": with(func(r *recipe.Recipe) { r.Optimizer.LayerDecay = 0.5 }),
+		"adamw by size":  with(func(r *recipe.Recipe) { r.Optimizer.ScaleParameter = true }),
+		"sgd by size":    with(func(r *recipe.Recipe) { r.Optimizer.Name, r.Optimizer.ScaleParameter = recipe.SGD, true }),
 		"clipped by layer": with(func(r *recipe.Recipe) {
 			r.Optimizer.Name, r.Optimizer.Clip, r.Optimizer.LayerDecay = recipe.SGD, 0.5, 0.75
 		}),
@@ -125,6 +127,9 @@ func TestUpdatesEqualTheirFormulas(t *testing.T) {
 					rate := lr
 					if r.Optimizer.LayerDecay > 0 {
 						rate *= math.Pow(r.Optimizer.LayerDecay, 2-layer[k])
+					}
+					if r.Optimizer.ScaleParameter {
+						rate *= max(math.Abs(want[k].w), leastSize)
 					}
 					want[k].update(r, float64(g[k])*scale, rate, params[i].Decay)
 				}
