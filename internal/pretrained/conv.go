@@ -32,6 +32,15 @@ var convFamilies = []family{
 		{`^final_expand_layer\.conv\.`, "last.conv."}, {`^final_expand_layer\.bn\.`, "last.bn1."},
 		{`^feature_mix_layer\.conv\.`, "conv_head."}, {`^classifier\.linear\.`, "classifier."},
 	}},
+	// It is refused, by what ours have not.
+	{name: "EfficientNet of efficientnet-pytorch", sign: "_conv_stem.weight", eps: 1e-3, conv: true, renames: []rename{
+		{`^_conv_stem\.`, "conv_stem."}, {`^_bn0\.`, "bn1."}, {`^_conv_head\.`, "conv_head."}, {`^_bn1\.`, "bn2."}, {`^_fc\.`, "classifier."},
+		{`^_blocks\.0\._bn(\d)\.`, "blocks.0.0.bn$1."}, {`^_blocks\.0\._project_conv\.`, "blocks.0.0.conv_pw."},
+		{`^_blocks\.(\d+)\._expand_conv\.`, "blocks.$1.0.conv_pw."}, {`^_blocks\.(\d+)\._depthwise_conv\.`, "blocks.$1.0.conv_dw."},
+		{`^_blocks\.(\d+)\._project_conv\.`, "blocks.$1.0.conv_pwl."},
+		{`^_blocks\.(\d+)\._bn0\.`, "blocks.$1.0.bn1."}, {`^_blocks\.(\d+)\._bn1\.`, "blocks.$1.0.bn2."}, {`^_blocks\.(\d+)\._bn2\.`, "blocks.$1.0.bn3."},
+		{`^_blocks\.(\d+)\._se_(reduce|expand)\.`, "blocks.$1.0.se.conv_$2."},
+	}},
 }
 
 var (

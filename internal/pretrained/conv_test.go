@@ -88,3 +88,21 @@ func TestEpsilonWithoutARoot(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// EfficientNet-lite as the package efficientnet-pytorch names it is known, and refused by what is missing.
+func TestEfficientNetIsRefusedByItsFeatures(t *testing.T) {
+	w := map[string]tensorfile.Tensor{"_conv_stem.weight": zeros(32, 3, 3, 3), "_conv_head.weight": zeros(1280, 24, 1, 1), "_fc.weight": zeros(10, 1280)}
+	for name, shape := range map[string][]int{
+		"0._depthwise_conv": {32, 1, 3, 3}, "0._project_conv": {16, 32, 1, 1},
+		"1._expand_conv": {96, 16, 1, 1}, "1._depthwise_conv": {96, 1, 3, 3}, "1._project_conv": {24, 96, 1, 1},
+	} {
+		w["_blocks."+name+".weight"] = zeros(shape...)
+	}
+	for _, norm := range []string{"_bn0", "_blocks.0._bn1", "_blocks.0._bn2", "_blocks.1._bn0", "_blocks.1._bn1", "_blocks.1._bn2", "_bn1"} {
+		w[norm+".weight"] = zeros(8)
+	}
+	_, err := read(w, Hints{}, config{})
+	if !errors.Is(err, ErrFile) || !strings.Contains(err.Error(), "EfficientNet's head") || !strings.Contains(err.Error(), "another width than the stem (16, 32)") || strings.Contains(err.Error(), "more tensors") {
+		t.Errorf("%v", err)
+	}
+}
