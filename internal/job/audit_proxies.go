@@ -118,7 +118,7 @@ func scoreAll(ctx context.Context, scorer *proxy.Scorer, archs []space.Arch, wor
 	defer func() {
 		stop()
 		busy.Lock() // the caller may close the engine: wait until nobody uses it
-		busy.Unlock()
+		defer busy.Unlock()
 	}()
 	for _, s := range ahead.Range(ctx, len(archs), workers, func(i int) (s score) {
 		busy.RLock()
