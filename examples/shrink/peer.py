@@ -130,6 +130,8 @@ def main(path, folder, budget, seen, rate, size, seed, result):
     torch.manual_seed(seed)
     random.seed(seed)
     _, info = load(path)
+    if info["architecture"]["relative_position"]:
+        sys.exit(f"{path} has relative positions, which plain_attention leaves out")
     p = info["preprocess"]
     train, test = images_of(Path(folder) / "train"), images_of(Path(folder) / "test")
     random.shuffle(train)
