@@ -88,9 +88,13 @@ func (g *global) end(err error, text string) int {
 	}
 	switch {
 	case g.ranks == nil:
-		if speaks() {
-			fmt.Fprintln(os.Stderr, fold("prenas: "+printable.Message(text), widthOf(os.Stderr)))
+		if !speaks() { // what all ranks meet is printed by the first, and the launcher ends them
+			time.Sleep(firstSpeaks)
+			rank, size := ranks.Launched()
+			host, _ := os.Hostname()
+			text = fmt.Sprintf("rank %d of %d on host %s: %s", rank, size, host, text)
 		}
+		fmt.Fprintln(os.Stderr, fold("prenas: "+printable.Message(text), widthOf(os.Stderr)))
 	case errors.Is(err, train.ErrInterrupted): // all ranks were interrupted, in the same step
 		if speaks() {
 			fmt.Fprintln(os.Stderr, fold("prenas: "+printable.Message(text), widthOf(os.Stderr)))

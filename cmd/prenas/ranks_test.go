@@ -385,6 +385,17 @@ func TestRanksAreRefusedInASentence(t *testing.T) {
 	}
 }
 
+// What one rank alone cannot begin with is told by it.
+func TestARankThatCannotBegin(t *testing.T) {
+	b := newBench(t, rankstest.Find(t, "openmpi"))
+	c := b.launcher.Command(2, "sh", "-c", `test $OMPI_COMM_WORLD_RANK = 1 && export PRENAS_MPI=/nowhere/libmpi.so; exec "$0" doctor --backend go`, b.program)
+	c.Dir = b.dir
+	text, err := c.CombinedOutput()
+	if err == nil || !strings.Contains(string(text), "prenas: rank 1 of 2 on host ") || !strings.Contains(string(text), "/nowhere/libmpi.so") {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
 func TestDoctorTellsOfRanks(t *testing.T) {
 	rankstest.Each(t, func(t *testing.T, l rankstest.Launcher) {
 		text := newBench(t, l).must(2, "doctor", "--backend", "go")
