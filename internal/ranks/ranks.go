@@ -13,6 +13,7 @@ import (
 	"time"
 	"unsafe"
 
+	"prenas/internal/crash"
 	"prenas/internal/foreign"
 )
 
@@ -80,8 +81,12 @@ func Open() (*World, error) {
 		}
 		l.libraries = []string{file}
 	}
-	t, err := openMPI(l.libraries)
-	if err != nil {
+	t, err := within(wait, func() (transport, error) { return openMPI(l.libraries) })
+	switch {
+	case errors.Is(err, ErrLate):
+		return nil, fmt.Errorf("%w: MPI did not bring the %d processes together within %s (%s), as when one of them could not begin or a network does not let them through",
+			err, l.size, wait, WaitEnv)
+	case err != nil:
 		return nil, fmt.Errorf("%w: MPI: %w; %s names the library's file by its absolute path", ErrLauncher, err, LibraryEnv)
 	}
 	if t.size() != l.size {
@@ -94,6 +99,26 @@ func Open() (*World, error) {
 		return nil, err
 	}
 	return join(t, wait, host)
+}
+
+// within is what open returns, or ErrLate where that takes longer than wait. MPICH's launcher does not end the
+// others when a process ends before it joined them, so they would wait in MPI for ever.
+func within(wait time.Duration, open func() (transport, error)) (transport, error) {
+	type opened struct {
+		transport
+		error
+	}
+	done := make(chan opened, 1)
+	crash.Go(func() {
+		t, err := open()
+		done <- opened{t, err}
+	})
+	select {
+	case o := <-done:
+		return o.transport, o.error
+	case <-time.After(wait):
+		return nil, ErrLate
+	}
 }
 
 // Rank is this process's number, from 0.
