@@ -163,7 +163,7 @@ func (b *shrinkBudgets) options(c *cobra.Command, to *job.Budgets) error {
 	if err != nil {
 		return err
 	}
-	to.Within, to.LatencyBatch, to.Profile = map[string]job.Range{}, b.batch, b.profile
+	to.Given, to.Within, to.LatencyBatch, to.Profile = b.shares != nil, map[string]job.Range{}, b.batch, b.profile
 	several := len(values) > 1
 	shares := b.shares
 	switch {

@@ -49,6 +49,7 @@ type Budgets struct {
 	By     string           // cost of Values; empty with Shares, which are of macs
 	Values []float64        // ascending, one model for each
 	Shares []float64        // of the original's macs, descending or ascending, in place of Values
+	Given  bool             // somebody asked for the Shares; those of a default are raised to what can be
 	Within map[string]Range // what all of them may cost beside, by cost
 	// LatencyBatch is the images at once of which latency is measured; 0 is 1. Profile is a file
 	// of latencies that were measured on another machine; empty: they are measured on this one.
@@ -340,9 +341,7 @@ func (o ShrinkOptions) search(ctx context.Context, e *engine.Engine, model, cand
 	return nil
 }
 
-// met are the budgets that shrinking meets, ascending. One that the original meets as it is needs
-// no shrinking, which is told; one that the smallest architecture exceeds is an error, and so is it
-// if none is left.
+// met are the budgets that shrinking meets, ascending, by the cost that so is then by.
 func (b Budgets) met(ctx context.Context, so *SearchOptions) ([]float64, error) {
 	if b.Shares != nil {
 		so.By = "macs"
@@ -351,11 +350,23 @@ func (b Budgets) met(ctx context.Context, so *SearchOptions) ([]float64, error) 
 	if err != nil {
 		return nil, err
 	}
-	unit := unitOf(cost.Name)
 	least, _ := cost.Span(so.Space)
-	whole := cost.Of(so.Space, so.Space.Whole())
+	return b.between(least, cost.Of(so.Space, so.Space.Whole()), cost.Name, so.Log)
+}
+
+// between are the budgets from the least that an architecture costs to what the whole does, ascending.
+// One that the original meets as it is needs no shrinking, which is told; one that the smallest
+// architecture exceeds is an error, or, if nobody asked for it, that architecture's; it is an error
+// if none is left.
+func (b Budgets) between(least, whole float64, cost string, log func(string)) ([]float64, error) {
+	unit := unitOf(cost)
 	values, given := slices.Clone(b.Values), map[float64]string{}
 	for _, share := range b.Shares {
+		if lowest := math.Ceil(100*least/whole) / 100; share < lowest && !b.Given {
+			log(fmt.Sprintf("the smallest architecture has %.4g %% of the original's %.4g %s, so the smallest budget is %.4g %% and not %.4g %%",
+				100*least/whole, whole, unit, 100*lowest, 100*share))
+			share = lowest
+		}
 		v := fourDigits(share * whole)
 		values, given[v] = append(values, v), fmt.Sprintf("%.4g %% of the original's %.4g %s", 100*share, whole, unit)
 	}
@@ -376,7 +387,7 @@ func (b Budgets) met(ctx context.Context, so *SearchOptions) ([]float64, error) 
 		case v < least:
 			return nil, fail(v, "the smallest architecture of the space takes more")
 		case v >= whole:
-			so.Log(fmt.Sprintf("%s at most %s: the original has %.4g %s, so it needs no shrinking", cost.Name, name(v), whole, unit))
+			log(fmt.Sprintf("%s at most %s: the original has %.4g %s, so it needs no shrinking", cost, name(v), whole, unit))
 		default:
 			met = append(met, v)
 		}
