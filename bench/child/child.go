@@ -14,10 +14,10 @@ import (
 	"strings"
 )
 
-// marker is the environment variable that has the job of a process which Self started.
+// marker is the environment variable that has the job of a process which Self or Other started.
 const marker = "PRENAS_BENCH_JOB"
 
-// Main runs compare, or measure in a process that Self started: what measure returns is written as
+// Main runs compare, or measure in a process that Self or Other started: what measure returns is written as
 // JSON to standard output. It ends when interrupted. An error is printed after the command's name,
 // and the exit code is 1.
 func Main[Job, Measured any](name string, compare func(context.Context) error, measure func(context.Context, Job) (Measured, error)) {
@@ -49,16 +49,21 @@ func answer[Job, Measured any](ctx context.Context, text string, measure func(co
 
 // Self starts this program anew for a job, and reads what its measure measured.
 func Self(ctx context.Context, job, into any) error {
-	text, err := json.Marshal(job)
-	if err != nil {
-		return err
-	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	c := exec.CommandContext(ctx, self)
-	c.Env = append(os.Environ(), marker+"="+string(text))
+	return Other(ctx, self, nil, job, into)
+}
+
+// Other is Self for another program that calls Main, with more environment variables (NAME=VALUE).
+func Other(ctx context.Context, program string, env []string, job, into any) error {
+	text, err := json.Marshal(job)
+	if err != nil {
+		return err
+	}
+	c := exec.CommandContext(ctx, program)
+	c.Env = append(append(os.Environ(), env...), marker+"="+string(text))
 	return run(c, into)
 }
 

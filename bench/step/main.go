@@ -27,7 +27,6 @@ import (
 	"prenas/bench/child"
 	"prenas/bench/peer"
 	"prenas/internal/engine"
-	_ "prenas/pkg/prenas/pool" // as the program prenas has it
 	"prenas/pkg/space"
 )
 

@@ -5,7 +5,7 @@
 //
 // XLA asks malloc for all memory of a program anew in each run, gigabytes of it, and the kernel clears those
 // pages each time. With the pool they stay with the process, in huge pages: a train step takes a fifth less time
-// (docs/speed.md). The program prenas has it. A model that only classifies gains little, and a program
+// (docs/speed.md; docs/speed-log.md has other allocators beside it). The program prenas has it. A model that only classifies gains little, and a program
 // that keeps many large blocks of its own through cgo pays for it: so this is the program's choice, not
 // package prenas's.
 //
