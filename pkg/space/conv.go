@@ -31,8 +31,8 @@ type ConvUnit struct {
 
 // ConvLayer is what an architecture chooses for one block.
 type ConvLayer struct {
-	Kernel int
-	Expand float64 // hidden features over those of the input
+	Kernel int     `json:"kernel"`
+	Expand float64 `json:"expand"` // hidden features over those of the input
 }
 
 // DefaultConvModel is once-for-all's MobileNetV3 at width 1.
