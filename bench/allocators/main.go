@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -22,6 +21,7 @@ import (
 	"text/tabwriter"
 
 	"prenas/bench/child"
+	"prenas/internal/program"
 )
 
 // allocator is one of those that take turns.
@@ -51,14 +51,7 @@ func allocators() []*allocator {
 	}
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "allocators:", err)
-		os.Exit(1)
-	}
-}
+func main() { program.Main("allocators", run) }
 
 func run(ctx context.Context) error {
 	space := flag.String("space", "tiny", "built-in space or YAML file")
@@ -114,8 +107,8 @@ func run(ctx context.Context) error {
 	fmt.Fprintln(w, "malloc\ts a step\tof the pool's\ts an evaluation\tof the pool's\tpeak GB")
 	pool := sides[0]
 	for _, a := range sides {
-		fmt.Fprintf(w, "%s\t%.3f\t%.2f\t%.3f\t%.2f\t%.2f\n", a.name, median(a.steps), median(a.steps)/median(pool.steps),
-			median(a.evals), median(a.evals)/median(pool.evals), median(a.gigabytes))
+		fmt.Fprintf(w, "%s\t%.3f\t%.2f\t%.3f\t%.2f\t%.2f\n", a.name, child.Median(a.steps), child.Median(a.steps)/child.Median(pool.steps),
+			child.Median(a.evals), child.Median(a.evals)/child.Median(pool.evals), child.Median(a.gigabytes))
 	}
 	return w.Flush()
 }
@@ -130,7 +123,7 @@ func (a *allocator) measure(ctx context.Context, program string, env []string, j
 	if err := child.Other(ctx, program, env, job, &m); err != nil {
 		return err
 	}
-	a.steps, a.evals = append(a.steps, median(m.Seconds)), append(a.evals, median(m.EvalSeconds))
+	a.steps, a.evals = append(a.steps, child.Median(m.Seconds)), append(a.evals, child.Median(m.EvalSeconds))
 	a.gigabytes = append(a.gigabytes, m.PeakBytes/1e9)
 	return nil
 }
@@ -146,9 +139,4 @@ func installed(ctx context.Context) (map[string]string, error) {
 		paths[m[1]] = m[2]
 	}
 	return paths, nil
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
 }

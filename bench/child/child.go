@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
+	"slices"
 	"strings"
+
+	"prenas/internal/program"
 )
 
 // marker is the environment variable that has the job of a process which Self or Other started.
@@ -21,18 +23,12 @@ const marker = "PRENAS_BENCH_JOB"
 // JSON to standard output. It ends when interrupted. An error is printed after the command's name,
 // and the exit code is 1.
 func Main[Job, Measured any](name string, compare func(context.Context) error, measure func(context.Context, Job) (Measured, error)) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	var err error
-	if text := os.Getenv(marker); text != "" {
-		err = answer(ctx, text, measure)
-	} else {
-		err = compare(ctx)
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-		os.Exit(1)
-	}
+	program.Main(name, func(ctx context.Context) error {
+		if text := os.Getenv(marker); text != "" {
+			return answer(ctx, text, measure)
+		}
+		return compare(ctx)
+	})
 }
 
 func answer[Job, Measured any](ctx context.Context, text string, measure func(context.Context, Job) (Measured, error)) error {
@@ -76,6 +72,12 @@ func Python(ctx context.Context, interpreter, program string, job, into any) err
 	c := exec.CommandContext(ctx, interpreter, "-c", program)
 	c.Stdin = bytes.NewReader(text)
 	return run(c, into)
+}
+
+// Median of what several measurements took, the upper of the middle two of an even number.
+func Median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
 }
 
 // run runs a command and reads the JSON that it prints. Its error has what the command complained.

@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,18 +24,14 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/data/pack"
 	"prenas/internal/data/source"
+	"prenas/internal/program"
 )
 
 func main() {
 	most := flag.Int("images", 60000, "training images to use, at most")
 	keep := flag.String("out", "", "folder for the forms and the runs (default: a temporary one)")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, *most, *keep); err != nil {
-		fmt.Fprintln(os.Stderr, "forms:", err)
-		os.Exit(1)
-	}
+	program.Main("forms", func(ctx context.Context) error { return run(ctx, *most, *keep) })
 }
 
 func run(ctx context.Context, most int, dir string) error {

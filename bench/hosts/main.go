@@ -19,21 +19,19 @@ import (
 	"math"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 
+	"prenas/internal/program"
 	"prenas/internal/ranks"
 	"prenas/internal/train"
 	"prenas/pkg/space"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	b := bench{}
 	numbers := flag.String("ranks", "1,2", "numbers of ranks to measure, each a divisor of -accumulate or a multiple")
 	flag.StringVar(&b.space, "space", "quickstart", "built-in space or YAML file; its largest architecture is trained")
@@ -42,10 +40,7 @@ func main() {
 	flag.IntVar(&b.rounds, "rounds", 3, "times that each number is measured, in turns; the best counts")
 	flag.StringVar(&b.mpirun, "mpirun", "mpirun", "the launcher")
 	flag.Parse()
-	if err := b.run(ctx, strings.Split(*numbers, ",")); err != nil {
-		fmt.Fprintln(os.Stderr, "hosts:", err)
-		os.Exit(1)
-	}
+	program.Main("hosts", func(ctx context.Context) error { return b.run(ctx, strings.Split(*numbers, ",")) })
 }
 
 type bench struct {

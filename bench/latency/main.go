@@ -150,8 +150,7 @@ func (s side) measure(ctx context.Context, python string, j job) (float64, error
 	if err != nil {
 		return 0, err
 	}
-	slices.Sort(took)
-	return took[len(took)/2], nil
+	return child.Median(took), nil
 }
 
 // peer is a job by PyTorch.

@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -128,7 +127,7 @@ func compare(ctx context.Context) error {
 				return fmt.Errorf("%s, %s: %w", side.name, side.precision, err)
 			}
 			side.rounds = append(side.rounds, m)
-			fmt.Fprintf(os.Stderr, "round %d  %-22s %-8s %.3f s a step\n", round+1, side.name, side.precision, median(m.Seconds))
+			fmt.Fprintf(os.Stderr, "round %d  %-22s %-8s %.3f s a step\n", round+1, side.name, side.precision, child.Median(m.Seconds))
 		}
 	}
 	return printTable(s, j, sides)
@@ -140,15 +139,15 @@ func (s *side) pick(of func(measurement) float64) float64 {
 	for _, m := range s.rounds {
 		all = append(all, of(m))
 	}
-	return median(all)
+	return child.Median(all)
 }
 
 func (s *side) seconds() float64 {
-	return s.pick(func(m measurement) float64 { return median(m.Seconds) })
+	return s.pick(func(m measurement) float64 { return child.Median(m.Seconds) })
 }
 
 func (s *side) evalSeconds() float64 {
-	return s.pick(func(m measurement) float64 { return median(m.EvalSeconds) })
+	return s.pick(func(m measurement) float64 { return child.Median(m.EvalSeconds) })
 }
 
 func printTable(s *space.Space, j job, sides []*side) error {
@@ -271,9 +270,4 @@ func convOf(s *space.Space) object {
 		"arch":  object{"stem": c.Stem, "stem_stride": c.StemStride, "features": c.Features, "mix": c.Mix, "blocks": blocks},
 		"model": object{"image_size": arch.Resolution, "channels": s.Model.Channels, "num_classes": s.Model.NumClasses},
 	}
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
 }

@@ -27,13 +27,13 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"prenas/examples/internal/experiment"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
@@ -41,11 +41,10 @@ import (
 	"prenas/internal/pretrained"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
-	"prenas/internal/train"
 )
 
 func main() {
-	var x experiment
+	var x comparison
 	var budgets string
 	flag.StringVar(&x.model, "model", "", "weights of a vision transformer, as prenas shrink takes them")
 	flag.Float64Var(&x.hints.NormEps, "norm-eps", 0, "as in prenas shrink --help")
@@ -59,16 +58,10 @@ func main() {
 	flag.StringVar(&x.python, "python", "python3", "interpreter with the packages of examples/shrink/requirements.txt; empty: without Torch-Pruning")
 	flag.StringVar(&x.out, "out", "shrink", "folder of the runs")
 	flag.StringVar(&x.backend, "backend", "auto", "as in prenas --help")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := x.run(ctx, budgets); err != nil {
-		fmt.Fprintln(os.Stderr, "shrink:", err)
-		os.Exit(1)
-	}
+	experiment.Main("shrink", func(ctx context.Context) error { return x.run(ctx, budgets) })
 }
 
-type experiment struct {
+type comparison struct {
 	model, data, rates, python, out, backend string
 	hints                                    pretrained.Hints
 	size, epochs, first, seeds               int
@@ -88,9 +81,7 @@ type row struct {
 	Seconds float64   `json:"seconds"` // of all that it took
 }
 
-func say(line string) { fmt.Fprintln(os.Stderr, line) }
-
-func (x *experiment) run(ctx context.Context, budgets string) (err error) {
+func (x *comparison) run(ctx context.Context, budgets string) (err error) {
 	for text := range strings.SplitSeq(budgets, ",") {
 		v, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
 		if err != nil || !strings.HasSuffix(text, "%") {
@@ -101,7 +92,7 @@ func (x *experiment) run(ctx context.Context, budgets string) (err error) {
 	if x.model == "" || x.data == "" {
 		return errors.New("-model and -data are needed")
 	}
-	if x.engine, err = engine.Open(ctx, engine.Options{Backend: x.backend, Devices: 1, Log: say}); err != nil {
+	if x.engine, err = engine.Open(ctx, engine.Options{Backend: x.backend, Devices: 1, Log: experiment.Say}); err != nil {
 		return err
 	}
 	defer x.engine.Close()
@@ -166,10 +157,10 @@ func kept(file string, measure func() (row, error)) (r row, err error) {
 }
 
 // print the rows of a seed, the original's before them.
-func (x *experiment) print(folder string, seed uint64, rows []row) {
+func (x *comparison) print(folder string, seed uint64, rows []row) {
 	original, err := evaluate.ReadOriginal(fsys.OS, filepath.Join(folder, "family", evaluate.OriginalFile))
 	if err != nil {
-		say(err.Error())
+		experiment.Say(err.Error())
 		return
 	}
 	var head, line []string
@@ -189,7 +180,7 @@ func (x *experiment) print(folder string, seed uint64, rows []row) {
 	fmt.Println()
 }
 
-func (x *experiment) shrink(ctx context.Context, folder string, seed uint64) (r row, err error) {
+func (x *comparison) shrink(ctx context.Context, folder string, seed uint64) (r row, err error) {
 	r = row{Name: "shrunk", Seed: seed}
 	by, err := recipe.Load("shrink")
 	if err != nil {
@@ -199,11 +190,11 @@ func (x *experiment) shrink(ctx context.Context, folder string, seed uint64) (r 
 	family := filepath.Join(folder, "family")
 	s, err := job.Shrink(ctx, job.ShrinkOptions{
 		Open: func(ctx context.Context) (*engine.Engine, error) {
-			return engine.Open(ctx, engine.Options{Backend: x.backend, Devices: 1, Log: say})
+			return engine.Open(ctx, engine.Options{Backend: x.backend, Devices: 1, Log: experiment.Say})
 		},
 		File: x.model, Hints: x.hints, Data: x.data, ImageSize: x.size, Budgets: job.Budgets{Shares: x.shares}, Recipe: by,
-		Override: recipe.Override{Epochs: x.epochs}, Seed: seed, Out: family, Command: strings.Join(os.Args, " "), Log: say,
-		Fetch: func(int64, int64) {}, Features: quiet, Gradients: quiet, Measuring: quiet, Training: told(family), Evaluating: quiet,
+		Override: recipe.Override{Epochs: x.epochs}, Seed: seed, Out: family, Command: strings.Join(os.Args, " "), Log: experiment.Say,
+		Fetch: func(int64, int64) {}, Features: quiet, Gradients: quiet, Measuring: quiet, Training: experiment.Progress(family), Evaluating: quiet,
 	})
 	if err != nil {
 		return r, err
@@ -214,7 +205,7 @@ func (x *experiment) shrink(ctx context.Context, folder string, seed uint64) (r 
 }
 
 // scratch trains the family's architectures from fresh weights.
-func (x *experiment) scratch(ctx context.Context, folder string, seed uint64) (r row, err error) {
+func (x *comparison) scratch(ctx context.Context, folder string, seed uint64) (r row, err error) {
 	r = row{Name: "from scratch", Seed: seed}
 	run, family := filepath.Join(folder, "scratch"), filepath.Join(folder, "family")
 	o := job.TrainOptions{}
@@ -233,11 +224,11 @@ func (x *experiment) scratch(ctx context.Context, folder string, seed uint64) (r
 			}
 		}
 	}
-	o.Engine, o.Log, o.Progress = x.engine, say, told(run)
+	o.Engine, o.Log, o.Progress = x.engine, experiment.Say, experiment.Progress(run)
 	if _, err := job.Train(ctx, o); err != nil {
 		return r, err
 	}
-	results, err := job.Evaluate(ctx, job.EvaluateOptions{Engine: x.engine, Run: run, Batch: 100, Log: say})
+	results, err := job.Evaluate(ctx, job.EvaluateOptions{Engine: x.engine, Run: run, Batch: 100, Log: experiment.Say})
 	if err != nil {
 		return r, err
 	}
@@ -248,7 +239,7 @@ func (x *experiment) scratch(ctx context.Context, folder string, seed uint64) (r
 
 // peer prunes and fine-tunes a model for each budget. each: every one sees as many images as the
 // family does in all.
-func (x *experiment) peer(ctx context.Context, folder string, seed uint64, rate string, each bool) (r row, err error) {
+func (x *comparison) peer(ctx context.Context, folder string, seed uint64, rate string, each bool) (r row, err error) {
 	r = row{Name: "Torch-Pruning, learning rate " + rate, Seed: seed}
 	images, found := strings.CutPrefix(x.data, "folder:")
 	if !found {
@@ -274,7 +265,7 @@ func (x *experiment) peer(ctx context.Context, folder string, seed uint64, rate 
 	for i, share := range x.shares {
 		file := filepath.Join(folder, fmt.Sprintf("peer-%s-%d-%d.json", rate, own, i))
 		if _, err := os.Stat(file); err != nil {
-			say(fmt.Sprintf("Torch-Pruning to %.4g %%, learning rate %s, %d images", 100*share, rate, own))
+			experiment.Say(fmt.Sprintf("Torch-Pruning to %.4g %%, learning rate %s, %d images", 100*share, rate, own))
 			c := exec.CommandContext(ctx, x.python, filepath.Join("examples", "shrink", "peer.py"), filepath.Join(family, "original", "model.safetensors"),
 				images, fmt.Sprint(share*float64(original.Result().MACs)/1e6), fmt.Sprint(own), rate, fmt.Sprint(m.Recipe.Batch), fmt.Sprint(seed), file)
 			c.Stdout, c.Stderr = os.Stderr, os.Stderr
@@ -318,15 +309,4 @@ func seen(run string) (int, error) {
 func epochs(run string) (int, error) {
 	m, err := rundir.ReadManifest(fsys.OS, run)
 	return m.Recipe.Epochs, err
-}
-
-// told says how far a training is, ten times.
-func told(run string) func(train.Status) {
-	last := 0
-	return func(s train.Status) {
-		if part := 10 * s.Step / max(1, s.Steps); part > last {
-			last = part
-			say(fmt.Sprintf("%s: %d of %d updates, loss %.3f", run, s.Step, s.Steps, s.Loss))
-		}
-	}
 }

@@ -15,11 +15,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"prenas/examples/internal/experiment"
 )
 
 func main() {
@@ -28,13 +29,7 @@ func main() {
 	flag.StringVar(&t.out, "out", "tutorial", "folder to work in, which is made")
 	flag.BoolVar(&t.small, "small", false, "few images, and one epoch of each training")
 	flag.BoolVar(&t.write, "write", false, "write what the commands print into the page")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := t.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "tutorial:", err)
-		os.Exit(1)
-	}
+	experiment.Main("tutorial", func(ctx context.Context) error { return t.run(ctx) })
 }
 
 type tutorial struct {

@@ -27,6 +27,7 @@ var rooms = []struct {
 	{"input", nil},
 	{"plaintext", nil},
 	{"version", nil},
+	{"program", nil},
 	{"printable", nil},
 	{"machine", nil},
 	{"strictjson", nil},

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/job"
+	"prenas/internal/program"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
 	"prenas/internal/train"
@@ -25,12 +25,7 @@ import (
 // after the command's name, and the exit code is 1.
 func Main(name string, run func(context.Context) error) {
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-		os.Exit(1)
-	}
+	program.Main(name, run)
 }
 
 // Say writes a line to standard error; standard output has the table alone.
