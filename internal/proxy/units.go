@@ -68,27 +68,50 @@ func Weigh(ctx context.Context, e *engine.Engine, n *supernet.Net, weights map[s
 		return units, err
 	}
 	defer free(args)
-	m := n.Space().Model
-	pixels := m.Channels * m.ImageSize * m.ImageSize
-	for at := 0; at < total; at += size {
-		if err := ctx.Err(); err != nil {
-			return units, err
-		}
-		chunk, err := e.Put(images[at*pixels:][:size*pixels], size, m.Channels, m.ImageSize, m.ImageSize)
-		if err != nil {
-			return units, err
-		}
-		noise := draws(seed, at, size, m.NumClasses, featured)
-		out, err := run(program, append(args[:len(args):len(args)], chunk, tensors.FromFlatDataAndDimensions(noise, size, m.NumClasses)))
-		if err != nil {
-			return units, err
-		}
-		units.add(out, whole.Depth(), float64(total))
-		if progress != nil {
-			progress(at+size, total)
-		}
+	w := weighing{engine: e, program: program, args: args, model: n.Space().Model, images: images, total: total, size: size, seed: seed, featured: featured}
+	err = w.run(ctx, progress, func(out [][]float32) { units.add(out, whole.Depth(), float64(total)) })
+	if err != nil {
+		return units, err
 	}
 	return units, units.check()
+}
+
+// weighing is a program that weighs units on size images at once, and what it takes.
+type weighing struct {
+	engine   *engine.Engine
+	program  *engine.Program
+	args     []*tensors.Tensor // before the images and the draws of each run
+	model    space.Model
+	images   []float32
+	total    int // images
+	size     int // a divisor of total
+	seed     uint64
+	featured bool
+}
+
+// run weighs chunk by chunk, and gives what comes out of each to add.
+func (w weighing) run(ctx context.Context, progress func(done, total int), add func(out [][]float32)) error {
+	m := w.model
+	pixels := m.Channels * m.ImageSize * m.ImageSize
+	for at := 0; at < w.total; at += w.size {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		chunk, err := w.engine.Put(w.images[at*pixels:][:w.size*pixels], w.size, m.Channels, m.ImageSize, m.ImageSize)
+		if err != nil {
+			return err
+		}
+		noise := tensors.FromFlatDataAndDimensions(draws(w.seed, at, w.size, m.NumClasses, w.featured), w.size, m.NumClasses)
+		out, err := run(w.program, append(w.args[:len(w.args):len(w.args)], chunk, noise))
+		if err != nil {
+			return err
+		}
+		add(out)
+		if progress != nil {
+			progress(at+w.size, w.total)
+		}
+	}
+	return nil
 }
 
 // draws are the numbers that make an image's L, by (seed, image): standard normal ones for

@@ -7,7 +7,6 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/graph"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
-	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/engine"
 	"prenas/internal/supernet"
@@ -54,7 +53,7 @@ func WeighConv(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 		args = append(args, held)
 	}
 	total := b.Images.Shape[0]
-	size, pixels := chunkOf(total), m.Channels*m.ImageSize*m.ImageSize
+	size := chunkOf(total)
 	params, stats := len(n.Params()), len(supernet.Stats(m, whole))
 	inputs := append(n.Bind().Shapes(), supernet.StatShapes(m, whole)...)
 	inputs = append(inputs, shapes.Make(dtypes.Float32, size, m.Channels, m.ImageSize, m.ImageSize), shapes.Make(dtypes.Float32, size, m.NumClasses))
@@ -77,23 +76,9 @@ func WeighConv(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 	}
 	defer program.Close()
 	var sums Units // of all sites, as if each were a block's hidden units
-	for at := 0; at < total; at += size {
-		if err := ctx.Err(); err != nil {
-			return units, err
-		}
-		chunk, err := e.Put(images[at*pixels:][:size*pixels], size, m.Channels, m.ImageSize, m.ImageSize)
-		if err != nil {
-			return units, err
-		}
-		noise := tensors.FromFlatDataAndDimensions(draws(seed, at, size, m.NumClasses, false), size, m.NumClasses)
-		out, err := run(program, append(args[:len(args):len(args)], chunk, noise))
-		if err != nil {
-			return units, err
-		}
-		sums.addHidden(out, float64(total))
-		if progress != nil {
-			progress(at+size, total)
-		}
+	w := weighing{engine: e, program: program, args: args, model: m, images: images, total: total, size: size, seed: seed}
+	if err := w.run(ctx, progress, func(out [][]float32) { sums.addHidden(out, float64(total)) }); err != nil {
+		return units, err
 	}
 	if err := sums.check(); err != nil {
 		return units, err
