@@ -26,6 +26,15 @@ func (s subset) Len() int                   { return len(s.index) }
 func (s subset) Label(i int) int            { return s.Split.Label(s.index[i]) }
 func (s subset) Image(i int) (Image, error) { return s.Split.Image(s.index[i]) }
 
+// LabelCounts are the images of a split by label; labels are below classes.
+func LabelCounts(s Split, classes int) []int {
+	counts := make([]int, classes)
+	for i := range s.Len() {
+		counts[s.Label(i)]++
+	}
+	return counts
+}
+
 // Relabel is a split with another label in the place of each, by label.
 func Relabel(s Split, labels []int) Split { return relabelled{s, labels} }
 

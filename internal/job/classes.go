@@ -124,19 +124,10 @@ func (m matched) same() bool {
 	return true
 }
 
-// labelCounts are the images of each label of a split.
-func labelCounts(split data.Split, classes int) []int {
-	counts := make([]int, classes)
-	for i := range split.Len() {
-		counts[split.Label(i)]++
-	}
-	return counts
-}
-
 // labelledFor gives the images of a split the model's labels in place of the data set's. It logs
 // what it assumes, and which of the model's classes have no image. Its error wraps ErrClasses.
 func labelledFor(split data.Split, images, model classes, outputs int, log func(string)) (data.Split, error) {
-	counts := labelCounts(split, len(images))
+	counts := data.LabelCounts(split, len(images))
 	m, err := match(images, model, outputs, counts)
 	if err != nil {
 		return nil, fmt.Errorf("%w: leave out what it does not know, or name other images", err)

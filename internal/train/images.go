@@ -64,13 +64,7 @@ func (s *Images) Info() rundir.ImageInfo {
 func (s *Images) Counts() (train, heldOut int) { return s.set.Train.Len(), s.set.HeldOut.Len() }
 
 // ClassCounts implements Source.
-func (s *Images) ClassCounts() []int {
-	counts := make([]int, len(s.set.Classes))
-	for i := range s.set.Train.Len() {
-		counts[s.set.Train.Label(i)]++
-	}
-	return counts
-}
+func (s *Images) ClassCounts() []int { return data.LabelCounts(s.set.Train, len(s.set.Classes)) }
 
 // Digest implements Source.
 func (s *Images) Digest() string { return s.set.Digest }

@@ -97,10 +97,7 @@ func thumbnail(img data.Image) data.Image {
 func classRows(ctx context.Context, set *data.Dataset) (rows []row, firsts []int, err error) {
 	n := min(len(set.Classes), sheetRows)
 	rows = make([]row, n)
-	counts := make([]int, len(set.Classes))
-	for i := range set.Train.Len() {
-		counts[set.Train.Label(i)]++
-	}
+	counts := data.LabelCounts(set.Train, len(set.Classes))
 	left := 0
 	for k := range rows {
 		rows[k].lines = []string{set.Classes[k], printable.Count(counts[k], "training image")}

@@ -5,14 +5,10 @@ import "prenas/internal/data"
 // tellClassesWithoutImages says what training images cannot teach: classes without any, or the only
 // class that there is.
 func (o Options) tellClassesWithoutImages(d *data.Dataset) {
-	n := d.Train.Len()
-	if o.Log == nil || n == 0 {
+	if o.Log == nil || d.Train.Len() == 0 {
 		return
 	}
-	counts := make([]int, len(d.Classes))
-	for i := range n {
-		counts[d.Train.Label(i)]++
-	}
+	counts := data.LabelCounts(d.Train, len(d.Classes))
 	without, first := 0, ""
 	for class, count := range counts {
 		if count == 0 {
