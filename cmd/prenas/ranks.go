@@ -90,9 +90,7 @@ func (g *global) end(err error, text string) int {
 	case g.ranks == nil:
 		if !speaks() { // what all ranks meet is printed by the first, and the launcher ends them
 			time.Sleep(firstSpeaks)
-			rank, size := ranks.Launched()
-			host, _ := os.Hostname()
-			text = fmt.Sprintf("rank %d of %d on host %s: %s", rank, size, host, text)
+			text = ranks.LaunchedName() + ": " + text
 		}
 		fmt.Fprintln(os.Stderr, fold("prenas: "+printable.Message(text), widthOf(os.Stderr)))
 	case errors.Is(err, train.ErrInterrupted): // all ranks were interrupted, in the same step

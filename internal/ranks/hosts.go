@@ -123,8 +123,19 @@ func (w *World) Name(rank int) string {
 	if w == nil {
 		return "this process"
 	}
-	p := w.places[rank]
-	name := fmt.Sprintf("rank %d of %d", p.Number, w.Size())
+	return w.places[rank].name(w.Size())
+}
+
+// LaunchedName is what Name says of this process, before it has joined the others.
+func LaunchedName() string {
+	l := launched()
+	p := place{Number: l.rank}
+	p.Host, _ = os.Hostname() // without it the name has no host
+	return p.name(l.size)
+}
+
+func (p place) name(ranks int) string {
+	name := fmt.Sprintf("rank %d of %d", p.Number, ranks)
 	if p.Host != "" {
 		name += " on host " + p.Host
 	}

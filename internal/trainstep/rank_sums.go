@@ -62,16 +62,13 @@ func newRankSums(e *engine.Engine, all span, tensors []shapes.Shape) (*rankSums,
 		values += s.Size()
 	}
 	r.whole = make([]float32, max(values, w.Size())) // no share is empty
-	branches := func(h ranks.Run) []span {
-		return all.within(span{h.From * all.to / w.Size(), h.To * all.to / w.Size()})
-	}
 	for rank := range w.Size() {
-		r.runs = append(r.runs, branches(ranks.Run{From: rank, To: rank + 1}))
+		r.runs = append(r.runs, r.branches(all, ranks.Run{From: rank, To: rank + 1}))
 	}
 	var ofHosts [][]span
 	own := 0
 	for i, h := range w.Hosts() {
-		ofHosts = append(ofHosts, branches(h))
+		ofHosts = append(ofHosts, r.branches(all, h))
 		if h.From <= w.Rank() && w.Rank() < h.To {
 			own = i
 		}
@@ -85,6 +82,12 @@ func newRankSums(e *engine.Engine, all span, tensors []shapes.Shape) (*rankSums,
 		return nil, err
 	}
 	return r, nil
+}
+
+// branches of the tree of all parts that lie within those of some ranks.
+func (r *rankSums) branches(all span, of ranks.Run) []span {
+	n := r.world.Size()
+	return all.within(span{of.From * all.to / n, of.To * all.to / n})
 }
 
 // openWithin prepares what a host's ranks add to branches.
@@ -236,9 +239,8 @@ func (r *rankSums) close() {
 func (r *rankSums) hostBytes(all span) (most int64) {
 	hosts, owned := r.world.Hosts(), cut(span{0, len(r.whole)}, r.world.Size())
 	for _, h := range hosts {
-		run := span{h.From * all.to / r.world.Size(), h.To * all.to / r.world.Size()}
 		own := owned[h.To] - owned[h.From]
-		sent := len(all.within(run))*(len(r.whole)-own) + (len(hosts)-1)*own
+		sent := len(r.branches(all, h))*(len(r.whole)-own) + (len(hosts)-1)*own
 		most = max(most, 4*int64(sent))
 	}
 	return most
