@@ -163,12 +163,12 @@ func (b *shrinkBudgets) options(c *cobra.Command, to *job.Budgets) error {
 	if err != nil {
 		return err
 	}
-	to.Given, to.Within, to.LatencyBatch, to.Profile = b.shares != nil, map[string]job.Range{}, b.batch, b.profile
+	to.Within, to.LatencyBatch, to.Profile = map[string]job.Range{}, b.batch, b.profile
 	several := len(values) > 1
 	shares := b.shares
 	switch {
 	case shares == nil && values == nil:
-		shares = defaultShares
+		shares, to.Raised = defaultShares, true
 	case shares != nil && several:
 		return usagef("--budgets and --%s both have several budgets; give several of one cost, and of others one each, a limit", b.by)
 	case shares != nil && values != nil:

@@ -49,7 +49,7 @@ type Budgets struct {
 	By     string           // cost of Values; empty with Shares, which are of macs
 	Values []float64        // ascending, one model for each
 	Shares []float64        // of the original's macs, descending or ascending, in place of Values
-	Given  bool             // somebody asked for the Shares; those of a default are raised to what can be
+	Raised bool             // Shares that cannot be are raised to what can be, since nobody asked for them
 	Within map[string]Range // what all of them may cost beside, by cost
 	// LatencyBatch is the images at once of which latency is measured; 0 is 1. Profile is a file
 	// of latencies that were measured on another machine; empty: they are measured on this one.
@@ -356,13 +356,13 @@ func (b Budgets) met(ctx context.Context, so *SearchOptions) ([]float64, error) 
 
 // between are the budgets from the least that an architecture costs to what the whole does, ascending.
 // One that the original meets as it is needs no shrinking, which is told; one that the smallest
-// architecture exceeds is an error, or, if nobody asked for it, that architecture's; it is an error
+// architecture exceeds is an error, or, if it is to be raised, that architecture's; it is an error
 // if none is left.
 func (b Budgets) between(least, whole float64, cost string, log func(string)) ([]float64, error) {
 	unit := unitOf(cost)
 	values, given := slices.Clone(b.Values), map[float64]string{}
 	for _, share := range b.Shares {
-		if lowest := math.Ceil(100*least/whole) / 100; share < lowest && !b.Given {
+		if lowest := math.Ceil(100*least/whole) / 100; share < lowest && b.Raised {
 			log(fmt.Sprintf("the smallest architecture has %.4g %% of the original's %.4g %s, so the smallest budget is %.4g %% and not %.4g %%",
 				100*least/whole, whole, unit, 100*lowest, 100*share))
 			share = lowest

@@ -15,13 +15,13 @@ func TestBudgetsThatCanBe(t *testing.T) {
 		logged string // a part of what is told
 		failed string // a part of the error; empty: none
 	}{
-		{"as asked", Budgets{Shares: []float64{.75, .5}, Given: true}, []float64{100, 150}, "", ""},
-		{"too small, asked for", Budgets{Shares: []float64{.5, .25}, Given: true}, nil, "", "budgets from 54.2 M on"},
-		{"too small, by default", Budgets{Shares: []float64{.75, .5, .25}}, []float64{56, 100, 150}, "has 27.1 % of the original's 200 M, so the smallest budget is 28 % and not 25 %", ""},
-		{"two too small, by default", Budgets{Shares: []float64{.2, .1}}, []float64{56}, "28 % and not 10 %", ""},
+		{"as asked", Budgets{Shares: []float64{.75, .5}}, []float64{100, 150}, "", ""},
+		{"too small, asked for", Budgets{Shares: []float64{.5, .25}}, nil, "", "budgets from 54.2 M on"},
+		{"too small, by default", Budgets{Shares: []float64{.75, .5, .25}, Raised: true}, []float64{56, 100, 150}, "has 27.1 % of the original's 200 M, so the smallest budget is 28 % and not 25 %", ""},
+		{"two too small, by default", Budgets{Shares: []float64{.2, .1}, Raised: true}, []float64{56}, "28 % and not 10 %", ""},
 		{"one needs no shrinking", Budgets{By: "macs", Values: []float64{60, 200}}, []float64{60}, "needs no shrinking", ""},
 		{"none needs shrinking", Budgets{By: "macs", Values: []float64{200}}, nil, "needs no shrinking", "nothing to shrink"},
-		{"nothing smaller, by default", Budgets{Shares: []float64{.25}}, []float64{56}, "28 %", ""},
+		{"nothing smaller, by default", Budgets{Shares: []float64{.25}, Raised: true}, []float64{56}, "28 %", ""},
 	} {
 		var told []string
 		met, err := c.b.between(54.2, 200, "macs", func(line string) { told = append(told, line) })
