@@ -304,16 +304,24 @@ func TestAFolderThatWasMadeToBeHeldIsNotLeftEmpty(t *testing.T) {
 	}
 }
 
-// Of many that try at once, one holds at a time.
+// Of many that try at once, one holds at a time, also where holders end without giving
+// the lock back.
 func TestOneAtATime(t *testing.T) {
+	ended := thisProcess()
+	ended.Boot = "another start"
+	left, err := json.Marshal(ended)
+	if err != nil {
+		t.Fatal(err)
+	}
 	everywhere(t, func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "lock")
+		dir := t.TempDir()
+		path := filepath.Join(dir, "lock")
 		inside := make(chan bool, 1)
 		done := make(chan error)
 		const tries, workers = 20, 4
 		for range workers {
 			go func() {
-				for range tries {
+				for try := range tries {
 					unlock, err := Lock(t.Context(), path)
 					if err != nil {
 						done <- err
@@ -326,6 +334,12 @@ func TestOneAtATime(t *testing.T) {
 						err = errors.New("two hold it")
 					}
 					unlock()
+					if try%2 == 0 { // and one takes it that ends without a word
+						if file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644); err == nil {
+							_, _ = file.Write(left)
+							_ = file.Close()
+						}
+					}
 					if err != nil {
 						done <- err
 						return
@@ -339,5 +353,27 @@ func TestOneAtATime(t *testing.T) {
 				t.Error(err)
 			}
 		}
+		if got := names(t, dir); got != "" && got != "lock" {
+			t.Errorf("%s stays", got)
+		}
 	})
+}
+
+// Without flock, one that was killed while it cleared a stale lock is told of.
+func TestALockThatSomebodyBeganToClear(t *testing.T) {
+	tryFlock = noFlock
+	defer func() { tryFlock = flock }()
+	path := filepath.Join(t.TempDir(), "lock")
+	old := time.Now().Add(-time.Minute)
+	for _, name := range []string{path, path + ".clear"} {
+		if err := os.WriteFile(name, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(name, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := takeLock(path); err == nil || !strings.Contains(err.Error(), path+".clear") {
+		t.Error(err)
+	}
 }

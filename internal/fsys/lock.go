@@ -1,6 +1,7 @@
 package fsys
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -60,9 +61,15 @@ func thisProcess() holder {
 	if err != nil {
 		host = "unknown"
 	}
-	started, _ := processStart(os.Getpid())
-	return holder{PID: os.Getpid(), Host: host, Time: time.Now().UTC().Truncate(time.Second), Boot: bootID(), Started: started}
+	return holder{PID: os.Getpid(), Host: host, Time: time.Now().UTC().Truncate(time.Second), Boot: bootID(), Started: ownStart()}
 }
+
+// ownStart is this process's start. It is asked for once: an emulated system has another
+// answer for each thread.
+var ownStart = sync.OnceValue(func() string {
+	started, _ := processStart(os.Getpid())
+	return started
+})
 
 // here tells whether the holder is a process of this machine.
 func (h holder) here() bool {
@@ -74,6 +81,9 @@ func (h holder) here() bool {
 func (h holder) alive() bool {
 	if boot := bootID(); h.Boot != boot {
 		return false // the machine was started anew
+	}
+	if h.PID == os.Getpid() {
+		return h.Started == ownStart()
 	}
 	started, runs := processStart(h.PID)
 	return runs && started == h.Started
@@ -329,25 +339,35 @@ func clearStale(path string) error {
 		return nil
 	}
 	file.Close()
-	return clearAside(path, text)
+	return clearAlone(path, text)
 }
 
-// clearAside removes a stale lock file with that text where there is no flock: under
-// another name, so that it is seen whether the file is still that one.
-func clearAside(path string, stale []byte) error {
-	aside := fmt.Sprintf("%s-%d-%d", path, os.Getpid(), time.Now().UnixNano())
-	if err := os.Rename(path, aside); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+// clearAlone removes a stale lock file with that text where there is no flock. Its holder
+// has ended, so none but those who clear can remove it; a second file lets one of them do
+// so at a time, and each looks again, lest it remove the lock of one that was faster.
+func clearAlone(path string, stale []byte) error {
+	guard := path + ".clear"
+	file, err := os.OpenFile(guard, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		info, err := os.Lstat(guard)
+		if err == nil && time.Since(info.ModTime()) > lockWritten {
+			return fmt.Errorf("lock %s: %s was left by a process that was killed when it cleared the lock; remove both", path, guard)
 		}
+		time.Sleep(lockAgain)
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("lock %s: %w", path, err)
 	}
-	defer os.Remove(aside)
-	text, err := os.ReadFile(aside)
-	if err == nil && string(text) != string(stale) { // another process was faster, and holds it
-		return os.Link(aside, path)
+	defer discard(file, guard)
+	text, err := os.ReadFile(path)
+	if err == nil && bytes.Equal(text, stale) {
+		err = os.Remove(path)
 	}
-	return err
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("lock %s: %w", path, err)
+	}
+	return nil
 }
 
 // isAt tells whether an open file is still the one at path.
