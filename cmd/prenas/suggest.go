@@ -121,10 +121,10 @@ func parseRange(flag, text string) (job.Range, error) {
 	if !both {
 		from, to = "", text
 	}
-	number := func(text string) (float64, error) {
-		v, err := strconv.ParseFloat(text, 64)
+	number := func(number string) (float64, error) {
+		v, err := strconv.ParseFloat(number, 64)
 		if err != nil || !(v > 0) || v > 1e6 {
-			return 0, usagef("%s is %q, it must be numbers above 0 like 1..5, or one", flag, printable.Name(from+".."+to))
+			return 0, usagef("%s is %q, it must be numbers above 0 like 1..5, or one", flag, printable.Name(text))
 		}
 		return v, nil
 	}

@@ -133,7 +133,7 @@ func rangesOf(given Range, size int) (list []Range) {
 	}
 	most, parts := 1.2, []float64{4, 3, 2, 1.5}
 	if size > 32 {
-		most, parts = 5, []float64{5, 4, 3, 2, 1.5}
+		most, parts = 5, []float64{3, 2, 1.5}
 	}
 	larger := 64.0 // for thousands of classes, whose head alone has millions of parameters
 	if !math.IsNaN(given.Max) {
@@ -166,7 +166,7 @@ func (s *Suggested) choose(ctx context.Context, o SuggestOptions, size int, text
 			tried = append(tried, fmt.Sprintf("%.3g to %.3g", float64(least)/1e6, float64(most)/1e6))
 			continue
 		}
-		if err := everyInterval(candidate); err != nil {
+		if err := search.EveryInterval(candidate, candidate.Interval); err != nil {
 			tried = append(tried, err.Error())
 			continue
 		}
@@ -221,14 +221,6 @@ func (s *Suggested) measure(ctx context.Context, candidate *space.Space, o Sugge
 	return s.Latency[0] <= o.Latency, nil
 }
 
-// everyInterval refuses a space that has no architecture in one of its intervals.
-func everyInterval(s *space.Space) error {
-	i := s.Interval
-	bins := int(math.Floor((i.Max-i.Min)/i.Step + 1e-9))
-	_, err := search.Uniform(s, i, bins, 0)
-	return err
-}
-
 // sidesOf looks at some images of a split, spread evenly over it. It returns the least, the median
 // and the most of their shorter sides, in pixels.
 func sidesOf(ctx context.Context, split data.Split) (sides [3]int, err error) {
@@ -264,71 +256,91 @@ func intervals(r Range) string {
 	return fmt.Sprintf("{MIN: %s, MAX: %s, STEP: %s}", search.Number(r.Min), search.Number(r.Max), search.Number((r.Max-r.Min)/steps))
 }
 
-// convSpaces are convolutional spaces, those of the smallest supernet first. The skeleton is
-// MobileNetV3's, with fewer and less strided units for small images, and all widths in
-// proportion.
+// convSpaces are convolutional spaces, those of the smallest supernet first, and of those that reach
+// no farther than they must. The skeleton is MobileNetV3's, with fewer and less strided units for
+// small images, and all widths in proportion. What all architectures have in common, FEATURES and MIX
+// before the head, is narrower where small ones are asked for beside large ones.
 func convSpaces(r Range, size, channels, classes int) (list []string) {
-	form := `DEPTH: [2, 3, 4], KERNEL: [3, 5, 7], EXPAND: [3, 4, 6]`
-	super := `DEPTH: 4, KERNEL: 7, EXPAND: 6`
+	deepest, kernels := 4, []int{3, 5, 7}
 	body := `STEM: 16, STEM_STRIDE: 2, WIDTH: [24, 40, 80, 112, 160], STRIDE: [2, 2, 2, 1, 2],
-  SQUEEZE_EXCITE: [false, true, false, true, true], H_SWISH: [false, false, true, true, true],
-  FEATURES: 960, MIX: 1280`
+  SQUEEZE_EXCITE: [false, true, false, true, true], H_SWISH: [false, false, true, true, true]`
+	features, mix := 960, 1280
 	switch {
 	case size <= 32:
-		form, super = `DEPTH: [1, 2, 3], KERNEL: [3, 5], EXPAND: [3, 4, 6]`, `DEPTH: 3, KERNEL: 5, EXPAND: 6`
+		deepest, kernels = 3, []int{3, 5}
 		body = `STEM: 16, STEM_STRIDE: 1, WIDTH: [24, 40, 64], STRIDE: [2, 2, 1],
-  SQUEEZE_EXCITE: [false, true, true], H_SWISH: [false, true, true],
-  FEATURES: 192, MIX: 256`
+  SQUEEZE_EXCITE: [false, true, true], H_SWISH: [false, true, true]`
+		features, mix = 192, 256
 	case size <= 96:
-		form, super = `DEPTH: [1, 2, 3], KERNEL: [3, 5], EXPAND: [3, 4, 6]`, `DEPTH: 3, KERNEL: 5, EXPAND: 6`
+		deepest, kernels = 3, []int{3, 5}
 		body = `STEM: 16, STEM_STRIDE: 2, WIDTH: [24, 40, 80, 112], STRIDE: [1, 2, 2, 1],
-  SQUEEZE_EXCITE: [false, true, true, true], H_SWISH: [false, false, true, true],
-  FEATURES: 480, MIX: 640`
+  SQUEEZE_EXCITE: [false, true, true, true], H_SWISH: [false, false, true, true]`
+		features, mix = 480, 640
 	}
-	for m := 0.25; m <= 6; m += 0.25 {
-		list = append(list, fmt.Sprintf(`FAMILY: conv
-SUPERNET: {%s}
-SEARCH_SPACE: {%s, RESOLUTION: [%d]}
+	for _, reach := range []struct {
+		depth  int // least
+		expand []int
+		part   int // of FEATURES and MIX
+	}{
+		{deepest - 2, []int{3, 4, 6}, 1}, {1, []int{2, 3, 4, 6}, 1}, {1, []int{2, 3, 4, 6}, 2}, {1, []int{1, 2, 3, 4, 6}, 4}, {1, []int{1, 2, 4, 6, 8}, 8},
+	} {
+		var depths []int
+		for d := reach.depth; d <= deepest; d++ {
+			depths = append(depths, d)
+		}
+		for m := 0.25; m <= 12; m += 0.25 {
+			list = append(list, fmt.Sprintf(`FAMILY: conv
+SUPERNET: {DEPTH: %d, KERNEL: %d, EXPAND: %d}
+SEARCH_SPACE: {DEPTH: %s, KERNEL: %s, EXPAND: %s, RESOLUTION: [%d]}
 MODEL: {IMAGE_SIZE: %d, CHANNELS: %d, NUM_CLASSES: %d, WIDTH_MULT: %s,
-  %s}
+  %s,
+  FEATURES: %d, MIX: %d}
 INTERVAL: %s
-`, super, form, size, size, channels, classes, strconv.FormatFloat(m, 'f', -1, 64), body, intervals(r)))
+`, deepest, slices.Max(kernels), slices.Max(reach.expand), listText(depths), listText(kernels), listText(reach.expand), size,
+				size, channels, classes, strconv.FormatFloat(m, 'f', -1, 64), body, features/reach.part, mix/reach.part, intervals(r)))
+		}
 	}
 	return list
 }
 
-// vitSpaces are spaces of vision transformers, those of the smallest supernet first: heads of
-// 16 to 64 features, embedding dims of 12 to 40 for each layer as published ones have.
+// vitSpaces are spaces of vision transformers, those of the smallest supernet first, and of those
+// that reach no farther than they must: heads of 16 to 64 features, embedding dims of 8 to 44 for each
+// layer as published ones have.
 func vitSpaces(r Range, size, channels, classes int) (list []string) {
 	patch := map[int]int{28: 4, 32: 4, 48: 6, 64: 8, 96: 8, 128: 16, 160: 16, 192: 16, 224: 16}[size]
 	type shape struct {
 		cost int
 		text string
 	}
-	var all []shape
-	for _, depth := range []int{4, 6, 8, 10, 12, 14} {
-		for dim := 64; dim <= 1024; dim += 32 {
-			if dim < 10*depth || dim > 44*depth {
-				continue
-			}
-			headDim := 64
-			if dim <= 128 {
-				headDim = 16
-			} else if dim <= 320 {
-				headDim = 32
-			}
-			heads := max(2, dim/headDim)
-			all = append(all, shape{dim * dim * depth, fmt.Sprintf(`SUPERNET: {EMBED_DIM: %d, DEPTH: %d, NUM_HEADS: %d, MLP_RATIO: 4}
-SEARCH_SPACE: {EMBED_DIM: %s, DEPTH: %s, NUM_HEADS: %s, MLP_RATIO: [2, 3, 4]}
+	for _, reach := range []struct {
+		parts  []float64 // of the supernet's depth, heads and embedding dim, beside the whole
+		ratios string
+	}{{[]float64{1. / 2, 3. / 4}, "[2, 3, 4]"}, {[]float64{1. / 4, 1. / 2, 3. / 4}, "[1, 2, 3, 4]"}} {
+		var all []shape
+		for _, depth := range []int{4, 6, 8, 10, 12, 14} {
+			for dim := 32; dim <= 1024; dim += 32 {
+				if dim < 8*depth || dim > 44*depth {
+					continue
+				}
+				headDim := 64
+				if dim <= 128 {
+					headDim = 16
+				} else if dim <= 320 {
+					headDim = 32
+				}
+				heads := max(2, dim/headDim)
+				all = append(all, shape{dim * dim * depth, fmt.Sprintf(`SUPERNET: {EMBED_DIM: %d, DEPTH: %d, NUM_HEADS: %d, MLP_RATIO: 4}
+SEARCH_SPACE: {EMBED_DIM: %s, DEPTH: %s, NUM_HEADS: %s, MLP_RATIO: %s}
 MODEL: {IMAGE_SIZE: %d, PATCH_SIZE: %d, CHANNELS: %d, NUM_CLASSES: %d, HEAD_DIM: %d, MAX_RELATIVE_POSITION: %d}
 INTERVAL: %s
-`, dim, depth, heads, listText(fractions(dim, 16, 1./2, 3./4)), listText(fractions(depth, 1, 1./2, 3./4)), listText(fractions(heads, 1, 1./2, 3./4)),
-				size, patch, channels, classes, headDim, size/patch, intervals(r))})
+`, dim, depth, heads, listText(fractions(dim, 16, reach.parts...)), listText(fractions(depth, 1, reach.parts...)), listText(fractions(heads, 1, reach.parts...)),
+					reach.ratios, size, patch, channels, classes, headDim, size/patch, intervals(r))})
+			}
 		}
-	}
-	slices.SortStableFunc(all, func(a, b shape) int { return a.cost - b.cost })
-	for _, s := range all {
-		list = append(list, s.text)
+		slices.SortStableFunc(all, func(a, b shape) int { return a.cost - b.cost })
+		for _, s := range all {
+			list = append(list, s.text)
+		}
 	}
 	return list
 }

@@ -46,3 +46,35 @@ func Uniform(s *space.Space, i space.Interval, n int, seed uint64) ([][]space.Ar
 	}
 	return drawn, nil
 }
+
+// EveryInterval refuses a space that has no architecture in one of the intervals of parameters of i.
+//
+// A few architectures mostly show that there are some: of each trunk, those that come up as one slot
+// after the other goes from its least option to its largest. Only where they leave an interval out
+// are all sums counted, which takes seconds in a convolutional space.
+func EveryInterval(s *space.Space, i space.Interval) error {
+	b, err := newBins(i)
+	if err != nil {
+		return err
+	}
+	cost, met := ParamsCost(s), map[int]bool{-1: true}
+	trunks, _ := problem(newGrid(s), cost.Table, 1, []Cost{cost}, nil)
+	for _, t := range trunks {
+		total := t.Cost[0]
+		for _, options := range t.Slots {
+			total += options[0].Cost[0]
+		}
+		met[b.of(float64(total)/cost.Unit)] = true
+		for _, options := range t.Slots {
+			for k, o := range options[1:] {
+				total += o.Cost[0] - options[k].Cost[0]
+				met[b.of(float64(total)/cost.Unit)] = true
+			}
+		}
+		if len(met) > b.count {
+			return nil
+		}
+	}
+	_, err = Uniform(s, i, b.count, 0)
+	return err
+}

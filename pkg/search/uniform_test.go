@@ -56,3 +56,29 @@ func TestUniformRefusesMoreThanThereAre(t *testing.T) {
 		t.Errorf("an empty interval: %v", err)
 	}
 }
+
+func TestEveryIntervalIsWhatCountingAllFinds(t *testing.T) {
+	for _, name := range []string{"quickstart", "conv-quickstart"} {
+		s, err := space.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		least, most := float64(s.Model.Params(s.Smallest()))/1e6, float64(s.Model.Params(s.Largest()))/1e6
+		for _, i := range []space.Interval{
+			{Min: least / 2, Max: most * 1.01, Step: (most*1.01 - least/2) / 4},
+			{Min: least, Max: most, Step: (most - least) / 50},
+			{Min: least, Max: least * 1.004, Step: least * 0.001}, // which no step from option to option meets
+			{Min: 0, Max: most, Step: least / 2},
+			{Min: least, Max: most * 1.5, Step: most / 4},
+		} {
+			b, err := newBins(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, want := Uniform(s, i, b.count, 0)
+			if got := EveryInterval(s, i); (got == nil) != (want == nil) || want != nil && !errors.Is(got, ErrEmpty) {
+				t.Errorf("%s, %+v: %v, and by counting all %v", name, i, got, want)
+			}
+		}
+	}
+}
