@@ -110,7 +110,7 @@ func TestListAndPages(t *testing.T) {
 	copyRun(t, dir, "<b>two</b>", allFiles...)
 	_, web := start(t, dir, Options{})
 	status, list := get(t, web.URL)
-	for _, want := range []string{"1 to 2 of 2 runs", "deep/er/one", "&lt;b&gt;two&lt;/b&gt;", "89.07"} {
+	for _, want := range []string{"1 to 2 of 2 runs", "deep/er/one", "&lt;b&gt;two&lt;/b&gt;", "89.07 (88.44 to 89.67)"} {
 		if status != 200 || !strings.Contains(list, want) {
 			t.Errorf("%d, the list lacks %q", status, want)
 		}
@@ -129,6 +129,25 @@ func TestListAndPages(t *testing.T) {
 	_, text := get(t, web.URL+"/?q=DEEP")
 	if !strings.Contains(text, "1 to 1 of 1 runs") {
 		t.Error("the list is not searched by name")
+	}
+}
+
+// What a held-out accuracy of so many images can tell is beside it wherever one is shown.
+func TestHeldOutAccuracyHasItsInterval(t *testing.T) {
+	dir := t.TempDir()
+	const line = `{"kind": "eval", "step": 600, "epoch": 6, "top1": 0.75, "images": 400, "archs": [{"arch": "e96-h3x4_2-r3_3.5x2_3x2", "top1": 0.75, "top5": 1, "loss": 1}]}`
+	for _, name := range []string{"a", "b"} {
+		appendTo(t, filepath.Join(copyRun(t, dir, name, allFiles...), "metrics.jsonl"), line+"\n")
+	}
+	_, web := start(t, dir, Options{})
+	const interval = "70.53 to 78.99" // Wilson's, of 300 of 400
+	for page, want := range map[string]string{
+		"": "75.00 (" + interval + ")", pageOf("run", "a"): "75.00 % of 400 held-out images, 95 % interval " + interval,
+		pageOf("compare", "a", "b"): "b: 75.00 % of 400 held-out images, 95 % interval " + interval,
+	} {
+		if _, text := get(t, web.URL+page); !strings.Contains(text, want) {
+			t.Errorf("page %q lacks %q", page, want)
+		}
 	}
 }
 

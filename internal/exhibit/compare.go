@@ -33,12 +33,7 @@ func CompareSections(runs []Named) ([]Section, error) {
 				return line.Loss, len(line.Archs) > 0 // without architectures no update was applied, and there is no loss
 			})
 		}),
-		curves(runs, "Held-out accuracy", "mean held-out top-1, %", false, func(r *Run) (points []chart.Point) {
-			for _, line := range r.journals.Eval {
-				points = append(points, chart.Point{X: float64(line.Step), Y: 100 * line.Top1})
-			}
-			return points
-		}),
+		heldCurves(runs),
 		curves(runs, "Learning rate", "learning rate", false, func(r *Run) []chart.Point { return r.intervals(r.lr) }),
 		curves(runs, "Speed", "images a second", false, func(r *Run) []chart.Point { return r.intervals(r.rate) }))
 	p.add("settings", "What differs in their configurations", "differences", differences(runs))
@@ -70,6 +65,21 @@ func curves(runs []Named, title, label string, smooth bool, of func(*Run) []char
 			s.Faint, s.Thick = points, chart.Smooth(points)
 		}
 		c.Series = append(c.Series, s)
+	}
+	return c
+}
+
+// heldCurves are the courses of held-out accuracy, each with the interval of its last point.
+func heldCurves(runs []Named) chart.Chart {
+	c := curves(runs, "Held-out accuracy", "mean held-out top-1, %; bars: 95 % intervals of the last", false, func(r *Run) (points []chart.Point) {
+		for _, line := range r.journals.Eval {
+			points = append(points, chart.Point{X: float64(line.Step), Y: 100 * line.Top1})
+		}
+		return points
+	})
+	for i := range c.Series {
+		at := slices.IndexFunc(runs, func(r Named) bool { return r.Name == c.Series[i].Name })
+		c.Series[i].Marks = runs[at].lastHeld(c.Series[i].Name, c.Series[i].Thick)
 	}
 	return c
 }

@@ -223,6 +223,8 @@ type State struct {
 	Last    time.Time
 	// Best is the highest accuracy that results.json has; 0: none.
 	Best float64
+
+	heldOut, tested int // images that Top1 and Best are of
 }
 
 // State is how far the run is, by the files that were read last.
@@ -262,9 +264,10 @@ func (r *Run) State() State {
 		s.Stopped = j.Stopped.Why
 	}
 	if n := len(j.Eval); n > 0 {
-		s.Top1 = j.Eval[n-1].Top1
+		s.Top1, s.heldOut = j.Eval[n-1].Top1, r.heldOut(j.Eval[n-1])
 	}
 	if r.results != nil {
+		s.tested = r.results.Images
 		for _, a := range r.results.Archs {
 			s.Best = max(s.Best, a.Top1)
 		}
@@ -275,5 +278,11 @@ func (r *Run) State() State {
 // Held is the mean held-out accuracy in per cent.
 func (s State) Held() string { return percent(s.Top1) }
 
+// HeldWithin is the 95 % interval of Held.
+func (s State) HeldWithin() string { return evaluate.Range(s.Top1, s.heldOut) }
+
 // Tested is the best accuracy on test images in per cent.
 func (s State) Tested() string { return percent(s.Best) }
+
+// TestedWithin is the 95 % interval of Tested.
+func (s State) TestedWithin() string { return evaluate.Range(s.Best, s.tested) }

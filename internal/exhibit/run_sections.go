@@ -135,15 +135,19 @@ func (r *Run) reached(m member) (top1, top5 float64, images int, ok bool) {
 		line := r.journals.Eval[n-1]
 		for _, a := range line.Archs {
 			if a.Arch == m.name && a.Top1 >= 0 && a.Top1 <= 1 {
-				images := line.Images
-				if images == 0 && r.settled != nil {
-					images = r.settled.Data.HeldOut
-				}
-				return a.Top1, a.Top5, images, true
+				return a.Top1, a.Top5, r.heldOut(line), true
 			}
 		}
 	}
 	return 0, 0, 0, false
+}
+
+// heldOut is how many images an evaluation was of. Journals of earlier versions do not say it; the manifest does.
+func (r *Run) heldOut(line rundir.EvalLine) int {
+	if line.Images == 0 && r.settled != nil {
+		return r.settled.Data.HeldOut
+	}
+	return line.Images
 }
 
 // of says what accuracies were measured on.
@@ -391,13 +395,32 @@ func (r *Run) lossChart() chart.Chart {
 }
 
 func (r *Run) accuracyChart() chart.Chart {
-	return chart.Chart{Title: "Held-out accuracy per architecture", XLabel: "updates", YLabel: "held-out top-1, %", Rules: r.rules(), Series: r.perArch(func(put func(string, float64, float64)) {
+	c := chart.Chart{Title: "Held-out accuracy per architecture", XLabel: "updates", YLabel: "held-out top-1, %; bars: 95 % intervals of the last", Rules: r.rules(), Series: r.perArch(func(put func(string, float64, float64)) {
 		for _, line := range r.journals.Eval {
 			for _, a := range line.Archs {
 				put(a.Arch, float64(line.Step), 100*a.Top1)
 			}
 		}
 	}, false)}
+	for i := range c.Series {
+		c.Series[i].Marks = r.lastHeld(c.Series[i].Name, c.Series[i].Thick)
+	}
+	return c
+}
+
+// lastHeld marks the last point of a curve of held-out accuracies in per cent, with its interval.
+func (r *Run) lastHeld(name string, points []chart.Point) []chart.Mark {
+	n := len(r.journals.Eval)
+	if n == 0 || len(points) == 0 {
+		return nil
+	}
+	last, images := points[len(points)-1], r.heldOut(r.journals.Eval[n-1])
+	if !(last.Y >= 0 && last.Y <= 100) {
+		return nil // a journal that was tampered with
+	}
+	low, high := evaluate.Interval(last.Y/100, images)
+	return []chart.Mark{{Point: last, Low: 100 * low, High: 100 * high,
+		Text: fmt.Sprintf("%s: %.2f %% of %d held-out images, 95 %% interval %s", name, last.Y, images, evaluate.Range(last.Y/100, images))}}
 }
 
 // intervals are the points, over updates, of those intervals of a training that of has a value for.

@@ -128,7 +128,11 @@ func (s Status) Picture(width int) string {
 		top1 = append(top1, 100*line.Top1)
 	}
 	curve(&b, "training loss", loss, width)
-	curve(&b, "mean held-out top-1, %", top1, width)
+	held := "mean held-out top-1, %"
+	if e := s.Eval; e != nil {
+		held += fmt.Sprintf("; the last is %.2f, 95 %% interval %s", 100*e.Top1, evaluate.Range(e.Top1, cmp.Or(e.Images, s.heldOut)))
+	}
+	curve(&b, held, top1, width)
 	s.table(&b)
 	return b.String()
 }
