@@ -40,15 +40,15 @@ func sign(x float64) int {
 // Spearman's rho: the correlation of ranks, equal values sharing their mean
 // rank. It is 0 where one list is constant.
 func Spearman(x, y []float64) float64 {
-	rho := stat.Correlation(ranksOf(x), ranksOf(y), nil)
+	rho := stat.Correlation(Ranks(x), Ranks(y), nil)
 	if math.IsNaN(rho) {
 		return 0
 	}
 	return rho
 }
 
-// ranksOf from 0; equal values have the mean of their ranks.
-func ranksOf(x []float64) []float64 {
+// Ranks of values from 0, the lowest; equal values have the mean of their ranks.
+func Ranks(x []float64) []float64 {
 	order := make([]int, len(x))
 	for i := range order {
 		order[i] = i

@@ -29,13 +29,20 @@ func auditProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, wor
 		starts = append(starts, proxy.Start{Weights: net.Init(seed), Batch: proxy.Noise(b.Space.Model, seed), Seed: seed})
 	}
 	log("scoring with sums over the supernet's slices")
-	list, err := additiveProxies(ctx, e, b, net, starts)
+	list, err := AdditiveProxies(ctx, e, b, starts)
 	if err != nil {
 		return nil, err
 	}
 	names := slices.DeleteFunc(proxy.Names(), func(name string) bool { return name == "params" || name == "macs" }) // Correlate has them
 	log(fmt.Sprintf("scoring with %s", strings.Join(names, ", ")))
-	scorer, err := proxy.NewScorer(e, net, names, starts)
+	others, err := SingleProxies(ctx, e, b, names, starts, workers, progress)
+	return append(list, others...), err
+}
+
+// SingleProxies scores the architectures of a benchmark, each by passes of its own, with the proxies of those names
+// (proxy.Names), from each of the starts. progress may be nil.
+func SingleProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, names []string, starts []proxy.Start, workers int, progress func(done, total int)) (list []audit.Proxy, err error) {
+	scorer, err := proxy.NewScorer(e, supernet.New(b.Space), names, starts)
 	if err != nil {
 		return nil, err
 	}
@@ -138,9 +145,10 @@ func scoreAll(ctx context.Context, scorer *proxy.Scorer, archs []space.Arch, wor
 	return all, ctx.Err()
 }
 
-// additiveProxies are scores as PreNAS computes them: sums over an architecture's slices of the
-// supernet's weights and of one gradient.
-func additiveProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, net *supernet.Net, starts []proxy.Start) ([]audit.Proxy, error) {
+// AdditiveProxies score the architectures of a benchmark as PreNAS does: by sums over an architecture's slices of the
+// supernet's weights and of one gradient, from each of the starts.
+func AdditiveProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, starts []proxy.Start) ([]audit.Proxy, error) {
+	net := supernet.New(b.Space)
 	methods, err := scoreMethods(b.Space)
 	if err != nil {
 		return nil, err

@@ -8,8 +8,8 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// Proxies of the gradient g of the weights w, the loss being the plain sum of the
-// logits. One pass is a forward and a backward pass of all images.
+// Proxies of the gradient g of the weights w, the loss being that of the batch: the plain sum of the
+// logits, or the cross entropy with labels. One pass is a forward and a backward pass of all images.
 
 // gradNorm is the sum over tensors of |g|₂ (Abdelfattah et al., Zero-Cost
 // Proxies for Lightweight NAS, ICLR 2021). One pass.

@@ -32,6 +32,7 @@ import (
 type start struct {
 	weights [][]float32 // by parameter
 	images  []float32
+	targets []float32 // [samples, classes]; nil: the loss is the sum of the logits
 	samples int
 	batches int
 	seed    uint64
@@ -45,6 +46,9 @@ func newStart(n *supernet.Net, from Start) (s start, err error) {
 		return s, fmt.Errorf("%w: proxies of single architectures take no drop-path masks", ErrInputs)
 	}
 	if s.images, _, err = from.Batch.prepare(n.Space(), n.Space().Largest()); err != nil {
+		return s, err
+	}
+	if s.targets, err = from.Batch.targets(n.Space().Model.NumClasses); err != nil {
 		return s, err
 	}
 	s.samples, s.batches, s.seed = from.Batch.Images.Shape[0], max(1, from.Batch.Batches), from.Seed
@@ -62,8 +66,8 @@ func newStart(n *supernet.Net, from Start) (s start, err error) {
 type programs struct {
 	*Scorer
 	arch     space.Arch
-	weights  supernet.Binding         // that take part
-	gradient map[bool]*engine.Program // see gradientProgram
+	weights  supernet.Binding                 // that take part
+	gradient map[gradientKind]*engine.Program // see gradientProgram
 	forward  *engine.Program
 	outputs  []output // of the forward program
 	signs    int      // random signs that it takes
@@ -104,7 +108,7 @@ func (p *programs) linear(at supernet.Site) bool {
 }
 
 func newPrograms(s *Scorer, a space.Arch) *programs {
-	return &programs{Scorer: s, arch: a, weights: s.net.Bind(a), gradient: map[bool]*engine.Program{}}
+	return &programs{Scorer: s, arch: a, weights: s.net.Bind(a), gradient: map[gradientKind]*engine.Program{}}
 }
 
 func (p *programs) close() {
@@ -150,7 +154,7 @@ const (
 // growth is small for a derivative along the weights, and large for float32.
 const growth = 1.0 / 64
 
-// gradients of the plain sum of all logits.
+// gradients of the loss: see ScoringBatch.Labels. At the point of SynFlow it is always the sum of the logits.
 type gradients struct {
 	weights [][]float32 // of the point; by parameter, nil for those that take no part
 	sum     [][]float32 // over all images, divided by the number of batches
@@ -165,15 +169,17 @@ func (p *passes) at(where point) (*gradients, error) {
 	if g := p.gradients[where]; g != nil {
 		return g, nil
 	}
-	program, err := p.gradientProgram(where)
-	if err != nil {
-		return nil, err
-	}
 	images, size := p.from.images, chunkOf(p.from.samples)
 	perChunk := len(images) / p.from.samples * size
+	targets, classes := p.from.targets, p.net.Space().Model.NumClasses
 	divisor := float32(p.from.batches)
 	if where == atLinear {
 		images, divisor = slices.Repeat([]float32{1}, perChunk), float32(size) // size times the same image
+		targets = nil
+	}
+	program, err := p.gradientProgram(where, targets != nil)
+	if err != nil {
+		return nil, err
 	}
 	g := &gradients{
 		weights: make([][]float32, len(p.from.weights)), sum: make([][]float32, len(p.from.weights)),
@@ -194,7 +200,12 @@ func (p *passes) at(where point) (*gradients, error) {
 			return nil, err
 		}
 		chunk := tensors.FromFlatDataAndDimensions(images[at:at+perChunk], p.imageShape(size).Dimensions...)
-		out, err := run(program, append(args[:len(args):len(args)], chunk))
+		inputs := append(args[:len(args):len(args)], chunk)
+		if targets != nil {
+			first := at / perChunk * size
+			inputs = append(inputs, tensors.FromFlatDataAndDimensions(targets[first*classes:(first+size)*classes], size, classes))
+		}
+		out, err := run(program, inputs)
 		if err != nil {
 			return nil, err
 		}
@@ -244,29 +255,41 @@ func weightsAt(w []float32, where point) []float32 {
 	return out
 }
 
+// gradientKind is what gradient programs of an architecture differ in.
+type gradientKind struct {
+	unnormal bool // batch norms do not normalise
+	labelled bool // the loss is the cross entropy with targets, which are the last input
+}
+
 // gradientProgram of a point, which is compiled once. A convolutional network has another one where its norms do not normalise.
-func (p *programs) gradientProgram(where point) (*engine.Program, error) {
-	m := p.net.Space().Model
-	linear := where == atLinear && m.IsConv()
-	program := p.gradient[linear]
+func (p *programs) gradientProgram(where point, labelled bool) (*engine.Program, error) {
+	kind := gradientKind{unnormal: where == atLinear && p.net.Space().Model.IsConv(), labelled: labelled}
+	program := p.gradient[kind]
 	if program != nil {
 		return program, nil
 	}
-	program, err := p.compileGradient(linear)
+	program, err := p.compileGradient(kind)
 	if err == nil {
-		p.gradient[linear] = program
+		p.gradient[kind] = program
 	}
 	return program, err
 }
 
-// compileGradient makes a gradient program; unnormal: of batch norms that do not normalise.
-func (p *programs) compileGradient(unnormal bool) (*engine.Program, error) {
-	inputs := append(p.weights.Shapes(), p.imageShape(chunkOf(p.starts[0].samples)))
+func (p *programs) compileGradient(kind gradientKind) (*engine.Program, error) {
+	size := chunkOf(p.starts[0].samples)
+	inputs := append(p.weights.Shapes(), p.imageShape(size))
+	if kind.labelled {
+		inputs = append(inputs, shapes.Make(dtypes.Float32, size, p.net.Space().Model.NumClasses))
+	}
 	return p.engine.Compile("gradients of "+p.arch.String(), inputs, func(in []*graph.Node) []*graph.Node {
 		weights, images := in[:p.weights.Len()], in[p.weights.Len()]
+		var targets *graph.Node
+		if kind.labelled {
+			targets = in[p.weights.Len()+1]
+		}
 		byIndex, _ := p.weights.Nodes(in)
 		f := supernet.Forward{Arch: p.arch}
-		if unnormal {
+		if kind.unnormal {
 			f.Stats = unnormalised(images.Graph(), p.net.Space().Model, p.arch)
 		}
 		var linear []*graph.Node
@@ -277,7 +300,7 @@ func (p *programs) compileGradient(unnormal bool) (*engine.Program, error) {
 				}
 			}
 		}
-		loss := graph.ReduceAllSum(p.net.Logits(byIndex, images, f))
+		loss := labelledLoss(p.net.Logits(byIndex, images, f), targets)
 		all := engine.Gradient(loss, append(weights[:len(weights):len(weights)], linear...)...)
 		out := all[:len(weights):len(weights)]
 		var fisher *graph.Node

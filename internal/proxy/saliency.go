@@ -52,6 +52,9 @@ func chunkOf(total int) int {
 type ScoringBatch struct {
 	// Images [N, C, H, W], normalised.
 	Images tensorfile.Tensor
+	// Labels of the images: the loss is then the sum of the cross entropies. Nil: the loss is the
+	// plain sum of all logits, as in the original.
+	Labels []int
 	// Masks are stochastic depth's draws by the names of an inputs file,
 	// "blocks.I.drop_path.attn_mask" and "ffn_mask", [N] each, 1 for a sample
 	// that keeps the branch. Empty for none, our default.
@@ -138,10 +141,10 @@ func BatchFromFile(f *tensorfile.File, rate float64) (ScoringBatch, error) {
 }
 
 // Gradients computes, in one forward and backward pass of the largest
-// architecture of the space, the gradient of the plain sum of all logits with
+// architecture of the space, the gradient of the batch's loss with
 // respect to every weight of the supernet; zero outside of that architecture's
 // slice (behaviour of the original: the largest of each choice list, not the
-// supernet's own size). The loss needs no labels.
+// supernet's own size).
 func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights map[string]tensorfile.Tensor, b ScoringBatch, progress func(done, total int)) (map[string]tensorfile.Tensor, error) {
 	if err := n.Check(weights); err != nil {
 		return nil, err
@@ -153,6 +156,10 @@ func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 	}
 	total := b.Images.Shape[0]
 	size := chunkOf(total)
+	targets, err := b.targets(n.Space().Model.NumClasses)
+	if err != nil {
+		return nil, err
+	}
 
 	params := n.Params()
 	inputs := slices.Repeat(n.Bind().Shapes(), 2) // weights, and the gradients so far
@@ -160,6 +167,9 @@ func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 	inputs = append(inputs, shapes.Make(dtypes.Float32, size, m.Channels, m.ImageSize, m.ImageSize))
 	if factors != nil {
 		inputs = append(inputs, shapes.Make(dtypes.Float32, arch.Depth(), 2, size))
+	}
+	if targets != nil {
+		inputs = append(inputs, shapes.Make(dtypes.Float32, size, m.NumClasses))
 	}
 	program, err := e.Compile("saliency "+n.Space().Name, inputs, func(in []*graph.Node) []*graph.Node {
 		w, sums, rest := in[:len(params)], in[len(params):2*len(params)], in[2*len(params):]
@@ -170,7 +180,11 @@ func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 		if b.Linear {
 			forward.Stats = unnormalised(rest[0].Graph(), m, arch)
 		}
-		loss := graph.ReduceAllSum(n.Logits(w, rest[0], forward))
+		var wanted *graph.Node
+		if targets != nil {
+			wanted = rest[len(rest)-1]
+		}
+		loss := labelledLoss(n.Logits(w, rest[0], forward), wanted)
 		grads := engine.Gradient(loss, w...)
 		for i := range grads {
 			grads[i] = graph.Add(sums[i], grads[i])
@@ -203,6 +217,9 @@ func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 		args = append(args, chunk)
 		if factors != nil {
 			args = append(args, tensors.FromFlatDataAndDimensions(columns(factors, arch.Depth()*2, total, at, size), arch.Depth(), 2, size))
+		}
+		if targets != nil {
+			args = append(args, tensors.FromFlatDataAndDimensions(targets[at*m.NumClasses:(at+size)*m.NumClasses], size, m.NumClasses))
 		}
 		before := args[len(params):]
 		if sums, err = program.Run(args); err != nil {
@@ -241,6 +258,32 @@ func Gradients(ctx context.Context, e *engine.Engine, n *supernet.Net, weights m
 		}
 	}
 	return grads, nil
+}
+
+// targets are the labels as rows of one 1 each, [N, classes]; nil without labels.
+func (b ScoringBatch) targets(classes int) ([]float32, error) {
+	if b.Labels == nil {
+		return nil, nil
+	}
+	if len(b.Labels) != b.Images.Shape[0] {
+		return nil, fmt.Errorf("%w: %d labels for %d images", ErrInputs, len(b.Labels), b.Images.Shape[0])
+	}
+	targets := make([]float32, len(b.Labels)*classes)
+	for i, label := range b.Labels {
+		if label < 0 || label >= classes {
+			return nil, fmt.Errorf("%w: label %d of %d classes", ErrInputs, label, classes)
+		}
+		targets[i*classes+label] = 1
+	}
+	return targets, nil
+}
+
+// labelledLoss of logits [N, classes]: the sum of the cross entropies with the targets, or of all logits where those are nil.
+func labelledLoss(logits, targets *graph.Node) *graph.Node {
+	if targets == nil {
+		return graph.ReduceAllSum(logits)
+	}
+	return graph.Neg(graph.ReduceAllSum(graph.Mul(targets, graph.LogSoftmax(logits, -1))))
 }
 
 // prepare checks the batch against the space and returns the pixels and, where

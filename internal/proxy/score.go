@@ -40,7 +40,7 @@ func one(f func(p *passes) (float64, error)) func(p *passes) (Parts, error) {
 }
 
 // proxies are the known ones. Where a paper takes the cross-entropy, the loss
-// here is the plain sum of the logits: nothing has labels. None adds up over
+// here is the plain sum of the logits, unless the batch has labels. None adds up over
 // nested slices, since activations and gradients are others for each
 // architecture. Each file says what its proxies are.
 var proxies = map[string]proxy{

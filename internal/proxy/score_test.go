@@ -342,3 +342,64 @@ MODEL: {IMAGE_SIZE: 18, CHANNELS: 2, NUM_CLASSES: 5, STEM: 8, WIDTH: [8, 16], ST
 		t.Errorf("synflow is %.8g, by its formula %.8g", synflow, want)
 	}
 }
+
+// With a head of zeros all classes are equally probable, so the gradient of the head's bias is the
+// number of images over the classes less how often a label is there.
+func TestLabelsMakeTheLossTheCrossEntropy(t *testing.T) {
+	f := fixture.Open(t)
+	start := startOf(f, 3)
+	net, a := supernet.New(f.Space), f.Space.Largest()
+	samples, classes := start.Batch.Images.Shape[0], f.Space.Model.NumClasses
+	start.Weights = maps.Clone(start.Weights)
+	for _, name := range []string{"head.weight", "head.bias"} {
+		w := start.Weights[name]
+		start.Weights[name] = tensorfile.FromFloat32(w.Shape, make([]float32, len(f.Floats(w))))
+	}
+	want := slices.Repeat([]float64{float64(samples) / float64(classes)}, classes)
+	for i := range samples {
+		label := i * i % classes
+		start.Batch.Labels = append(start.Batch.Labels, label)
+		want[label]--
+	}
+	grads, err := proxy.Gradients(context.Background(), enginetest.Test(t), net, start.Weights, start.Batch, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for class, g := range f.Floats(grads["head.bias"]) {
+		if !(math.Abs(float64(g)-want[class]) < 1e-4) {
+			t.Errorf("the gradient of class %d is %v, not %v", class, g, want[class])
+		}
+	}
+	// The proxies of the largest architecture have the same gradient.
+	norm := 0.0
+	for _, g := range grads {
+		square := 0.0
+		for _, v := range f.Floats(g) {
+			square += float64(v) * float64(v)
+		}
+		norm += math.Sqrt(square)
+	}
+	plain := start
+	plain.Batch.Labels = nil
+	scorer, err := proxy.NewScorer(enginetest.Test(t), net, []string{"grad_norm"}, []proxy.Start{plain, start})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := scorer.Of(context.Background(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := got[1][0][0]; !(math.Abs(v-norm) <= 1e-4*norm) {
+		t.Errorf("grad_norm is %v, of the gradients %v", v, norm)
+	}
+	if got[0][0][0] == got[1][0][0] {
+		t.Error("the start without labels has the same grad_norm as the one with labels")
+	}
+
+	for name, labels := range map[string][]int{"too few": {1}, "no such class": append(slices.Clone(start.Batch.Labels[1:]), classes)} {
+		start.Batch.Labels = labels
+		if _, err := proxy.Gradients(context.Background(), enginetest.Test(t), net, start.Weights, start.Batch, nil); !errors.Is(err, proxy.ErrInputs) {
+			t.Errorf("labels, %s: %v", name, err)
+		}
+	}
+}
