@@ -9,7 +9,7 @@
 //	alone, all       each preferred architecture by itself, for the updates of all of them together
 //
 // with several seeds, measures the same preferred architectures in all of them on the
-// test images, and prints a table of mean and standard deviation. Runs that are in the
+// test images, and prints a table of means with their 95 % intervals. Runs that are in the
 // folder already are taken as they are, so a stopped experiment goes on, and seeds can be
 // trained by processes of their own (-first 2 -seeds 1), the last of which makes the table.
 //
@@ -22,8 +22,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-
-	"gonum.org/v1/gonum/stat"
 
 	"prenas/examples/internal/experiment"
 	"prenas/internal/evaluate"
@@ -104,9 +102,9 @@ func (x claim) run(ctx context.Context) error {
 			for seed, v := range values {
 				means[seed] += v / float64(len(archs))
 			}
-			cells += " " + spread(values) + " |"
+			cells += " " + experiment.Within(values, "") + " |"
 		}
-		fmt.Printf(" %s |%s\n", spread(means), cells)
+		fmt.Printf(" %s |%s\n", experiment.Within(means, ""), cells)
 	}
 	return nil
 }
@@ -116,15 +114,6 @@ type row struct {
 	name, sampler string
 	epochs        int
 	candidates    []string // each trained in a run of its own
-}
-
-// spread is mean ± sample standard deviation.
-func spread(values []float64) string {
-	deviation := 0.0
-	if len(values) > 1 {
-		deviation = stat.StdDev(values, nil)
-	}
-	return fmt.Sprintf("%.2f ± %.2f", stat.Mean(values, nil), deviation)
 }
 
 // search is always from the same weights: all seeds train the same architectures.

@@ -4,21 +4,26 @@
 //
 //	preferred        what prenas search chooses, in turn
 //	random           an architecture of the same intervals drawn at random, several draws: the ablation of the search
+//	random as large  one drawn among those that have at least 95 % of the preferred one's parameters: the ablation at equal size
 //	most parameters  the largest architecture that fits each interval, in turn
 //	hand-scaled      the largest that has the same choice in all layers, as DeiT scales, in turn
 //	AutoFormer       any architecture of the space, then evolution by measured held-out accuracy with inherited weights
-//	sandwich         the largest and smallest of the space and one of the preferred in each update, taught in place by the largest
+//	sandwich         the largest and smallest of the space and another in each update, taught in place by the largest; the other is
+//	                 one of the preferred or one of some that are drawn from the whole space, in turn
 //	alone for a share  each preferred architecture by itself, for the images that it has in "preferred"
 //	alone for all     each preferred architecture by itself, for the images of all of them together
 //
 // All rows but the last train on the same number of images; an image that an update shows to three
 // architectures counts three times. What a search takes beside that is counted in a column of its own.
+// The rows preferred, random and random as large have more seeds than the others; differences are paired by seed.
 //
-// It writes table.md and fronts over parameters, MACs and the time of an image into its folder.
+// It writes table.md and fronts over parameters, MACs and the time of an image into its folder. The
+// times are measured once, of all architectures in turns, and kept in latency.json.
 // Trainings and searches that are there are taken as they are, and those that were cut go on, so a
 // stopped experiment is gone on with by the same command. -dry-run says how long it would take.
 //
 //	go run ./examples/worth -out worth -space quickstart -recipe quickstart -params 0.015,0.1,0.7
+//	go run ./examples/worth -out worth-small -data tar:../shared/data/cifar10 -space examples/worth/vit-small.yaml -recipe examples/worth/recipe-small.yaml -params 0.012,0.05,0.2
 //	go run ./examples/worth -out worth-vit -data tar:../shared/data/cifar10 -space examples/worth/vit.yaml -recipe examples/worth/recipe.yaml -params 0.1,0.4,1.6
 //	go run ./examples/worth -out worth-conv -data tar:../shared/data/cifar10 -space examples/worth/conv.yaml -recipe examples/worth/recipe.yaml -params 0.08,0.25,0.7
 package main
@@ -47,7 +52,9 @@ func main() {
 	x := &worth{Setup: experiment.Flags("worth")}
 	params := flag.String("params", "0.015,0.1,0.7", "budgets, millions of parameters")
 	flag.StringVar(&x.proxy, "proxy", job.DefaultProxy, "score of the search, one that adds up")
+	flag.IntVar(&x.more, "more-seeds", 2, "seeds more of the rows preferred, random and random as large")
 	flag.IntVar(&x.draws, "draws", 3, "random draws of each seed")
+	flag.IntVar(&x.others, "others", 5, "architectures drawn from the space that sandwich trains beside the preferred")
 	flag.IntVar(&x.population, "population", 50, "of AutoFormer's evolution, in each interval")
 	flag.IntVar(&x.generations, "generations", 20, "of AutoFormer's evolution")
 	dry := flag.Bool("dry-run", false, "say what there is to train and how long it would take, and do nothing")
@@ -56,9 +63,10 @@ func main() {
 
 type worth struct {
 	*experiment.Setup
-	proxy                          string
-	budgets                        []float64
-	draws, population, generations int
+	proxy                   string
+	budgets                 []float64
+	more, draws, others     int
+	population, generations int
 }
 
 func (x *worth) run(ctx context.Context, params string, dry bool) (err error) {
@@ -81,8 +89,11 @@ func (x *worth) run(ctx context.Context, params string, dry bool) (err error) {
 		return x.plan(ctx, rows)
 	}
 	var all []measured
-	for seed := range x.Seeds {
+	for seed := range x.Seeds + x.more {
 		for _, r := range rows {
+			if seed >= r.seeds {
+				continue
+			}
 			own, err := x.measure(ctx, r, uint64(x.First+seed))
 			if err != nil {
 				return fmt.Errorf("%s, seed %d: %w", r.name, x.First+seed, err)
@@ -90,22 +101,29 @@ func (x *worth) run(ctx context.Context, params string, dry bool) (err error) {
 			all = append(all, own)
 		}
 	}
-	return x.write(rows, all)
+	times, err := x.latencies(ctx, all)
+	if err != nil {
+		return err
+	}
+	return x.write(rows, all, times)
 }
+
+// preferred is the row that the others are compared with.
+const preferred = "preferred"
 
 // row of the table.
 type row struct {
 	name, sampler string
-	epochs        int
+	epochs, seeds int
 	// choose returns what is trained together, a list for each training; of each the architectures
 	// that are measured are those of the intervals.
 	choose func(ctx context.Context, seed uint64) ([]space.Candidates, error)
 	evolve bool // measured is what evolution finds with the trained weights
-	extra  bool // the largest and the smallest of the space are trained too
+	extra  bool // the largest and the smallest of the space are trained too, and some drawn ones
 }
 
 func (x *worth) rows() []row {
-	all := x.Recipe.Epochs
+	all, few, many := x.Recipe.Epochs, x.Seeds, x.Seeds+x.more
 	each := func(ctx context.Context, seed uint64) ([]space.Candidates, error) {
 		best, err := x.preferred(ctx)
 		var alone []space.Candidates
@@ -121,14 +139,15 @@ func (x *worth) rows() []row {
 		}
 	}
 	return []row{
-		{name: "preferred", sampler: recipe.Balanced, epochs: all, choose: one(x.preferred)},
-		{name: "random", sampler: recipe.Balanced, epochs: all, choose: x.random},
-		{name: "most parameters", sampler: recipe.Balanced, epochs: all, choose: one(x.largest)},
-		{name: "hand-scaled", sampler: recipe.Balanced, epochs: all, choose: one(x.handScaled)},
-		{name: "AutoFormer", sampler: recipe.WholeSpace, epochs: all, choose: one(x.preferred), evolve: true},
-		{name: "sandwich", sampler: recipe.Sandwich, epochs: max(1, all/3), choose: one(x.preferred), extra: true},
-		{name: "alone for a share", sampler: recipe.Balanced, epochs: max(1, all/len(x.budgets)), choose: each},
-		{name: "alone for all", sampler: recipe.Balanced, epochs: all, choose: each},
+		{name: preferred, sampler: recipe.Balanced, epochs: all, seeds: many, choose: one(x.preferred)},
+		{name: "random", sampler: recipe.Balanced, epochs: all, seeds: many, choose: x.random},
+		{name: "random as large", sampler: recipe.Balanced, epochs: all, seeds: many, choose: x.randomAsLarge},
+		{name: "most parameters", sampler: recipe.Balanced, epochs: all, seeds: few, choose: one(x.largest)},
+		{name: "hand-scaled", sampler: recipe.Balanced, epochs: all, seeds: few, choose: one(x.handScaled)},
+		{name: "AutoFormer", sampler: recipe.WholeSpace, epochs: all, seeds: few, choose: one(x.preferred), evolve: true},
+		{name: "sandwich", sampler: recipe.Sandwich, epochs: max(1, all/3), seeds: few, choose: one(x.preferred), extra: true},
+		{name: "alone for a share", sampler: recipe.Balanced, epochs: max(1, all/len(x.budgets)), seeds: few, choose: each},
+		{name: "alone for all", sampler: recipe.Balanced, epochs: all, seeds: few, choose: each},
 	}
 }
 
@@ -151,12 +170,37 @@ func (x *worth) preferred(ctx context.Context) (space.Candidates, error) {
 
 // random are draws of one architecture an interval, others for each seed.
 func (x *worth) random(_ context.Context, seed uint64) (draws []space.Candidates, err error) {
+	return x.drawn(seed, func(int) float64 { return 0 })
+}
+
+// near is the least size of what is drawn "as large", in parts of the preferred architecture's.
+const near = 0.95
+
+// randomAsLarge are draws like random's, of the preferred ones' sizes.
+func (x *worth) randomAsLarge(ctx context.Context, seed uint64) ([]space.Candidates, error) {
+	best, err := x.preferred(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return x.drawn(seed, func(i int) float64 { return near * float64(best[i].Candidates[0].Params) / 1e6 })
+}
+
+// drawn are draws of one architecture an interval that has more million parameters than least says.
+func (x *worth) drawn(seed uint64, least func(interval int) float64) (draws []space.Candidates, err error) {
 	for i := range x.draws {
 		o := x.options()
 		o.Method, o.Population, o.Seed = search.Random, 1, seed*1000+uint64(i)
-		c, _, err := search.RunMeasured(x.Space, func(archs []space.Arch) ([]float64, error) { return make([]float64, len(archs)), nil }, o)
-		if err != nil {
-			return nil, err
+		var c space.Candidates
+		for k, most := range x.budgets {
+			o.Budgets = []float64{most}
+			if o.Interval.Min = least(k); k > 0 {
+				o.Interval.Min = max(o.Interval.Min, x.budgets[k-1])
+			}
+			one, _, err := search.RunMeasured(x.Space, func(archs []space.Arch) ([]float64, error) { return make([]float64, len(archs)), nil }, o)
+			if err != nil {
+				return nil, err
+			}
+			c = append(c, one...)
 		}
 		draws = append(draws, c)
 	}
@@ -237,11 +281,7 @@ func (x *worth) measure(ctx context.Context, r row, seed uint64) (own measured, 
 		run := filepath.Join(x.Out, fmt.Sprintf("%s-%d-%d", strings.ReplaceAll(r.name, " ", "-"), seed, i))
 		wanted := c
 		if r.extra {
-			c = slices.Clone(c)
-			for _, a := range []space.Arch{x.Space.Smallest(), x.Space.Largest()} {
-				params := x.Space.Model.Params(a)
-				c = append(c, space.Bin{Key: space.BinKey(float64(params)/1e6 + 1e6), Candidates: []space.Candidate{{Arch: a, Params: params}}})
-			}
+			c = x.withExtra(c, seed)
 		}
 		if err := x.train(ctx, r, c, run, seed); err != nil {
 			return own, err
@@ -276,6 +316,22 @@ func (x *worth) measure(ctx context.Context, r row, seed uint64) (own measured, 
 	return own, nil
 }
 
+// withExtra are candidates with the largest and the smallest of the space, and some drawn from it, in intervals that no budget has.
+func (x *worth) withExtra(c space.Candidates, seed uint64) space.Candidates {
+	c = slices.Clone(c)
+	extra := []space.Arch{x.Space.Smallest(), x.Space.Largest()}
+	for i := range x.others {
+		extra = append(extra, recipe.DrawArch(x.Space, seed, i))
+	}
+	for i, a := range extra {
+		there := func(b space.Bin) bool { return b.Candidates[0].Arch.String() == a.String() }
+		if !slices.ContainsFunc(c, there) {
+			c = append(c, space.Bin{Key: space.BinKey(float64(1e6 + i)), Candidates: []space.Candidate{{Arch: a, Params: x.Space.Model.Params(a)}}})
+		}
+	}
+	return c
+}
+
 // options of a row's training of a run.
 func (x *worth) training(r row, candidates, run string, seed uint64) job.TrainOptions {
 	by := x.Recipe
@@ -306,17 +362,20 @@ func (x *worth) plan(ctx context.Context, rows []row) error {
 		if err != nil {
 			return err
 		}
-		file := x.File("planned")
-		if err := fsys.WriteAtomic(fsys.OS, file, lists[0].Write); err != nil {
+		file, c := x.File("planned"), lists[0]
+		if r.extra {
+			c = x.withExtra(c, uint64(x.First))
+		}
+		if err := fsys.WriteAtomic(fsys.OS, file, c.Write); err != nil {
 			return err
 		}
 		p, err := job.PlanTraining(ctx, x.training(r, file, filepath.Join(x.Out, "planned"), uint64(x.First)), 20*time.Second)
 		if err != nil {
 			return err
 		}
-		seconds := (p.Compile + p.Seconds) * float64(len(lists)*x.Seeds)
+		seconds := (p.Compile + p.Seconds) * float64(len(lists)*r.seeds)
 		total += seconds
-		fmt.Printf("%-16s %3d trainings, about %s\n", r.name, len(lists)*x.Seeds, (time.Duration(math.Ceil(seconds)) * time.Second).String())
+		fmt.Printf("%-16s %3d trainings, about %s\n", r.name, len(lists)*r.seeds, (time.Duration(math.Ceil(seconds)) * time.Second).String())
 	}
 	fmt.Printf("all trainings take about %s on this machine as busy as it is now, evolution and evaluation not included\n", (time.Duration(math.Ceil(total)) * time.Second).String())
 	return fsys.OS.Remove(x.File("planned"))

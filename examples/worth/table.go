@@ -1,20 +1,26 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"gonum.org/v1/gonum/stat"
-	"gonum.org/v1/gonum/stat/distuv"
 
+	"prenas/examples/internal/experiment"
 	"prenas/internal/chart"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/latency"
 	"prenas/internal/rundir"
+	"prenas/internal/sealed"
+	"prenas/pkg/space"
 )
 
 // imagesOf a run: what its updates trained on, an image once for each architecture.
@@ -49,26 +55,65 @@ func (m measured) top1(budgets []string) []float64 {
 
 func mean(values []float64) float64 { return stat.Mean(values, nil) }
 
-// interval is a mean with the half width of its 95 % interval, by Student's t; NaN of one value.
-func interval(values []float64) (middle, half float64) {
-	n := float64(len(values))
-	if n < 2 {
-		return mean(values), math.NaN()
+// lessPreferred are the differences of a row's means from those of the row preferred, of the seeds that both have.
+func lessPreferred(list, base []measured, budgets []string) (pairs []float64) {
+	for _, m := range list {
+		for _, b := range base {
+			if b.seed == m.seed {
+				pairs = append(pairs, mean(m.top1(budgets))-mean(b.top1(budgets)))
+			}
+		}
 	}
-	middle, deviation := stat.MeanStdDev(values, nil)
-	return middle, distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile(0.975) * deviation / math.Sqrt(n)
+	return pairs
 }
 
-func within(values []float64, sign string) string {
-	middle, half := interval(values)
-	if math.IsNaN(half) {
-		return fmt.Sprintf("%"+sign+".2f", middle)
+// times are milliseconds of one image by architecture, and on what they were measured.
+type times struct {
+	On string             `json:"on"`
+	Ms map[string]float64 `json:"ms"`
+}
+
+// latencies of all architectures that were measured, of latency.json if it has all of them.
+func (x *worth) latencies(ctx context.Context, all []measured) (t times, err error) {
+	var names []string
+	for _, m := range all {
+		for _, r := range m.results {
+			for _, a := range r.Archs {
+				names = append(names, a.Arch)
+			}
+		}
 	}
-	return fmt.Sprintf("%"+sign+".2f ± %.2f", middle, half)
+	slices.Sort(names)
+	names = slices.Compact(names)
+	path := x.File("latency")
+	err = sealed.Read(fsys.OS, path, &t)
+	if err == nil && !slices.ContainsFunc(names, func(name string) bool { return t.Ms[name] == 0 }) {
+		return t, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return t, err
+	}
+	var archs []space.Arch
+	for _, name := range names {
+		a, err := space.ParseArch(name)
+		if err != nil {
+			return t, err
+		}
+		archs = append(archs, a)
+	}
+	ms, on, err := latency.Whole(ctx, x.Engine, x.Space.Model, archs, 1)
+	if err != nil {
+		return t, err
+	}
+	t = times{On: on, Ms: map[string]float64{}}
+	for i, name := range names {
+		t.Ms[name] = ms[i]
+	}
+	return t, sealed.Write(fsys.OS, path, t)
 }
 
 // write writes the table and the fronts, and prints the table.
-func (x *worth) write(rows []row, all []measured) error {
+func (x *worth) write(rows []row, all []measured, took times) error {
 	var budgets []string
 	of := func(name string) (list []measured) {
 		for _, m := range all {
@@ -91,9 +136,8 @@ func (x *worth) write(rows []row, all []measured) error {
 		}
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "| trained | mean | less preferred | %s M | images trained | images of the search |\n", strings.Join(budgets, " M | "))
-	fmt.Fprintf(&text, "| --- | --- | --- |%s --- | --- |\n", strings.Repeat(" --- |", len(budgets)))
-	var base []float64 // means of the row preferred, by seed
+	fmt.Fprintf(&text, "| trained | seeds | mean | less preferred | %s M | images trained | images of the search |\n", strings.Join(budgets, " M | "))
+	fmt.Fprintf(&text, "| --- | --- | --- | --- |%s --- | --- |\n", strings.Repeat(" --- |", len(budgets)))
 	for k, r := range rows {
 		var means []float64
 		cells := make([][]float64, len(budgets))
@@ -112,23 +156,17 @@ func (x *worth) write(rows []row, all []measured) error {
 			images *= float64(len(budgets)) // of all of them together
 		}
 		less := "-"
-		if r.name == "preferred" {
-			base = means
-		} else if len(base) == len(means) {
-			pairs := make([]float64, len(means))
-			for i := range pairs {
-				pairs[i] = means[i] - base[i]
-			}
-			less = within(pairs, "+")
+		if pairs := lessPreferred(list, of(preferred), budgets); r.name != preferred && len(pairs) > 0 {
+			less = experiment.Within(pairs, "+")
 		}
-		fmt.Fprintf(&text, "| %s: %s | %s | %s |", chart.Label(k), r.name, within(means, ""), less)
+		fmt.Fprintf(&text, "| %s: %s | %d | %s | %s |", chart.Label(k), r.name, len(list), experiment.Within(means, ""), less)
 		for _, values := range cells {
-			fmt.Fprintf(&text, " %s |", within(values, ""))
+			fmt.Fprintf(&text, " %s |", experiment.Within(values, ""))
 		}
 		fmt.Fprintf(&text, " %.0f | %.0f |\n", images, searched)
 	}
 	first := all[0].results[0]
-	fmt.Fprintf(&text, "\nTop-1 in per cent of %s; %d seeds from %d on; ± is half of the 95 %% interval over seeds (Student's t).\n", first.Of(), x.Seeds, x.First)
+	fmt.Fprintf(&text, "\nTop-1 in per cent of %s; seeds from %d on; ± is half of the 95 %% interval over seeds (Student's t), differences are of the seeds that both rows have. Latency: %s.\n", first.Of(), x.First, took.On)
 	fmt.Print(text.String())
 	if err := keep(filepath.Join(x.Out, "table.md"), []byte(text.String())); err != nil {
 		return err
@@ -139,7 +177,7 @@ func (x *worth) write(rows []row, all []measured) error {
 	}{
 		"params":  {"parameters, million", func(a evaluate.Result) float64 { return float64(a.Params) / 1e6 }},
 		"macs":    {"MACs, million", func(a evaluate.Result) float64 { return float64(a.MACs) / 1e6 }},
-		"latency": {"milliseconds of an image, in batches of 100", func(a evaluate.Result) float64 { return 1000 / a.Rate }},
+		"latency": {"milliseconds of one image", func(a evaluate.Result) float64 { return took.Ms[a.Arch] }},
 	} {
 		c := chart.Chart{Title: "Accuracy over " + axis.label, XLabel: axis.label, YLabel: "test top-1, %"}
 		for i, r := range rows {
@@ -158,7 +196,7 @@ func (x *worth) write(rows []row, all []measured) error {
 				}
 				p := chart.Point{X: mean(xs), Y: mean(ys)}
 				s.Thick = append(s.Thick, p)
-				if _, half := interval(ys); !math.IsNaN(half) {
+				if _, half := experiment.Interval(ys); !math.IsNaN(half) {
 					s.Marks = append(s.Marks, chart.Mark{Point: p, Low: p.Y - half, High: p.Y + half, Text: r.name})
 				} else {
 					s.Marks = append(s.Marks, chart.Mark{Point: p, Text: r.name})
