@@ -263,7 +263,7 @@ func convOf(s *space.Space) object {
 	for _, b := range s.Model.ConvBlocks(arch) {
 		blocks = append(blocks, object{
 			"in": b.In, "hidden": b.Hidden, "out": b.Out, "expands": b.Expands, "kernel": b.Kernel, "stride": b.Stride,
-			"squeeze": b.Squeeze, "h_swish": b.HSwish, "residual": b.Residual,
+			"squeeze": b.Squeeze, "h_swish": b.Activation == space.HardSwish, "residual": b.Residual,
 		})
 	}
 	return object{

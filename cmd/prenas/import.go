@@ -23,8 +23,9 @@ func importCommand(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use: "import FILE --out FILE.safetensors", Short: "Bring in a model that another program trained", Args: cobra.ExactArgs(1),
 		Long: "Reads weights of timm, Hugging Face (ViT, DeiT, DINOv2, the image towers of CLIP and SigLIP), torchvision,\n" +
-			"PreNAS or AutoFormer, or of MobileNetV3-Large (timm, torchvision, once-for-all). The file is\n" +
-			"safetensors, .pth, or the index of a model in several files. Nothing in it is executed.\n" +
+			"PreNAS or AutoFormer, or of MobileNetV2, MobileNetV3, EfficientNet-lite and EfficientNet-B0 (timm,\n" +
+			"torchvision, efficientnet-pytorch), or of once-for-all. The file is safetensors, .pth, or the index of a\n" +
+			"model in several files. Nothing in it is executed.\n" +
 			"Writes a model, for predict, eval, export, finetune and as a teacher, with its card, and a space file\n" +
 			"(.space.yaml) whose choices shrink it. config.json beside the weights is read. What neither says is\n" +
 			"assumed, in a line that names the flag to change it; where no assumption is safe, the flag is asked for.",
@@ -104,7 +105,8 @@ func addHints(f *pflag.FlagSet, h *pretrained.Hints, size string) {
 	f.StringVar(&h.Entry, "entry", "", "entry of the file that holds the weights, where several do, as model_ema")
 	f.IntVar(&h.HeadDim, "head-dim", 0, "features of an attention head (default: what config.json says, else 64)")
 	f.Float64Var(&h.NormEps, "norm-eps", 0, "epsilon of the norms (default: what config.json says, else the form's usual)")
-	f.StringVar(&h.Activation, "activation", "", "activation of the MLPs: "+strings.Join(space.Activations(), ", "))
+	f.StringVar(&h.Activation, "activation", "", "activation of the MLPs ("+strings.Join(space.Activations(), ", ")+"), or of a convolutional network ("+strings.Join(space.ConvActivations(), ", ")+")")
+	f.StringVar(&h.Padding, "padding", "", "padding of a convolutional network: symmetric, or same as TensorFlow has it (default: what config.json says, else symmetric)")
 	f.StringVar(&h.Pool, "pool", "", "what is classified: "+strings.Join(pretrained.Pools(), ", "))
 	f.IntVar(&h.ImageSize, size, 0, "pixels of an image's side that the weights are for, where their positions leave two readings")
 	f.Float32SliceVar(&h.Mean, "mean", nil, "mean of each channel of pixels in [0, 1] in the model's training, like `0.485,0.456,0.406`")
@@ -113,9 +115,12 @@ func addHints(f *pflag.FlagSet, h *pretrained.Hints, size string) {
 
 // checkHints refuses values that no model has.
 func checkHints(h pretrained.Hints) error {
+	activations := slices.Compact(slices.Sorted(slices.Values(append(space.Activations(), space.ConvActivations()...))))
 	switch {
-	case h.Activation != "" && !slices.Contains(space.Activations(), h.Activation):
-		return usagef("--activation %s: it is one of %s", h.Activation, strings.Join(space.Activations(), ", "))
+	case h.Activation != "" && !slices.Contains(activations, h.Activation):
+		return usagef("--activation %s: it is one of %s", h.Activation, strings.Join(activations, ", "))
+	case h.Padding != "" && !slices.Contains(pretrained.Paddings(), h.Padding):
+		return usagef("--padding %s: it is one of %s", h.Padding, strings.Join(pretrained.Paddings(), ", "))
 	case h.Pool != "" && !slices.Contains(pretrained.Pools(), h.Pool):
 		return usagef("--pool %s: it is one of %s", h.Pool, strings.Join(pretrained.Pools(), ", "))
 	case len(h.Mean) != len(h.Std):

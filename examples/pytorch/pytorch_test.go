@@ -68,6 +68,17 @@ func TestLogitsAreEqual(t *testing.T) {
 	compare(t, interpreter, "logits.py", conv, parse(t, "i27-d2_1x2-k3_5_3_7-x2_3_1.5_4"))
 	conv.Conv.StemStride, conv.Conv.MixBias, conv.Channels = 1, false, 1
 	compare(t, interpreter, "logits.py", conv, parse(t, "i20-d1x3-k3_5x2-x2x2_1"))
+	lite := convModel()
+	lite.Conv.Activation, lite.Conv.Padding, lite.Conv.Mix, lite.Conv.MixBias, lite.Conv.First.Width = space.ReLU6, space.PaddingSame, 0, false, 16
+	lite.Conv.Units[2].HSwish = false
+	compare(t, interpreter, "logits.py", lite, parse(t, "i28-d2_1x2-k3_5_3_7-x2_3_1.5_4"))
+	net := convModel()
+	net.Conv.Activation, net.Conv.Squeeze, net.Conv.First = space.SiLU, space.SqueezeEfficientNet, space.ConvFirst{Stride: 2, SqueezeExcite: true}
+	net.Conv.Units[2].HSwish = false
+	compare(t, interpreter, "logits.py", net, parse(t, "i28-d2_1x2-k3_5_3_7-x2_3_1.5_4"))
+	rw := convModel()
+	rw.Conv.Squeeze, rw.Conv.First = space.SqueezeRW, space.ConvFirst{SqueezeExcite: true, NoSkip: true}
+	compare(t, interpreter, "logits.py", rw, parse(t, "i28-d2_1x2-k3_5_3_7-x2_3_1.5_4"))
 }
 
 // convModel is a small convolutional network's.

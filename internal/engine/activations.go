@@ -86,12 +86,17 @@ func HardSigmoid(x *graph.Node) *graph.Node {
 // Activation is a function that may follow a norm.
 type Activation int
 
-// As in kernels/batchnorm.c.
+// The first are as in kernels/batchnorm.c; see fused.
 const (
 	Identity  Activation = iota
 	ReLU                 // max(x, 0)
 	HardSwish            // x · HardSigmoid(x)
+	ReLU6                // min(max(x, 0), 6)
+	SiLU                 // x · Sigmoid(x)
 )
+
+// fused tells whether package kernels computes a batch norm and the activation in one.
+func (f Activation) fused() bool { return f <= ReLU6 }
 
 // Of is the function of x.
 func (f Activation) Of(x *graph.Node) *graph.Node {
@@ -100,6 +105,10 @@ func (f Activation) Of(x *graph.Node) *graph.Node {
 		return graph.Max(x, graph.ScalarZero(x.Graph(), x.DType()))
 	case HardSwish:
 		return graph.Mul(x, HardSigmoid(x))
+	case ReLU6:
+		return graph.Min(graph.Max(x, graph.ScalarZero(x.Graph(), x.DType())), graph.Scalar(x.Graph(), x.DType(), 6))
+	case SiLU:
+		return graph.Mul(x, graph.Sigmoid(x))
 	}
 	return x
 }

@@ -16,6 +16,10 @@ import (
 // gradient passes. x, y and their adjoints may have been through the type that operands of products are cast to (see
 // DotGeneral); all sums are float32 or finer.
 func BatchNorm(x, weight, bias *graph.Node, eps float64, f Activation, operands dtypes.DType) (y, mean, variance *graph.Node) {
+	if hasKernels(x) && !f.fused() {
+		y, mean, variance = batchNormCall(x, weight, bias, eps, Identity, operands, widest)
+		return f.Of(y), mean, variance
+	}
 	if hasKernels(x) {
 		return batchNormCall(x, weight, bias, eps, f, operands, widest)
 	}

@@ -111,7 +111,7 @@ func TestBatchNormCallIsTheTwin(t *testing.T) {
 	}
 	e := engineWithKernels(t)
 	for i, c := range []rowCase{{2, 1}, {3, 5}, {40, 16}, {301, 24}, {7, 33}, {5000, 12}, {400, 112}} {
-		for _, f := range []Activation{Identity, ReLU, HardSwish} {
+		for _, f := range []Activation{Identity, ReLU, HardSwish, ReLU6} {
 			t.Run(fmt.Sprint(i, f), func(t *testing.T) {
 				c.check(t, e, 2, func(in []*graph.Node, operands dtypes.DType, lanes int) *graph.Node {
 					y, _, _ := batchNormCall(in[0], in[1], in[2], 1e-3, f, operands, lanes)

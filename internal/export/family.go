@@ -95,8 +95,14 @@ type Conv struct {
 	StemStride int    `json:"stem_stride"`
 	Units      []Unit `json:"units"`
 	Features   int    `json:"features"` // of the last convolution before the mean
-	Mix        int    `json:"mix"`      // features between the mean and the classifier
+	Mix        int    `json:"mix"`      // features between the mean and the classifier; 0: those of the mean
 	MixBias    bool   `json:"mix_bias"`
+
+	// What MobileNetV3-Large has not; see space.ConvModel.
+	First      space.ConvFirst `json:"first,omitzero"`
+	Activation string          `json:"activation,omitempty"`
+	Squeeze    string          `json:"squeeze,omitempty"`
+	Padding    string          `json:"padding,omitempty"`
 }
 
 // Unit is a few blocks of one width.
@@ -117,7 +123,8 @@ type Block struct {
 }
 
 func newConv(m space.Model, a space.Arch) *Conv {
-	c := &Conv{Stem: m.Conv.Stem, StemStride: m.Conv.StemStride, Features: m.Conv.Features, Mix: m.Conv.Mix, MixBias: m.Conv.MixBias}
+	c := &Conv{Stem: m.Conv.Stem, StemStride: m.Conv.StemStride, Features: m.Conv.Features, Mix: m.Conv.Mix, MixBias: m.Conv.MixBias,
+		First: m.Conv.First, Activation: m.Conv.Activation, Squeeze: m.Conv.Squeeze, Padding: m.Conv.Padding}
 	for _, u := range m.Conv.Units {
 		c.Units = append(c.Units, Unit{Width: u.Width, Stride: u.Stride, SqueezeExcite: u.SqueezeExcite, HSwish: u.HSwish})
 	}
@@ -129,7 +136,8 @@ func newConv(m space.Model, a space.Arch) *Conv {
 }
 
 func (c *Conv) model() space.Model {
-	m := space.Model{Conv: space.ConvModel{Stem: c.Stem, StemStride: c.StemStride, Features: c.Features, Mix: c.Mix, MixBias: c.MixBias}}
+	m := space.Model{Conv: space.ConvModel{Stem: c.Stem, StemStride: c.StemStride, Features: c.Features, Mix: c.Mix, MixBias: c.MixBias,
+		First: c.First, Activation: c.Activation, Squeeze: c.Squeeze, Padding: c.Padding}}
 	for _, u := range c.Units {
 		m.Conv.Units = append(m.Conv.Units, space.ConvUnit{Width: u.Width, Stride: u.Stride, SqueezeExcite: u.SqueezeExcite, HSwish: u.HSwish})
 	}

@@ -49,6 +49,7 @@ const (
 	Mean           Name = "mean"
 	Method         Name = "method"
 	NormEps        Name = "norm-eps"
+	Padding        Name = "padding"
 	Opset          Name = "opset"
 	OrderBy        Name = "order-by"
 	Out            Name = "out"

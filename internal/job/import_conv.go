@@ -60,6 +60,9 @@ func convSpaceText(s *space.Space) string {
 	fmt.Fprintf(&b, "MODEL:\n  IMAGE_SIZE: %d\n  CHANNELS: %d\n  NUM_CLASSES: %d\n  STEM: %d\n  STEM_STRIDE: %d\n", m.ImageSize, m.Channels, m.NumClasses, c.Stem, c.StemStride)
 	fmt.Fprintf(&b, "  WIDTH: %s\n  STRIDE: %s\n  SQUEEZE_EXCITE: %s\n  H_SWISH: %s\n", list(width), list(stride), list(squeeze), list(swish))
 	fmt.Fprintf(&b, "  FEATURES: %d\n  MIX: %d\n  MIX_BIAS: %v\n", c.Features, c.Mix, c.MixBias)
+	for _, v := range c.OtherKeys() {
+		fmt.Fprintf(&b, "  %s: %s\n", v.Key, v.Value)
+	}
 	fmt.Fprintf(&b, "INTERVAL: {MIN: %s, MAX: %s, STEP: %s}\n", decimal(s.Interval.Min), decimal(s.Interval.Max), decimal(s.Interval.Step))
 	return b.String()
 }

@@ -185,6 +185,9 @@ func TestOrderChangesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, name := range moved {
+				if _, has := weights[name]; !has && strings.Contains(name, ".se.") {
+					continue
+				}
 				if bytes.Equal(sorted[name].Data, weights[name].Data) && (name != "head.weight" || m.Info.Architecture.NumClasses != m.Info.Architecture.EmbedDim) {
 					t.Errorf("%s is in the order that it was", name)
 				}

@@ -28,7 +28,7 @@
 #pragma GCC diagnostic ignored "-Wpsabi" // vectors are never passed between files
 
 // What follows a norm; as in engine/activations.go.
-enum { IDENTITY, RELU, HARD_SWISH };
+enum { IDENTITY, RELU, HARD_SWISH, RELU6 };
 
 enum {
 	PART_VALUES = 1 << 15,

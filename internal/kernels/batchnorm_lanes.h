@@ -14,13 +14,20 @@ INLINE V NAME(activation)(V z, int kind) {
 		h = NAME(choose)(h <= zero, zero, h);
 		return z * NAME(choose)(h >= six, six, h) * (1 / 6.0f);
 	}
+	if (kind == RELU6) {
+		V h = NAME(choose)(z <= zero, zero, z);
+		return NAME(choose)(h >= six, six, h);
+	}
 	return z;
 }
 
 INLINE V NAME(activation_adjoint)(V z, V v, int kind) {
-	V zero = {0}, three = zero + 3;
+	V zero = {0}, three = zero + 3, six = zero + 6;
 	if (kind == RELU) {
 		return NAME(choose)(z <= zero, zero, v);
+	}
+	if (kind == RELU6) {
+		return NAME(choose)(z <= zero, zero, NAME(choose)(z >= six, zero, v));
 	}
 	if (kind == HARD_SWISH) {
 		V d = NAME(choose)(z >= three, zero + 1, z * (1 / 3.0f) + 0.5f);
@@ -93,6 +100,13 @@ INLINE void NAME(adjoint_as)(const batch_norm *n, int64_t from, int64_t to, bool
 				function(__VA_ARGS__, true, HARD_SWISH);                        \
 			} else {                                                            \
 				function(__VA_ARGS__, false, HARD_SWISH);                       \
+			}                                                                   \
+			break;                                                              \
+		case RELU6:                                                             \
+			if (n->bf16) {                                                      \
+				function(__VA_ARGS__, true, RELU6);                             \
+			} else {                                                            \
+				function(__VA_ARGS__, false, RELU6);                            \
 			}                                                                   \
 			break;                                                              \
 		default:                                                                \

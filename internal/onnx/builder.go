@@ -26,7 +26,7 @@ func (b *builder) build() {
 		images = b.op("Cast", []string{images}, integer("to", int(schema.Tensor_FLOAT16)))
 	}
 	if m.IsConv() {
-		(&conv{b}).build(images)
+		(&conv{builder: b}).build(images)
 	} else {
 		(&vit{builder: b}).build(images)
 	}

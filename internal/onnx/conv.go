@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
@@ -10,11 +11,20 @@ import (
 // conv builds the graph of a convolutional network. Activations are [batch, features,
 // height, width]; package supernet has the same computation in its type of this name.
 // Batch norms are folded into the convolutions before them.
-type conv struct{ *builder }
+type conv struct {
+	*builder
+	zero, six string // the limits of ReLU6
+}
 
 func (v *conv) build(images string) {
 	m, c := v.model, v.model.Conv
-	x := v.hardSwish(v.conv(images, convolution{name: "conv_stem", norm: "bn1", out: c.Stem, in: m.Channels, kernel: 3, stride: c.StemStride}))
+	if c.Activation == space.ReLU6 {
+		v.zero, v.six = v.constant("zero", []float32{0}), v.constant("six", []float32{6})
+	}
+	outside := func(x string) string { return v.activation(x, cmp.Or(c.Activation, space.HardSwish)) }
+	x := outside(v.conv(images, convolution{
+		name: "conv_stem", norm: "bn1", out: c.Stem, in: m.Channels, kernel: 3, stride: c.StemStride, shift: c.Shift(v.info.SpaceArch().Resolution, c.StemStride),
+	}))
 	blocks := m.ConvBlocks(v.info.SpaceArch())
 	for _, b := range blocks {
 		v.scope = fmt.Sprintf("blocks.%d.%d.", b.Unit+1, b.Layer)
@@ -24,38 +34,65 @@ func (v *conv) build(images string) {
 		}
 		x = y
 	}
-	v.scope = fmt.Sprintf("blocks.%d.0.", len(c.Units)+1)
-	x = v.hardSwish(v.conv(x, convolution{name: "conv", norm: "bn1", out: c.Features, in: blocks[len(blocks)-1].Out}))
+	last := convolution{name: "conv_head", norm: "bn2", out: c.Features, in: blocks[len(blocks)-1].Out}
+	v.scope = ""
+	if c.Mix > 0 {
+		v.scope = fmt.Sprintf("blocks.%d.0.", len(c.Units)+1)
+		last.name, last.norm = "conv", "bn1"
+	}
+	x = outside(v.conv(x, last))
 	v.scope = ""
 	x = v.op("GlobalAveragePool", []string{x})
-	x = v.hardSwish(v.conv(x, convolution{name: "conv_head", bias: c.MixBias, out: c.Mix, in: c.Features}))
-	v.linear(v.op("Flatten", []string{x}, integer("axis", 1)), "classifier", m.NumClasses, c.Mix, true)
+	if c.Mix > 0 {
+		x = outside(v.conv(x, convolution{name: "conv_head", bias: c.MixBias, out: c.Mix, in: c.Features}))
+	}
+	v.linear(v.op("Flatten", []string{x}, integer("axis", 1)), "classifier", m.NumClasses, c.Pooled(), true)
 }
 
 // block without its residual connection.
 func (v *conv) block(x string, b space.ConvBlock) string {
-	act := func(x string) string { return v.op("Relu", []string{x}) }
-	if b.HSwish {
-		act = v.hardSwish
-	}
-	depthwise := convolution{name: "conv_dw", norm: "bn2", out: b.Hidden, in: 1, kernel: b.Kernel, stride: b.Stride, groups: b.Hidden}
+	act := func(x string) string { return v.activation(x, b.Activation) }
+	depthwise := convolution{name: "conv_dw", norm: "bn2", out: b.Hidden, in: 1, kernel: b.Kernel, stride: b.Stride, groups: b.Hidden, shift: b.Shift}
 	if !b.Expands {
 		depthwise.norm = "bn1"
-		return v.conv(act(v.conv(x, depthwise)), convolution{name: "conv_pw", norm: "bn2", out: b.Out, in: b.Hidden})
+		return v.conv(v.squeezeExcite(act(v.conv(x, depthwise)), b), convolution{name: "conv_pw", norm: "bn2", out: b.Out, in: b.Hidden})
 	}
 	x = act(v.conv(x, convolution{name: "conv_pw", norm: "bn1", out: b.Hidden, in: b.In}))
-	x = act(v.conv(x, depthwise))
-	if b.Squeeze > 0 {
-		y := v.op("GlobalAveragePool", []string{x})
-		y = v.op("Relu", []string{v.conv(y, convolution{name: "se.conv_reduce", bias: true, out: b.Squeeze, in: b.Hidden})})
-		y = v.conv(y, convolution{name: "se.conv_expand", bias: true, out: b.Hidden, in: b.Squeeze})
-		y = v.op("HardSigmoid", []string{y}, float("alpha", 1./6), float("beta", 0.5))
-		x = v.op("Mul", []string{x, y})
-	}
+	x = v.squeezeExcite(act(v.conv(x, depthwise)), b)
 	return v.conv(x, convolution{name: "conv_pwl", norm: "bn3", out: b.Out, in: b.Hidden})
 }
 
-func (v *conv) hardSwish(x string) string { return v.op("HardSwish", []string{x}) }
+func (v *conv) squeezeExcite(x string, b space.ConvBlock) string {
+	if b.Squeeze == 0 {
+		return x
+	}
+	kind, middle := v.model.Conv.Squeeze, space.ReLU
+	if kind != "" {
+		middle = b.Activation
+	}
+	y := v.op("GlobalAveragePool", []string{x})
+	y = v.activation(v.conv(y, convolution{name: "se.conv_reduce", bias: true, out: b.Squeeze, in: b.Hidden}), middle)
+	y = v.conv(y, convolution{name: "se.conv_expand", bias: true, out: b.Hidden, in: b.Squeeze})
+	if kind == space.SqueezeEfficientNet {
+		y = v.op("Sigmoid", []string{y})
+	} else {
+		y = v.op("HardSigmoid", []string{y}, float("alpha", 1./6), float("beta", 0.5))
+	}
+	return v.op("Mul", []string{x, y})
+}
+
+// activation of a name of package space.
+func (v *conv) activation(x, name string) string {
+	switch name {
+	case space.ReLU:
+		return v.op("Relu", []string{x})
+	case space.ReLU6:
+		return v.op("Clip", []string{x, v.zero, v.six})
+	case space.SiLU:
+		return v.op("Mul", []string{x, v.op("Sigmoid", []string{x})})
+	}
+	return v.op("HardSwish", []string{x})
+}
 
 // convolution says which weight [out, in, kernel, kernel] a convolution has, with what
 // behind it. Zero values of sizes are 1.
@@ -65,6 +102,7 @@ type convolution struct {
 	bias                   bool   // of its own
 	out, in                int    // in: of a group
 	kernel, stride, groups int
+	shift                  int // less padding before the image than half the kernel
 }
 
 // conv adds a convolution with padding of half its kernel.
@@ -83,7 +121,7 @@ func (v *conv) conv(x string, c convolution) string {
 	}
 	pad := c.kernel / 2
 	return v.op("Conv", inputs, integers("kernel_shape", c.kernel, c.kernel), integers("strides", c.stride, c.stride),
-		integers("pads", pad, pad, pad, pad), integer("group", c.groups))
+		integers("pads", pad-c.shift, pad-c.shift, pad, pad), integer("group", c.groups))
 }
 
 // folded is a weight [out, ...] without bias and with the batch norm behind it, as a

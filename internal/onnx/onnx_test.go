@@ -60,6 +60,27 @@ func models(t *testing.T) []one {
 		archs = append(archs, a)
 	}
 	list := []one{{plain, vit}, {full, vit}, {clamped, vit}, {conv, archs[0]}, {bare, archs[1]}}
+	for i, change := range []func(c *space.ConvModel){ // every value of every key
+		func(c *space.ConvModel) {
+			c.Activation, c.Padding, c.Mix, c.MixBias, c.First = space.ReLU6, space.PaddingSame, 0, false, space.ConvFirst{Width: 16}
+		},
+		func(c *space.ConvModel) {
+			c.Activation, c.Padding, c.Squeeze, c.Mix, c.MixBias = space.SiLU, space.PaddingSame, space.SqueezeEfficientNet, 0, false
+			c.First = space.ConvFirst{Stride: 2, SqueezeExcite: true}
+		},
+		func(c *space.ConvModel) { c.Squeeze, c.First = space.SqueezeRW, space.ConvFirst{NoSkip: true} },
+		func(c *space.ConvModel) {
+			c.Activation, c.First = space.HardSwish, space.ConvFirst{SqueezeExcite: true, Width: 8}
+		},
+		func(c *space.ConvModel) { c.Activation = space.ReLU },
+	} {
+		m := conv
+		m.Conv.Units = slices.Clone(conv.Conv.Units)
+		if change(&m.Conv); m.Conv.Activation != "" {
+			m.Conv.Units[2].HSwish = false
+		}
+		list = append(list, one{m, archs[i%2]})
+	}
 	for _, v := range []space.Variant{ // every value of every key
 		{NormEps: 1e-2, Activation: space.GELUTanh, PreNorm: true, QKNorm: true, Registers: 2},
 		{Activation: space.QuickGELU, NoClassToken: true, Norm: space.NormPooled},

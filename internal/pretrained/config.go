@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -27,12 +28,24 @@ type config struct {
 	licence    string
 	prep       Preprocess
 	missing    []string // features that no model of ours has
+
+	// Of convolutional networks.
+	convActivation string
+	same           bool // padding and epsilon are TensorFlow's
 }
 
 // activationNames are ours by the names that configurations have.
 var activationNames = map[string]string{
 	"gelu": "gelu", "gelu_new": space.GELUTanh, "gelu_pytorch_tanh": space.GELUTanh, "gelu_tanh": space.GELUTanh,
 	"quick_gelu": space.QuickGELU, "quickgelu": space.QuickGELU, "relu": space.ReLU, "silu": space.SiLU, "swish": space.SiLU,
+}
+
+// convolutional are the names of timm's convolutional networks that may be known.
+var convolutional = regexp.MustCompile(`^(?:tf_)?(?:mobilenet|efficientnet|mnasnet|tinynet|lcnet|hardcorenas|fbnet|semnasnet|spnasnet)`)
+
+// convActivationNames are ours by timm's names.
+var convActivationNames = map[string]string{
+	"relu": space.ReLU, "relu6": space.ReLU6, "silu": space.SiLU, "swish": space.SiLU, "hard_swish": space.HardSwish, "hardswish": space.HardSwish,
 }
 
 // readConfig reads what lies beside a file of weights; without it, the zero config.
@@ -80,8 +93,14 @@ func (c *config) take(m map[string]any) error {
 		args, _ := m["model_args"].(map[string]any)
 		cfg, _ := m["pretrained_cfg"].(map[string]any)
 		c.heads = whole(args["num_heads"])
-		if v, ok := args["norm_eps"].(float64); ok {
-			c.eps = v
+		for _, key := range []string{"norm_eps", "bn_eps"} {
+			if v, ok := args[key].(float64); ok {
+				c.eps = v
+			}
+		}
+		c.same = strings.HasPrefix(name, "tf_")
+		if pad, ok := args["pad_type"].(string); ok {
+			c.same = pad == "same"
 		}
 		c.prep.Mean, c.prep.Std = floats(cfg["mean"]), floats(cfg["std"])
 		if size, ok := cfg["input_size"].([]any); ok && len(size) == 3 {
@@ -98,6 +117,14 @@ func (c *config) take(m map[string]any) error {
 		if p, ok := args["global_pool"].(string); ok {
 			pool = p
 		}
+		act, _ := args["act_layer"].(string)
+		if convolutional.MatchString(name) {
+			c.classes = texts(m["label_names"])
+			if c.convActivation = convActivationNames[act]; act != "" && c.convActivation == "" {
+				c.missing = append(c.missing, fmt.Sprintf("activation %q", act))
+			}
+			return nil
+		}
 		switch pool {
 		case "token":
 			c.pool = PoolToken
@@ -109,7 +136,6 @@ func (c *config) take(m map[string]any) error {
 		default:
 			c.missing = append(c.missing, fmt.Sprintf("pooling %q", pool))
 		}
-		act, _ := args["act_layer"].(string)
 		switch {
 		case act != "":
 		case strings.Contains(name, "siglip"):

@@ -15,11 +15,11 @@ import (
 	"prenas/pkg/space"
 )
 
-// convFamilies are convolutional networks, by timm's names for MobileNetV3 after the renames.
-// Blocks are blocks.S.L of any S and L, in their order.
+// convFamilies are convolutional networks, by timm's names for MobileNetV3 and EfficientNet after the
+// renames. Blocks are blocks.S.L of any S and L, in their order.
 var convFamilies = []family{
-	{name: "MobileNetV3 of timm", sign: "conv_stem.weight", eps: 1e-5, conv: true},
-	{name: "MobileNetV3 of torchvision", sign: "features.0.0.weight", eps: 1e-3, conv: true},
+	{name: "timm", sign: "conv_stem.weight", eps: 1e-5, conv: true},
+	{name: "torchvision", sign: "features.0.0.weight", eps: 1e-5, conv: true},
 	{name: "once-for-all", sign: "first_conv.conv.weight", eps: 1e-5, conv: true, renames: []rename{
 		{`^first_conv\.conv\.`, "conv_stem."}, {`^first_conv\.bn\.`, "bn1."},
 		{`^blocks\.(\d+)\.(?:conv|mobile_inverted_conv)\.`, "blocks.$1.0."},
@@ -32,8 +32,7 @@ var convFamilies = []family{
 		{`^final_expand_layer\.conv\.`, "last.conv."}, {`^final_expand_layer\.bn\.`, "last.bn1."},
 		{`^feature_mix_layer\.conv\.`, "conv_head."}, {`^classifier\.linear\.`, "classifier."},
 	}},
-	// It is refused, by what ours have not.
-	{name: "EfficientNet of efficientnet-pytorch", sign: "_conv_stem.weight", eps: 1e-3, conv: true, renames: []rename{
+	{name: "efficientnet-pytorch", sign: "_conv_stem.weight", eps: 1e-3, conv: true, renames: []rename{
 		{`^_conv_stem\.`, "conv_stem."}, {`^_bn0\.`, "bn1."}, {`^_conv_head\.`, "conv_head."}, {`^_bn1\.`, "bn2."}, {`^_fc\.`, "classifier."},
 		{`^_blocks\.0\._bn(\d)\.`, "blocks.0.0.bn$1."}, {`^_blocks\.0\._project_conv\.`, "blocks.0.0.conv_pw."},
 		{`^_blocks\.(\d+)\._expand_conv\.`, "blocks.$1.0.conv_pw."}, {`^_blocks\.(\d+)\._depthwise_conv\.`, "blocks.$1.0.conv_dw."},
@@ -46,61 +45,115 @@ var convFamilies = []family{
 var (
 	convBlockName  = regexp.MustCompile(`^blocks\.(\d+)\.(\d+)\.(.+)$`)
 	kernelMatrix   = regexp.MustCompile(`\d+to\d+_matrix$`)
-	torchvisionOne = regexp.MustCompile(`^features\.(\d+)\.block\.(\d+)\.(0|1|fc1|fc2)\.(.+)$`)
+	torchvisionOne = regexp.MustCompile(`^features\.(\d+)\.(?:(\d+)\.)?(block|conv)\.(\d+)\.(?:(0|1|fc1|fc2)\.)?(weight|bias|running_mean|running_var)$`)
 )
 
-// torchvisionNames brings torchvision's names to timm's. What a part of a block is depends on
-// the parts beside it.
+// torchvisionNames brings torchvision's names to timm's. MobileNetV3 and MobileNetV2 number their
+// blocks through, EfficientNet has stages. What a part of a block is depends on the parts beside it.
 func torchvisionNames(own map[string]tensorfile.Tensor) map[string]tensorfile.Tensor {
 	out := map[string]tensorfile.Tensor{}
-	outside := renamer([]rename{ // of blocks
-		{`^features\.0\.0\.`, "conv_stem."}, {`^features\.0\.1\.`, "bn1."},
-		{`^features\.\d+\.0\.`, "last.conv."}, {`^features\.\d+\.1\.`, "last.bn1."},
-		{`^classifier\.0\.`, "conv_head."}, {`^classifier\.3\.`, "classifier."},
-	})
+	last := []rename{{`^features\.\d+\.0\.`, "conv_head."}, {`^features\.\d+\.1\.`, "bn2."}, {`^classifier\.1\.`, "classifier."}}
+	if _, mixes := own["classifier.3.weight"]; mixes {
+		last = []rename{{`^features\.\d+\.0\.`, "last.conv."}, {`^features\.\d+\.1\.`, "last.bn1."}, {`^classifier\.0\.`, "conv_head."}, {`^classifier\.3\.`, "classifier."}}
+	}
+	outside := renamer(append([]rename{{`^features\.0\.0\.`, "conv_stem."}, {`^features\.0\.1\.`, "bn1."}}, last...)) // of blocks
 	for name, t := range own {
-		if match := torchvisionOne.FindStringSubmatch(name); match != nil {
-			part, _ := strconv.Atoi(match[2])
-			w := own["features."+match[1]+".block.0.0.weight"]
-			plain := len(w.Shape) == 4 && w.Shape[1] == 1 // no 1x1 convolution comes first
-			convs, norms := []string{"conv_pw", "conv_dw", "conv_pwl"}, []string{"bn1", "bn2", "bn3"}
-			if plain {
-				convs, norms = []string{"conv_dw", "conv_pw"}, []string{"bn1", "bn2"}
-			}
-			squeeze := strings.HasPrefix(match[3], "fc")
-			if _, before := own[fmt.Sprintf("features.%s.block.%d.fc1.weight", match[1], part-1)]; before {
-				part--
-			}
-			switch {
-			case squeeze:
-				name = "se.conv_" + map[string]string{"fc1": "reduce", "fc2": "expand"}[match[3]]
-			case part >= len(convs):
-				out[name] = t
-				continue
-			case match[3] == "0":
-				name = convs[part]
-			default:
-				name = norms[part]
-			}
-			name = "blocks." + match[1] + ".0." + name + "." + match[4]
-		} else {
-			name = outside(name)
+		match := torchvisionOne.FindStringSubmatch(name)
+		if match == nil {
+			out[outside(name)] = t
+			continue
 		}
-		out[name] = t
+		stage, layer, list, of, tensor := match[1], cmp.Or(match[2], "0"), match[3], match[5], match[6]
+		part, _ := strconv.Atoi(match[4])
+		before, _, _ := strings.Cut(name, list+".")
+		before += list + "." // the names of the block's parts begin with it
+		convs, norms := []string{"conv_pw", "conv_dw", "conv_pwl"}, []string{"bn1", "bn2", "bn3"}
+		if w := own[before+"0.0.weight"]; len(w.Shape) == 4 && w.Shape[1] == 1 { // no 1x1 convolution comes first
+			convs, norms = []string{"conv_dw", "conv_pw"}, []string{"bn1", "bn2"}
+		}
+		if list == "conv" && of == "" { // MobileNetV2's last convolution and norm stand by themselves
+			of = "0"
+			if len(t.Shape) != 4 {
+				part, of = part-1, "1"
+			}
+		}
+		squeeze := map[string]string{"fc1": "se.conv_reduce", "fc2": "se.conv_expand"}[of]
+		if _, has := own[fmt.Sprintf("%s%d.fc1.weight", before, part-1)]; has {
+			part--
+		}
+		switch {
+		case squeeze != "":
+			of = squeeze
+		case part >= len(convs) || of == "":
+			out[name] = t
+			continue
+		case of == "0":
+			of = convs[part]
+		default:
+			of = norms[part]
+		}
+		out["blocks."+stage+"."+layer+"."+of+"."+tensor] = t
 	}
 	return out
 }
 
-// MobileNetV3-Large's units, which once-for-all has too: with their squeeze-excite, they tell
-// the strides and activations that no tensor shows.
-var largeUnits = space.DefaultConvModel().Conv.Units
+// skeleton is a network whose strides and activations are known. No tensor shows them, so a file's
+// must have the units of one of these.
+type skeleton struct {
+	name       string
+	mixes      bool // a layer after the mean
+	first      space.ConvFirst
+	units      []skeletonUnit
+	activation string
+	squeeze    string // rw may stand for MobileNetV3's
+}
+
+type skeletonUnit struct {
+	depth   int // as published
+	kernel  int // of all blocks; 0: any
+	stride  int
+	squeeze bool
+	hSwish  bool
+}
+
+// unitsOf is a skeleton's units: depths, kernels and strides of each.
+func unitsOf(depths, kernels, strides []int, squeeze bool) (units []skeletonUnit) {
+	for i, depth := range depths {
+		units = append(units, skeletonUnit{depth, kernels[i], strides[i], squeeze, false})
+	}
+	return units
+}
+
+// skeletons, as Howard et al. (2019), Sandler et al. (2018), Tan et al. (2019) and Tan and Le (2019)
+// have published them, and as timm and torchvision build them.
+var skeletons = func() []skeleton {
+	six, lite := []int{2, 2, 2, 1, 2, 1}, []int{3, 5, 3, 5, 5, 3}
+	return []skeleton{
+		{name: "MobileNetV3-Large", mixes: true, units: []skeletonUnit{{2, 0, 2, false, false}, {3, 0, 2, true, false}, {4, 0, 2, false, true}, {2, 0, 1, true, true}, {3, 0, 2, true, true}}},
+		{name: "MobileNetV3-Small", mixes: true, first: space.ConvFirst{Stride: 2, SqueezeExcite: true},
+			units: []skeletonUnit{{2, 0, 2, false, false}, {3, 0, 2, true, true}, {2, 0, 1, true, true}, {3, 0, 2, true, true}}},
+		{name: "MobileNetV3-Large (minimalistic)", mixes: true, units: unitsOf([]int{2, 3, 4, 2, 3}, []int{3, 3, 3, 3, 3}, []int{2, 2, 2, 1, 2}, false), activation: space.ReLU},
+		{name: "MobileNetV3-Small (minimalistic)", mixes: true, first: space.ConvFirst{Stride: 2}, units: unitsOf([]int{2, 3, 2, 3}, []int{3, 3, 3, 3}, []int{2, 2, 1, 2}, false), activation: space.ReLU},
+		{name: "MobileNetV2", units: unitsOf([]int{2, 3, 4, 3, 3, 1}, []int{3, 3, 3, 3, 3, 3}, six, false), activation: space.ReLU6},
+		{name: "EfficientNet-lite", units: unitsOf([]int{2, 2, 3, 3, 4, 1}, lite, six, false), activation: space.ReLU6},
+		{name: "MnasNet-B1", units: unitsOf([]int{3, 3, 3, 2, 4, 1}, []int{3, 5, 5, 3, 5, 3}, six, false), activation: space.ReLU},
+		{name: "EfficientNet-B0", first: space.ConvFirst{SqueezeExcite: true}, units: unitsOf([]int{2, 2, 3, 3, 4, 1}, lite, six, true), activation: space.SiLU, squeeze: space.SqueezeEfficientNet},
+	}
+}()
+
+// block is one of a file, and what its tensors show of it.
+type block struct {
+	stage, layer                     int
+	tensors                          map[string]tensorfile.Tensor
+	in, hidden, out, kernel, squeeze int // squeeze: in the middle of squeeze-excite, 0: none
+}
 
 // convolutional builds a convolutional network.
 func (f *foreign) convolutional() error {
-	if strings.HasPrefix(f.family.name, "MobileNetV3 of torch") {
+	if f.family.name == "torchvision" {
 		f.own = torchvisionNames(f.own)
 	}
-	// timm's last convolution is the only block of a last stage.
+	// timm's last convolution of MobileNetV3 is the only block of a last stage.
 	own := map[string]tensorfile.Tensor{}
 	for name, t := range f.own {
 		if match := convBlockName.FindStringSubmatch(name); match != nil && f.has("blocks."+match[1]+".0.conv.weight") {
@@ -109,92 +162,36 @@ func (f *foreign) convolutional() error {
 		own[name] = t
 	}
 	f.own = own
-	blocks := map[[2]int]map[string]tensorfile.Tensor{}
-	var order [][2]int
-	for name, t := range f.own {
-		if match := convBlockName.FindStringSubmatch(name); match != nil {
-			s, _ := strconv.Atoi(match[1])
-			l, _ := strconv.Atoi(match[2])
-			at := [2]int{s, l}
-			if blocks[at] == nil {
-				blocks[at], order = map[string]tensorfile.Tensor{}, append(order, at)
-			}
-			blocks[at][match[3]] = t
-		}
+	blocks, err := f.blocks()
+	if err != nil {
+		return err
 	}
-	slices.SortFunc(order, func(a, b [2]int) int { return cmp.Or(a[0]-b[0], a[1]-b[1]) })
-	for i := 1; i < len(order); i++ {
-		before, at := order[i-1], order[i]
-		if next := [2]int{before[0] + 1, 0}; at != next && at != [2]int{before[0], before[1] + 1} {
-			return fmt.Errorf("%w: block %d.%d comes after %d.%d: one between them is missing", ErrFile, at[0], at[1], before[0], before[1])
-		}
-	}
-	if err := f.convMissing(order, blocks); err != nil {
+	if err := f.convMissing(blocks); err != nil {
 		return err
 	}
 	m := space.DefaultConvModel()
 	c := &m.Conv
+	units, err := f.skeleton(c, blocks)
+	if err != nil {
+		return err
+	}
 	stem := f.shape("conv_stem.weight", 4)
 	c.Stem, m.Channels = stem[0], stem[1]
 	f.copy("conv_stem.weight", c.Stem, m.Channels, 3, 3)
 	f.batchNorm("bn1", "bn1", c.Stem)
+	if first := blocks[0]; first.out != c.Stem {
+		c.First.Width = first.out
+	}
+	f.convBlock(blocks[0], "blocks.0.0.", false)
 	var a space.Arch
-	in := c.Stem
-	c.Units = nil
-	for i, at := range order {
-		from := func(part string) string { return fmt.Sprintf("blocks.%d.%d.%s", at[0], at[1], part) }
-		if i == 0 {
-			f.copyTo(from("conv_dw.weight"), "blocks.0.0.conv_dw.weight", in, 1, 3, 3)
-			f.batchNorm(from("bn1"), "blocks.0.0.bn1", in)
-			f.copyTo(from("conv_pw.weight"), "blocks.0.0.conv_pw.weight", in, in, 1, 1)
-			f.batchNorm(from("bn2"), "blocks.0.0.bn2", in)
-			continue
+	for u, unit := range units {
+		a.Units = append(a.Units, nil)
+		for l, b := range unit {
+			f.convBlock(b, fmt.Sprintf("blocks.%d.%d.", u+1, l), true)
+			a.Units[u] = append(a.Units[u], space.ConvLayer{Kernel: b.kernel, Expand: expansionOf(b.in, b.hidden)})
 		}
-		kernel, out := f.shape(from("conv_dw.weight"), 4), f.shape(from("conv_pwl.weight"), 4)[0]
-		hidden, squeezes := kernel[0], f.has(from("se.conv_reduce.weight"))
-		if n := len(c.Units); n == 0 || c.Units[n-1].Width != out || c.Units[n-1].SqueezeExcite != squeezes {
-			c.Units = append(c.Units, space.ConvUnit{Width: out, SqueezeExcite: squeezes})
-			a.Units = append(a.Units, nil)
-		}
-		if f.err != nil {
-			return f.err
-		}
-		u := len(c.Units) - 1
-		to := func(part string) string { return fmt.Sprintf("blocks.%d.%d.%s", u+1, len(a.Units[u]), part) }
-		f.copyTo(from("conv_pw.weight"), to("conv_pw.weight"), hidden, in, 1, 1)
-		f.batchNorm(from("bn1"), to("bn1"), hidden)
-		f.copyTo(from("conv_dw.weight"), to("conv_dw.weight"), hidden, 1, kernel[2], kernel[2])
-		f.batchNorm(from("bn2"), to("bn2"), hidden)
-		if squeezes {
-			middle := space.Divisible(float64(hidden)/4, 8)
-			f.copyTo(from("se.conv_reduce.weight"), to("se.conv_reduce.weight"), middle, hidden, 1, 1)
-			f.copyTo(from("se.conv_reduce.bias"), to("se.conv_reduce.bias"), middle)
-			f.copyTo(from("se.conv_expand.weight"), to("se.conv_expand.weight"), hidden, middle, 1, 1)
-			f.copyTo(from("se.conv_expand.bias"), to("se.conv_expand.bias"), hidden)
-		}
-		f.copyTo(from("conv_pwl.weight"), to("conv_pwl.weight"), out, hidden, 1, 1)
-		f.batchNorm(from("bn3"), to("bn3"), out)
-		a.Units[u] = append(a.Units[u], space.ConvLayer{Kernel: kernel[2], Expand: expansionOf(in, hidden)})
-		in = out
 	}
-	if f.err != nil {
-		return f.err
-	}
-	if err := f.strides(c); err != nil {
-		return err
-	}
-	c.Features = f.shape("last.conv.weight", 4)[0]
-	last := fmt.Sprintf("blocks.%d.0.", len(c.Units)+1)
-	f.copyTo("last.conv.weight", last+"conv.weight", c.Features, in, 1, 1)
-	f.batchNorm("last.bn1", last+"bn1", c.Features)
-	m.NumClasses = f.shape("classifier.weight", 2)[0]
-	c.Mix = f.shape("classifier.weight", 2)[1]
-	f.copyTo("conv_head.weight", "conv_head.weight", c.Mix, c.Features, 1, 1)
-	if c.MixBias = f.has("conv_head.bias"); c.MixBias {
-		f.copy("conv_head.bias", c.Mix)
-	}
-	f.copy("classifier.weight", m.NumClasses, c.Mix)
-	f.put("classifier.bias", f.bias("classifier.bias", m.NumClasses), m.NumClasses)
+	f.convHead(&m, blocks[len(blocks)-1].out)
 	if f.err != nil {
 		return f.err
 	}
@@ -210,6 +207,202 @@ func (f *foreign) convolutional() error {
 		f.m.Notes = append(f.m.Notes, fmt.Sprintf("%d matrices between kernels are left out: the whole does not use them, and smaller kernels begin as the middle of its own", n))
 	}
 	return f.finish(m, a)
+}
+
+// blocks of the file in their order; none between them is missing.
+func (f *foreign) blocks() ([]block, error) {
+	byPlace := map[[2]int]*block{}
+	for name, t := range f.own {
+		if match := convBlockName.FindStringSubmatch(name); match != nil {
+			stage, _ := strconv.Atoi(match[1])
+			layer, _ := strconv.Atoi(match[2])
+			b := byPlace[[2]int{stage, layer}]
+			if b == nil {
+				b = &block{stage: stage, layer: layer, tensors: map[string]tensorfile.Tensor{}}
+				byPlace[[2]int{stage, layer}] = b
+			}
+			b.tensors[match[3]] = t
+		}
+	}
+	var list []block
+	for _, b := range byPlace {
+		dims := func(name string) []int {
+			if s := b.tensors[name].Shape; len(s) == 4 {
+				return s
+			}
+			return make([]int, 4)
+		}
+		dw, pw, pwl := dims("conv_dw.weight"), dims("conv_pw.weight"), dims("conv_pwl.weight")
+		b.in, b.hidden, b.kernel, b.out, b.squeeze = pw[1], dw[0], dw[2], pwl[0], dims("se.conv_reduce.weight")[0]
+		if pwl[0] == 0 { // it does not expand
+			b.in, b.out = dw[0], pw[0]
+		}
+		list = append(list, *b)
+	}
+	slices.SortFunc(list, func(a, b block) int { return cmp.Or(a.stage-b.stage, a.layer-b.layer) })
+	for i := 1; i < len(list); i++ {
+		before, at := list[i-1], list[i]
+		follows := at.stage == before.stage && at.layer == before.layer+1 || at.stage == before.stage+1 && at.layer == 0
+		if !follows {
+			return nil, fmt.Errorf("%w: block %d.%d comes after %d.%d: one between them is missing", ErrFile, at.stage, at.layer, before.stage, before.layer)
+		}
+	}
+	return list, nil
+}
+
+// convBlock takes the tensors of a block.
+func (f *foreign) convBlock(b block, to string, expands bool) {
+	from := fmt.Sprintf("blocks.%d.%d.", b.stage, b.layer)
+	take := func(part string, shape ...int) { f.copyTo(from+part, to+part, shape...) }
+	norms := []string{"bn1", "bn2", "bn3"}
+	if expands {
+		take("conv_pw.weight", b.hidden, b.in, 1, 1)
+		f.batchNorm(from+"bn1", to+"bn1", b.hidden)
+		norms = norms[1:]
+	}
+	take("conv_dw.weight", b.hidden, 1, b.kernel, b.kernel)
+	f.batchNorm(from+norms[0], to+norms[0], b.hidden)
+	if b.squeeze > 0 {
+		take("se.conv_reduce.weight", b.squeeze, b.hidden, 1, 1)
+		take("se.conv_reduce.bias", b.squeeze)
+		take("se.conv_expand.weight", b.hidden, b.squeeze, 1, 1)
+		take("se.conv_expand.bias", b.hidden)
+	}
+	if expands {
+		take("conv_pwl.weight", b.out, b.hidden, 1, 1)
+	} else {
+		take("conv_pw.weight", b.out, b.hidden, 1, 1)
+	}
+	f.batchNorm(from+norms[1], to+norms[1], b.out)
+}
+
+// convHead takes what comes after the blocks.
+func (f *foreign) convHead(m *space.Model, in int) {
+	c := &m.Conv
+	if c.Mix = 0; f.has("last.conv.weight") {
+		mix := f.own["conv_head.weight"].Shape // a 1x1 convolution, in torchvision a matrix
+		c.Features, c.Mix = f.shape("last.conv.weight", 4)[0], f.shape("conv_head.weight", max(2, len(mix)))[0]
+		last := fmt.Sprintf("blocks.%d.0.", len(c.Units)+1)
+		f.copyTo("last.conv.weight", last+"conv.weight", c.Features, in, 1, 1)
+		f.batchNorm("last.bn1", last+"bn1", c.Features)
+		f.copy("conv_head.weight", c.Mix, c.Features, 1, 1)
+		if c.MixBias = f.has("conv_head.bias"); c.MixBias {
+			f.copy("conv_head.bias", c.Mix)
+		}
+	} else {
+		c.Features = f.shape("conv_head.weight", 4)[0]
+		f.copy("conv_head.weight", c.Features, in, 1, 1)
+		f.batchNorm("bn2", "bn2", c.Features)
+	}
+	if !f.has("classifier.weight") {
+		f.headless(m, "classifier", c.Pooled())
+		return
+	}
+	m.NumClasses = f.shape("classifier.weight", 2)[0]
+	f.copy("classifier.weight", m.NumClasses, c.Pooled())
+	f.put("classifier.bias", f.bias("classifier.bias", m.NumClasses), m.NumClasses)
+}
+
+// skeleton finds the known network that the blocks are of, puts its units into c, and returns the
+// blocks of each.
+func (f *foreign) skeleton(c *space.ConvModel, blocks []block) (units [][]block, err error) {
+	// Where stages have no names, units differ in width or squeeze-excite, or have the depths as published.
+	staged := f.family.name == "timm" || slices.ContainsFunc(blocks, func(b block) bool { return b.layer > 0 })
+	for i, b := range blocks[1:] {
+		before := blocks[i]
+		if i == 0 || before.out != b.out || (before.squeeze > 0) != (b.squeeze > 0) || staged && before.stage != b.stage {
+			units = append(units, nil)
+		}
+		units[len(units)-1] = append(units[len(units)-1], b)
+	}
+	var found *skeleton
+	for i := range skeletons {
+		k := &skeletons[i]
+		if k.fits(f, blocks[0], units) {
+			found = k
+		} else if split := k.split(blocks[1:]); found == nil && !staged && k.fits(f, blocks[0], split) {
+			found, units = k, split
+		}
+	}
+	if found == nil {
+		var names, shown []string
+		for _, k := range skeletons {
+			names = append(names, k.name)
+		}
+		for _, u := range units {
+			text := fmt.Sprintf("%d of kernel %d to %d features", len(u), u[0].kernel, u[0].out)
+			if u[0].squeeze > 0 {
+				text += " with squeeze-excite"
+			}
+			shown = append(shown, text)
+		}
+		return nil, fmt.Errorf("%w: strides and activations are not in the file, and its units are those of no network that is known (%s); blocks that expand are %s", ErrFile, strings.Join(names, ", "), strings.Join(shown, "; "))
+	}
+	c.Units, c.First, c.Activation, c.Squeeze = nil, found.first, found.activation, found.squeeze
+	name := found.name
+	if found.squeeze == "" && !squeezesAs("", blocks) {
+		name, c.Squeeze, c.First.NoSkip, f.rw = "timm's mobilenetv3_rw", space.SqueezeRW, true, true
+	}
+	activation := cmp.Or(f.hints.Activation, f.config.convActivation)
+	for u, k := range found.units {
+		c.Units = append(c.Units, space.ConvUnit{Width: units[u][0].out, Stride: k.stride, SqueezeExcite: k.squeeze, HSwish: k.hSwish && activation == ""})
+	}
+	what := "strides and activations"
+	if activation != "" {
+		c.Activation, what = activation, "strides"
+	}
+	what += " of " + name
+	f.m.Family = found.name + " of " + f.family.name
+	c.Padding = map[bool]string{true: space.PaddingSame}[f.config.same || f.family.name == "efficientnet-pytorch"]
+	if f.hints.Padding != "" {
+		c.Padding = strings.TrimPrefix(f.hints.Padding, PaddingSymmetric)
+	} else if c.Padding == "" && f.config.arch == "" {
+		what += ", with padding on all sides alike"
+	}
+	f.assume("%s (%v, %v)", what, input.Activation, input.Padding)
+	if f.hints.NormEps == 0 && f.config.eps == 0 {
+		f.assume("batch norms of epsilon %v (%v)", f.eps(), input.NormEps)
+	}
+	return units, nil
+}
+
+// split blocks by the depths that are published; nil where they are others.
+func (k *skeleton) split(blocks []block) (units [][]block) {
+	for _, u := range k.units {
+		if len(blocks) < u.depth {
+			return nil
+		}
+		units, blocks = append(units, blocks[:u.depth]), blocks[u.depth:]
+	}
+	if len(blocks) > 0 {
+		return nil
+	}
+	return units
+}
+
+// fits tells whether units are those of the network.
+func (k *skeleton) fits(f *foreign, first block, units [][]block) bool {
+	if len(units) != len(k.units) || k.mixes != f.has("last.conv.weight") || k.first.SqueezeExcite != (first.squeeze > 0) {
+		return false
+	}
+	all := []block{first}
+	for u, unit := range units {
+		for _, b := range unit {
+			if known := k.units[u]; known.squeeze != (b.squeeze > 0) || known.kernel != 0 && known.kernel != b.kernel || b.out != unit[0].out {
+				return false
+			}
+		}
+		all = append(all, unit...)
+	}
+	return squeezesAs(k.squeeze, all) || k.squeeze == "" && squeezesAs(space.SqueezeRW, all)
+}
+
+// squeezesAs tells whether the features in the middle of all squeeze-excites are as a kind has them.
+func squeezesAs(kind string, blocks []block) bool {
+	c := space.ConvModel{Squeeze: kind}
+	return !slices.ContainsFunc(blocks, func(b block) bool {
+		return b.squeeze > 0 && b.squeeze != c.Squeezed(b.in, b.hidden)
+	})
 }
 
 // matrices leaves out once-for-all's matrices between kernels, and counts them.
@@ -247,7 +440,13 @@ func (f *foreign) batchNorm(from, to string, size int) {
 }
 
 // eps of the batch norms.
-func (f *foreign) eps() float64 { return cmp.Or(f.hints.NormEps, f.config.eps, f.family.eps) }
+func (f *foreign) eps() float64 {
+	usual := f.family.eps
+	if f.config.same || f.rw || f.family.name == "torchvision" && f.has("last.conv.weight") {
+		usual = 1e-3 // of TensorFlow, of timm's mobilenetv3_rw and of torchvision's MobileNetV3
+	}
+	return cmp.Or(f.hints.NormEps, f.config.eps, usual)
+}
 
 // expansionOf is the shortest ratio whose hidden width is the given one.
 func expansionOf(in, hidden int) float64 {
@@ -262,68 +461,45 @@ func expansionOf(in, hidden int) float64 {
 	return exact
 }
 
-// strides are what no tensor shows: those of MobileNetV3-Large, where the units are its.
-func (f *foreign) strides(c *space.ConvModel) error {
-	squeezes := func(units []space.ConvUnit) (list []bool) {
-		for _, u := range units {
-			list = append(list, u.SqueezeExcite)
-		}
-		return list
-	}
-	if !slices.Equal(squeezes(c.Units), squeezes(largeUnits)) {
-		return fmt.Errorf("%w: the strides and activations of its %d units are not in the file, and only those of MobileNetV3-Large and once-for-all are known (five units, of which the second, the fourth and the fifth have squeeze-excite)", ErrFile, len(c.Units))
-	}
-	for i, u := range largeUnits {
-		c.Units[i].Stride, c.Units[i].HSwish = u.Stride, u.HSwish
-	}
-	f.assume("strides and activations of MobileNetV3-Large, with padding on all sides")
-	if f.hints.NormEps == 0 && f.config.eps == 0 {
-		f.assume("batch norms of epsilon %v (%v)", f.family.eps, input.NormEps)
-	}
-	return nil
-}
-
 // convMissing refuses a network with what ours have not, naming all of it.
-func (f *foreign) convMissing(order [][2]int, blocks map[[2]int]map[string]tensorfile.Tensor) error {
+func (f *foreign) convMissing(blocks []block) error {
 	lacks := slices.Clone(f.config.missing)
 	add := func(on bool, format string, args ...any) {
 		if text := fmt.Sprintf(format, args...); on && !slices.Contains(lacks, text) {
 			lacks = append(lacks, text)
 		}
 	}
-	dims := func(name string) []int {
-		if s := f.own[name].Shape; len(s) == 4 {
-			return s
-		}
-		return make([]int, 4)
+	if activation := cmp.Or(f.hints.Activation, f.config.convActivation); activation != "" {
+		add(!slices.Contains(space.ConvActivations(), activation), "activation %s", activation)
 	}
-	add(strings.HasPrefix(f.config.arch, "tf_"), "padding on one side, as TensorFlow has it")
-	stem := dims("conv_stem.weight")
-	add(stem[2] != 3 || stem[3] != 3, "a stem of another kernel than 3 x 3")
-	add(f.has("bn2.weight"), "a norm behind the last layer before the classifier, and no layer that mixes features after the mean (EfficientNet's head), with other activations (ReLU6 or SiLU)")
-	add(!f.has("last.conv.weight") && !f.has("bn2.weight"), "no convolution before the mean")
-	add(!f.has("conv_head.weight"), "no layer that mixes features after the mean")
-	add(!f.has("classifier.weight"), "no classifier")
-	add(len(order) < 2, "no blocks by timm's, torchvision's or once-for-all's names")
+	if stem := f.own["conv_stem.weight"].Shape; len(stem) == 4 {
+		add(stem[2] != 3 || stem[3] != 3, "a stem of another kernel than 3 x 3 (%d x %d)", stem[2], stem[3])
+	}
+	mixes, norm := f.has("last.conv.weight"), f.has("bn2.weight")
+	add(mixes && norm, "a norm behind the layer that mixes features after the mean")
+	add(!mixes && !norm, "no convolution with a norm before the mean")
+	add(!f.has("conv_head.weight"), "no layer between the blocks' last convolution and the classifier")
+	add(len(blocks) < 2, "no blocks by timm's, torchvision's or once-for-all's names")
 	var others []string
-	for i, at := range order {
-		b := blocks[at]
-		dw, pw, pwl := b["conv_dw.weight"].Shape, b["conv_pw.weight"].Shape, b["conv_pwl.weight"].Shape
-		if len(dw) != 4 || len(pw) != 4 || dw[1] != 1 || dw[2] != dw[3] || dw[2]%2 == 0 || i > 0 && len(pwl) != 4 {
+	for i, b := range blocks {
+		dw, pw, pwl := b.tensors["conv_dw.weight"].Shape, b.tensors["conv_pw.weight"].Shape, b.tensors["conv_pwl.weight"].Shape
+		switch {
+		case len(dw) != 4 || len(pw) != 4 || dw[1] != 1 || dw[2] != dw[3] || dw[2]%2 == 0:
 			add(true, "other blocks than inverted residual ones with a depthwise convolution of odd side")
 			continue
-		}
-		if i == 0 {
+		case i == 0:
 			add(len(pwl) != 0, "a first block that expands")
-			add(pw[0] != stem[0], "a first block of another width than the stem (%d, %d)", pw[0], stem[0])
-			add(b["se.conv_reduce.weight"].Data != nil, "squeeze-excite in the first block, and perhaps its stride")
 			add(dw[2] != 3, "a first block of another kernel than 3 x 3")
 			continue
+		case len(pwl) != 4:
+			add(true, "more than one block that does not expand")
+			continue
 		}
-		if se := b["se.conv_reduce.weight"].Shape; len(se) == 4 {
-			add(se[0] != space.Divisible(float64(dw[0])/4, 8), "squeeze-excite of other than a quarter of the features")
-		}
-		add(pw[1] > 0 && space.Divisible(expansionOf(pw[1], pw[0])*float64(pw[1]), 8) != dw[0], "hidden features that are no multiple of 8 (%d)", dw[0])
+		add(space.Divisible(expansionOf(b.in, b.hidden)*float64(b.in), 8) != b.hidden, "hidden features that are no multiple of 8 (%d)", b.hidden)
+	}
+	if len(blocks) > 0 {
+		kinds := []string{"", space.SqueezeRW, space.SqueezeEfficientNet}
+		add(!slices.ContainsFunc(kinds, func(kind string) bool { return squeezesAs(kind, blocks) }), "squeeze-excite of other than a quarter of the hidden features or of the input's")
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.own)) {
 		part := name

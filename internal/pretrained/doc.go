@@ -1,5 +1,5 @@
 // Package pretrained reads models that other training codes saved, vision transformers and
-// MobileNetV3-Large, as models of ours: weights by the supernet's names, and what the model is.
+// convolutional networks of inverted residual blocks, as models of ours: weights by the supernet's names, and what the model is.
 //
 //	file ─ ReadAny ─► tensors by their paths ─ root ─► those of one model, by plain names
 //	     ─ rename (timm's names) ─ fold ─► space.Model, space.Arch, weights

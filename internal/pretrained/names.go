@@ -205,7 +205,7 @@ func unknown(tensors map[string]tensorfile.Tensor) error {
 	const most = 4
 	some := names[:min(most, len(names))]
 	return fmt.Errorf("%w: this is no model that is known: its %d tensors (%s and so on) have no patch projection and no stem by a known name; "+
-		"known are vision transformers of timm, Hugging Face (ViT, DeiT, DINOv2, CLIP, SigLIP), torchvision, PreNAS and AutoFormer, and MobileNetV3-Large of timm, torchvision and once-for-all",
+		"known are vision transformers of timm, Hugging Face (ViT, DeiT, DINOv2, CLIP, SigLIP), torchvision, PreNAS and AutoFormer, and MobileNetV2, MobileNetV3, EfficientNet-lite and EfficientNet-B0 of timm and torchvision, and once-for-all's networks",
 		ErrFile, len(names), printableList(some))
 }
 

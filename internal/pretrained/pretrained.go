@@ -33,13 +33,20 @@ func Pools() []string {
 	return []string{PoolToken, PoolMean, space.PoolClassMean, space.PoolDistilled, space.PoolAttention}
 }
 
+// PaddingSymmetric is of convolutional networks: half the kernel on every side.
+const PaddingSymmetric = "symmetric"
+
+// Paddings are the names that Hints.Padding takes.
+func Paddings() []string { return []string{PaddingSymmetric, space.PaddingSame} }
+
 // Hints say what a file may not; zero values say nothing.
 type Hints struct {
 	Entry      string // that the weights are under, as model_ema
 	HeadDim    int    // features of an attention head
 	NormEps    float64
-	Activation string // one of space.Activations
+	Activation string // one of space.Activations, or of a convolutional network space.ConvActivations
 	Pool       string // one of Pools
+	Padding    string // one of Paddings
 	ImageSize  int
 	Mean, Std  []float32 // of each channel of pixels in [0, 1]
 }
@@ -121,6 +128,7 @@ type foreign struct {
 	hints  Hints
 	config config
 	family *family
+	rw     bool // it is timm's mobilenetv3_rw
 	m      *Model
 	// assumed are what was taken as it usually is, with its flag.
 	assumed []string
@@ -645,14 +653,7 @@ func (f *foreign) classifier(m *space.Model, dim int) {
 		if v.Pool == space.PoolClassMean || v.Pool == space.PoolDistilled {
 			f.fail("pooling %s needs a head, and the file has none", v.Pool)
 		}
-		m.NumClasses = dim
-		unit := make([]float32, dim*dim)
-		for i := range dim {
-			unit[i*dim+i] = 1
-		}
-		f.put("head.weight", unit, dim, dim)
-		f.put("head.bias", make([]float32, dim), dim)
-		f.m.Notes = append(f.m.Notes, fmt.Sprintf("the file has no head: the outputs are the %d features, by a head of ones; training on images draws a new one", dim))
+		f.headless(m, "head", dim)
 		return
 	}
 	m.NumClasses = f.shape("head.weight", 2)[0]
@@ -677,6 +678,18 @@ func (f *foreign) classifier(m *space.Model, dim int) {
 	case f.has("head_dist.weight"):
 		f.m.LeftOut = append(f.m.LeftOut, f.drop("head_dist.")...)
 	}
+}
+
+// headless puts the identity in the place of a head that the file has not, whose outputs are the features.
+func (f *foreign) headless(m *space.Model, head string, dim int) {
+	m.NumClasses = dim
+	unit := make([]float32, dim*dim)
+	for i := range dim {
+		unit[i*dim+i] = 1
+	}
+	f.put(head+".weight", unit, dim, dim)
+	f.put(head+".bias", make([]float32, dim), dim)
+	f.m.Notes = append(f.m.Notes, fmt.Sprintf("the file has no head: the outputs are the %d features, by a head of ones; training on images draws a new one", dim))
 }
 
 // drop names tensors that take no part in the outputs.

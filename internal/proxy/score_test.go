@@ -279,7 +279,7 @@ MODEL: {IMAGE_SIZE: 18, CHANNELS: 2, NUM_CLASSES: 5, STEM: 8, WIDTH: [8, 16], ST
 		for _, b := range s.Model.ConvBlocks(a) {
 			most = max(most, b.OutSide()*b.OutSide()*b.Out)
 			blocks = append(blocks, map[string]any{"name": fmt.Sprintf("blocks.%d.%d.", b.Unit+1, b.Layer), "in": b.In, "hidden": b.Hidden, "out": b.Out,
-				"expands": b.Expands, "kernel": b.Kernel, "stride": b.Stride, "squeeze": b.Squeeze, "h_swish": b.HSwish, "residual": b.Residual})
+				"expands": b.Expands, "kernel": b.Kernel, "stride": b.Stride, "squeeze": b.Squeeze, "h_swish": b.Activation == space.HardSwish, "residual": b.Residual})
 		}
 		signs, r := make([]float64, samples*most), rng.New(start.Seed, "proxy signs")
 		for i := range signs {

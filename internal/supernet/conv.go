@@ -1,6 +1,7 @@
 package supernet
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
@@ -29,8 +30,9 @@ type conv struct {
 
 func (v *conv) logits(images *graph.Node) *graph.Node {
 	m, c := v.space.Model, v.space.Model.Conv
+	outside := convActivation(cmp.Or(c.Activation, space.HardSwish))
 	x := graph.TransposeAllAxes(v.resized(images), 0, 2, 3, 1)
-	x = v.tap(SiteBlock, v.norm(v.stem(x), "bn1", c.Stem, engine.HardSwish))
+	x = v.tap(SiteBlock, v.norm(v.stem(x), "bn1", c.Stem, outside))
 	for i, b := range m.ConvBlocks(v.Arch) {
 		y := v.there(v.block(x, b), b)
 		if b.Residual {
@@ -38,28 +40,45 @@ func (v *conv) logits(images *graph.Node) *graph.Node {
 		}
 		x = v.tap(SiteBlock, y)
 	}
-	last := featuresName(m)
-	x = v.norm(v.pointwise(x, last+"conv.weight", c.Features, x.Shape().Dimensions[3]), last+"bn1", c.Features, engine.HardSwish)
+	last, norm := featuresNames(m)
+	x = v.norm(v.pointwise(x, last+".weight", c.Features, x.Shape().Dimensions[3]), norm, c.Features, outside)
 	x = spatialMean(x)
-	x = v.pointwise(x, "conv_head.weight", c.Mix, c.Features)
-	if c.MixBias {
-		x = v.addBias(x, v.weight("conv_head.bias"))
+	if c.Mix > 0 {
+		x = v.pointwise(x, "conv_head.weight", c.Mix, c.Features)
+		if c.MixBias {
+			x = v.addBias(x, v.weight("conv_head.bias"))
+		}
+		x = outside.Of(v.tap(SiteHidden, x))
 	}
-	x = engine.HardSwish.Of(v.tap(SiteHidden, x))
 	if d := v.Dropout; d != nil {
-		x = d.drop(x, dropHidden, 0, []int{c.Mix}, graph.Scalar(x.Graph(), x.DType(), d.Rate))
+		x = d.drop(x, dropHidden, 0, []int{c.Pooled()}, graph.Scalar(x.Graph(), x.DType(), d.Rate))
 	}
 	return v.addBias(v.product(x, v.weight("classifier.weight")), v.weight("classifier.bias"))
 }
 
+// convActivation of a name of package space.
+func convActivation(name string) engine.Activation {
+	switch name {
+	case space.ReLU:
+		return engine.ReLU
+	case space.ReLU6:
+		return engine.ReLU6
+	case space.SiLU:
+		return engine.SiLU
+	case space.HardSwish:
+		return engine.HardSwish
+	}
+	panic(fmt.Errorf("supernet: convolutional networks have no activation %q", name))
+}
+
 // block without its residual connection.
 func (v *conv) block(x *graph.Node, b space.ConvBlock) *graph.Node {
-	name, act := convBlockName(b), engine.ReLU
-	if b.HSwish {
-		act = engine.HardSwish
-	}
+	name, act := convBlockName(b), convActivation(b.Activation)
 	if !b.Expands {
 		x = v.norm(engine.DepthwiseConv(x, v.kernel(b), b.Stride, v.Operands), name+"bn1", b.Hidden, act)
+		if b.Squeeze > 0 {
+			x = v.squeezeExcite(x, b, name+"se.")
+		}
 		return v.norm(v.pointwise(x, name+"conv_pw.weight", b.Out, b.Hidden), name+"bn2", b.Out, engine.Identity)
 	}
 	x = v.norm(v.pointwise(x, name+"conv_pw.weight", b.Hidden, b.In), name+"bn1", b.Hidden, act)
@@ -73,10 +92,20 @@ func (v *conv) block(x *graph.Node, b space.ConvBlock) *graph.Node {
 
 // squeezeExcite weighs features by what their means say (Hu et al., 2018).
 func (v *conv) squeezeExcite(x *graph.Node, b space.ConvBlock, name string) *graph.Node {
+	middle, gate := engine.ReLU, engine.HardSigmoid
+	switch v.space.Model.Conv.Squeeze {
+	case space.SqueezeRW:
+		middle = convActivation(b.Activation)
+	case space.SqueezeEfficientNet:
+		middle, gate = convActivation(b.Activation), graph.Sigmoid
+	}
 	y := v.pointwise(spatialMean(x), name+"conv_reduce.weight", b.Squeeze, b.Hidden)
-	y = v.first(v.tap(SiteSqueeze, engine.ReLU.Of(v.addBias(y, v.vector(name+"conv_reduce.bias", b.Squeeze)))), b, squeezeColumn)
+	y = middle.Of(v.addBias(y, v.vector(name+"conv_reduce.bias", b.Squeeze)))
+	if b.Unit >= 0 { // what an architecture chooses
+		y = v.first(v.tap(SiteSqueeze, y), b, squeezeColumn)
+	}
 	y = v.pointwise(y, name+"conv_expand.weight", b.Hidden, b.Squeeze)
-	y = engine.HardSigmoid(v.addBias(y, v.vector(name+"conv_expand.bias", b.Hidden)))
+	y = gate(v.addBias(y, v.vector(name+"conv_expand.bias", b.Hidden)))
 	return graph.Mul(x, graph.InsertAxes(y, 1, 1))
 }
 
@@ -89,12 +118,13 @@ func (v *conv) pointwise(x *graph.Node, name string, out, in int) *graph.Node {
 	return v.product(x, graph.Slice(w, graph.AxisRangeFromStart(out), graph.AxisRangeFromStart(in)))
 }
 
-// stem is a 3x3 convolution with padding 1, as a product with the nine pixels
+// stem is a 3x3 convolution, as a product with the nine pixels
 // that each output sees. They are taken from images that are operands of a product already, and an odd number of
 // their values gets a zero more, since products by pairs are faster.
 func (v *conv) stem(x *graph.Node) *graph.Node {
 	stride, d := v.space.Model.Conv.StemStride, x.Shape().Dimensions
 	side, channels := d[1], d[3]
+	shift := v.space.Model.Conv.Shift(side, stride)
 	out := (side + stride - 1) / stride
 	full := x.DType()
 	if v.Operands != dtypes.InvalidDType {
@@ -112,6 +142,7 @@ func (v *conv) stem(x *graph.Node) *graph.Node {
 	for i := range 3 {
 		for j := range 3 {
 			every := func(from int) graph.SliceAxisSpec {
+				from += shift
 				return graph.AxisRange(from, from+stride*(out-1)+1).Stride(stride)
 			}
 			seen = append(seen, graph.Slice(x, graph.AxisRange(), every(i), every(j)))
@@ -143,7 +174,13 @@ func (v *conv) kernel(b space.ConvBlock) *graph.Node {
 			w = v.smaller(b, w, to)
 		}
 	}
-	return engine.FeaturesLast(middle(w, b.Kernel))
+	w = middle(w, b.Kernel)
+	for axis := 1; axis < 3 && b.Shift > 0; axis++ { // a kernel that looks further has zeros before it
+		shape := w.Shape().Clone()
+		shape.Dimensions[axis] = 2 * b.Shift
+		w = graph.Concatenate([]*graph.Node{graph.Zeros(w.Graph(), shape), w}, axis)
+	}
+	return engine.FeaturesLast(w)
 }
 
 // smaller kernels [n, to, to] out of the next larger ones of the space.

@@ -1,6 +1,7 @@
 package supernet_test
 
 import (
+	"slices"
 	"testing"
 
 	"prenas/internal/fixture"
@@ -14,11 +15,30 @@ import (
 // and gradients, which are exactly zero where an architecture uses nothing.
 func TestMaskedConvEqualsStatic(t *testing.T) {
 	e := pureGo(t)
-	for _, transform := range []bool{false, true} {
+	for i, change := range []func(c *space.ConvModel){
+		func(*space.ConvModel) {},
+		func(c *space.ConvModel) { c.Transform = true },
+		func(c *space.ConvModel) {
+			c.Activation, c.Padding, c.Mix, c.MixBias, c.First = space.ReLU6, space.PaddingSame, 0, false, space.ConvFirst{Width: 24}
+		},
+		func(c *space.ConvModel) {
+			c.Activation, c.Squeeze, c.First = space.SiLU, space.SqueezeEfficientNet, space.ConvFirst{Stride: 2, SqueezeExcite: true}
+		},
+		func(c *space.ConvModel) { c.Squeeze, c.First = space.SqueezeRW, space.ConvFirst{NoSkip: true} },
+	} {
 		s, _ := convSpace(t)
-		s.Model.Conv.Transform = transform
+		s.Model.Conv.Units = slices.Clone(s.Model.Conv.Units)
+		if change(&s.Model.Conv); s.Model.Conv.Activation != "" {
+			for u := range s.Model.Conv.Units {
+				s.Model.Conv.Units[u].HSwish = false
+			}
+		}
+		transform, drawn := s.Model.Conv.Transform, 10
+		if i > 1 {
+			drawn = 2
+		}
 		archs := []space.Arch{s.Smallest(), s.Largest()}
-		for i := range 10 {
+		for i := range drawn {
 			archs = append(archs, s.Draw(rng.New(4, "masked", uint64(i))))
 		}
 		st := newStage(e, s, 4, false)

@@ -12,7 +12,7 @@ import (
 // convParams are the weights of a convolutional network, by timm's names for
 // MobileNetV3 and in its order. Those of a block of unit u are blocks.(u+1).l;
 // blocks.0.0 is the block after the stem, and the last convolution before the
-// mean is the only block of a last stage.
+// mean is the only block of a last stage, or timm's of EfficientNet.
 func convParams(m space.Model, a space.Arch) []Param {
 	var params []Param
 	block, after := -1, false
@@ -32,6 +32,14 @@ func convParams(m space.Model, a space.Arch) []Param {
 		add(name+".weight", ones, size)
 		add(name+".bias", zeros, size)
 	}
+	squeeze := func(name string, b space.ConvBlock) {
+		if b.Squeeze > 0 {
+			conv(name+"se.conv_reduce", b.Squeeze, b.Hidden, 1)
+			add(name+"se.conv_reduce.bias", zeros, b.Squeeze)
+			conv(name+"se.conv_expand", b.Hidden, b.Squeeze, 1)
+			add(name+"se.conv_expand.bias", zeros, b.Hidden)
+		}
+	}
 	c := m.Conv
 	add("conv_stem.weight", normal(math.Sqrt(2/float64(9*c.Stem))), c.Stem, m.Channels, 3, 3)
 	norm("bn1", c.Stem)
@@ -41,6 +49,7 @@ func convParams(m space.Model, a space.Arch) []Param {
 		if !b.Expands {
 			conv(name+"conv_dw", b.Hidden, 1, b.Kernel)
 			norm(name+"bn1", b.Hidden)
+			squeeze(name, b)
 			conv(name+"conv_pw", b.Out, b.Hidden, 1)
 			norm(name+"bn2", b.Out)
 			continue
@@ -49,32 +58,36 @@ func convParams(m space.Model, a space.Arch) []Param {
 		norm(name+"bn1", b.Hidden)
 		conv(name+"conv_dw", b.Hidden, 1, b.Kernel)
 		norm(name+"bn2", b.Hidden)
-		if b.Squeeze > 0 {
-			conv(name+"se.conv_reduce", b.Squeeze, b.Hidden, 1)
-			add(name+"se.conv_reduce.bias", zeros, b.Squeeze)
-			conv(name+"se.conv_expand", b.Hidden, b.Squeeze, 1)
-			add(name+"se.conv_expand.bias", zeros, b.Hidden)
-		}
+		squeeze(name, b)
 		conv(name+"conv_pwl", b.Out, b.Hidden, 1)
 		norm(name+"bn3", b.Out)
 	}
 	block, after = -1, true
-	last := featuresName(m)
-	conv(last+"conv", c.Features, c.Units[len(c.Units)-1].Width, 1)
-	norm(last+"bn1", c.Features)
-	conv("conv_head", c.Mix, c.Features, 1)
+	last, lastNorm := featuresNames(m)
+	conv(last, c.Features, c.Units[len(c.Units)-1].Width, 1)
+	norm(lastNorm, c.Features)
+	if c.Mix > 0 {
+		conv("conv_head", c.Mix, c.Features, 1)
+	}
 	if c.MixBias {
 		add("conv_head.bias", zeros, c.Mix)
 	}
-	add("classifier.weight", uniform(1/math.Sqrt(float64(m.NumClasses))), m.NumClasses, c.Mix)
+	add("classifier.weight", uniform(1/math.Sqrt(float64(m.NumClasses))), m.NumClasses, c.Pooled())
 	add("classifier.bias", zeros, m.NumClasses)
 	return params
 }
 
 func convBlockName(b space.ConvBlock) string { return fmt.Sprintf("blocks.%d.%d.", b.Unit+1, b.Layer) }
 
-// featuresName of the convolution before the mean.
-func featuresName(m space.Model) string { return fmt.Sprintf("blocks.%d.0.", len(m.Conv.Units)+1) }
+// featuresNames of the convolution before the mean, and of its norm: timm's for MobileNetV3, or for
+// EfficientNet, which mixes no features after the mean.
+func featuresNames(m space.Model) (conv, norm string) {
+	if m.Conv.Mix == 0 {
+		return "conv_head", "bn2"
+	}
+	last := fmt.Sprintf("blocks.%d.0.", len(m.Conv.Units)+1)
+	return last + "conv", last + "bn1"
+}
 
 // transformsOf are once-for-all's matrices: for each block, between each kernel
 // of the space and the next smaller one, [k², k²] with k the smaller. What they
@@ -147,6 +160,7 @@ func Stats(m space.Model, a space.Arch) []Param {
 			norm(name+"bn2", b.Out)
 		}
 	}
-	norm(featuresName(m)+"bn1", m.Conv.Features)
+	_, last := featuresNames(m)
+	norm(last, m.Conv.Features)
 	return stats
 }

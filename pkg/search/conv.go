@@ -167,15 +167,25 @@ func (conv) scores(m ScoreMethod) error {
 
 // outside are the tensors of the trunk with their sizes as matrices.
 func (conv) outside(m space.Model) map[string][2]int {
-	c := m.Conv
-	head := fmt.Sprintf("blocks.%d.0.", len(c.Units)+1)
+	c, width := m.Conv, m.Conv.FirstWidth()
 	all := map[string][2]int{
 		"conv_stem.weight": {c.Stem, 9 * m.Channels}, "bn1.weight": {c.Stem, 1}, "bn1.bias": {c.Stem, 1},
 		"blocks.0.0.conv_dw.weight": {c.Stem, 9}, "blocks.0.0.bn1.weight": {c.Stem, 1}, "blocks.0.0.bn1.bias": {c.Stem, 1},
-		"blocks.0.0.conv_pw.weight": {c.Stem, c.Stem}, "blocks.0.0.bn2.weight": {c.Stem, 1}, "blocks.0.0.bn2.bias": {c.Stem, 1},
-		head + "conv.weight": {c.Features, c.Units[len(c.Units)-1].Width}, head + "bn1.weight": {c.Features, 1}, head + "bn1.bias": {c.Features, 1},
-		"conv_head.weight": {c.Mix, c.Features}, "classifier.weight": {m.NumClasses, c.Mix}, "classifier.bias": {m.NumClasses, 1},
+		"blocks.0.0.conv_pw.weight": {width, c.Stem}, "blocks.0.0.bn2.weight": {width, 1}, "blocks.0.0.bn2.bias": {width, 1},
+		"classifier.weight": {m.NumClasses, c.Pooled()}, "classifier.bias": {m.NumClasses, 1},
 	}
+	if first := m.ConvBlocks(space.Arch{Resolution: m.ImageSize})[0]; first.Squeeze > 0 {
+		all["blocks.0.0.se.conv_reduce.weight"], all["blocks.0.0.se.conv_reduce.bias"] = [2]int{first.Squeeze, c.Stem}, [2]int{first.Squeeze, 1}
+		all["blocks.0.0.se.conv_expand.weight"], all["blocks.0.0.se.conv_expand.bias"] = [2]int{c.Stem, first.Squeeze}, [2]int{c.Stem, 1}
+	}
+	last, norm := "conv_head", "bn2"
+	if c.Mix > 0 {
+		head := fmt.Sprintf("blocks.%d.0.", len(c.Units)+1)
+		last, norm = head+"conv", head+"bn1"
+		all["conv_head.weight"] = [2]int{c.Mix, c.Features}
+	}
+	all[last+".weight"] = [2]int{c.Features, c.Units[len(c.Units)-1].Width}
+	all[norm+".weight"], all[norm+".bias"] = [2]int{c.Features, 1}, [2]int{c.Features, 1}
 	if c.MixBias {
 		all["conv_head.bias"] = [2]int{c.Mix, 1}
 	}

