@@ -25,29 +25,36 @@ func widthOf(stream *os.File) int {
 
 const (
 	foldIndent = 4 // spaces before what is left of a line
-	mostLabel  = 14
+	mostLabel  = 20
 )
 
 // fold breaks a line that is wider than width between words, so that a terminal breaks none of them:
 // a name or path that is wider by itself has a line of its own. What is left of a line stands under
-// the text behind its label, as doctor has them, else is indented. A line that is a command of prenas
+// the text behind its label, as doctor and lists of help have them, else is indented. A line that is a command of prenas
 // goes on behind a backslash, so that it can be copied.
 func fold(line string, width int) string {
 	if width <= 0 || utf8.RuneCountInString(line) <= width {
 		return line
 	}
 	indent := foldIndent
-	if label, _, is := strings.Cut(line, "  "); is && label != "" && len(label) <= mostLabel {
-		text := strings.TrimLeft(line[len(label):], " ")
-		if at := len(line) - len(text); at <= mostLabel {
+	labelled := strings.TrimPrefix(line, "  ") // as help has its lists
+	if label, _, is := strings.Cut(labelled, "  "); is && label != "" && label[0] != ' ' {
+		text := strings.TrimLeft(labelled[len(label):], " ")
+		if at := len(line) - len(text); text != "" && at <= min(mostLabel, 2*width/3) {
 			indent = at
 		}
 	}
-	var b strings.Builder
-	column, end := 0, "\n"
 	if strings.HasPrefix(strings.TrimLeft(line, " "), "prenas ") {
-		end, width = " \\\n", width-2
+		return fill(line, width-2, indent, " \\\n")
 	}
+	return fill(line, width, indent, "\n")
+}
+
+// fill breaks a line between words. Each part of it but the last ends with end, and each but the first begins
+// with indent spaces.
+func fill(line string, width, indent int, end string) string {
+	var b strings.Builder
+	column := 0
 	for rest := line; rest != ""; {
 		word := strings.TrimLeft(rest, " ")
 		gap := len(rest) - len(word)
@@ -102,3 +109,24 @@ func (f *folding) end() error {
 	f.begun = ""
 	return err
 }
+
+// paragraphs fills the paragraphs of a text whose lines were broken for another width. Lines that begin with
+// a space, lists, stay.
+func paragraphs(text string, width int) string {
+	var lines []string
+	for i, line := range strings.Split(text, "\n") {
+		if last := len(lines) - 1; i > 0 && prose(lines[last]) && prose(line) {
+			lines[last] += " " + line
+		} else {
+			lines = append(lines, line)
+		}
+	}
+	for i, line := range lines {
+		if prose(line) {
+			lines[i] = fill(line, width, 0, "\n")
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func prose(line string) bool { return line != "" && line[0] != ' ' }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // Help shows no value of a list that is not given, and of numbers what they look like.
@@ -12,6 +15,30 @@ func TestHelpOfLists(t *testing.T) {
 		for _, odd := range []string{"(default [])", "(default )", "float64Slice", "float32Slice"} {
 			if strings.Contains(text, odd) {
 				t.Errorf("%s --help says %q", c.CommandPath(), odd)
+			}
+		}
+	}
+}
+
+// The help of every command fits a narrow terminal: only single words are wider.
+func TestHelpFitsTheTerminal(t *testing.T) {
+	for _, width := range []string{"80", "60"} {
+		t.Setenv("COLUMNS", width)
+		most, _ := strconv.Atoi(width)
+		for _, c := range allCommands(newRoot()) {
+			if c.Name() == "help" {
+				continue // that of the root
+			}
+			var text bytes.Buffer
+			c.SetOut(&text)
+			if err := c.Help(); err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(text.String()) {
+				line = strings.TrimRight(line, "\\ \n")
+				if utf8.RuneCountInString(line) > most && strings.ContainsRune(strings.TrimSpace(line), ' ') {
+					t.Errorf("%s --help has %d columns in %s: %s", c.CommandPath(), utf8.RuneCountInString(line), width, line)
+				}
 			}
 		}
 	}

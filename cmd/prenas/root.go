@@ -115,7 +115,26 @@ are needed, and 70 for a fault of prenas itself.`,
 	addCompletions(root)
 	cobra.AddTemplateFunc("terminalWidth", func() int { return widthOf(os.Stdout) })
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped terminalWidth "))
+	foldHelp(root)
 	return root
+}
+
+// foldHelp makes help fit the terminal that it is printed to.
+func foldHelp(root *cobra.Command) {
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(c *cobra.Command, args []string) {
+		width := widthOf(os.Stdout)
+		if width == 0 {
+			help(c, args)
+			return
+		}
+		out, long := c.OutOrStdout(), c.Long
+		c.SetOut(&folding{to: out, width: width})
+		c.Long = paragraphs(long, width)
+		help(c, args)
+		c.SetOut(out)
+		c.Long = long
+	})
 }
 
 // strictHelp makes it an error to ask for the help of a command that does not exist.
