@@ -141,8 +141,13 @@ func printClasses(w io.Writer, r evaluate.Results) error {
 		fmt.Fprintf(&text, "  %s for %s: %s of %d\n", printable.Name(r.ClassName(c[0])), printable.Name(r.ClassName(c[1])), printable.Count(c[2], "image"), best.Images(c[0]))
 	}
 	for i, m := range best.Mistakes[:min(len(best.Mistakes), images)] {
-		if i == 0 {
+		switch {
+		case i == 0 && m.Sure():
 			text.WriteString("\nwrong and sure of it; look whether the label is right:\n")
+		case i == 0:
+			text.WriteString("\nwrong, though sure of none; with the highest probabilities:\n")
+		case !m.Sure() && best.Mistakes[i-1].Sure():
+			text.WriteString("\nwrong and less sure of it:\n")
 		}
 		fmt.Fprintf(&text, "  %s: %s, taken for %s with %.1f %%\n", printable.Name(m.Name), printable.Name(r.ClassName(m.Label)), printable.Name(r.ClassName(m.Predicted)), 100*m.Probability)
 	}

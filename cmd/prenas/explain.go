@@ -62,10 +62,10 @@ func printExplained(w io.Writer, x job.Explained) error {
 		if r.RunnerUp != nil {
 			other = fmt.Sprintf("has %.6g", *r.RunnerUp)
 		}
-		fmt.Fprintf(w, "below %s the winner has %.6g by %s, the other %s; of parts there are only those of the score that made the shortlist:\n", x.Interval, r.Winner, r.Proxy, other)
+		fmt.Fprintf(w, "%s %s: the winner has %.6g by %s, the other %s; of parts there are only those of the score that made the shortlist:\n", x.Keys, search.NumberText(x.Interval), r.Winner, r.Proxy, other)
 	}
-	fmt.Fprintf(w, "below %s, by %s: the winner is ahead by %.6g (%.2g %%)\n  winner     %s  %.6g\n  runner-up  %s  %.6g\n\n",
-		x.Interval, x.Proxy, ahead, 100*ahead/x.RunnerUpScore, x.Winner, x.WinnerScore, x.RunnerUp, x.RunnerUpScore)
+	fmt.Fprintf(w, "%s %s, by %s: the winner is ahead by %.6g (%.2g %%)\n  winner     %s  %.6g\n  runner-up  %s  %.6g\n\n",
+		x.Keys, search.NumberText(x.Interval), x.Proxy, ahead, 100*ahead/x.RunnerUpScore, x.Winner, x.WinnerScore, x.RunnerUp, x.RunnerUpScore)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if x.Explanation.Winner.IsConv() {
 		fmt.Fprintln(t, "block\tkernel\texpansion\tblock's lead\t")

@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"prenas/internal/evaluate"
-	"prenas/internal/export"
 	"prenas/internal/input"
 	"prenas/internal/job"
 	"prenas/pkg/search"
@@ -61,17 +59,18 @@ func exportCommand(g *global) *cobra.Command {
 }
 
 func printExported(w io.Writer, list []job.Exported) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "interval below\tparameters M\tMACs M\ttop-1 %\t95 % interval\tfile")
+	var t table
 	for _, e := range list {
-		fmt.Fprintf(t, "%s\t%.3f\t%.1f\t%s\t%s\n", search.NumberText(e.Interval), millions(e.Parameters), millions(e.MACs), top1(e.Accuracy), e.File)
+		top1, within := "-", "-"
+		if a := e.Accuracy; a != nil {
+			top1, within = fmt.Sprintf("%.2f", 100*a.Top1), evaluate.Range(a.Top1, a.Images)
+		}
+		row := []string{fmt.Sprintf("%.3f", millions(e.Parameters)), fmt.Sprintf("%.1f", millions(e.MACs)), top1, within, e.File}
+		t.head = []string{"parameters M", "MACs M", "top-1 %", "95 % interval", "file"}
+		if e.Keys != "" { // a run, whose architectures have intervals
+			row, t.head = append([]string{search.NumberText(e.Interval)}, row...), append([]string{e.Keys}, t.head...)
+		}
+		t.add(row...)
 	}
-	return t.Flush()
-}
-
-func top1(a *export.Accuracy) string {
-	if a == nil {
-		return "-\t-"
-	}
-	return fmt.Sprintf("%.2f\t%s", 100*a.Top1, evaluate.Range(a.Top1, a.Images))
+	return t.print(w)
 }

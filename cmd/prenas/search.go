@@ -88,7 +88,7 @@ func searchCommand(g *global) *cobra.Command {
 				if err := printCandidates(w, r); err != nil {
 					return err
 				}
-				return printStability(w, r.Meta.Stability)
+				return printStability(w, search.KeysOf(r.Meta.Asked), r.Meta.Stability)
 			})
 		},
 	}
@@ -300,7 +300,7 @@ func printCandidates(w io.Writer, r job.SearchResult) error {
 	model, front := r.Meta.Space.Model, r.Report == nil
 	var t table
 	if !front {
-		t.head = append(t.head, r.Meta.Cost+" "+bounded(r.Meta))
+		t.head = append(t.head, search.KeysOf(r.Meta.Asked))
 	}
 	var asked []search.Asked // costs that have no column of their own yet
 	for _, a := range r.Meta.Asked {
@@ -342,32 +342,23 @@ func printCandidates(w io.Writer, r job.SearchResult) error {
 	return nil
 }
 
-// bounded says what the bound of an interval means: an architecture may cost as much as a budget, but
-// must cost less than the end of an equal step.
-func bounded(m job.Meta) string {
-	if m.Budgets != nil {
-		return "at most"
-	}
-	return "below"
-}
-
 // printStability prints how often the most frequent choices won.
-func printStability(w io.Writer, all []search.BinStability) error {
+func printStability(w io.Writer, keys string, all []search.BinStability) error {
 	if len(all) == 0 {
 		return nil
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if all[0].Resolution != nil {
-		fmt.Fprintln(t, "\ninterval below\tseeds\tmost frequent winner\tresolution\tdepth of each unit\tkernel per layer\texpansion per layer")
+		fmt.Fprintln(t, "\n"+keys+"\tseeds\tmost frequent winner\tresolution\tdepth of each unit\tkernel per layer\texpansion per layer")
 	} else {
-		fmt.Fprintln(t, "\ninterval below\tseeds\tmost frequent winner\tembedding dim\tdepth\theads per layer\tMLP ratio per layer")
+		fmt.Fprintln(t, "\n"+keys+"\tseeds\tmost frequent winner\tembedding dim\tdepth\theads per layer\tMLP ratio per layer")
 	}
 	for _, b := range all {
 		if b.Resolution != nil {
-			fmt.Fprintf(t, "%s\t%d\t%d× %s\t%s\t%s\t%s\t%s\n", b.Key, b.Runs, b.Arch[0].Wins, b.Arch[0].Choice, wins(b.Resolution), agreement(b.UnitDepth), agreement(slices.Concat(b.Kernel...)), agreement(slices.Concat(b.Expand...)))
+			fmt.Fprintf(t, "%s\t%d\t%d× %s\t%s\t%s\t%s\t%s\n", search.NumberText(b.Key), b.Runs, b.Arch[0].Wins, b.Arch[0].Choice, wins(b.Resolution), agreement(b.UnitDepth), agreement(slices.Concat(b.Kernel...)), agreement(slices.Concat(b.Expand...)))
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d× %s\t%s\t%s\t%s\t%s\n", b.Key, b.Runs, b.Arch[0].Wins, b.Arch[0].Choice, wins(b.EmbedDim), wins(b.Depth), agreement(b.NumHeads), agreement(b.MLPRatio))
+		fmt.Fprintf(t, "%s\t%d\t%d× %s\t%s\t%s\t%s\t%s\n", search.NumberText(b.Key), b.Runs, b.Arch[0].Wins, b.Arch[0].Choice, wins(b.EmbedDim), wins(b.Depth), agreement(b.NumHeads), agreement(b.MLPRatio))
 	}
 	return t.Flush()
 }

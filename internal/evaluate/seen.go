@@ -29,6 +29,13 @@ type Mistake struct {
 	Picture *[2]int `json:"picture,omitempty"`
 }
 
+// sureFrom is the probability from which a model is said to be sure.
+const sureFrom = 0.8
+
+// Sure tells whether the model was sure of its wrong prediction. Where classes are many or training was short,
+// even the surest mistakes may have small probabilities.
+func (m Mistake) Sure() bool { return m.Probability >= sureFrom }
+
 // Add counts an image by its logits, which are finite. Of equal logits the lower class wins.
 func (s *Seen) Add(image, label int, logits []float32) {
 	if s.confusion == nil {

@@ -29,6 +29,7 @@ type classes struct {
 	Matrix             [][]cell
 	Confused           []string
 	Mistakes           []mistake
+	Sure               bool   // the model was of some of them
 	Hint               string // on links of mistakes
 }
 
@@ -90,6 +91,7 @@ func (run *Run) classes() (list []classes) {
 			if link == "" && filepath.IsAbs(m.Name) {
 				c.Hint = run.Hint
 			}
+			c.Sure = c.Sure || m.Sure()
 			c.Mistakes = append(c.Mistakes, mistake{m.Name, view, link, r.ClassName(m.Label), r.ClassName(m.Predicted), percent(m.Probability)})
 		}
 		list = append(list, c)

@@ -115,10 +115,10 @@ type row struct {
 
 // family is what the section of that name shows.
 type family struct {
-	Of     string   // what the accuracies were measured on
-	Budget string   // cost and unit of the intervals' bounds: "params M"
-	Asked  []string // titles of costs that were asked for beside parameters and MACs
-	On     []string // what these were measured on
+	Of    string   // what the accuracies were measured on
+	Keys  string   // what the keys of intervals are, and their unit: "params at most, M"
+	Asked []string // titles of costs that were asked for beside parameters and MACs
+	On    []string // what these were measured on
 	// Latency tells that milliseconds of whole models were measured.
 	Latency bool
 	Count   int // of architectures
@@ -163,14 +163,14 @@ func (r *Run) of() string {
 }
 
 func (r *Run) family() family {
-	f := family{Of: r.of(), Budget: "params M", Count: len(r.archs)}
+	f := family{Of: r.of(), Keys: search.KeysOf(nil) + ", M", Count: len(r.archs)}
 	var list []search.Asked
 	if r.results != nil {
 		list = r.results.Asked
 	}
 	for i, a := range list {
 		if i == 0 {
-			f.Budget = a.Title()
+			f.Keys = search.KeysOf(list) + ", " + a.Unit
 		}
 		if a.Counted() {
 			continue

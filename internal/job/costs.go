@@ -44,8 +44,8 @@ func (o SearchOptions) costs(ctx context.Context) (by search.Cost, limits []sear
 }
 
 // asked is what the candidates cost, for each cost that was asked for. The one that the intervals
-// divide comes first.
-func (o SearchOptions) asked(by search.Cost, limits []search.Limit, on map[string]string, candidates space.Candidates) []search.Asked {
+// divide comes first; bound says what their keys are.
+func (o SearchOptions) asked(by search.Cost, bound string, limits []search.Limit, on map[string]string, candidates space.Candidates) []search.Asked {
 	var list []search.Asked
 	add := func(c search.Cost, sign float64) {
 		if slices.ContainsFunc(list, func(a search.Asked) bool { return a.Cost == c.Name }) {
@@ -60,6 +60,7 @@ func (o SearchOptions) asked(by search.Cost, limits []search.Limit, on map[strin
 		list = append(list, a)
 	}
 	add(by, 1)
+	list[0].Bound = bound
 	for _, l := range limits {
 		if l.Least() { // its cost is negated
 			add(l.Cost, -1)

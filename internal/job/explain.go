@@ -23,6 +23,7 @@ type ExplainOptions struct {
 // Explained is why the winner of an interval has the higher score.
 type Explained struct {
 	Interval string `json:"interval"`
+	Keys     string `json:"keys"` // what the key of an interval is, by search.KeysOf
 	Proxy    string `json:"proxy"`
 	Winner   string `json:"winner"`
 	RunnerUp string `json:"runner_up"`
@@ -110,7 +111,7 @@ func Explain(o ExplainOptions) ([]Explained, error) {
 		if err != nil {
 			return nil, fmt.Errorf("interval %s: %w", bin.Key, err)
 		}
-		all = append(all, Explained{bin.Key, scores.Method.String(), winner.String(), other, meta.Ranking.pair(bin.Key, winner.String(), runnerUp.String()), scores.Explain(winner, runnerUp)})
+		all = append(all, Explained{bin.Key, search.KeysOf(meta.Asked), scores.Method.String(), winner.String(), other, meta.Ranking.pair(bin.Key, winner.String(), runnerUp.String()), scores.Explain(winner, runnerUp)})
 	}
 	return all, nil
 }

@@ -48,6 +48,7 @@ type ExportOptions struct {
 type Exported struct {
 	Arch       string           `json:"arch"`
 	Interval   string           `json:"interval"`
+	Keys       string           `json:"keys,omitempty"` // what the key of an interval is, by search.KeysOf
 	File       string           `json:"file"`
 	Bytes      int64            `json:"bytes"`
 	Parameters int64            `json:"parameters"`
@@ -157,7 +158,7 @@ func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 			return list, fmt.Errorf("%w: %w", input.Out, err)
 		}
 		list = append(list, Exported{
-			Arch: model.Info.Arch, Interval: c.key, File: path, Bytes: file.Size(),
+			Arch: model.Info.Arch, Interval: c.key, Keys: search.KeysOf(asked), File: path, Bytes: file.Size(),
 			Parameters: model.Info.Parameters, MACs: model.Info.MACs, Accuracy: model.Info.Accuracy,
 		})
 	}

@@ -189,7 +189,7 @@ func (o SearchOptions) searchMeasured(ctx context.Context) (result SearchResult,
 	result.Candidates, result.Report = candidates, report
 	result.Meta = o.meta(report, options)
 	result.Meta.Weights, result.Meta.Inputs = o.Run, fmt.Sprintf("%d held-out images of %s", did.Images, m.Data.GivenName())
-	result.Meta.Asked = o.asked(options.Cost, options.Limits, on, candidates)
+	result.Meta.Asked = o.asked(options.Cost, o.bound(options), options.Limits, on, candidates)
 	result.Meta.Measured = &did
 	return result, timing, result.write(o)
 }

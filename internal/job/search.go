@@ -206,7 +206,7 @@ func (o SearchOptions) seeded(ctx context.Context, from material, seed uint64, t
 		timing.Ranking += time.Since(began).Seconds()
 	}
 	r.Meta = o.meta(r.Report, options)
-	r.Meta.Sums, r.Meta.Asked = digest, o.asked(options.Cost, options.Limits, on, r.Candidates)
+	r.Meta.Sums, r.Meta.Asked = digest, o.asked(options.Cost, o.bound(options), options.Limits, on, r.Candidates)
 	if ranking != nil {
 		r.Meta.Ranking, r.Meta.RunnersUp = ranking, ranking.runnersUp()
 	}
@@ -297,6 +297,17 @@ func choose(s *space.Space, sums *search.Sums, o search.Options, pareto bool) (c
 	slices.Reverse(front)
 	c.candidates = space.Candidates{{Key: space.BinKey(math.Nextafter(most, math.Inf(1))), Candidates: front}}
 	return c, nil
+}
+
+// bound is the Bound of the cost that intervals divide; those of a front have none.
+func (o SearchOptions) bound(options search.Options) string {
+	switch {
+	case o.Pareto:
+		return ""
+	case options.Budgets != nil:
+		return search.AtMost
+	}
+	return search.Below
 }
 
 func (o SearchOptions) meta(report *search.Report, options search.Options) Meta {
