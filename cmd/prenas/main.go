@@ -54,7 +54,11 @@ func run() int {
 	g := &global{}
 	stopOnSignal(tell, func() { cancel(context.Canceled) }, func() { os.Exit(exitFailed) })
 
-	command, err := rootOf(g).ExecuteContextC(ctx)
+	root := rootOf(g)
+	if !speaks() {
+		root.SetOut(io.Discard) // of help
+	}
+	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return g.end(nil, "")
 	}

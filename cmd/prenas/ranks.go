@@ -49,6 +49,7 @@ func (g *global) join(c *cobra.Command) error {
 		return usagef("--devices %d: each of the %d ranks has one device; leave --devices out", g.devices, size)
 	}
 	var err error
+	g.asked = true
 	if g.ranks, err = ranks.Open(); err != nil {
 		return err
 	}
@@ -86,6 +87,10 @@ func (g *global) end(err error, text string) int {
 	if errors.As(err, &usage) {
 		code = exitUsage
 	}
+	if g.ranks == nil && !g.asked {
+		// It ended before it joined the others. Not every launcher ends them with it, and most often they say the same.
+		g.ranks, _ = ranks.OpenWithin(firstSpeaks) // where that fails they are ended or told apart
+	}
 	switch {
 	case g.ranks == nil:
 		if !speaks() { // what all ranks meet is printed by the first, and the launcher ends them
@@ -98,14 +103,14 @@ func (g *global) end(err error, text string) int {
 			fmt.Fprintln(os.Stderr, fold("prenas: "+printable.Message(text), widthOf(os.Stderr)))
 		}
 		if err := g.ranks.Close(); err != nil {
-			g.ranks.Abort(printable.Message(sentence(err)))
+			g.ranks.Abort(code, printable.Message(sentence(err)))
 		}
 	case speaks():
-		g.ranks.Abort(printable.Message(text))
+		g.ranks.Abort(code, printable.Message(text))
 	default:
 		// An error that all ranks have is printed by the first, which then ends them all.
 		time.Sleep(firstSpeaks)
-		g.ranks.Abort(printable.Message(g.ranks.Name(g.ranks.Rank()) + ": " + text))
+		g.ranks.Abort(code, printable.Message(g.ranks.Name(g.ranks.Rank())+": "+text))
 	}
 	return code
 }

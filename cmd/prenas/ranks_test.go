@@ -94,6 +94,16 @@ func (b *bench) write(name, text string) {
 	}
 }
 
+// file of a bench's folder.
+func (b *bench) file(name ...string) string {
+	b.Helper()
+	text, err := os.ReadFile(filepath.Join(append([]string{b.dir}, name...)...))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return string(text)
+}
+
 func (b *bench) search(space string) {
 	b.Helper()
 	b.write(space+".yaml", rankSpaces[space])
@@ -352,6 +362,16 @@ func TestRanksEvaluate(t *testing.T) {
 		}
 		return strings.Join(lines, "")
 	}
+	for code, says := range map[string]string{
+		`set -- "$@" --batch 5`:            "the ranks differ in batches: rank 0 of 2 on host ",
+		`set -- "$@" --data folder:others`: "the ranks differ in images (their digest): rank 0 of 2 on host ",
+	} {
+		b.write("others/test/0/0.png", b.file("pictures/test/0/0.png"))
+		b.write("others/test/1/0.png", b.file("pictures/test/1/0.png"))
+		if text, err := b.odd(code, "eval", "run", "--batch", "4").CombinedOutput(); err == nil || strings.Count(string(text), says) != 1 {
+			t.Errorf("%s: %v, want %q\n%s", code, err, says, text)
+		}
+	}
 	for _, n := range []int{2, 3} {
 		b.must(n, "eval", "run", "--batch", "4")
 		got, err := os.ReadFile(filepath.Join(b.dir, "run", "results.json"))
@@ -364,23 +384,68 @@ func TestRanksEvaluate(t *testing.T) {
 	}
 }
 
+// odd is prenas on two ranks, the second of which runs some shell code first: it may export a variable or change the
+// arguments $@ or the program $P.
+func (b *bench) odd(code string, args ...string) *exec.Cmd {
+	script := `P="$0"; if test "$OMPI_COMM_WORLD_RANK$PMI_RANK" = 1; then ` + code + `; fi; exec "$P" "$@"`
+	c := b.launcher.Command(2, "sh", append([]string{"-c", script, b.program}, args...)...)
+	c.Dir = b.dir
+	return c
+}
+
+// What is started wrongly is told once, in a sentence, before anything is written.
 func TestRanksAreRefusedInASentence(t *testing.T) {
-	b := newBench(t, rankstest.Find(t, "openmpi"))
+	openmpi, mpich := rankstest.Find(t, "openmpi"), rankstest.Find(t, "mpich")
+	b := newBench(t, openmpi)
 	b.search("vit")
 	b.write("recipe.yaml", "epochs: 1\nbatch: 4\naccumulate: 4\n")
+	program, err := os.ReadFile(b.program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.write("other/prenas", string(program)+"another build")
+	if err := os.Chmod(filepath.Join(b.dir, "other/prenas"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for class, other := range []int{1, 0} {
+		for i := range 12 {
+			b.write(fmt.Sprintf("others/train/%d/%d.png", class, i), b.file(fmt.Sprintf("pictures/train/%d/%d.png", other, i)))
+		}
+	}
+	train := func(more ...string) []string {
+		return b.train("vit", "x", append([]string{"--backend", "go"}, more...)...)
+	}
 	for _, c := range []struct {
-		ranks int
-		args  []string
-		says  string
+		launcher rankstest.Launcher
+		ranks    int    // 0: two, the second of which is odd
+		code     string // of the odd one
+		args     []string
+		says     string // once
 	}{
-		{2, []string{"search", "--space", "vit.yaml", "--out", "x.json"}, "prenas search is the work of one process, and 2 were started"},
-		{2, b.train("vit", "x", "--devices", "2"), "--devices 2: each of the 2 ranks has one device"},
-		{3, b.train("vit", "x"), "3 ranks cannot share updates of 4 batches evenly"},
-		{2, b.train("vit", "x", "--recipe", "nowhere.yaml"), "nowhere.yaml"},
+		{mpich, 2, "", []string{"search", "--space", "vit.yaml", "--out", "x"}, "prenas search is the work of one process, and 2 were started"},
+		{mpich, 2, "", []string{"trian"}, "unknown command \"trian\", did you mean train?"},
+		{openmpi, 2, "", train("--devices", "2"), "--devices 2: each of the 2 ranks has one device"},
+		{openmpi, 3, "", train(), "3 ranks cannot share updates of 4 batches evenly"},
+		{mpich, 2, "", train("--recipe", "nowhere.yaml"), "\"nowhere.yaml\" is neither a file"},
+		{mpich, 0, "P=other/prenas", train(), "the ranks differ in prenas: rank 0 of 2 on host "},
+		{openmpi, 0, "export PRENAS_NO_AMX=1 GODEBUG=cpu.all=off", train(), "the ranks differ in engine and processor: rank 0 of 2 on host "},
+		{mpich, 0, "export XLA_FLAGS=--xla_cpu_max_isa=AVX2", train(), "the ranks differ in XLA_FLAGS: rank 0 of 2 on host "},
+		{openmpi, 0, "echo batch: 8 > eight.yaml; set -- \"$@\" --recipe eight.yaml", train(), "the ranks differ in recipe: rank 0 of 2 on host "},
+		{openmpi, 0, "set -- \"$@\" --data folder:others", train(), "the ranks differ in images (their digest): rank 0 of 2 on host "},
+		{mpich, 0, "set -- \"$@\" --seed 4", train(), "the ranks differ in seed: rank 0 of 2 on host "},
+		{mpich, 0, "set -- \"$@\" --nonsense", train(), "prenas: rank 1 of 2 on host "},
 	} {
-		text, err := b.run(c.ranks, c.args...)
-		if err == nil || !strings.Contains(text, c.says) {
-			t.Errorf("%v: %v, want %q\n%s", c.args, err, c.says, text)
+		b.launcher = c.launcher
+		command := b.start(c.ranks, c.args...)
+		if c.ranks == 0 {
+			command = b.odd(c.code, c.args...)
+		}
+		text, err := command.CombinedOutput()
+		if err == nil || strings.Count(string(text), c.says) != 1 {
+			t.Errorf("%s %v: %v, want %q once\n%s", c.code, c.args, err, c.says, text)
+		}
+		if _, err := os.Stat(filepath.Join(b.dir, "x")); err == nil {
+			t.Fatalf("%s %v wrote", c.code, c.args)
 		}
 	}
 }
@@ -389,8 +454,7 @@ func TestRanksAreRefusedInASentence(t *testing.T) {
 func TestARankThatCannotBegin(t *testing.T) {
 	rankstest.Each(t, func(t *testing.T, l rankstest.Launcher) {
 		b := newBench(t, l)
-		c := b.launcher.Command(2, "sh", "-c", `test "$OMPI_COMM_WORLD_RANK$PMI_RANK" = 1 && export PRENAS_MPI=/nowhere/libmpi.so; exec "$0" doctor --backend go`, b.program)
-		c.Dir = b.dir
+		c := b.odd("export PRENAS_MPI=/nowhere/libmpi.so", "doctor", "--backend", "go")
 		c.Env = append(c.Environ(), ranks.WaitEnv+"=10s")
 		text, err := c.CombinedOutput()
 		if err == nil || !strings.Contains(string(text), "prenas: rank 1 of 2 on host ") || !strings.Contains(string(text), "/nowhere/libmpi.so") {

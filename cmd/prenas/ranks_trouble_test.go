@@ -24,16 +24,6 @@ import (
 	"prenas/internal/train"
 )
 
-// file of a bench's folder.
-func (b *bench) file(name ...string) string {
-	b.Helper()
-	text, err := os.ReadFile(filepath.Join(append([]string{b.dir}, name...)...))
-	if err != nil {
-		b.Fatal(err)
-	}
-	return string(text)
-}
-
 // What goes wrong in a training goes wrong in the same way on several ranks: with the same lines of metrics, and one sentence.
 func TestTroubleOnRanks(t *testing.T) {
 	b := newBench(t, rankstest.Find(t, "openmpi"))

@@ -40,7 +40,8 @@ type global struct {
 	json    bool
 	quiet   bool
 
-	ranks *ranks.World // nil: this process works alone
+	ranks *ranks.World // nil: this process works alone, or has not joined the others
+	asked bool         // to join them
 }
 
 func newRoot() *cobra.Command { return rootOf(&global{}) }
@@ -250,6 +251,9 @@ func (g *global) openTelling(ctx context.Context, log func(string)) (*engine.Eng
 	e, err := engine.Open(ctx, engine.Options{Backend: g.backend, Devices: g.devices, Ranks: g.ranks, Stop: ctx.Done(), Log: log})
 	if errors.Is(err, engine.ErrBackend) {
 		return nil, usageError{err}
+	}
+	if err == nil {
+		err = e.SameOnRanks()
 	}
 	return e, err
 }

@@ -3,19 +3,17 @@ package audit
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"prenas/internal/evaluate"
 	"prenas/internal/ranks"
+	"prenas/internal/rundir"
 )
 
 // Several ranks make one benchmark. In each round every rank trains a chunk of architectures by itself.
 // Then all ranks get all results, so each knows what is left. The first rank reads and writes the file.
-
-// ErrRanks: the ranks do not make the same benchmark.
-var ErrRanks = errors.New("the ranks differ")
 
 // begin gives all ranks the results that the file has. The first rank reads it.
 func (b *Benchmark) begin(o Options) error {
@@ -35,7 +33,7 @@ func (b *Benchmark) begin(o Options) error {
 	}
 	var first []Trained
 	if err := json.Unmarshal([]byte(text), &first); err != nil {
-		return fmt.Errorf("%w: the first one's benchmark: %w", ErrRanks, err)
+		return fmt.Errorf("%w: the first one's benchmark: %w", ranks.ErrDiffer, err)
 	}
 	for i, t := range first { // the architectures are the same, since alike compared the plans
 		b.Archs[i].Results = t.Results
@@ -48,20 +46,21 @@ func (b *Benchmark) alike(w *ranks.World) error {
 	if w.Size() == 1 {
 		return nil
 	}
-	own, err := json.Marshal(b)
-	if err != nil {
-		return err
+	is := func(x any) string { // of plain values
+		text, _ := json.MarshalIndent(x, "", " ")
+		return string(text)
 	}
-	all, err := w.Gather("the start", own)
-	if err != nil {
-		return err
+	archs := make([]string, len(b.Archs))
+	for i, a := range b.Archs {
+		archs[i] = a.Arch
 	}
-	for rank, other := range all {
-		if string(other) != string(own) {
-			return fmt.Errorf("%w: %s and %s have another space, recipe, seed, version of prenas or other images", ErrRanks, w.Name(w.Rank()), w.Name(rank))
-		}
-	}
-	return nil
+	return w.Same("the start",
+		ranks.Fact{What: "space", Is: is(b.Space)},
+		ranks.Fact{What: "recipe", Is: is(b.Recipe)},
+		ranks.Fact{What: "images (their digest)", Is: rundir.Short(b.Data.Digest)},
+		ranks.Fact{What: "seeds", Is: fmt.Sprintf("%d, of the architectures %d", b.Seeds, b.Draw)},
+		ranks.Fact{What: "architectures", Is: strings.Join(archs, "\n")},
+		ranks.Fact{What: "the audit", Is: is(b.Header)})
 }
 
 // share divides the chunks among the ranks, calls get for those of this rank, and keeps the scores of

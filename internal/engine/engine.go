@@ -85,7 +85,11 @@ func open(ctx context.Context, o Options) (*Engine, error) {
 	case "go":
 		return openGo()
 	case "cuda":
-		firstDevice, _ := o.Ranks.Local()
+		firstDevice, local := o.Ranks.Local()
+		if n := countGPUs("/", os.Getenv(visibleGPUs)); n > 0 && n < local {
+			return nil, fmt.Errorf("%w cuda: this host has %d of the ranks and they see %d of its GPUs, each rank has one of its own; "+
+				"start as many ranks as there are GPUs, and let each rank see all of them", ErrBackend, local, n)
+		}
 		return openXLA(ctx, kind, path, firstDevice, o.Devices, log)
 	case "xla":
 		return openXLA(ctx, "cpu", path, 0, o.Devices, log)
@@ -143,6 +147,26 @@ func (e *Engine) unlessStopped(f func() error) error {
 	case <-e.stop:
 		return context.Canceled
 	}
+}
+
+// SameOnRanks refuses ranks that would compute other bits for the same program: by another plug-in, on another
+// processor or GPU, or told so by the environment. All ranks call it. Errors wrap ranks.ErrDiffer.
+func (e *Engine) SameOnRanks() error {
+	if e.ranks.Size() == 1 {
+		return nil
+	}
+	on, err := e.Fingerprint()
+	if err != nil {
+		return err
+	}
+	facts := []ranks.Fact{{What: "engine and processor", Is: on.String()}}
+	if _, cuda := e.backend.(interface{ onCUDA() }); cuda {
+		facts = append(facts, ranks.Fact{What: "GPUs and their driver", Is: gpus("/")})
+	}
+	for _, name := range []string{"XLA_FLAGS", "NVIDIA_TF32_OVERRIDE"} {
+		facts = append(facts, ranks.Fact{What: name, Is: os.Getenv(name)})
+	}
+	return e.ranks.Same("the engine", facts...)
 }
 
 // Ranks are the processes that this one works with; nil: it is alone.

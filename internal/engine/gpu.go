@@ -3,6 +3,7 @@ package engine
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"prenas/internal/fsys"
@@ -29,4 +30,33 @@ func noGPU(root string) string {
 		}
 	}
 	return "this machine has no NVIDIA GPU"
+}
+
+// visibleGPUs is the environment's list of the GPUs that a process may use: numbers or names, by commas.
+const visibleGPUs = "CUDA_VISIBLE_DEVICES"
+
+// countGPUs is how many GPUs a process sees, by the driver's device files and by the value of visibleGPUs, if there is
+// one; 0: it cannot be seen from them.
+func countGPUs(root, visible string) int {
+	devices, _ := filepath.Glob(filepath.Join(root, "dev/nvidia[0-9]*")) // the pattern is right
+	n := len(devices)
+	if visible != "" {
+		n = min(n, strings.Count(visible, ",")+1)
+	}
+	return n
+}
+
+// gpus names the models of the GPUs and the version of their driver, as far as the driver tells.
+func gpus(root string) string {
+	var models []string
+	files, _ := filepath.Glob(filepath.Join(root, "proc/driver/nvidia/gpus/*/information")) // the pattern is right
+	for _, path := range append(files, filepath.Join(root, "proc/driver/nvidia/version")) {
+		text, _ := fsys.ReadText(fsys.OS, path) // none: it does not tell
+		for line := range strings.Lines(string(text)) {
+			if what, is, _ := strings.Cut(line, ":"); what == "Model" || what == "NVRM version" {
+				models = append(models, strings.TrimSpace(is))
+			}
+		}
+	}
+	return strings.Join(slices.Compact(models), ", ")
 }

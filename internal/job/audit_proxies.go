@@ -68,6 +68,13 @@ func SingleProxies(ctx context.Context, e *engine.Engine, b *audit.Benchmark, na
 // own number on, and all get the parts of all.
 func scoreOnRanks(ctx context.Context, w *ranks.World, scorer *proxy.Scorer, archs []space.Arch, workers int, progress func(done, total int)) ([][][]proxy.Parts, error) {
 	n := w.Size()
+	var names []string
+	for _, a := range archs {
+		names = append(names, a.String())
+	}
+	if err := w.Same("the scores of proxies", ranks.Fact{What: "architectures", Is: strings.Join(names, "\n")}); err != nil {
+		return nil, err
+	}
 	var own []space.Arch
 	for i := w.Rank(); i < len(archs); i += n {
 		own = append(own, archs[i])

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
@@ -18,6 +19,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/input"
 	"prenas/internal/machine"
+	"prenas/internal/ranks"
 	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
@@ -65,6 +67,9 @@ func (o EvaluateOptions) evaluateRun(ctx context.Context) (results evaluate.Resu
 		return results, err
 	}
 	if err := x.openImages(ctx); err != nil {
+		return results, err
+	}
+	if err := x.same(); err != nil {
 		return results, err
 	}
 	if err := x.measure(ctx); err != nil {
@@ -132,12 +137,32 @@ func (x *evaluation) openImages(ctx context.Context) (err error) {
 	return nil
 }
 
+// same refuses ranks that would measure other weights, on other images or in other batches: each has a share of these.
+func (x *evaluation) same() error {
+	w := x.Engine.Ranks()
+	if w.Size() == 1 {
+		return nil
+	}
+	var archs []string
+	for _, a := range x.archs {
+		archs = append(archs, a.String())
+	}
+	return w.Same("the start",
+		ranks.Fact{What: "weights (their digest)", Is: rundir.Short(tensorfile.Digest(x.weights))},
+		ranks.Fact{What: "architectures", Is: strings.Join(archs, "\n")},
+		ranks.Fact{What: "images (their digest)", Is: rundir.Short(x.set.Digest)},
+		ranks.Fact{What: "split", Is: fmt.Sprintf("%s of %d images", x.Split, x.split.Len())},
+		ranks.Fact{What: "batches", Is: fmt.Sprintf("%d images of %d crops", x.Batch, x.Crops)},
+		ranks.Fact{What: "batches to estimate statistics on", Is: fmt.Sprint(x.Recalibrate)},
+		ranks.Fact{What: "damaged images", Is: map[bool]string{false: "stop", true: "skip"}[x.manifest.Recipe.SkipBadImages]})
+}
+
 // measure puts the weights on the device and the images through each architecture.
 func (x *evaluation) measure(ctx context.Context) (err error) {
 	if x.Precision, err = resolve(ctx, x.Engine, x.Precision, x.Log); err != nil {
 		return err
 	}
-	ranks, batch := x.Engine.Ranks(), max(1, x.Batch/x.Crops)
+	w, batch := x.Engine.Ranks(), max(1, x.Batch/x.Crops)
 	ev, err := evaluate.New(x.Engine, x.net, x.archs, batch, x.Crops, x.Precision)
 	if err != nil {
 		return err
@@ -148,7 +173,7 @@ func (x *evaluation) measure(ctx context.Context) (err error) {
 		return err
 	}
 	x.seen, x.said = make([]evaluate.Seen, len(x.archs)), evaluate.NewPredictions(len(x.archs))
-	ev.Ranks = ranks
+	ev.Ranks = w
 	ev.Observe = func(arch, image, label int, logits []float32) {
 		x.seen[arch].Add(image, label, logits)
 		if x.Predictions != "" {
@@ -160,7 +185,7 @@ func (x *evaluation) measure(ctx context.Context) (err error) {
 			x.Progress(done, x.split.Len())
 		}
 	}
-	images := x.images.Plain(ranks.Lasting(ctx), x.split, batch, x.Crops, load.Every(ranks.Rank(), ranks.Size()))
+	images := x.images.Plain(w.Lasting(ctx), x.split, batch, x.Crops, load.Every(w.Rank(), w.Size()))
 	x.scores, err = ev.Run(ctx, given, images, progress)
 	err = noteSkippedOfAll(x.Engine, x.Run, x.images.Skipped(), err, x.Log)
 	if errors.Is(err, evaluate.ErrNonFinite) {

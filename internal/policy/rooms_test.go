@@ -35,7 +35,7 @@ var rooms = []struct {
 	{"sealed", []string{"fsys", "mistaken", "strictjson"}},
 	{"kernels", nil},
 	{"ranks/rankstest", nil},
-	{"ranks", []string{"crash", "foreign"}},
+	{"ranks", []string{"crash", "foreign", "fsys", "version"}},
 	{"memory", nil},
 	{"memory/memorytest", []string{"memory"}},
 	{"fsys/faultfs", []string{"fsys"}},

@@ -1,6 +1,7 @@
 package ranks
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -8,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"prenas/internal/fsys"
+	"prenas/internal/version"
 )
 
 // HostsEnv says of each rank, in the order of the launcher, on which host it is held to be where values are added within
@@ -21,12 +25,17 @@ type place struct {
 	Boot   string // of the host, which tells hosts of one name apart; "": unknown
 	Held   string // as which host values are added; "": as Host and Boot are
 	PID    int
+
+	Program string // its version, and the digest of its file
 }
 
 // thisHost is the place of this process, one of so many; its number is filled in by join.
 func thisHost(ranks int) (place, error) {
-	p := place{PID: os.Getpid()}
-	var err error
+	sum, err := fsys.Sum(ownProgram)
+	if err != nil {
+		return place{}, fmt.Errorf("the program's own file: %w", err)
+	}
+	p := place{PID: os.Getpid(), Program: fmt.Sprintf("version %s (%s)", version.String(), sum[:12])}
 	if p.Host, err = os.Hostname(); err != nil {
 		p.Host = "unknown"
 	}
@@ -49,8 +58,11 @@ func (p place) onHost(o place) bool { return p.Host == o.Host && p.Boot == o.Boo
 // with tells whether the values of both are added within one host.
 func (p place) with(o place) bool { return p.Held == o.Held && (p.Held != "" || p.onHost(o)) }
 
+// ownProgram is the file of this process, whatever is in its place by now. MPI is for Linux.
+const ownProgram = "/proc/self/exe"
+
 // join learns where the others are, and numbers the ranks such that those of a host follow one another, whatever the
-// launcher did. Rank 0 stays the first.
+// launcher did. Rank 0 stays the first. Where the ranks run several programs it returns them with ErrDiffer, for Abort.
 func join(t transport, wait time.Duration, own place) (*World, error) {
 	own.Number = t.rank()
 	w := &World{t: t, wait: wait, places: make([]place, t.size())}
@@ -67,7 +79,12 @@ func join(t transport, wait time.Duration, own place) (*World, error) {
 	}
 	for r, text := range texts {
 		if err := json.Unmarshal(text, &w.places[r]); err != nil {
-			return nil, fmt.Errorf("%w: rank %d is of another version of prenas", ErrLauncher, r)
+			return w, fmt.Errorf("%w in prenas: rank %d has another version than rank %d", ErrDiffer, r, own.Number)
+		}
+	}
+	for r, p := range w.places {
+		if p.Program != own.Program {
+			return w, fmt.Errorf("%w in prenas: %s has %s, %s has %s", ErrDiffer, w.Name(own.Number), own.Program, w.Name(r), cmp.Or(p.Program, "an earlier version"))
 		}
 	}
 	w.places, w.hosts = byHost(w.places)

@@ -29,8 +29,11 @@ var (
 const WaitEnv = "PRENAS_RANKS_WAIT"
 
 // defaultWait is longer than a slow disk takes for a checkpoint, or one rank longer than the
-// others to compile.
-const defaultWait = 10 * time.Minute
+// others to compile. The start is before all that.
+const (
+	defaultWait  = 10 * time.Minute
+	defaultStart = 2 * time.Minute
+)
 
 // transport moves bytes between ranks. Broadcast is from rank 0. Gather gives all ranks what
 // each has, in the order of ranks; exchange sends from[sent[i]] to rank i of a group, and puts what it
@@ -62,18 +65,28 @@ type World struct {
 	once   sync.Once
 }
 
-// Open joins the other processes of the launcher. Alone it returns nil and no error.
+// Open joins the other processes of the launcher. Alone it returns nil and no error. Its errors wrap ErrLauncher,
+// ErrLate or ErrDiffer; with the last it returns the ranks, for Abort.
 func Open() (*World, error) {
-	l := launched()
-	if l.size <= 1 {
-		return nil, nil
-	}
-	wait := defaultWait
+	start, wait := defaultStart, defaultWait
 	if text := os.Getenv(WaitEnv); text != "" {
 		var err error
 		if wait, err = time.ParseDuration(text); err != nil || wait <= 0 {
 			return nil, fmt.Errorf("%s is %q, it must be a time such as 90s or 20m", WaitEnv, text)
 		}
+		start = wait
+	}
+	return open(start, wait)
+}
+
+// OpenWithin is Open, where nothing may take longer than wait.
+func OpenWithin(wait time.Duration) (*World, error) { return open(wait, wait) }
+
+// open waits so long for the others to start, and then for one that is late.
+func open(start, wait time.Duration) (*World, error) {
+	l := launched()
+	if l.size <= 1 {
+		return nil, nil
 	}
 	if file := os.Getenv(LibraryEnv); file != "" {
 		if err := foreign.Library(file); err != nil {
@@ -81,11 +94,11 @@ func Open() (*World, error) {
 		}
 		l.libraries = []string{file}
 	}
-	t, err := within(wait, func() (transport, error) { return openMPI(l.libraries) })
+	t, err := within(start, func() (transport, error) { return openMPI(l.libraries) })
 	switch {
 	case errors.Is(err, ErrLate):
 		return nil, fmt.Errorf("%w: MPI did not bring the %d processes together within %s (%s), as when one of them could not begin or a network does not let them through",
-			err, l.size, wait, WaitEnv)
+			err, l.size, start, WaitEnv)
 	case err != nil:
 		return nil, fmt.Errorf("%w: MPI: %w; %s names the library's file by its absolute path", ErrLauncher, err, LibraryEnv)
 	}
@@ -299,7 +312,7 @@ func (w *World) do(where string, f func() error) error {
 		if stopped := w.stopped(); len(stopped) > 0 {
 			why = strings.Join(stopped, ", ") + " was stopped, or waits for a disk"
 		}
-		w.Abort(fmt.Sprintf("%s: an exchange at %s did not end within %v: %s; %s is how long ranks wait", w.Name(w.Rank()), where, w.wait, why, WaitEnv))
+		w.Abort(exitLate, fmt.Sprintf("%s: an exchange at %s did not end within %v: %s; %s is how long ranks wait", w.Name(w.Rank()), where, w.wait, why, WaitEnv))
 	})
 	defer watch.Stop()
 	if err := f(); err != nil {
@@ -387,19 +400,22 @@ func (w *World) Warn(what string) {
 	fmt.Fprintf(os.Stderr, "warning: %s %s\n", w.Name(w.Rank()), what)
 }
 
+// exitLate is the exit code where a rank does not come back.
+const exitLate = 1
+
 // forwarded is how long a launcher takes to pass on what was written, which it may lose when it
 // ends the ranks.
 const forwarded = 500 * time.Millisecond
 
-// Abort says why on standard error and ends all ranks. It returns only where there are no others.
-func (w *World) Abort(why string) {
+// Abort says why on standard error and ends all ranks with an exit code. It returns only where there are no others.
+func (w *World) Abort(code int, why string) {
 	if w == nil {
 		return
 	}
 	w.once.Do(func() {
 		fmt.Fprintln(os.Stderr, "prenas:", why)
 		time.Sleep(forwarded)
-		w.t.abort(1)
+		w.t.abort(code)
 	})
 }
 

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		if w == nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
-		w.Abort(err.Error())
+		w.Abort(1, err.Error())
 		os.Exit(1)
 	}
 }
@@ -279,7 +279,7 @@ func TestRanksAreOrderedByHost(t *testing.T) {
 }
 
 func TestHostsOfOneName(t *testing.T) {
-	places := []place{{0, "node", "x", "", 1}, {1, "node", "y", "", 1}, {2, "other", "x", "", 1}, {3, "node", "x", "", 2}}
+	places := []place{{0, "node", "x", "", 1, ""}, {1, "node", "y", "", 1, ""}, {2, "other", "x", "", 1, ""}, {3, "node", "x", "", 2, ""}}
 	_, hosts := byHost(slices.Clone(places))
 	if !slices.Equal(hosts, []Run{{0, 2}, {2, 3}, {3, 4}}) {
 		t.Error(hosts)

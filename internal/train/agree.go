@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,9 +19,6 @@ import (
 // Several ranks train one run. The first decides, reads and writes; the others do the same updates
 // and write nowhere. What one process would take from the time, from a signal or from a file is
 // asked of the first, or of all, here.
-
-// ErrRanks: the ranks do not train the same, or not by the same means.
-var ErrRanks = errors.New("the ranks differ")
 
 // world is the ranks of the run; nil: this process alone.
 func (o Options) world() *ranks.World { return o.Engine.Ranks() }
@@ -41,40 +37,21 @@ func (o Options) firstPrecision(ctx context.Context) (engine.Precision, error) {
 	return engine.Precision(first), err
 }
 
-// same compares what the ranks are to train, and by what.
+// same compares what the ranks are to train.
 func (t *trainer) same(now rundir.Manifest) error {
 	if t.world().Size() == 1 {
 		return nil
 	}
-	own := []struct{ What, Is string }{
-		{"prenas and its libraries", fmt.Sprint(now.Versions)},
-		{"engine and processor", now.Engine.String()},
-		{"seed", fmt.Sprint(now.Seed)},
-		{"recipe", now.Recipe.Digest()},
-		{"candidates", rundir.Short(now.Candidates)},
-		{"images (their digest)", rundir.Short(now.Data.Digest)},
-		{"teacher", rundir.Short(now.Teacher)},
-	}
-	text, err := json.Marshal(own)
+	recipe, err := json.MarshalIndent(now.Recipe, "", " ")
 	if err != nil {
 		return err
 	}
-	all, err := t.world().Gather("the start", text)
-	if err != nil {
-		return err
-	}
-	for rank, other := range all {
-		theirs := own[:0:0]
-		if err := json.Unmarshal(other, &theirs); err != nil || len(theirs) != len(own) {
-			return fmt.Errorf("%w: %s is of another version of prenas", ErrRanks, t.world().Name(rank))
-		}
-		for i, o := range own {
-			if theirs[i].Is != o.Is {
-				return fmt.Errorf("%w in %s: %s has %s, %s has %s", ErrRanks, o.What, t.world().Name(t.world().Rank()), o.Is, t.world().Name(rank), theirs[i].Is)
-			}
-		}
-	}
-	return nil
+	return t.world().Same("the start",
+		ranks.Fact{What: "seed", Is: fmt.Sprint(now.Seed)},
+		ranks.Fact{What: "recipe", Is: string(recipe)},
+		ranks.Fact{What: "candidates (their digest)", Is: rundir.Short(now.Candidates)},
+		ranks.Fact{What: "images (their digest)", Is: rundir.Short(now.Data.Digest)},
+		ranks.Fact{What: "teacher (its digest)", Is: rundir.Short(now.Teacher)})
 }
 
 // place is what the others take of the first rank with its state.
@@ -145,7 +122,7 @@ func (t *trainer) alike(host rundir.HostState) error {
 	}
 	for rank, other := range all {
 		if string(other) != own {
-			return fmt.Errorf("%w in the weights of step %d: %s and %s computed otherwise; the newest checkpoint is of before", ErrRanks, t.progress.Step, w.Name(w.Rank()), w.Name(rank))
+			return fmt.Errorf("%w in the weights of step %d: %s and %s computed otherwise; the newest checkpoint is of before", ranks.ErrDiffer, t.progress.Step, w.Name(w.Rank()), w.Name(rank))
 		}
 	}
 	return nil
