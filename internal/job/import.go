@@ -214,18 +214,29 @@ func (r *Imported) supernet(o ImportOptions, from *pretrained.Model, about expor
 	}
 	r.Form = r.supernetForm(o.Form)
 	about.Imported.Form = r.Form
-	s, err := ofSupernet(weights, o.Hints)
+	own, whole, err := ofSupernet(weights, o.Hints)
 	if err != nil {
 		return nil, nil, err
 	}
 	if o.Hints.Pool == "" {
 		r.Notes = append(r.Notes, fmt.Sprintf("the mean of the patches is classified, as PreNAS's scripts train it (%v token for the class token)", input.Pool))
 	}
-	if err := fits(s, weights); err != nil {
+	if err := fits(own, weights); err != nil {
 		return nil, nil, err
 	}
-	about.Preprocess = r.preprocess(s.Model, pretrained.Preprocess{Mean: o.Hints.Mean, Std: o.Hints.Std})
-	model, err := export.Take(weights, s.Model, s.Whole(), about)
+	if own.Model.SwitchNorm {
+		if weights, err = supernet.New(own).Fold(weights, whole); err != nil {
+			return nil, nil, err
+		}
+		r.Notes = append(r.Notes, fmt.Sprintf("its norms are those of each embedding dim by itself (%v): the model is that of %d, and the norms of the others are left out. To train the supernet on, search with the original's space file and %v, which needs no import", own.EmbedDim, whole.EmbedDim, input.Weights))
+	}
+	m := own.Model.Plain()
+	s, err := shrinkable(m, whole)
+	if err != nil {
+		return nil, nil, err
+	}
+	about.Preprocess = r.preprocess(m, pretrained.Preprocess{Mean: o.Hints.Mean, Std: o.Hints.Std})
+	model, err := export.Take(weights, m, whole, about)
 	return model, s, err
 }
 

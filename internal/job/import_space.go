@@ -15,23 +15,31 @@ import (
 	"prenas/pkg/space"
 )
 
-// ofSupernet is the space whose supernet the weights are: its model is inferred from their shapes,
-// and its choices are smaller ones.
-func ofSupernet(weights map[string]tensorfile.Tensor, h pretrained.Hints) (*space.Space, error) {
-	s := &space.Space{Name: "imported", Model: space.DefaultModel(), ModelGiven: true}
-	var err error
+// ofSupernet is the space whose supernet the weights are, with its whole as the one choice, and that
+// whole: its model is inferred from their shapes. Where norms are those of each embedding dim by
+// itself, the dims are the choices and the whole is that of the largest, since the supernet's own width
+// may have no norms.
+func ofSupernet(weights map[string]tensorfile.Tensor, h pretrained.Hints) (s *space.Space, whole space.Arch, err error) {
+	s = &space.Space{Name: "imported", Model: space.DefaultModel(), ModelGiven: true}
 	if s.Supernet, err = supernetSize(weights, h.HeadDim, s.Model.HeadDim); err != nil {
-		return nil, err
+		return nil, whole, err
 	}
 	if s.Model, err = supernet.InferModel(s, weights); err != nil {
-		return nil, err
+		return nil, whole, err
 	}
 	s.Model.GlobalPool = h.Pool != pretrained.PoolToken
-	whole, err := shrinkable(s.Model, s.Whole())
-	if err != nil || !s.Model.SwitchNorm {
-		return whole, err
+	whole = s.Whole()
+	s.EmbedDim, s.Depth, s.NumHeads, s.MLPRatio = []int{s.Supernet.EmbedDim}, []int{s.Supernet.Depth}, []int{s.Supernet.NumHeads}, []float64{s.Supernet.MLPRatio}
+	if s.Model.ScaleAttn || s.Model.ScaleMLP || s.Model.ScaleEmbed {
+		return nil, whole, fmt.Errorf("its choices have factors of their own (SCALE_ATTN, SCALE_MLP, SCALE_EMBED), and which choice has which the file does not say: search and train with the original's space file and %v, which needs no import", input.Weights)
 	}
-	return whole, fmt.Errorf("its norms are those of each embedding dim by itself (SWITCH_LN): search and train with the original's space file and %v, which needs no import", input.Weights)
+	if s.Model.SwitchNorm {
+		if s.EmbedDim = supernet.NormDims(weights); len(s.EmbedDim) == 0 || slices.Max(s.EmbedDim) > s.Supernet.EmbedDim {
+			return nil, whole, fmt.Errorf("its norms are of the embedding dims %v, of a supernet of %d", s.EmbedDim, s.Supernet.EmbedDim)
+		}
+		whole.EmbedDim = slices.Max(s.EmbedDim)
+	}
+	return s, whole, s.Validate()
 }
 
 // supernetSize is the size of a supernet by the shapes of its weights. headDim is the features of a

@@ -5,12 +5,20 @@ import (
 	"errors"
 	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+
+	"prenas/internal/engine"
 	"prenas/internal/export"
+	"prenas/internal/fixture"
 	"prenas/internal/fsys"
 	"prenas/internal/pretrained"
+	"prenas/internal/rng"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
@@ -121,6 +129,96 @@ func TestImportOfAutoFormer(t *testing.T) {
 				t.Fatalf("%s: row %d is %v, want %v", form, row, v, want(row))
 			}
 		}
+	}
+}
+
+// A supernet whose norms are those of each embedding dim comes in as the network of the largest, whose
+// logits are those of that slice; the supernet's own width has no norms.
+func TestImportOfSwitchedNorms(t *testing.T) {
+	s, err := space.Parse("switched", "switched.yaml", []byte(`
+SUPERNET: {EMBED_DIM: 20, DEPTH: 2, NUM_HEADS: 3, MLP_RATIO: 2}
+SEARCH_SPACE: {EMBED_DIM: [12, 16], DEPTH: [1, 2], NUM_HEADS: [2, 3], MLP_RATIO: [1, 2]}
+MODEL: {IMAGE_SIZE: 4, PATCH_SIZE: 2, CHANNELS: 1, NUM_CLASSES: 3, HEAD_DIM: 4, MAX_RELATIVE_POSITION: 2, SWITCH_LN: true}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	net, random := supernet.New(s), rng.New(5, "switched")
+	weights := map[string]tensorfile.Tensor{}
+	for _, p := range net.Params() {
+		values := make([]float32, 1)
+		for _, d := range p.Shape {
+			values = slices.Repeat(values, d)
+		}
+		for i := range values {
+			values[i] = float32(0.3 * random.NormFloat64())
+		}
+		weights[p.Name] = tensorfile.FromFloat32(p.Shape, values)
+	}
+	out := filepath.Join(t.TempDir(), "x.safetensors")
+	r, err := Import(t.Context(), ImportOptions{File: foreign(t, weights), Form: FormAuto, Out: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(strings.Join(r.Notes, " "), "[12 16]): the model is that of 16") || r.Largest != "e16-h3x2-r2x2" {
+		t.Errorf("%+v", r)
+	}
+	got, err := export.Read(fsys.OS, out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.Open(t.Context(), engine.Options{Backend: "go"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	pixels := make([]float32, 3*4*4)
+	for i := range pixels {
+		pixels[i] = float32(random.NormFloat64())
+	}
+	images, err := e.Upload(tensorfile.FromFloat32([]int{3, 1, 4, 4}, pixels))
+	if err != nil {
+		t.Fatal(err)
+	}
+	logits := func(n *supernet.Net, a space.Arch, weights map[string]tensorfile.Tensor) []float32 {
+		t.Helper()
+		args, err := n.Upload(e, weights)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shape := shapes.Make(dtypes.Float32, 3, 1, 4, 4)
+		program, err := e.Compile("logits", append(n.Bind().Shapes(), shape), func(in []*graph.Node) []*graph.Node {
+			return []*graph.Node{n.Logits(in[:len(in)-1], in[len(in)-1], supernet.Forward{Arch: a})}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer program.Close()
+		result, err := program.Run(append(args, images))
+		if err != nil {
+			t.Fatal(err)
+		}
+		host, err := engine.Download(result[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		values, err := host.Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return values
+	}
+	alone, err := got.Weights()
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := s.Largest()
+	if d := fixture.Difference(logits(got.Net(), got.Info.SpaceArch(), alone), logits(net, whole, weights)); d > 1e-5 {
+		t.Errorf("logits differ by %.2g of the largest", d)
+	}
+	weights["embed_scaling.scalings"] = weights["norm.lns.0.weight"]
+	if _, err := Import(t.Context(), ImportOptions{File: foreign(t, weights), Form: FormAuto, Out: out}); !errors.Is(err, ErrImport) || !strings.Contains(err.Error(), "SCALE_EMBED") {
+		t.Errorf("factors of choices: %v", err)
 	}
 }
 

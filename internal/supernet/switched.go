@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/gomlx/gomlx/pkg/core/graph"
+
+	"prenas/internal/tensorfile"
 )
 
 // With SWITCH_LN in a space's MODEL block every norm has weights of its own for each
@@ -27,6 +29,17 @@ func (n *Net) switched(p Param) []Param {
 		all = append(all, one)
 	}
 	return all
+}
+
+// NormDims are the embedding dims that a supernet's norms are switched between, by the last norm's weights.
+func NormDims(weights map[string]tensorfile.Tensor) (dims []int) {
+	for {
+		t, has := weights[switchedName("norm.weight", len(dims))]
+		if !has || len(t.Shape) != 1 {
+			return dims
+		}
+		dims = append(dims, t.Shape[0])
+	}
 }
 
 // normVector is the first size values of a norm's weight.
