@@ -72,8 +72,8 @@ func peakBytes(device string) (float64, error) {
 	return float64(machine.PeakBytes()), nil
 }
 
-// measureEvaluation times batches of noise, upload to scores, after two that are not
-// counted.
+// measureEvaluation times batches of noise, from the scores of the one before to its own, after two
+// that are not counted. Each is copied to the device during the one before.
 func measureEvaluation(ctx context.Context, e *engine.Engine, s *space.Space, j job) ([]float64, error) {
 	net := supernet.New(s)
 	largest := s.Largest()
@@ -102,17 +102,23 @@ func measureEvaluation(ctx context.Context, e *engine.Engine, s *space.Space, j 
 	}
 	defer evaluator.Close()
 	batch := trainstep.NoiseBatch(j.Batch, s.Model)
-	one := func(yield func(evaluate.Batch, error) bool) { yield(batch, nil) }
 	const warmUp = 2
-	var seconds []float64
-	for i := range warmUp + j.Steps {
-		began := time.Now()
-		if _, err := evaluator.Run(ctx, weights, one, nil); err != nil {
-			return nil, err
+	all := func(yield func(evaluate.Batch, error) bool) {
+		for range warmUp + j.Steps {
+			if !yield(batch, nil) {
+				return
+			}
 		}
-		if i >= warmUp {
+	}
+	var seconds []float64
+	began := time.Now()
+	if _, err := evaluator.Run(ctx, weights, all, func(done int) {
+		if done > warmUp*j.Batch {
 			seconds = append(seconds, time.Since(began).Seconds())
 		}
+		began = time.Now()
+	}); err != nil {
+		return nil, err
 	}
 	return seconds, nil
 }

@@ -35,6 +35,39 @@ func Range[Out any](ctx context.Context, n, workers int, do func(i int) Out) ite
 	return Map(ctx, numbers, workers, Waiting(workers)-1, do)
 }
 
+// Next yields what do makes of items, in order, one of them computed ahead of its use. An error of
+// the items is yielded in its place. It ends as [Map] does.
+func Next[In, Out any](ctx context.Context, items iter.Seq2[In, error], do func(In) (Out, error)) iter.Seq2[Out, error] {
+	type item struct {
+		in  In
+		err error
+	}
+	type result struct {
+		out Out
+		err error
+	}
+	each := func(yield func(item) bool) {
+		for in, err := range items {
+			if !yield(item{in, err}) {
+				return
+			}
+		}
+	}
+	return func(yield func(Out, error) bool) {
+		const workers, queue = 1, 1
+		for _, r := range Map(ctx, each, workers, queue, func(i item) (r result) {
+			if r.err = i.err; r.err == nil {
+				r.out, r.err = do(i.in)
+			}
+			return r
+		}) {
+			if !yield(r.out, r.err) {
+				return
+			}
+		}
+	}
+}
+
 // Map yields items and what do makes of them, in order, computed ahead by several goroutines
 // (workers; 0: one per core). At most queue results wait for their turn. It ends early when
 // ctx does, and waits neither for an item nor for a result then: who may go on must ask ctx.

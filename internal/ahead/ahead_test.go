@@ -2,6 +2,7 @@ package ahead_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -91,5 +92,65 @@ func TestStops(t *testing.T) {
 			close(never)
 			cancel()
 		})
+	}
+}
+
+// One result is computed while another is used, and no more; an error comes in its place, before
+// what stands behind it is asked for.
+func TestNextIsComputedAhead(t *testing.T) {
+	broken := errors.New("broken")
+	items := func(yield func(int, error) bool) {
+		for i := range 10 {
+			if i == 7 {
+				yield(0, broken)
+				return
+			}
+			if !yield(i, nil) {
+				return
+			}
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var begun atomic.Int64
+		taken, failed := 0, false
+		for square, err := range ahead.Next(t.Context(), items, func(i int) (int, error) {
+			begun.Add(1)
+			return i * i, nil
+		}) {
+			if err != nil {
+				failed = errors.Is(err, broken)
+				continue
+			}
+			if square != taken*taken {
+				t.Errorf("result %d is %d", taken, square)
+			}
+			taken++
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if got, want := begun.Load(), int64(min(taken+1, 7)); got != want {
+				t.Errorf("%d results are computed while number %d is used, want %d", got, taken, want)
+			}
+		}
+		if taken != 7 || !failed {
+			t.Errorf("%d results, the error came: %v", taken, failed)
+		}
+	})
+}
+
+// An error of what is done comes in the place of its result.
+func TestNextYieldsErrors(t *testing.T) {
+	broken := errors.New("broken")
+	items := func(yield func(int, error) bool) { _ = yield(0, nil) && yield(1, nil) }
+	var got []error
+	for _, err := range ahead.Next(t.Context(), items, func(i int) (int, error) {
+		if i == 0 {
+			return 0, broken
+		}
+		return i, nil
+	}) {
+		got = append(got, err)
+	}
+	if len(got) != 2 || got[0] != broken || got[1] != nil {
+		t.Error(got)
 	}
 }

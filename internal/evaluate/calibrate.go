@@ -96,13 +96,13 @@ func (c *Calibrator) Run(ctx context.Context, weights []*tensors.Tensor, batches
 
 // add runs all programs on one batch.
 func (c *Calibrator) add(sums [][]*tensors.Tensor, weights []*tensors.Tensor, b Batch) error {
-	images, labels, err := b.upload(c.engine, c.net.Space().Model, c.batch, 1)
+	on, err := b.upload(c.engine, c.net.Space().Model, c.batch, 1)
 	if err != nil {
 		return err
 	}
-	failed := labels.FinalizeAll()
+	var failed error
 	for a := range c.each {
-		out, err := c.run(a, weights, sums[a], images)
+		out, err := c.run(a, weights, sums[a], on.images)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			break
@@ -110,5 +110,5 @@ func (c *Calibrator) add(sums [][]*tensors.Tensor, weights []*tensors.Tensor, b 
 		failed = errors.Join(failed, c.free(a, sums[a]...))
 		sums[a] = out
 	}
-	return errors.Join(failed, images.FinalizeAll())
+	return errors.Join(failed, on.free())
 }

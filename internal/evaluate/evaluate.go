@@ -17,6 +17,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
+	"prenas/internal/ahead"
 	"prenas/internal/engine"
 	"prenas/internal/ranks"
 	"prenas/internal/supernet"
@@ -159,7 +160,9 @@ func tally(logits, labels *graph.Node) *graph.Node {
 func (ev *Evaluator) Run(ctx context.Context, weights Weights, batches iter.Seq2[Batch, error], progress func(done int)) ([]Score, error) {
 	scores := make([]Score, len(ev.archs))
 	done, at := 0, 0
-	next, stop := iter.Pull2(batches)
+	next, stop := iter.Pull2(ahead.Next(ctx, batches, func(b Batch) (uploaded, error) {
+		return b.upload(ev.engine, ev.net.Space().Model, ev.batch, ev.crops)
+	}))
 	defer stop()
 	for more := true; more; {
 		batch, err, has := next()
@@ -249,17 +252,13 @@ func (ev *Evaluator) count(scores []Score, m measured, at int) {
 	}
 }
 
-// measure runs all programs on one batch.
-func (ev *Evaluator) measure(scores []Score, weights Weights, b Batch) (m measured, err error) {
-	images, target, err := b.upload(ev.engine, ev.net.Space().Model, ev.batch, ev.crops)
-	if err != nil {
-		return m, err
-	}
+// measure runs all programs on one batch, and frees it.
+func (ev *Evaluator) measure(scores []Score, weights Weights, b uploaded) (m measured, err error) {
 	m.Labels, m.Tallies = b.Labels, make([]float32, len(ev.each)*tallyColumns)
 	var failed error
 	for a := range ev.each {
 		began := time.Now()
-		out, err := ev.run(a, weights.Shared, weights.stats(a), images, target)
+		out, err := ev.run(a, weights.Shared, weights.stats(a), b.images, b.targets)
 		if err != nil {
 			failed = err
 			break
@@ -276,7 +275,7 @@ func (ev *Evaluator) measure(scores []Score, weights Weights, b Batch) (m measur
 			break
 		}
 	}
-	return m, errors.Join(failed, images.FinalizeAll(), target.FinalizeAll())
+	return m, errors.Join(failed, b.free())
 }
 
 // add counts the tally of a batch.
@@ -324,12 +323,20 @@ func (b Batch) count() int {
 	return n
 }
 
+// uploaded is a batch on the device, filled up.
+type uploaded struct {
+	Labels          []int32 // of the images that it has
+	images, targets *tensors.Tensor
+}
+
+func (u uploaded) free() error { return errors.Join(u.images.FinalizeAll(), u.targets.FinalizeAll()) }
+
 // upload puts a batch on the device for a program that takes size images of crops crops each. Images
 // with the label -1 fill it up.
-func (b Batch) upload(e *engine.Engine, m space.Model, size, crops int) (images, labels *tensors.Tensor, err error) {
+func (b Batch) upload(e *engine.Engine, m space.Model, size, crops int) (u uploaded, err error) {
 	pixels := crops * m.Channels * m.ImageSize * m.ImageSize
 	if len(b.Labels) > size || len(b.Images) != len(b.Labels)*pixels {
-		return nil, nil, fmt.Errorf("a batch has %d labels and %d numbers; at most %d images of %d numbers are expected",
+		return u, fmt.Errorf("a batch has %d labels and %d numbers; at most %d images of %d numbers are expected",
 			len(b.Labels), len(b.Images), size, pixels)
 	}
 	values, targets := b.Images, make([]int32, size)
@@ -339,6 +346,7 @@ func (b Batch) upload(e *engine.Engine, m space.Model, size, crops int) (images,
 	for i := copy(targets, b.Labels); i < size; i++ {
 		targets[i] = -1
 	}
-	images, err = e.Put(values, size*crops, m.Channels, m.ImageSize, m.ImageSize)
-	return images, tensors.FromFlatDataAndDimensions(targets, size), err
+	u = uploaded{Labels: b.Labels, targets: tensors.FromFlatDataAndDimensions(targets, size)}
+	u.images, err = e.Put(values, size*crops, m.Channels, m.ImageSize, m.ImageSize)
+	return u, err
 }

@@ -109,12 +109,12 @@ func (ev *Masked) add(scores []Score, weights []*tensors.Tensor, sizes *tensors.
 // tallied runs a program on a batch and adds its tallies to scores. The program takes the images and
 // the labels after args, and returns a tally for each score.
 func tallied(e *engine.Engine, program *engine.Program, m space.Model, args []*tensors.Tensor, b Batch, size int, scores []*Score) error {
-	images, labels, err := b.upload(e, m, size, 1)
+	on, err := b.upload(e, m, size, 1)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	out, err := program.Run(append(args[:len(args):len(args)], images, labels))
+	out, err := program.Run(append(args[:len(args):len(args)], on.images, on.targets))
 	if err == nil {
 		values := make([]float32, len(scores)*tallyColumns)
 		err = out[0].ConstFlatData(func(flat any) { copy(values, flat.([]float32)) })
@@ -124,5 +124,5 @@ func tallied(e *engine.Engine, program *engine.Program, m space.Model, args []*t
 		}
 		err = errors.Join(err, out[0].FinalizeAll())
 	}
-	return errors.Join(err, images.FinalizeAll(), labels.FinalizeAll())
+	return errors.Join(err, on.free())
 }

@@ -113,12 +113,12 @@ func (ev *MaskedConv) Run(ctx context.Context, weights []*tensors.Tensor, arch s
 		if err != nil {
 			return score, fmt.Errorf("calibration after %d batches: %w", seen, err)
 		}
-		images, labels, err := b.upload(ev.engine, m, ev.calibration, 1)
+		on, err := b.upload(ev.engine, m, ev.calibration, 1)
 		if err != nil {
 			return score, err
 		}
-		out, err := ev.calibrate.Run(append(append(begin[:len(begin):len(begin)], sums...), images))
-		if err = errors.Join(err, finalize(images, labels)); err != nil {
+		out, err := ev.calibrate.Run(append(append(begin[:len(begin):len(begin)], sums...), on.images))
+		if err = errors.Join(err, on.free()); err != nil {
 			return score, fmt.Errorf("calibration after %d batches: %w", seen, err)
 		}
 		if err := finalize(sums...); err != nil {

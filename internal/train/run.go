@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
+	"prenas/internal/ahead"
 	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
@@ -284,8 +286,8 @@ func (t *trainer) wholeEpoch(ctx context.Context) error {
 func (t *trainer) epoch(ctx context.Context) error {
 	epoch, within := t.progress.Step/t.perEpoch, t.progress.Step%t.perEpoch
 	began := time.Now()
-	var batches []evaluate.Batch // of the next update
-	for b, err := range t.Source.Train(t.world().Lasting(ctx), epoch, within*t.share.Count, t.Recipe.Batch, t.share) {
+	var batches []trainstep.Batch // of the next update
+	for b, err := range t.put(t.world().Lasting(ctx), epoch, within*t.share.Count) {
 		if stop, failed := t.stopped(ctx); failed != nil {
 			return failed
 		} else if stop {
@@ -322,11 +324,27 @@ func (t *trainer) epoch(ctx context.Context) error {
 	return nil
 }
 
-// update does one update and everything that hangs on it but saving.
-func (t *trainer) update(batches []evaluate.Batch, began time.Time) error {
+// put yields this rank's batches of an epoch, from number from of them on, each with its images on
+// the device. The next one is copied there while an update runs.
+func (t *trainer) put(ctx context.Context, epoch, from int) iter.Seq2[trainstep.Batch, error] {
+	source := t.Source.Train(ctx, epoch, from, t.Recipe.Batch, t.share)
+	return ahead.Next(ctx, source, func(b evaluate.Batch) (trainstep.Batch, error) {
+		on, err := trainstep.Put(t.Engine, t.Space.Model, b)
+		if t.Teacher == nil {
+			on.Images = nil // they are on the device
+		}
+		return on, err
+	})
+}
+
+// update does one update, with batches that it frees, and everything that hangs on it but saving.
+func (t *trainer) update(batches []trainstep.Batch, began time.Time) error {
 	p, r := &t.progress, t.Recipe
 	lr := r.LearningRate(p.Step, t.perEpoch) * p.LRFactor()
 	o, err := t.programs.updater.Update(t.state, lr, p.Step, batches)
+	for _, b := range batches {
+		err = errors.Join(err, b.Free())
+	}
 	if err != nil {
 		return fmt.Errorf("step %d: %w", p.Step+1, err)
 	}

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"prenas/internal/data/load"
@@ -120,8 +121,12 @@ func (a *Standalone) trainConv(ctx context.Context, arch space.Arch, source Sour
 	}
 	defer state.Free()
 	err = a.epochs(ctx, source, progress, func(b evaluate.Batch, lr float64, done int) error {
-		o, err := updater.Update(state, lr, done, []evaluate.Batch{b})
+		on, err := trainstep.Put(a.engine, a.net.Space().Model, b)
 		if err != nil {
+			return err
+		}
+		o, err := updater.Update(state, lr, done, []trainstep.Batch{on})
+		if err = errors.Join(err, on.Free()); err != nil {
 			return fmt.Errorf("step %d: %w", done+1, err)
 		}
 		return whole(o.Stats, arch, done)

@@ -13,7 +13,6 @@ import (
 
 	"prenas/internal/data/load"
 	"prenas/internal/engine"
-	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
@@ -302,7 +301,7 @@ func (u *accumulator) compileApply(e *engine.Engine, turns []int) error {
 	return nil
 }
 
-func (u *accumulator) Update(state *State, lr float64, step int, batches []evaluate.Batch) (Outcome, error) {
+func (u *accumulator) Update(state *State, lr float64, step int, batches []Batch) (Outcome, error) {
 	turns, sizes := u.turns(step)
 	a := u.apply[fmt.Sprint(u.trainedIn(turns).Indices())]
 	all, own := u.parts()
@@ -350,20 +349,17 @@ func (u *accumulator) Update(state *State, lr float64, step int, batches []evalu
 
 // batch does the parts of an update that are of one batch, number among all of the update, and
 // returns what they reported and the sums of their gradients, in the order of what a applies.
-func (u *accumulator) batch(state *State, a *applyProgram, turns []int, sizes []int32, step, number int, b evaluate.Batch) (reports []report, sums []*tensors.Tensor, err error) {
+func (u *accumulator) batch(state *State, a *applyProgram, turns []int, sizes []int32, step, number int, b Batch) (reports []report, sums []*tensors.Tensor, err error) {
 	all, _ := u.parts()
 	share := 1 / float64(len(turns)*all.to)
 	u.sums = slices.Clone(u.zeros)
-	teacher, err := u.teaching.logits(b, u.seed, step, number)
+	teacher, err := u.teaching.logits(b.Batch, u.seed, step, number)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, which := range turns {
-		batch, err := u.gradients[which].batch.values(b, u.seed, step, number)
-		if err != nil {
-			return nil, nil, err
-		}
-		r, taught, err := u.add(state, which, share, sizes, batch, teacher)
+		values := u.gradients[which].batch.values(b.Labels, u.seed, step, number)
+		r, taught, err := u.add(state, which, share, sizes, b.images, values, teacher)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -409,18 +405,17 @@ func (u *accumulator) settle(state *State, turns []int, reports []report, applie
 }
 
 // add adds the gradient of one part to the sums.
-func (u *accumulator) add(state *State, which int, share float64, sizes []int32, batch []*tensors.Tensor, teacher *tensors.Tensor) (r report, teaching *tensors.Tensor, err error) {
+func (u *accumulator) add(state *State, which int, share float64, sizes []int32, images *tensors.Tensor, values []*tensors.Tensor, teacher *tensors.Tensor) (r report, teaching *tensors.Tensor, err error) {
 	g := u.gradients[which]
 	args := g.used.Args(state.Weights)
 	args = append(args, state.batchNormsOf(g.arch).all()...)
 	args = append(args, g.trained.Args(u.sums)...)
-	n := len(args)
-	args = append(args, tensors.FromScalar(float32(share)))
+	spent := []*tensors.Tensor{tensors.FromScalar(float32(share))}
 	if sizes != nil {
-		args = append(args, tensors.FromFlatDataAndDimensions(sizes, 1, len(sizes)))
+		spent = append(spent, tensors.FromFlatDataAndDimensions(sizes, 1, len(sizes)))
 	}
-	args = append(args, batch...)
-	spent := args[n:]
+	args = append(append(append(args, spent...), images), values...)
+	spent = append(spent, values...)
 	if g.batch.taught {
 		args = append(args, teacher)
 	}

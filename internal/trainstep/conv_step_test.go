@@ -140,11 +140,8 @@ func TestMaskedConvStepEqualsStaticSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := NoiseBatch(r.Batch, s.Model)
-		values, err := in.values(b, 9, step, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, err := own.run(static, maskedLR, values...)
+		on := put(t, e, net.Space().Model, b)
+		want, err := own.run(static, maskedLR, on.images, in.values(on.Labels, 9, step, 0)...)
 		own.close()
 		if err != nil {
 			t.Fatal(err)

@@ -17,6 +17,22 @@ import (
 	"prenas/pkg/space"
 )
 
+// Batch is a batch of images that are on the device, where an update finds them.
+type Batch struct {
+	evaluate.Batch // without Images where nobody needs them on the host
+	images         *tensors.Tensor
+}
+
+// Put copies the images of a batch, n images of a model, to the device. It may do so while an
+// update of other batches runs. The caller frees the batch after its update.
+func Put(e *engine.Engine, m space.Model, b evaluate.Batch) (Batch, error) {
+	images, err := e.Put(b.Images, len(b.Labels), m.Channels, m.ImageSize, m.ImageSize)
+	return Batch{b, images}, err
+}
+
+// Free gives back the memory of the images on the device.
+func (b Batch) Free() error { return b.images.FinalizeAll() }
+
 // stepInputs makes the batch of one architecture's step: images, labels, and, as far as the
 // recipe wants them, mix rows, drop-path factors and a key for dropout. Which of them there are is the
 // same in the graph and in every step, so both sides live here.
@@ -78,15 +94,11 @@ func (p stepInputs) form() batchForm {
 	return b
 }
 
-// values is the host's side: the inputs of batch number part of an update. All draws
-// are functions of (seed, step, part), and of the whole batch where a rank has a part of it.
-func (p stepInputs) values(b evaluate.Batch, seed uint64, step, part int) ([]*tensors.Tensor, error) {
+// values is the host's side: the inputs of batch number part of an update, but for the images. All
+// draws are functions of (seed, step, part), and of the whole batch where a rank has a part of it.
+func (p stepInputs) values(labels []int32, seed uint64, step, part int) []*tensors.Tensor {
 	n, m := p.share.Images(p.recipe.Batch), p.space.Model
-	images, err := p.engine.Put(b.Images, n, m.Channels, m.ImageSize, m.ImageSize)
-	if err != nil {
-		return nil, err
-	}
-	values := []*tensors.Tensor{images, tensors.FromFlatDataAndDimensions(b.Labels, n)}
+	values := []*tensors.Tensor{tensors.FromFlatDataAndDimensions(labels, n)}
 	if p.recipe.Mixes() {
 		rows := mixRows(p.recipe.Mix, seed, step, part, p.recipe.Batch, m.ImageSize)
 		rows = ofShare(p.share, rows, p.recipe.Batch, mixColumns)
@@ -103,7 +115,7 @@ func (p stepInputs) values(b evaluate.Batch, seed uint64, step, part int) ([]*te
 		r := rng.New(seed, "dropout", uint64(step), uint64(part))
 		values = append(values, tensors.FromFlatDataAndDimensions([]uint32{r.Uint32(), r.Uint32()}, 2))
 	}
-	return values, nil
+	return values
 }
 
 // ofShare are those rows of a batch's, of so many values each, that are in a share.

@@ -152,6 +152,16 @@ func applyMasked(net *supernet.Net, r recipe.Recipe, u update, sizes *graph.Node
 // (seed, step), as in a run. A step with a number that is not finite is applied to no
 // model. After an error the state may be gone.
 func (s *MaskedStep) Run(state *State, archs []space.Arch, lr float64, b evaluate.Batch, seed uint64, step int) ([]Stats, error) {
+	on, err := Put(s.inputs.engine, s.net.Space().Model, b)
+	if err != nil {
+		return nil, err
+	}
+	stats, err := s.run(state, archs, lr, on, seed, step)
+	return stats, errors.Join(err, on.Free())
+}
+
+// run is Run of images that are on the device.
+func (s *MaskedStep) run(state *State, archs []space.Arch, lr float64, b Batch, seed uint64, step int) ([]Stats, error) {
 	if len(archs) != s.models {
 		return nil, fmt.Errorf("masked train step: %d architectures for %d models", len(archs), s.models)
 	}
@@ -161,19 +171,17 @@ func (s *MaskedStep) Run(state *State, archs []space.Arch, lr float64, b evaluat
 	}
 	args := append(slices.Concat(state.groups()...), state.Counts)
 	donated := len(args)
-	args = append(args, tensors.FromScalar(float32(lr)), tensors.FromFlatDataAndDimensions(sizes, s.models, s.net.SizesLen()))
-	batch, err := s.inputs.values(b, seed, step, 0)
-	if err != nil {
-		return nil, err
-	}
-	args = append(args, batch...)
-	teacher, err := s.teaching.logits(b, seed, step, 0)
+	spent := []*tensors.Tensor{tensors.FromScalar(float32(lr)), tensors.FromFlatDataAndDimensions(sizes, s.models, s.net.SizesLen())}
+	values := s.inputs.values(b.Labels, seed, step, 0)
+	teacher, err := s.teaching.logits(b.Batch, seed, step, 0)
 	if err != nil {
 		return nil, err
 	}
 	if teacher != nil {
-		args = append(args, teacher)
+		values = append(values, teacher)
 	}
+	args = append(append(append(args, spent...), b.images), values...)
+	spent = append(spent, values...)
 	out, err := s.program.RunDonating(args, donated)
 	if err != nil {
 		return nil, err
@@ -183,12 +191,12 @@ func (s *MaskedStep) Run(state *State, archs []space.Arch, lr float64, b evaluat
 		out = out[len(group):]
 	}
 	state.Counts = out[0]
-	values := make([]float32, 2*s.models)
-	err = out[1].ConstFlatData(func(flat any) { copy(values, flat.([]float32)) })
-	err = errors.Join(err, s.program.Free(append(args[donated:], out[1])...))
+	reported := make([]float32, 2*s.models)
+	err = out[1].ConstFlatData(func(flat any) { copy(reported, flat.([]float32)) })
+	err = errors.Join(err, s.program.Free(append(spent, out[1])...))
 	stats := make([]Stats, s.models)
 	for i := range stats {
-		stats[i] = Stats{Loss: unsigned(values[i]), GradNorm: values[s.models+i]}
+		stats[i] = Stats{Loss: unsigned(reported[i]), GradNorm: reported[s.models+i]}
 	}
 	return stats, err
 }

@@ -60,11 +60,11 @@ func BenchmarkMaskedStep(b *testing.B) {
 		}
 		defer state.Free()
 		for b.Loop() {
-			values, err := in.values(batch, 1, 0, 0)
-			if err != nil {
+			on := put(b, e, s.Model, batch)
+			if _, err := step.run(state, 1e-3, on.images, in.values(on.Labels, 1, 0, 0)...); err != nil {
 				b.Fatal(err)
 			}
-			if _, err := step.run(state, 1e-3, values...); err != nil {
+			if err := on.Free(); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -120,11 +120,8 @@ func TestMaskedStepEqualsStaticSteps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		values, err := in.values(maskedBatch(r, step), 9, step, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, err := own.run(static, maskedLR, values...)
+		on := put(t, e, net.Space().Model, maskedBatch(r, step))
+		want, err := own.run(static, maskedLR, on.images, in.values(on.Labels, 9, step, 0)...)
 		own.close()
 		if err != nil {
 			t.Fatal(err)
@@ -231,4 +228,13 @@ func TestMaskedStepHasTheRecipesPrecision(t *testing.T) {
 	if d := math.Abs(norms[engine.BFloat16]/norms[engine.Float32] - 1); !(d > 0 && d <= 0.05) {
 		t.Errorf("the gradient's norm is %v in bf16, %v in float32", norms[engine.BFloat16], norms[engine.Float32])
 	}
+}
+
+func put(t testing.TB, e *engine.Engine, m space.Model, b evaluate.Batch) Batch {
+	t.Helper()
+	on, err := Put(e, m, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return on
 }

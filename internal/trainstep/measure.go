@@ -2,6 +2,7 @@ package trainstep
 
 import (
 	"context"
+	"errors"
 	"math"
 	"sync"
 	"time"
@@ -46,10 +47,11 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 	defer state.Free()
 	batch := NoiseBatch(r.Batch, s.Model)
 	const warmUp = 2
-	next := begin(func() ([]*tensors.Tensor, error) { return in.values(batch, 0, 0, 0) })
+	put := func() (Batch, error) { return Put(e, s.Model, batch) }
+	next := begin(put)
 	defer func() {
-		if values, err := next(); err == nil {
-			_ = program.program.Free(values...)
+		if b, err := next(); err == nil {
+			_ = b.Free()
 		}
 	}()
 	for i := range warmUp + steps {
@@ -57,15 +59,17 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 			return Speed{}, err
 		}
 		began = time.Now()
-		values, err := next()
-		next = begin(func() ([]*tensors.Tensor, error) { return in.values(batch, 0, i+1, 0) })
+		b, err := next()
+		next = begin(put)
 		if err != nil {
 			return Speed{}, err
 		}
+		values := in.values(b.Labels, 0, i, 0)
 		if in.taught {
 			values = append(values, tensors.FromShape(shapes.Make(dtypes.Float32, r.Batch, s.Model.NumClasses)))
 		}
-		if _, err := program.run(state, r.PeakLR(), values...); err != nil {
+		_, err = program.run(state, r.PeakLR(), b.images, values...)
+		if err = errors.Join(err, b.Free()); err != nil {
 			return Speed{}, err
 		}
 		late := !until.IsZero() && time.Now().After(until)

@@ -128,9 +128,10 @@ func compileStep(e *engine.Engine, net *supernet.Net, arch space.Arch, r recipe.
 	return s, nil
 }
 
-// run applies the step to the state, which then holds the new tensors. After an error
-// the state may be gone and the run must start again from a checkpoint.
-func (s *step) run(state *State, lr float64, batch ...*tensors.Tensor) (Stats, error) {
+// run applies the step to the state, which then holds the new tensors, and frees the values that it
+// gets beside the images. After an error the state may be gone and the run must start again from a
+// checkpoint.
+func (s *step) run(state *State, lr float64, images *tensors.Tensor, values ...*tensors.Tensor) (Stats, error) {
 	own := state.batchNormsOf(s.arch)
 	args := own.all()
 	count := len(args)
@@ -142,7 +143,7 @@ func (s *step) run(state *State, lr float64, batch ...*tensors.Tensor) (Stats, e
 	rate := tensors.FromScalar(float32(lr))
 	args = append(args, rate)
 	args = append(args, s.frozen.Args(state.Weights)...)
-	args = append(args, batch...)
+	args = append(append(args, images), values...)
 	out, err := s.program.RunDonating(args, donated)
 	if err != nil {
 		return Stats{}, err
@@ -154,10 +155,10 @@ func (s *step) run(state *State, lr float64, batch ...*tensors.Tensor) (Stats, e
 	}
 	state.Counts = out[0]
 	stats := out[1]
-	var values [2]float32
-	err = stats.ConstFlatData(func(flat any) { copy(values[:], flat.([]float32)) })
-	err = errors.Join(err, s.program.Free(append(batch, rate, stats)...))
-	return Stats{Loss: unsigned(values[0]), GradNorm: values[1]}, err
+	var reported [2]float32
+	err = stats.ConstFlatData(func(flat any) { copy(reported[:], flat.([]float32)) })
+	err = errors.Join(err, s.program.Free(append(values, rate, stats)...))
+	return Stats{Loss: unsigned(reported[0]), GradNorm: reported[1]}, err
 }
 
 // unsigned is a loss without the sign of zero: of one class it is -1 · log 1, -0.

@@ -3,7 +3,6 @@ package trainstep
 import (
 	"prenas/internal/data/load"
 	"prenas/internal/engine"
-	"prenas/internal/evaluate"
 	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
@@ -12,8 +11,8 @@ import (
 // Updater does the updates of a run, with compiled programs that hold none of its state.
 type Updater interface {
 	// Update does update number step (from 0) on the recipe's accumulate batches, or on those
-	// of them that are in the share of this rank.
-	Update(state *State, lr float64, step int, batches []evaluate.Batch) (Outcome, error)
+	// of them that are in the share of this rank. The batches stay as they are.
+	Update(state *State, lr float64, step int, batches []Batch) (Outcome, error)
 	Close()
 }
 
@@ -91,20 +90,17 @@ func (u *staticUpdater) inputs(which int) stepInputs {
 	return in
 }
 
-func (u *staticUpdater) Update(state *State, lr float64, step int, batches []evaluate.Batch) (Outcome, error) {
-	which := u.sampler.At(step)[0]
-	batch, err := u.inputs(which).values(batches[0], u.seed, step, 0)
-	if err != nil {
-		return Outcome{}, err
-	}
-	teacher, err := u.teaching.logits(batches[0], u.seed, step, 0)
+func (u *staticUpdater) Update(state *State, lr float64, step int, batches []Batch) (Outcome, error) {
+	which, b := u.sampler.At(step)[0], batches[0]
+	values := u.inputs(which).values(b.Labels, u.seed, step, 0)
+	teacher, err := u.teaching.logits(b.Batch, u.seed, step, 0)
 	if err != nil {
 		return Outcome{}, err
 	}
 	if teacher != nil {
-		batch = append(batch, teacher)
+		values = append(values, teacher)
 	}
-	stats, err := u.steps[which].run(state, lr, batch...)
+	stats, err := u.steps[which].run(state, lr, b.images, values...)
 	return Outcome{stats, []ArchLoss{{which, stats.Loss}}}, err
 }
 
@@ -153,9 +149,9 @@ func newMaskedUpdater(c Config, compiling func(done, total int, arch string) err
 	return u, nil
 }
 
-func (u maskedUpdater) Update(state *State, lr float64, step int, batches []evaluate.Batch) (Outcome, error) {
+func (u maskedUpdater) Update(state *State, lr float64, step int, batches []Batch) (Outcome, error) {
 	arch := recipe.DrawArch(u.space, u.seed, step)
-	stats, err := u.steps[arch.Resolution].Run(state, []space.Arch{arch}, lr, batches[0], u.seed, step)
+	stats, err := u.steps[arch.Resolution].run(state, []space.Arch{arch}, lr, batches[0], u.seed, step)
 	if err != nil {
 		return Outcome{}, err
 	}
