@@ -48,7 +48,7 @@ func exportCommand(g *global) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&o.Arch, "arch", "", "architecture's name, key of its interval, or "+job.AllArchs+" (default: the only one there is)")
 	f.StringVar(&o.Candidates, "candidates", "", "candidates file of other architectures of the run's space to choose from (default: those that were trained)")
-	f.StringVar(&format, "format", "safetensors", "safetensors or onnx")
+	f.StringVar(&format, "format", "safetensors", "safetensors, onnx, or transformers (FOLDER/model.safetensors with config.json, for Hugging Face's from_pretrained)")
 	f.StringVar(&form.Quantize, "quantize", "", "int8: with --format onnx, products in 8 bits, and the weights of convolutions")
 	f.StringVar(&form.Precision, "precision", "float32", "float32, or with --format onnx fp16")
 	f.IntVar(&form.Opset, "opset", 0, "newest opset that an ONNX file may need: 20 for readers older than 23, which has attention as one node (default 23)")

@@ -83,8 +83,10 @@ func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Arch != AllArchs && filepath.Ext(o.Out) != o.Format.ending {
-		return nil, fmt.Errorf("%w %s: with %v %s %w %s", input.Out, o.Out, input.Format, o.Format.name, ErrEnding, o.Format.ending)
+	if o.Arch != AllArchs {
+		if err := o.Format.check(o.Out); err != nil {
+			return nil, err
+		}
 	}
 	var release func()
 	if o.Arch == AllArchs {
@@ -93,7 +95,7 @@ func Export(ctx context.Context, o ExportOptions) ([]Exported, error) {
 			err = fmt.Errorf("%w: %w", input.Out, err)
 		}
 	} else {
-		release, err = holdFile(input.Out, o.Out)
+		release, err = o.hold()
 	}
 	if err != nil {
 		return nil, err
@@ -174,10 +176,10 @@ func (o ExportOptions) model() ([]Exported, error) {
 	if o.Arch != "" && o.Arch != m.Info.Arch {
 		return nil, fmt.Errorf("%w: unknown architecture %q; %s holds %s alone", input.Arch, o.Arch, o.Run, m.Info.Arch)
 	}
-	if filepath.Ext(o.Out) != o.Format.ending {
-		return nil, fmt.Errorf("%w %s: with %v %s %w %s", input.Out, o.Out, input.Format, o.Format.name, ErrEnding, o.Format.ending)
+	if err := o.Format.check(o.Out); err != nil {
+		return nil, err
 	}
-	release, err := holdFile(input.Out, o.Out)
+	release, err := o.hold()
 	if err != nil {
 		return nil, err
 	}
@@ -196,8 +198,19 @@ func (o ExportOptions) model() ([]Exported, error) {
 	}}, nil
 }
 
+// hold holds the file to write. A format whose files are a folder's makes the folder.
+func (o ExportOptions) hold() (release func(), err error) {
+	if err := o.Format.folder(o.Out); err != nil {
+		return nil, fmt.Errorf("%w: %w", input.Out, err)
+	}
+	return holdFile(input.Out, o.Out)
+}
+
 // write writes a model with its description and card, all of them or none.
 func (o ExportOptions) write(path string, model *export.Model, card export.Card) error {
+	if err := o.Format.folder(path); err != nil {
+		return err
+	}
 	set := fsys.NewSet(fsys.OS)
 	defer set.Discard()
 	if err := o.Format.write(set, path, model); err != nil {

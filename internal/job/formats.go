@@ -3,6 +3,7 @@ package job
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"prenas/internal/export"
 	"prenas/internal/fsys"
@@ -24,6 +25,7 @@ type Format struct {
 const (
 	formatSafetensors = "safetensors"
 	formatONNX        = "onnx"
+	formatHuggingFace = "transformers"
 	quantizeInt8      = "int8"
 	precisionFloat32  = "float32"
 	precisionHalf     = "fp16"
@@ -39,8 +41,8 @@ type FormatOptions struct {
 // ParseFormat finds a format by its name. Its error wraps ErrFormat and names the input at fault.
 func ParseFormat(name string, o FormatOptions) (Format, error) {
 	switch {
-	case name != formatSafetensors && name != formatONNX:
-		return Format{}, fmt.Errorf("%w: %w: %q; there are %s and %s", input.Format, ErrFormat, name, formatSafetensors, formatONNX)
+	case name != formatSafetensors && name != formatONNX && name != formatHuggingFace:
+		return Format{}, fmt.Errorf("%w: %w: %q; there are %s, %s and %s", input.Format, ErrFormat, name, formatSafetensors, formatONNX, formatHuggingFace)
 	case o.Quantize != "" && (o.Quantize != quantizeInt8 || name != formatONNX):
 		return Format{}, fmt.Errorf("%w: %w: %s in %q; onnx can have int8", input.Quantize, ErrFormat, o.Quantize, name)
 	case o.Precision != "" && o.Precision != precisionFloat32 && (o.Precision != precisionHalf || name != formatONNX):
@@ -51,14 +53,38 @@ func ParseFormat(name string, o FormatOptions) (Format, error) {
 		return Format{}, fmt.Errorf("%w: %w: %d in %q; onnx can have %d and %d", input.Opset, ErrFormat, o.Opset, name, onnx.PlainOpset, onnx.AttentionOpset)
 	case name == formatSafetensors:
 		return Format{name: name, ending: ".safetensors"}, nil
+	case name == formatHuggingFace:
+		return Format{name: name, ending: string(filepath.Separator) + export.TransformersFile}, nil
 	}
 	return Format{name, ".onnx", onnx.Options{Int8: o.Quantize == quantizeInt8, Half: o.Precision == precisionHalf, Plain: o.Opset == onnx.PlainOpset}}, nil
 }
 
+// check refuses a file's name that is not of the format.
+func (f Format) check(path string) error {
+	if f.name == formatHuggingFace && filepath.Base(path) != export.TransformersFile {
+		return fmt.Errorf("%w %s: with %v %s it is FOLDER/%s, %w %s", input.Out, path, input.Format, f.name, export.TransformersFile, ErrEnding, export.TransformersFile)
+	}
+	if f.name != formatHuggingFace && filepath.Ext(path) != f.ending {
+		return fmt.Errorf("%w %s: with %v %s %w %s", input.Out, path, input.Format, f.name, ErrEnding, f.ending)
+	}
+	return nil
+}
+
+// folder makes the folder of a file, where each model has one of its own.
+func (f Format) folder(path string) error {
+	if f.name != formatHuggingFace {
+		return nil
+	}
+	return fsys.OS.MkdirAll(filepath.Dir(path))
+}
+
 // text says for people what the file of a model is.
 func (f Format) text(m space.Model) string {
-	if f.name == formatSafetensors {
+	switch f.name {
+	case formatSafetensors:
 		return "safetensors, float32, timm's names and layouts"
+	case formatHuggingFace:
+		return "safetensors, float32, names of Hugging Face's transformers"
 	}
 	what := "float32"
 	switch {
@@ -73,8 +99,11 @@ func (f Format) text(m space.Model) string {
 }
 
 func (f Format) write(to fsys.FS, path string, m *export.Model) error {
-	if f.name == formatSafetensors {
+	switch f.name {
+	case formatSafetensors:
 		return m.Write(to, path)
+	case formatHuggingFace:
+		return m.WriteTransformers(to, path)
 	}
 	return onnx.Write(to, path, m, f.onnx)
 }
