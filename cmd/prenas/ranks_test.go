@@ -478,24 +478,30 @@ func TestDoctorTellsOfRanks(t *testing.T) {
 	})
 }
 
-// A rank that stands still ends all, by its name.
+// A rank that stands still ends all, by its name, and the run goes on from its checkpoint.
 func TestARankThatStandsStill(t *testing.T) {
-	b := newBench(t, rankstest.Find(t, "openmpi"))
-	b.search("vit")
-	b.write("recipe.yaml", "epochs: 2000\nholdout: 0.25\neval_every: 0\nsave_every: 5\nbatch: 4\naccumulate: 2\n")
-	c := b.start(2, b.train("vit", "still")...)
-	c.Env = append(c.Env, ranks.WaitEnv+"=20s")
-	var said bytes.Buffer
-	c.Stdout, c.Stderr = &said, &said
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for began := time.Now(); len(b.steps("still")) == 0 && time.Since(began) < 2*time.Minute; {
-		time.Sleep(5 * time.Millisecond)
-	}
-	syscall.Kill(b.rankOf(b.launcher, 1, "still"), syscall.SIGSTOP)
-	err := c.Wait()
-	if text := said.String(); err == nil || !strings.Contains(text, "within 20s") || !strings.Contains(text, "rank ") {
-		t.Errorf("%v\n%s", err, text)
-	}
+	rankstest.Each(t, func(t *testing.T, l rankstest.Launcher) {
+		b := newBench(t, l)
+		b.search("vit")
+		b.write("recipe.yaml", "epochs: 30\nholdout: 0.25\neval_every: 0\nsave_every: 5\nbatch: 4\naccumulate: 2\n")
+		still := map[string]int{"openmpi": 1, "mpich": 0}[l.Name]
+		c := b.start(2, b.train("vit", "still")...)
+		c.Env = append(c.Env, ranks.WaitEnv+"=20s")
+		var said bytes.Buffer
+		c.Stdout, c.Stderr = &said, &said
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for began := time.Now(); len(b.steps("still")) == 0 && time.Since(began) < 2*time.Minute; {
+			time.Sleep(5 * time.Millisecond)
+		}
+		syscall.Kill(b.rankOf(b.launcher, still, "still"), syscall.SIGSTOP)
+		err := c.Wait()
+		if text := said.String(); err == nil || !strings.Contains(text, "within 20s") || !strings.Contains(text, fmt.Sprintf("rank %d of 2 on host ", still)) {
+			t.Errorf("%v\n%s", err, text)
+		}
+		b.must(1, "train", "--resume", "--out", "still")
+		b.must(1, b.train("vit", "whole")...)
+		b.same("whole", "still")
+	})
 }

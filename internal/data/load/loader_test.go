@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 
 	"prenas/internal/augment"
@@ -126,5 +127,62 @@ func TestEvaluationPadsTheLastBatch(t *testing.T) {
 	b, err := l.Batch(0, 1)
 	if err != nil || l.Steps() != 2 || b.Count != 1 || len(b.Labels) != 3 {
 		t.Fatalf("%d steps, last batch of %d (%v)", l.Steps(), b.Count, err)
+	}
+}
+
+// decodes notes which images of a split are decoded.
+type decodes struct {
+	noise
+	mu      *sync.Mutex
+	decoded map[int]int
+}
+
+func (c decodes) Image(i int) (data.Image, error) {
+	c.mu.Lock()
+	c.decoded[i]++
+	c.mu.Unlock()
+	return c.noise.Image(i)
+}
+
+// A rank decodes the images of its share alone, in training and in evaluation, and makes room for no others.
+func TestARankDecodesItsShare(t *testing.T) {
+	const batch, images = 8, 48 // 6 batches
+	for _, c := range []struct{ ranks, accumulate int }{{1, 1}, {2, 1}, {4, 1}, {2, 2}, {4, 2}, {3, 3}} {
+		for _, o := range []Options{{Train: true}, {Train: true, Balance: true}, {Train: true, Filled: func(int) int { return 6 }}, {}} {
+			decoded := 0
+			for rank := range c.ranks {
+				o.Batch, o.Channels, o.Size, o.Mean, o.Std, o.Workers = batch, 1, 4, []float32{0}, []float32{1}, 2
+				if o.Share = Every(rank, c.ranks); o.Train {
+					var err error
+					if o.Share, err = NewShare(rank, c.ranks, c.accumulate, batch); err != nil {
+						t.Fatal(err)
+					}
+				}
+				split := decodes{images, new(sync.Mutex), map[int]int{}}
+				l, err := New(split, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				own := 0
+				for b, err := range l.Stream(t.Context(), 0, 0) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					if own += b.Count; len(b.Images) != b.Count*16 {
+						t.Errorf("%v: a batch of %d images holds %d values", c, b.Count, len(b.Images))
+					}
+				}
+				times := 0
+				for _, n := range split.decoded {
+					times += n
+				}
+				if decoded += times; times != own {
+					t.Errorf("%v: rank %d decodes %d images and trains on %d", c, rank, times, own)
+				}
+			}
+			if decoded != images {
+				t.Errorf("%v, %+v: all ranks decode %d images of %d", c, o, decoded, images)
+			}
+		}
 	}
 }
