@@ -241,7 +241,7 @@ if os.environ.get("OFA"):
     save("conv-ofa", net, call, at32, images=32, wrap=lambda s: {"state_dict": s})
     net.set_active_subnet(ks=5, e=4, d=3)
     save("conv-ofa-one", redrawn(net.get_active_subnet(preserve_weight=True)), call, at32, images=32)
-    net = OFAMobileNetV3(n_classes=5, dropout_rate=0, width_mult=0.1, ks_list=[3, 5], expand_ratio_list=[3], depth_list=[2])
+    net = OFAMobileNetV3(n_classes=5, dropout_rate=0, width_mult=0.2, ks_list=[3, 5], expand_ratio_list=[3], depth_list=[2])
     redrawn(net)
     net.set_active_subnet(ks=3, e=3, d=2)
     save("conv-little-ofa", redrawn(net.get_active_subnet(preserve_weight=True)), call, at32, images=32)
