@@ -27,6 +27,7 @@ import (
 // What goes wrong in a training goes wrong in the same way on several ranks: with the same lines of metrics, and one sentence.
 func TestTroubleOnRanks(t *testing.T) {
 	b := newBench(t, rankstest.Find(t, "openmpi"))
+	b.pureGo = true
 	b.search("vit")
 	for class := range 2 { // 4 of 64, which the ranks come upon apart
 		for _, name := range []string{"3.png", "17.png"} {
@@ -73,8 +74,9 @@ func TestTroubleOnRanks(t *testing.T) {
 // The first rank's disk is full: all end, and go on where the newest checkpoint is.
 func TestTheFirstRanksDiskIsFull(t *testing.T) {
 	b := newBench(t, rankstest.Find(t, "openmpi"))
+	b.pureGo = true
 	b.search("vit")
-	b.write("recipe.yaml", "epochs: 40\nholdout: 0.25\neval_every: 0\nlog_every: 5\nsave_every: 7\nbatch: 3\naccumulate: 4\n")
+	b.write("recipe.yaml", "epochs: 200\nholdout: 0.25\neval_every: 0\nlog_every: 5\nsave_every: 7\nbatch: 3\naccumulate: 4\n")
 	b.must(1, b.train("vit", "whole")...)
 	c := b.start(2, b.train("vit", "full")...)
 	var said bytes.Buffer
