@@ -168,12 +168,12 @@ func printInfo(w io.Writer, info inspect.Info) error {
 	if info.HeldOut > 0 {
 		held, column = fmt.Sprintf(", %d held-out", info.HeldOut), "held out\t"
 	}
-	fmt.Fprintf(w, "%s: %d training%s and %d test images in %s\n", info.Source, info.Train, held, info.Test, printable.Count(len(info.Classes), "class"))
+	fmt.Fprintf(w, "%s: %d training%s and %s in %s\n", info.Source, info.Train, held, printable.Count(info.Test, "test image"), printable.Count(len(info.Classes), "class"))
 	s := info.Sizes
 	fmt.Fprintf(w, "pixels of %d of them: width %d to %d, median %d; height %d to %d, median %d\n",
 		s.Images-s.Damaged, s.Width.Min, s.Width.Max, s.Width.Median, s.Height.Min, s.Height.Max, s.Height.Median)
 	if s.Damaged > 0 {
-		fmt.Fprintf(w, "%d of the %d that were read are damaged: prenas data check %s lists them\n", s.Damaged, s.Images, info.Source)
+		fmt.Fprintf(w, "damaged: %d of the %d that were read; prenas data check %s lists them\n", s.Damaged, s.Images, info.Source)
 	}
 	v := info.Values
 	fmt.Fprintf(w, "values of 0 to 255: lowest of an image %d to %d, median %d; highest %d to %d, median %d\n",
@@ -203,17 +203,17 @@ func printTwins(w io.Writer, t inspect.Twins) {
 	if t.Test == 0 {
 		return
 	}
-	of := func(n, all int) string {
+	of := func(n, all int, what string) string {
 		if n < all {
-			return fmt.Sprintf("%d of %d", n, all)
+			return fmt.Sprintf("%d of %s", n, printable.Count(all, what))
 		}
-		return fmt.Sprint(all)
+		return printable.Count(all, what)
 	}
 	left := ""
 	if t.LeftOut > 0 {
 		left = fmt.Sprintf("; %d are damaged or of one colour", t.LeftOut)
 	}
-	fmt.Fprintf(w, "compared %s test images with %s training images%s:\n", of(t.Test, t.AllTest), of(t.Train, t.AllTrain), left)
+	fmt.Fprintf(w, "compared %s with %s%s:\n", of(t.Test, t.AllTest, "test image"), of(t.Train, t.AllTrain, "training image"), left)
 	if t.Twins == 0 {
 		fmt.Fprintln(w, "  none looks like one of them")
 		return
@@ -230,7 +230,7 @@ func printTwins(w io.Writer, t inspect.Twins) {
 // printOneColour says how many images are of a single colour.
 func printOneColour(w io.Writer, o inspect.OneColourInfo) {
 	if o.Images > 0 {
-		fmt.Fprintf(w, "%d %s\n", o.Images, printable.Name(o.String()))
+		fmt.Fprintf(w, "%s %s\n", printable.Are(o.Images, "image"), printable.Name(o.String()))
 	}
 }
 
@@ -255,7 +255,7 @@ func dataCheckCommand(g *global) *cobra.Command {
 					fmt.Fprintf(w, "%s: %s\n", printable.Name(d.Image), printable.Name(d.Why))
 				}
 				printOneColour(w, found.OneColour)
-				_, err := fmt.Fprintf(w, "%d images, %d damaged\n", found.Images, len(found.Damaged))
+				_, err := fmt.Fprintf(w, "%s, %d damaged\n", printable.Count(found.Images, "image"), len(found.Damaged))
 				return err
 			})
 			if err == nil && len(found.Damaged) > 0 {
@@ -298,7 +298,7 @@ func dataPackCommand(g *global) *cobra.Command {
 				for _, d := range m.Skipped {
 					fmt.Fprintf(w, "left out: %s: %s\n", printable.Name(d.Image), printable.Name(d.Why))
 				}
-				_, err := fmt.Fprintf(w, "%s: %d shards, %d damaged images left out; train with --data pack:%s\n", dir, len(m.Train)+len(m.HeldOut)+len(m.Test), len(m.Skipped), dir)
+				_, err := fmt.Fprintf(w, "%s: %s, %s left out; train with --data pack:%s\n", dir, printable.Count(len(m.Train)+len(m.HeldOut)+len(m.Test), "shard"), printable.Count(len(m.Skipped), "damaged image"), dir)
 				return err
 			})
 		},

@@ -132,7 +132,7 @@ func printClasses(w io.Writer, r evaluate.Results) error {
 		return err
 	}
 	if more := len(best.Worst(len(best.PerClass))) - len(worst); more > 0 {
-		fmt.Fprintf(&text, "the weakest of %d classes\n", more+len(worst))
+		fmt.Fprintf(&text, "the weakest of %s\n", printable.Count(more+len(worst), "class"))
 	}
 	for i, c := range best.MostConfused(pairs) {
 		if i == 0 {

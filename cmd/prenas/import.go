@@ -79,8 +79,8 @@ func importCommand(g *global) *cobra.Command {
 				if r.Entry != "" {
 					entry = ", entry " + printable.Name(r.Entry)
 				}
-				fmt.Fprintf(w, "form %s%s, %d tensors; %s, %.3f M parameters, %d outputs\n%s\n",
-					r.Form, entry, r.Tensors, r.Largest, millions(r.Params), r.Classes, r.Weights)
+				fmt.Fprintf(w, "form %s%s, %s; %s, %.3f M parameters, %s\n%s\n",
+					r.Form, entry, printable.Count(r.Tensors, "tensor"), r.Largest, millions(r.Params), printable.Count(r.Classes, "output"), r.Weights)
 				if r.Space == "" {
 					return nil
 				}

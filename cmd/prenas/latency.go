@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"prenas/internal/job"
+	"prenas/internal/printable"
 )
 
 func latencyCommand(g *global) *cobra.Command {
@@ -55,9 +56,9 @@ func printLatency(w io.Writer, r job.LatencyResult) error {
 	p := r.Profile
 	fmt.Fprintf(w, "%s\nkept in %s\n\n", p, r.File)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "embed_dim\toutside blocks\tblock of %d heads, ratio %v\t", p.NumHeads[0], p.MLPRatio[0])
+	fmt.Fprintf(t, "embed_dim\toutside blocks\tblock of %s, ratio %v\t", printable.Count(p.NumHeads[0], "head"), p.MLPRatio[0])
 	for _, h := range p.NumHeads[1:] {
-		fmt.Fprintf(t, "%d heads\t", h)
+		fmt.Fprintf(t, "%s\t", printable.Count(h, "head"))
 	}
 	for _, ratio := range p.MLPRatio[1:] {
 		fmt.Fprintf(t, "ratio %v\t", ratio)

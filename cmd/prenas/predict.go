@@ -63,7 +63,7 @@ func predictCommand(g *global) *cobra.Command {
 			}
 			out.line(fmt.Sprintf("%s, %.0f images/s", printable.Count(sum.Images, "image"), sum.Rate))
 			if err == nil && sum.Failed > 0 {
-				err = fmt.Errorf("%d of %d images could not be classified", sum.Failed, sum.Failed+sum.Images)
+				err = fmt.Errorf("%d of %s could not be classified", sum.Failed, printable.Count(sum.Failed+sum.Images, "image"))
 			}
 			return err
 		},

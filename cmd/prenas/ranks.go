@@ -46,7 +46,7 @@ func (g *global) join(c *cobra.Command) error {
 	case c.Annotations[sharedByRanks] == "":
 		return usagef("%s is the work of one process, and %d were started: start it without mpirun or srun, or with -n 1", c.CommandPath(), size)
 	case g.devices > 1:
-		return usagef("--devices %d: each of the %d ranks has one device; leave --devices out", g.devices, size)
+		return usagef("--devices %d: each of the %s has one device; leave --devices out", g.devices, printable.Count(size, "rank"))
 	}
 	var err error
 	g.asked = true
@@ -63,8 +63,8 @@ func (g *global) takeCores() error {
 	own, all := runtime.GOMAXPROCS(0), onlineProcessors()
 	share := max(1, all/local)
 	if own < share {
-		g.ranks.Warn(fmt.Sprintf("may run on %d of the %d processors that each of its host's %d ranks could have: the launcher binds it; "+
-			"give mpirun --bind-to none, or --map-by ppr:%d:node:PE=%d", own, share, local, local, share))
+		g.ranks.Warn(fmt.Sprintf("may run on %d of the %s that each of its host's %s could have: the launcher binds it; "+
+			"give mpirun --bind-to none, or --map-by ppr:%d:node:PE=%d", own, printable.Count(share, "processor"), printable.Count(local, "rank"), local, share))
 	}
 	if g.threads > 0 || own <= share || os.Getenv("GOMAXPROCS") != "" {
 		return nil
@@ -139,7 +139,7 @@ func (g *global) diagnoseMPI(e *engine.Engine) (*mpiDiagnosis, error) {
 		return nil, nil
 	}
 	d := &mpiDiagnosis{Library: w.Library(), Hosts: len(w.Hosts())}
-	device := fmt.Sprintf("%d processors", runtime.GOMAXPROCS(0))
+	device := printable.Count(runtime.GOMAXPROCS(0), "processor")
 	if kind, _, _ := strings.Cut(g.backend, ":"); kind == "cuda" {
 		local, _ := w.Local()
 		device = fmt.Sprintf("GPU %d", local)
@@ -164,7 +164,7 @@ func (d *mpiDiagnosis) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "            %.1f ms to add gradients of %d MB, the best of %d", d.SumMS, gradientMB, sums)
 	if d.Hosts > 1 {
-		fmt.Fprintf(w, "; each of %d hosts adds its own first, and sends %s to the others at most", d.Hosts, machine.Bytes(float64(d.HostBytes)))
+		fmt.Fprintf(w, "; each of %s adds its own first, and sends %s to the others at most", printable.Count(d.Hosts, "host"), machine.Bytes(float64(d.HostBytes)))
 	}
 	fmt.Fprintln(w)
 }

@@ -13,6 +13,7 @@ import (
 	"prenas/internal/exhibit"
 	"prenas/internal/fsys"
 	"prenas/internal/job"
+	"prenas/internal/printable"
 	"prenas/internal/report"
 )
 
@@ -67,7 +68,7 @@ func reportPath(args []string, out string) (string, error) {
 	}
 	switch most := exhibit.MostCompared; {
 	case len(args) > most:
-		return "", usagef("%d runs cannot be told apart in one report: name at most %d", len(args), most)
+		return "", usagef("%s cannot be told apart in one report: name at most %d", printable.Count(len(args), "run"), most)
 	case out == "" && len(args) > 1:
 		return "", usagef("a report of several runs belongs to none of them: name a file with --out")
 	case out == "" && isFile(args[0]):

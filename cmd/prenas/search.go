@@ -12,6 +12,7 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/job"
+	"prenas/internal/printable"
 	"prenas/internal/proxy"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
@@ -278,14 +279,14 @@ func (c *console) searched(r job.SearchResult, t job.Timing) {
 		if m.Calibration > 0 {
 			calibration = fmt.Sprintf(", after %d to estimate the statistics of its batch norms", m.Calibration)
 		}
-		c.line(fmt.Sprintf("search %.1f s, %d architectures measured on %d held-out images each%s: %d images in all", t.Search, m.Architectures, m.Images, calibration, m.AllImages))
+		c.line(fmt.Sprintf("search %.1f s, %s measured on %s each%s: %s in all", t.Search, printable.Count(m.Architectures, "architecture"), printable.Count(m.Images, "held-out image"), calibration, printable.Count(m.AllImages, "image")))
 		return
 	}
 	ranking := ""
 	if r.Meta.Ranking != nil {
 		ranking = fmt.Sprintf(", shortlists %.1f s", t.Ranking)
 	}
-	scored := fmt.Sprintf("%d architectures scored", r.Meta.Enumerated)
+	scored := fmt.Sprintf("%s scored", printable.Count(r.Meta.Enumerated, "architecture"))
 	if r.Meta.Compared != "" {
 		scored = fmt.Sprintf("the best of all %s architectures of the space", r.Meta.Compared)
 	}

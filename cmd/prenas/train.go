@@ -22,6 +22,7 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/job"
 	"prenas/internal/machine"
+	"prenas/internal/printable"
 	"prenas/internal/recipe"
 	"prenas/internal/train"
 )
@@ -187,7 +188,7 @@ func (p *patience) Type() string { return "int" }
 
 // course says how many updates a run had, and what happened on the way.
 func course(r train.Result) string {
-	text := fmt.Sprintf("trained %d updates", r.Step)
+	text := fmt.Sprintf("trained %s", printable.Count(r.Step, "update"))
 	if r.Early != nil {
 		text += ", and stopped early"
 	}
@@ -202,7 +203,7 @@ func best(what string, r train.Result) string {
 	if r.BestTop1 == nil {
 		return "no image was held out, so nothing was measured"
 	}
-	return fmt.Sprintf("%s on the %d held-out images %.2f %%, 95 %% interval %s", what, r.HeldOut, 100**r.BestTop1, evaluate.Range(*r.BestTop1, r.HeldOut))
+	return fmt.Sprintf("%s on the %s %.2f %%, 95 %% interval %s", what, printable.Count(r.HeldOut, "held-out image"), 100**r.BestTop1, evaluate.Range(*r.BestTop1, r.HeldOut))
 }
 
 // printPlan prints how long a run would take.
@@ -229,14 +230,14 @@ func (g *global) printPlan(ctx context.Context, o job.TrainOptions, within time.
 			return err
 		}
 		if n := p.Estimated(); n > 0 {
-			fmt.Fprintf(w, "measured %d of %d architectures in %v, the others are estimated by their multiply-accumulates; --within 0 measures all\n", len(p.Archs)-n, len(p.Archs), within)
+			fmt.Fprintf(w, "measured %d of %s in %v, the others are estimated by their multiply-accumulates; --within 0 measures all\n", len(p.Archs)-n, printable.Count(len(p.Archs), "architecture"), within)
 		}
 		where := "this machine"
 		if p.Ranks > 1 {
-			fmt.Fprintf(w, "%d ranks: the sums of their gradients are %.2g %% of the time\n", p.Ranks, 100*p.Sums/p.Seconds)
+			fmt.Fprintf(w, "%s: the sums of their gradients are %.2g %% of the time\n", printable.Count(p.Ranks, "rank"), 100*p.Sums/p.Seconds)
 			if p.Hosts > 1 {
 				most := slices.MaxFunc(p.Archs, func(a, b train.PlannedArch) int { return cmp.Compare(a.HostBytes, b.HostBytes) })
-				fmt.Fprintf(w, "%d hosts: each adds the gradients of its own ranks first, and sends %s to the others for an update at most\n", p.Hosts, machine.Bytes(float64(most.HostBytes)))
+				fmt.Fprintf(w, "%s: each adds the gradients of its own ranks first, and sends %s to the others for an update at most\n", printable.Count(p.Hosts, "host"), machine.Bytes(float64(most.HostBytes)))
 			}
 			where = "these ranks"
 		}
@@ -247,7 +248,7 @@ func (g *global) printPlan(ctx context.Context, o job.TrainOptions, within time.
 
 // updatesOf says how many epochs and updates a plan has, and of how many images.
 func updatesOf(p train.Plan) string {
-	return fmt.Sprintf("%d epochs of %d images, %d held out: %d updates of %d images", p.Epochs, p.Train, p.HeldOut, p.Updates, p.Images)
+	return fmt.Sprintf("%s of %s, %d held out: %s of %s", printable.Count(p.Epochs, "epoch"), printable.Count(p.Train, "image"), p.HeldOut, printable.Count(p.Updates, "update"), printable.Count(p.Images, "image"))
 }
 
 // memoryOf is the memory that a plan's measurements took, as the end of a line.

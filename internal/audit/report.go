@@ -8,6 +8,7 @@ import (
 
 	"gonum.org/v1/gonum/stat"
 
+	"prenas/internal/printable"
 	"prenas/internal/rng"
 )
 
@@ -120,7 +121,7 @@ func (b *Benchmark) judged(given []Proxy) (all []Proxy, runs [][]float64, err er
 	for _, p := range given {
 		for _, scores := range p.BySeed {
 			if len(scores) != len(b.Archs) {
-				return nil, nil, fmt.Errorf("proxy %s scores %d architectures of %d", p.Name, len(scores), len(b.Archs))
+				return nil, nil, fmt.Errorf("proxy %s scores %s of %d", p.Name, printable.Count(len(scores), "architecture"), len(b.Archs))
 			}
 			if slices.ContainsFunc(scores, math.IsNaN) {
 				return nil, nil, fmt.Errorf("proxy %s scores an architecture with NaN", p.Name)

@@ -127,7 +127,7 @@ func TestListAndPages(t *testing.T) {
 		}
 	}
 	_, text := get(t, web.URL+"/?q=DEEP")
-	if !strings.Contains(text, "1 to 1 of 1 runs") {
+	if !strings.Contains(text, "1 to 1 of 1 run") {
 		t.Error("the list is not searched by name")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"prenas/internal/printable"
 	"prenas/internal/rundir"
 )
 
@@ -58,7 +59,7 @@ func (x *index) get(maxAge time.Duration) ([]item, []string) {
 		s.folder(".", 0)
 		slices.SortStableFunc(s.items, func(a, b item) int { return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.ID, b.ID)) })
 		if s.large > 0 {
-			s.notes = append(s.notes, fmt.Sprintf("%d folders have more than %d entries and were not looked through.", s.large, maxEntries))
+			s.notes = append(s.notes, fmt.Sprintf("Not looked through: %s of more than %d entries.", printable.Count(s.large, "folder"), maxEntries))
 		}
 		x.items, x.notes, x.at = s.items, s.notes, time.Now()
 	}
@@ -89,7 +90,7 @@ type scan struct {
 func (s *scan) folder(name string, depth int) {
 	if s.folders++; s.folders > maxFolders || len(s.items) >= maxItems || depth > maxDepth {
 		if len(s.notes) == 0 {
-			s.notes = append(s.notes, fmt.Sprintf("Not all is shown: at most %d folders are looked through, %d deep, for at most %d runs.", maxFolders, maxDepth, maxItems))
+			s.notes = append(s.notes, fmt.Sprintf("Not all is shown: at most %s are looked through, %d deep, for at most %s.", printable.Count(maxFolders, "folder"), maxDepth, printable.Count(maxItems, "run")))
 		}
 		return
 	}

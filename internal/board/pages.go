@@ -16,6 +16,7 @@ import (
 
 	"prenas/internal/exhibit"
 	"prenas/internal/job"
+	"prenas/internal/printable"
 )
 
 // page is what a page shows now.
@@ -135,7 +136,7 @@ func (b *Board) run(query url.Values, known string) (p page, version string, err
 func (b *Board) compare(query url.Values, known string) (p page, version string, err error) {
 	ids := slices.Compact(slices.Sorted(slices.Values(query["id"])))
 	if most := exhibit.MostCompared; len(ids) > most {
-		p.Lead = fmt.Sprintf("The first %d of %d runs; more cannot be told apart.", most, len(ids))
+		p.Lead = fmt.Sprintf("The first %d of %s; more cannot be told apart.", most, printable.Count(len(ids), "run"))
 		ids = ids[:most]
 	}
 	if len(ids) < 2 {
@@ -146,7 +147,7 @@ func (b *Board) compare(query url.Values, known string) (p page, version string,
 			return p, "", errNotFound
 		}
 	}
-	p.Title = fmt.Sprintf("%d runs", len(ids))
+	p.Title = printable.Count(len(ids), "run")
 	b.cache.useAll(ids, func(runs []*exhibit.Run, changed []int64) {
 		var named []exhibit.Named
 		for i, r := range runs {

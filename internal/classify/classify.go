@@ -20,6 +20,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/machine"
 	"prenas/internal/mistaken"
+	"prenas/internal/printable"
 	"prenas/internal/supernet"
 )
 
@@ -142,7 +143,7 @@ func Open(ctx context.Context, path string, o Options) (*Model, error) {
 		}
 	}
 	if err == nil {
-		err = machine.Need(supernet.ImageBytes(m.info.SpaceModel(), o.Batch), fmt.Sprintf("a batch of %d images", o.Batch), "take a smaller batch")
+		err = machine.Need(supernet.ImageBytes(m.info.SpaceModel(), o.Batch), fmt.Sprintf("a batch of %s", printable.Count(o.Batch, "image")), "take a smaller batch")
 		if err != nil {
 			err = errors.Join(err, m.run.close())
 		}
@@ -239,7 +240,7 @@ func (m *Model) logits(inputs [][]float32) ([][]float32, error) {
 			return nil, fmt.Errorf("%w: %w", ErrRun, err)
 		}
 		if len(logits) != len(some)*m.crops*a.NumClasses {
-			return nil, fmt.Errorf("%w: %d logits of %d images with %d classes", ErrRun, len(logits), len(some)*m.crops, a.NumClasses)
+			return nil, fmt.Errorf("%w: %d logits of %s with %s", ErrRun, len(logits), printable.Count(len(some)*m.crops, "image"), printable.Count(a.NumClasses, "class"))
 		}
 		for crops := range slices.Chunk(logits, m.crops*a.NumClasses) {
 			rows = append(rows, mean(crops, a.NumClasses))

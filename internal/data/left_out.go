@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"prenas/internal/picture"
+	"prenas/internal/printable"
 )
 
 // LeftOut counts the files of a source that are not among its images.
@@ -108,17 +109,21 @@ func (l LeftOut) String() string {
 	if len(parts) > 0 {
 		text = "files that are not read as images: " + strings.Join(parts, ", ")
 	}
+	litter := fmt.Sprintf("%d files or folders that tools leave behind", l.Litter)
+	if l.Litter == 1 {
+		litter = "1 file or folder that tools leave behind"
+	}
 	for _, more := range []struct {
 		count int
-		what  string
-	}{{l.Loose, "images in no class's folder"}, {l.Litter, "files or folders that tools leave behind"}} {
+		text  string
+	}{{l.Loose, printable.Count(l.Loose, "image") + " in no class's folder"}, {l.Litter, litter}} {
 		if more.count == 0 {
 			continue
 		}
 		if text != "" {
 			text += "; "
 		}
-		text += fmt.Sprintf("%d %s", more.count, more.what)
+		text += more.text
 	}
 	return text
 }

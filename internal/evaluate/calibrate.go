@@ -12,6 +12,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
 	"prenas/internal/engine"
+	"prenas/internal/printable"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
@@ -57,13 +58,13 @@ func (c *Calibrator) Run(ctx context.Context, weights []*tensors.Tensor, batches
 			err = ctx.Err()
 		}
 		if err == nil && len(b.Labels) != c.batch {
-			err = fmt.Errorf("a batch has %d images, %d are expected", len(b.Labels), c.batch)
+			err = fmt.Errorf("a batch has %s, %d are expected", printable.Count(len(b.Labels), "image"), c.batch)
 		}
 		if err == nil {
 			err = c.add(sums, weights, b)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("calibration after %d batches: %w", done, err)
+			return nil, fmt.Errorf("calibration after %s: %w", printable.Count(done, "batch"), err)
 		}
 		done++
 	}

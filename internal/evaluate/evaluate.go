@@ -19,6 +19,7 @@ import (
 
 	"prenas/internal/ahead"
 	"prenas/internal/engine"
+	"prenas/internal/printable"
 	"prenas/internal/ranks"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
@@ -57,7 +58,7 @@ func whole(scores []Score, archs []space.Arch, images int) error {
 		s := &scores[i]
 		s.Loss /= float64(images)
 		if s.broken > 0 || math.IsNaN(s.Loss) || math.IsInf(s.Loss, 0) {
-			broken = append(broken, fmt.Sprintf("%s on %d of %d images", archs[i], max(s.broken, 1), images))
+			broken = append(broken, fmt.Sprintf("%s on %d of %s", archs[i], max(s.broken, 1), printable.Count(images, "image")))
 		}
 	}
 	if len(broken) == 0 {
@@ -174,12 +175,12 @@ func (ev *Evaluator) Run(ctx context.Context, weights Weights, batches iter.Seq2
 			own, err = ev.measure(scores, weights, batch)
 		}
 		if err != nil && !errors.Is(err, context.Canceled) { // a rank that is asked to stop still tells the others
-			return nil, fmt.Errorf("evaluation after %d images: %w", done, err)
+			return nil, fmt.Errorf("evaluation after %s: %w", printable.Count(done, "image"), err)
 		}
 		own.Stopped = err != nil
 		all, err := own.ofAll(ev.Ranks)
 		if err != nil {
-			return nil, fmt.Errorf("evaluation after %d images: %w", done, err)
+			return nil, fmt.Errorf("evaluation after %s: %w", printable.Count(done, "image"), err)
 		}
 		more = false
 		for _, m := range all {
@@ -336,8 +337,8 @@ func (u uploaded) free() error { return errors.Join(u.images.FinalizeAll(), u.ta
 func (b Batch) upload(e *engine.Engine, m space.Model, size, crops int) (u uploaded, err error) {
 	pixels := crops * m.Channels * m.ImageSize * m.ImageSize
 	if len(b.Labels) > size || len(b.Images) != len(b.Labels)*pixels {
-		return u, fmt.Errorf("a batch has %d labels and %d numbers; at most %d images of %d numbers are expected",
-			len(b.Labels), len(b.Images), size, pixels)
+		return u, fmt.Errorf("a batch has %d labels and %d numbers; at most %s of %d numbers are expected",
+			len(b.Labels), len(b.Images), printable.Count(size, "image"), pixels)
 	}
 	values, targets := b.Images, make([]int32, size)
 	if len(values) < size*pixels {

@@ -13,6 +13,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/printable"
 	"prenas/internal/sealed"
 )
 
@@ -149,7 +150,7 @@ func ReadPredictions(f fsys.FS, path string, each func(h PredictionsHeader, p Pr
 				return h, fmt.Errorf("%s: %w: line 1: %w", path, ErrPredictions, err)
 			}
 			if h.Format != predictionsFormat || len(h.Archs) == 0 {
-				return h, fmt.Errorf("%s: %w: its format is %d with %d architectures; this version reads %d", path, ErrPredictions, h.Format, len(h.Archs), predictionsFormat)
+				return h, fmt.Errorf("%s: %w: its format is %d with %s; this version reads %d", path, ErrPredictions, h.Format, printable.Count(len(h.Archs), "architecture"), predictionsFormat)
 			}
 			continue
 		}
@@ -174,11 +175,11 @@ func ReadPredictions(f fsys.FS, path string, each func(h PredictionsHeader, p Pr
 
 func (p Predicted) check(h PredictionsHeader) error {
 	if len(p.Top) != len(h.Archs) {
-		return fmt.Errorf("%d architectures, the header has %d", len(p.Top), len(h.Archs))
+		return fmt.Errorf("%s, the header has %d", printable.Count(len(p.Top), "architecture"), len(h.Archs))
 	}
 	for _, r := range p.Top {
 		if len(r.Classes) == 0 || len(r.Classes) != len(r.Probabilities) {
-			return fmt.Errorf("%d classes with %d probabilities", len(r.Classes), len(r.Probabilities))
+			return fmt.Errorf("%s with %d probabilities", printable.Count(len(r.Classes), "class"), len(r.Probabilities))
 		}
 		for _, v := range r.Probabilities {
 			if !(v >= 0 && v <= 1) {

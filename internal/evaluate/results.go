@@ -6,6 +6,7 @@ import (
 
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/printable"
 	"prenas/internal/sealed"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
@@ -126,7 +127,7 @@ func ParseResults(path string, text []byte) (Results, error) {
 
 // Of says, for people, what the figures were measured on.
 func (r Results) Of() string {
-	of := fmt.Sprintf("%d images of the split %s", r.Images, r.Split)
+	of := fmt.Sprintf("%s of the split %s", printable.Count(r.Images, "image"), r.Split)
 	if r.Data.Source != "" {
 		of += fmt.Sprintf(" of %s, digest %.12s", r.Data.Source, r.Data.Digest)
 	}
@@ -134,14 +135,14 @@ func (r Results) Of() string {
 		of += fmt.Sprintf(", %d damaged left out", r.Bad)
 	}
 	if r.ImageSize > 0 {
-		of += fmt.Sprintf("; %s of %d pixels after resizing to %d", crops(r.Crops), r.ImageSize, r.Resize)
+		of += fmt.Sprintf("; %s of %s after resizing to %d", crops(r.Crops), printable.Count(r.ImageSize, "pixel"), r.Resize)
 	} else if r.Crops > 1 {
 		of += "; " + crops(r.Crops)
 	}
 	if r.Precision != "" {
 		of += fmt.Sprintf("; products in %s", r.Precision)
 	}
-	of += fmt.Sprintf("; weights after %d updates", r.Step)
+	of += fmt.Sprintf("; weights after %s", printable.Count(r.Step, "update"))
 	if r.Steps > 0 {
 		of += fmt.Sprintf(" of %d: the run has not ended", r.Steps)
 	}
@@ -152,7 +153,7 @@ func crops(n int) string {
 	if n < 2 {
 		return "the middle"
 	}
-	return fmt.Sprintf("%d crops", n)
+	return printable.Count(n, "crop")
 }
 
 // SameAs tells whether the figures can be compared: whether they are of the same images and split,
@@ -187,7 +188,7 @@ func (r Results) check() error {
 		return errors.New("it has no architectures")
 	}
 	if r.Images < 1 || r.Step < 0 || r.Crops < 0 {
-		return fmt.Errorf("it is of %d images, %d crops and %d updates", r.Images, r.Crops, r.Step)
+		return fmt.Errorf("it is of %s, %s and %s", printable.Count(r.Images, "image"), printable.Count(r.Crops, "crop"), printable.Count(r.Step, "update"))
 	}
 	for _, a := range r.Archs {
 		if _, err := space.ParseArch(a.Arch); err != nil {
@@ -200,7 +201,7 @@ func (r Results) check() error {
 		}
 		for _, c := range a.PerClass {
 			if c.Class < 0 || c.Correct < 0 || c.Correct > c.Images || c.Correct > c.Predicted {
-				return fmt.Errorf("%s: class %d: %d of %d images correct, %d predicted", a.Arch, c.Class, c.Correct, c.Images, c.Predicted)
+				return fmt.Errorf("%s: class %d: %d of %s correct, %d predicted", a.Arch, c.Class, c.Correct, printable.Count(c.Images, "image"), c.Predicted)
 			}
 		}
 		for _, m := range a.Mistakes {
@@ -214,7 +215,7 @@ func (r Results) check() error {
 			}
 		}
 		if a.Params < 1 || a.MACs < 1 || a.Loss < 0 || a.Rate < 0 {
-			return fmt.Errorf("%s: %d parameters, %d MACs, loss %v, %v images a second", a.Arch, a.Params, a.MACs, a.Loss, a.Rate)
+			return fmt.Errorf("%s: %s, %d MACs, loss %v, %v images a second", a.Arch, printable.Count(a.Params, "parameter"), a.MACs, a.Loss, a.Rate)
 		}
 	}
 	return nil

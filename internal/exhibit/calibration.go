@@ -6,6 +6,7 @@ import (
 
 	"prenas/internal/chart"
 	"prenas/internal/evaluate"
+	"prenas/internal/printable"
 )
 
 // calibration of a run's architectures, of its predictions file.
@@ -40,7 +41,7 @@ func (r *Run) calibrationChart() (c chart.Chart, notes []string) {
 	}
 	h := r.calibrated.of
 	if r.results != nil && (h.Weights != r.results.Weights || h.Split != r.results.Split || h.Data.Digest != r.results.Data.Digest) {
-		notes = append(notes, fmt.Sprintf("%s is of other weights or images than %s: its predictions are of the split %s after %d updates.", evaluate.PredictionsFile, evaluate.ResultsFile, h.Split, h.Step))
+		notes = append(notes, fmt.Sprintf("%s is of other weights or images than %s: its predictions are of the split %s after %s.", evaluate.PredictionsFile, evaluate.ResultsFile, h.Split, printable.Count(h.Step, "update")))
 	}
 	c = chart.Chart{Title: "Accuracy over probability", XLabel: "mean probability of the answers, %", YLabel: "right, %", Series: []chart.Series{{Class: "joined", Thick: []chart.Point{{X: 0, Y: 0}, {X: 100, Y: 100}}}}}
 	for i, one := range r.calibrated.archs {

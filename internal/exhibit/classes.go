@@ -9,6 +9,7 @@ import (
 
 	"prenas/internal/chart"
 	"prenas/internal/evaluate"
+	"prenas/internal/printable"
 )
 
 // classTables is what the section of classes shows. Pictures are thumbnails of the mistakes; nil: there
@@ -117,7 +118,7 @@ func (c *classes) matrix(r evaluate.Results, a evaluate.Result) {
 			if found[0] != p.Class || !known {
 				continue
 			}
-			row[k] = cell{Images: found[2], Shade: shade(found[2], p.Images, i == k), Title: fmt.Sprintf("%d of %d images of %s taken for %s", found[2], p.Images, c.Names[i], c.Names[k])}
+			row[k] = cell{Images: found[2], Shade: shade(found[2], p.Images, i == k), Title: fmt.Sprintf("%d of %s of %s taken for %s", found[2], printable.Count(p.Images, "image"), c.Names[i], c.Names[k])}
 		}
 		c.Matrix = append(c.Matrix, row)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"prenas/internal/chart"
+	"prenas/internal/printable"
 	"prenas/pkg/space"
 )
 
@@ -114,7 +115,7 @@ func (p *picture) words(a space.Arch) {
 		for _, layers := range a.Units {
 			depths = append(depths, strconv.Itoa(len(layers)))
 		}
-		p.Caption = fmt.Sprintf("%d pixels, units of %s layers", a.Resolution, strings.Join(depths, ", "))
+		p.Caption = fmt.Sprintf("%s, units of %s layers", printable.Count(a.Resolution, "pixel"), strings.Join(depths, ", "))
 		p.Title, p.Above, p.Below = "Kernels and expansions of "+a.String()+", layer by layer", "kernel", "expand"
 		return
 	}
@@ -130,7 +131,7 @@ func drawables(a space.Arch) []drawable {
 	for l, heads := range a.NumHeads {
 		d := drawable{
 			x: float64(pictureLeft + l*column), above: heads, ratio: a.MLPRatio[l],
-			title: fmt.Sprintf("layer %d: %d heads, MLP ratio %s", a.Layer(l), heads, strconv.FormatFloat(a.MLPRatio[l], 'g', 4, 64)),
+			title: fmt.Sprintf("layer %d: %s, MLP ratio %s", a.Layer(l), printable.Count(heads, "head"), strconv.FormatFloat(a.MLPRatio[l], 'g', 4, 64)),
 		}
 		for h := range heads {
 			d.squares = append(d.squares, square{d.x, float64((h + 1) * headStep), columnWidth, headHeight})

@@ -11,6 +11,7 @@ import (
 
 	"prenas/internal/chart"
 	"prenas/internal/evaluate"
+	"prenas/internal/printable"
 	"prenas/internal/rundir"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
@@ -83,7 +84,7 @@ func (r *Run) progress() progress {
 		}
 	}
 	if r.left > 0 {
-		s.Shown = fmt.Sprintf("The first %d architectures are shown, of %d.", maxArchs, maxArchs+r.left)
+		s.Shown = fmt.Sprintf("The first %s are shown, of %d.", printable.Count(maxArchs, "architecture"), maxArchs+r.left)
 	}
 	return s
 }
@@ -157,7 +158,7 @@ func (r *Run) of() string {
 	}
 	if n := len(r.journals.Eval); n > 0 {
 		line := r.journals.Eval[n-1]
-		return fmt.Sprintf("held-out accuracy after %d updates, on training images that were held out; prenas eval measures on the test images", line.Step)
+		return fmt.Sprintf("held-out accuracy after %s, on training images that were held out; prenas eval measures on the test images", printable.Count(line.Step, "update"))
 	}
 	return "not measured yet"
 }

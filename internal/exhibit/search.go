@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"prenas/internal/chart"
+	"prenas/internal/printable"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
 )
@@ -185,7 +186,7 @@ func choiceText(c search.Choices) string {
 	case c.Kernel > 0:
 		return fmt.Sprintf("kernel %d, expansion %v", c.Kernel, c.Expand)
 	case c.NumHeads > 0:
-		return fmt.Sprintf("%d heads, ratio %v", c.NumHeads, c.MLPRatio)
+		return fmt.Sprintf("%s, ratio %v", printable.Count(c.NumHeads, "head"), c.MLPRatio)
 	}
 	return "no such layer"
 }

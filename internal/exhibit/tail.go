@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"prenas/internal/fsys"
+	"prenas/internal/printable"
 	"prenas/internal/rundir"
 )
 
@@ -131,7 +132,7 @@ func (t *tail) notes() (notes []string) {
 	case t.odd == 1:
 		notes = append(notes, fmt.Sprintf("%s: a line is damaged and left out: %v.", t.name, t.why))
 	case t.odd > 1:
-		notes = append(notes, fmt.Sprintf("%s: %d lines are damaged and left out; the first: %v.", t.name, t.odd, t.why))
+		notes = append(notes, fmt.Sprintf("%s: %s damaged and left out; the first: %v.", t.name, printable.Are(t.odd, "line"), t.why))
 	}
 	return notes
 }

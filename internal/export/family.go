@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"prenas/internal/printable"
 	"prenas/pkg/space"
 )
 
@@ -80,7 +81,7 @@ func (v *ViT) check(m space.Model, a space.Arch) error {
 		return fmt.Errorf("depth is %d, %s has %d", v.Depth, a, a.Depth())
 	}
 	if m.Tokens() > maxTokens {
-		return fmt.Errorf("%d tokens an image are more than %d", m.Tokens(), maxTokens)
+		return fmt.Errorf("%s an image are more than %d", printable.Count(m.Tokens(), "token"), maxTokens)
 	}
 	if hidden := newViT(m, a).MLPHidden; !slices.Equal(v.MLPHidden, hidden) {
 		return fmt.Errorf("mlp_hidden is %v, %s has %v", v.MLPHidden, a, hidden)
@@ -160,7 +161,7 @@ const maxActivation = 1 << 28
 func (c *Conv) check(m space.Model, a space.Arch) error {
 	for _, b := range m.ConvBlocks(a) {
 		if n := b.Side * b.Side * b.Hidden; n > maxActivation {
-			return fmt.Errorf("%d features of an image of %d pixels a side are more than %d", n, a.Resolution, maxActivation)
+			return fmt.Errorf("%s of an image of %s a side are more than %d", printable.Count(n, "feature"), printable.Count(a.Resolution, "pixel"), maxActivation)
 		}
 	}
 	for u, unit := range newConv(m, a).Units {

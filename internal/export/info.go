@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"prenas/internal/engine"
+	"prenas/internal/printable"
 	"prenas/internal/strictjson"
 	"prenas/internal/supernet"
 	"prenas/pkg/space"
@@ -191,7 +192,7 @@ func (i Info) check() error {
 		return fmt.Errorf("norm_eps is %v; this version computes %v", i.Architecture.NormEps, eps)
 	}
 	if len(i.Classes) > m.NumClasses {
-		return fmt.Errorf("%d names for %d classes", len(i.Classes), m.NumClasses)
+		return fmt.Errorf("%d names for %s", len(i.Classes), printable.Count(m.NumClasses, "class"))
 	}
 	return i.Preprocess.check(m)
 }
@@ -205,7 +206,7 @@ func (p Preprocess) check(m space.Model) error {
 	case p.Interpolation != Bicubic:
 		return fmt.Errorf("preprocess.interpolation is %q; this version has %q", p.Interpolation, Bicubic)
 	case len(p.Mean) != m.Channels || len(p.Std) != m.Channels:
-		return fmt.Errorf("preprocess has %d means and %d deviations for %d channels", len(p.Mean), len(p.Std), m.Channels)
+		return fmt.Errorf("preprocess has %d means and %d deviations for %s", len(p.Mean), len(p.Std), printable.Count(m.Channels, "channel"))
 	case slices.ContainsFunc(p.Mean, notFinite) || slices.ContainsFunc(p.Std, func(v float32) bool { return notFinite(v) || v <= 0 }):
 		return fmt.Errorf("preprocess.mean and std must be finite, std above 0")
 	}

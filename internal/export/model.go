@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"prenas/internal/printable"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
@@ -129,7 +130,7 @@ func (m *Model) check() error {
 		}
 	}
 	if len(m.Tensors) > len(params) {
-		return fmt.Errorf("%w: it has %d tensors, architecture %s has %d", ErrModel, len(m.Tensors), m.Info.Arch, len(params))
+		return fmt.Errorf("%w: it has %s, architecture %s has %d", ErrModel, printable.Count(len(m.Tensors), "tensor"), m.Info.Arch, len(params))
 	}
 	return nil
 }

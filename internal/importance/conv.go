@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"prenas/internal/printable"
 	"prenas/internal/proxy"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
@@ -20,7 +21,7 @@ func OrderConv(s *space.Space, weights map[string]tensorfile.Tensor, worth proxy
 	}
 	blocks := s.Model.ConvBlocks(s.Whole())[1:]
 	if len(worth.Hidden) != len(blocks) || len(worth.Squeeze) != len(blocks) {
-		return nil, fmt.Errorf("%w: worth is of %d blocks, the supernet has %d", ErrModel, len(worth.Hidden), len(blocks))
+		return nil, fmt.Errorf("%w: worth is of %s, the supernet has %d", ErrModel, printable.Count(len(worth.Hidden), "block"), len(blocks))
 	}
 	o, err := newOrder(weights)
 	if err != nil {
@@ -28,7 +29,7 @@ func OrderConv(s *space.Space, weights map[string]tensorfile.Tensor, worth proxy
 	}
 	for i, b := range blocks {
 		if len(worth.Hidden[i]) != b.Hidden || len(worth.Squeeze[i]) != b.Squeeze {
-			return nil, fmt.Errorf("%w: worth is of %d and %d features of block %d, the supernet has %d and %d", ErrModel, len(worth.Hidden[i]), len(worth.Squeeze[i]), i, b.Hidden, b.Squeeze)
+			return nil, fmt.Errorf("%w: worth is of %d and %s of block %d, the supernet has %d and %d", ErrModel, len(worth.Hidden[i]), printable.Count(len(worth.Squeeze[i]), "feature"), i, b.Hidden, b.Squeeze)
 		}
 		along := func(at int, parts ...string) (axes []axis) {
 			for _, part := range parts {

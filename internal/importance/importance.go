@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 
+	"prenas/internal/printable"
 	"prenas/internal/proxy"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
@@ -35,7 +36,7 @@ func Order(s *space.Space, weights map[string]tensorfile.Tensor, worth proxy.Uni
 	top, size := s.Supernet, s.Model.HeadDim
 	hidden := space.Hidden(top.EmbedDim, top.MLPRatio)
 	if len(worth.Embed) != top.EmbedDim || len(worth.Heads) != top.Depth || len(worth.Hidden) != top.Depth {
-		return nil, fmt.Errorf("%w: worth is of %d features and %d blocks, the supernet has %d and %d", ErrModel, len(worth.Embed), len(worth.Heads), top.EmbedDim, top.Depth)
+		return nil, fmt.Errorf("%w: worth is of %s and %s, the supernet has %d and %d", ErrModel, printable.Count(len(worth.Embed), "feature"), printable.Count(len(worth.Heads), "block"), top.EmbedDim, top.Depth)
 	}
 	o, err := newOrder(weights)
 	if err != nil {
@@ -44,7 +45,7 @@ func Order(s *space.Space, weights map[string]tensorfile.Tensor, worth proxy.Uni
 	for block := range top.Depth {
 		name := func(part string) string { return fmt.Sprintf("blocks.%d.%s", block, part) }
 		if len(worth.Heads[block]) != top.NumHeads || len(worth.Hidden[block]) != hidden {
-			return nil, fmt.Errorf("%w: worth is of %d heads and %d hidden units in block %d, the supernet has %d and %d", ErrModel, len(worth.Heads[block]), len(worth.Hidden[block]), block, top.NumHeads, hidden)
+			return nil, fmt.Errorf("%w: worth is of %s and %s in block %d, the supernet has %d and %d", ErrModel, printable.Count(len(worth.Heads[block]), "head"), printable.Count(len(worth.Hidden[block]), "hidden unit"), block, top.NumHeads, hidden)
 		}
 		o.sort(worth.Hidden[block], axis{name("fc1.weight"), 0, 1}, axis{name("fc1.bias"), 0, 1}, axis{name("fc2.weight"), 1, 1})
 		// Rows of qkv are interleaved: those of a head are together.

@@ -63,7 +63,7 @@ func match(images, model classes, outputs int, counts []int) (matched, error) {
 		case !model.named() && len(images) == all:
 			m.assumed = fmt.Sprintf("the model's classes have no names: its output 0 is taken to be %s, and so on in the order of the images' classes", nameOf(images, 0))
 		case !model.named():
-			return m, fmt.Errorf("%w: the model's %d outputs have no names, and the images have %d classes: nothing says which is which", ErrClasses, all, len(images))
+			return m, fmt.Errorf("%w: no names for the model's %s, and the images have %s: nothing says which is which", ErrClasses, printable.Count(all, "output"), printable.Count(len(images), "class"))
 		}
 		for i := range m.output {
 			if m.assumed != "" {
@@ -146,7 +146,7 @@ func labelledFor(split data.Split, images, model classes, outputs int, log func(
 		of = outputs
 	}
 	if len(shown) < of && split.Len() > 0 {
-		log(fmt.Sprintf("the images are of %d of the model's %d classes", len(shown), of))
+		log(fmt.Sprintf("the images are of %d of the model's %s", len(shown), printable.Count(of, "class")))
 	}
 	if m.same() {
 		return split, nil
@@ -189,7 +189,7 @@ func ofImages(s *space.Space, candidates space.Candidates, names classes, pretra
 	}
 	recounted, before := candidates.Recounted(s.Model)
 	if before > 0 {
-		log(fmt.Sprintf("the candidates were searched with a head of %d outputs: their num_params are now those with %d, their intervals keep their names; search %v counts right from the start", before, s.Model.NumClasses, input.Data))
+		log(fmt.Sprintf("the candidates were searched with a head of %s: their num_params are now those with %d, their intervals keep their names; search %v counts right from the start", printable.Count(before, "output"), s.Model.NumClasses, input.Data))
 	}
 	return s, recounted, nil
 }
@@ -206,7 +206,7 @@ func suitHead(s *space.Space, weights map[string]tensorfile.Tensor, known, names
 	case len(names) == 0 && outputs == had:
 		return false, nil
 	case len(known) == 0 && outputs == had:
-		log(fmt.Sprintf("warning: the weights name no classes: their %d outputs are taken to be those of the images, from %s to %s", had, nameOf(names, 0), nameOf(names, had-1)))
+		log(fmt.Sprintf("warning: the weights name no classes: their %s taken to be those of the images, from %s to %s", printable.Are(had, "output"), nameOf(names, 0), nameOf(names, had-1)))
 		return false, nil
 	case len(names) == 0, slices.Contains(rows, unknown):
 		anew := net.Init(seed)
@@ -215,7 +215,7 @@ func suitHead(s *space.Space, weights map[string]tensorfile.Tensor, known, names
 				weights[p.Name] = anew[p.Name]
 			}
 		}
-		what := fmt.Sprintf("%d classes instead of %d", outputs, had)
+		what := fmt.Sprintf("%s instead of %d", printable.Count(outputs, "class"), had)
 		if outputs == had {
 			what = fmt.Sprintf("other classes (%s and so on instead of %s)", nameOf(names, 0), nameOf(known, 0))
 		}
@@ -242,7 +242,7 @@ func suitHead(s *space.Space, weights map[string]tensorfile.Tensor, known, names
 	if outputs == had {
 		log("the images' classes are those of the head in another order: its outputs are put into it, by name")
 	} else {
-		log(fmt.Sprintf("the head keeps its outputs of the images' %d classes, by name; it had %d", outputs, had))
+		log(fmt.Sprintf("the head keeps its outputs of the images' %s, by name; it had %d", printable.Count(outputs, "class"), had))
 	}
 	return false, nil
 }

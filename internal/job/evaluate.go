@@ -16,6 +16,7 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/input"
+	"prenas/internal/printable"
 	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
@@ -141,7 +142,7 @@ func unfinished(m rundir.Manifest, run string, log func(string)) (steps int, err
 	if steps = m.Steps(); err != nil || ended {
 		return 0, err
 	}
-	log(fmt.Sprintf("warning: %s has not ended: its newest checkpoint has %d of %d updates; prenas train %v %s %v goes on", run, done, steps, input.Out, run, input.Resume))
+	log(fmt.Sprintf("warning: %s has not ended: its newest checkpoint has %d of %s; prenas train %v %s %v goes on", run, done, printable.Count(steps, "update"), input.Out, run, input.Resume))
 	return steps, nil
 }
 

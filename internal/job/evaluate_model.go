@@ -11,6 +11,7 @@ import (
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
 	"prenas/internal/input"
+	"prenas/internal/printable"
 )
 
 // evaluateModel measures an exported model, safetensors or ONNX, on the test images. It
@@ -27,7 +28,7 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 	}()
 	info := m.Info()
 	if p := info.Preprocess; o.Crops > 1 && p.Resize == p.Size {
-		return results, fmt.Errorf("%w %d: the model's images are resized to %d pixels, all that it takes, so there is nothing to crop", input.Crops, o.Crops, p.Resize)
+		return results, fmt.Errorf("%w %d: the model's images are resized to %s, all that it takes, so there is nothing to crop", input.Crops, o.Crops, printable.Count(p.Resize, "pixel"))
 	}
 	named := o.Data != ""
 	if !named {
@@ -65,10 +66,10 @@ func evaluateModel(ctx context.Context, o EvaluateOptions) (results evaluate.Res
 			continue
 		}
 		if errors.Is(err, classify.ErrNonFinite) {
-			return results, fmt.Errorf("%s: after %d images: %w", o.Run, score.Images, err)
+			return results, fmt.Errorf("%s: after %s: %w", o.Run, printable.Count(score.Images, "image"), err)
 		}
 		if err != nil {
-			return results, fmt.Errorf("%w %s, after %d images: %w", input.Data, o.Data, score.Images, err)
+			return results, fmt.Errorf("%w %s, after %s: %w", input.Data, o.Data, printable.Count(score.Images, "image"), err)
 		}
 		score.AddImage(outcome.Logits, test.Label(outcome.Item))
 		seen.Add(outcome.Item, test.Label(outcome.Item), outcome.Logits)

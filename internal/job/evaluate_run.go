@@ -19,6 +19,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/input"
 	"prenas/internal/machine"
+	"prenas/internal/printable"
 	"prenas/internal/ranks"
 	"prenas/internal/rundir"
 	"prenas/internal/supernet"
@@ -127,7 +128,7 @@ func (x *evaluation) openImages(ctx context.Context) (err error) {
 	}
 	x.set.Classes = m.Data.Classes // as the labels are now
 	if resize := m.Recipe.Augment.TestResize(model.ImageSize); x.Crops > 1 && resize == model.ImageSize {
-		return fmt.Errorf("%w %d: the run's images are resized to %d pixels, all that the model takes, so there is nothing to crop; eval_resize in the recipe's augment block says to what", input.Crops, x.Crops, resize)
+		return fmt.Errorf("%w %d: the run's images are resized to %s, all that the model takes, so there is nothing to crop; eval_resize in the recipe's augment block says to what", input.Crops, x.Crops, printable.Count(resize, "pixel"))
 	}
 	normaliseAs(x.set, m.Data.ImageInfo)
 	m.Recipe.SkipBadImages = m.Recipe.SkipBadImages || x.SkipBad
@@ -292,7 +293,7 @@ func (x *evaluation) recalibrate(ctx context.Context, shared []*tensors.Tensor) 
 		return nil, fmt.Errorf("%w: space %s of %s has no batch norms, whose statistics it estimates", input.Recalibrate, m.Space.Name, x.Run)
 	}
 	if n := x.Engine.Devices(); m.Recipe.Batch%n != 0 {
-		return nil, fmt.Errorf("%w: its batches are those of the training, of %d images, which %v %d cannot share evenly", input.Recalibrate, m.Recipe.Batch, input.Devices, n)
+		return nil, fmt.Errorf("%w: its batches are those of the training, of %s, which %v %d cannot share evenly", input.Recalibrate, printable.Count(m.Recipe.Batch, "image"), input.Devices, n)
 	}
 	set, err := source.Open(ctx, m.Data.Place(), source.Options{Seed: m.Seed, HeldOut: m.Recipe.Holdout, Stratify: m.Recipe.Stratify, Log: x.Log})
 	if err == nil && set.Digest != m.Data.Digest {
@@ -327,7 +328,7 @@ func (x *evaluation) recalibrate(ctx context.Context, shared []*tensors.Tensor) 
 		rundir.AddRunningStats(x.weights, m.Space.Model, arch, own)
 	}
 	return func(f fsys.FS) error {
-		x.Log(fmt.Sprintf("statistics of batch norms estimated on %d batches of %d training images: %s", x.Recalibrate, m.Recipe.Batch, filepath.Join(x.Run, rundir.StatisticsFile)))
+		x.Log(fmt.Sprintf("statistics of batch norms estimated on %s of %s: %s", printable.Count(x.Recalibrate, "batch"), printable.Count(m.Recipe.Batch, "training image"), filepath.Join(x.Run, rundir.StatisticsFile)))
 		c := rundir.Calibration{Step: x.step, Batches: x.Recalibrate, Batch: m.Recipe.Batch}
 		return rundir.WriteStatistics(f, x.Run, m.Space.Model, x.archs, stats, c)
 	}, nil

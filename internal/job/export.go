@@ -18,6 +18,7 @@ import (
 	"prenas/internal/export"
 	"prenas/internal/fsys"
 	"prenas/internal/input"
+	"prenas/internal/printable"
 	"prenas/internal/rundir"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
@@ -306,7 +307,7 @@ func measured(o ExportOptions, step int, weights map[string]tensorfile.Tensor) (
 		return nil, nil, err
 	}
 	if results.Step != step {
-		o.Log(fmt.Sprintf("%s is of the weights after %d updates, not %d: no accuracy on the cards; prenas eval %s measures anew", path, results.Step, step, o.Run))
+		o.Log(fmt.Sprintf("%s is of the weights after %s, not %d: no accuracy on the cards; prenas eval %s measures anew", path, printable.Count(results.Step, "update"), step, o.Run))
 		return nil, nil, nil
 	}
 	if results.Weights != "" && results.Weights != tensorfile.Digest(weights) {
@@ -341,7 +342,7 @@ func foundOf(r evaluate.Results, a evaluate.Result) *export.Found {
 	}
 	f.Left = len(all) - len(f.Classes)
 	for _, p := range a.MostConfused(pairs) {
-		f.Confused = append(f.Confused, fmt.Sprintf("%s for %s: %d of %d images", r.ClassName(p[0]), r.ClassName(p[1]), p[2], a.Images(p[0])))
+		f.Confused = append(f.Confused, fmt.Sprintf("%s for %s: %d of %s", r.ClassName(p[0]), r.ClassName(p[1]), p[2], printable.Count(a.Images(p[0]), "image")))
 	}
 	return f
 }

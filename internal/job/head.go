@@ -13,6 +13,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/machine"
+	"prenas/internal/printable"
 	"prenas/internal/probe"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
@@ -31,7 +32,7 @@ func (t *trained) fitHead(ctx context.Context, e *engine.Engine, images *train.I
 	if err != nil {
 		return err
 	}
-	if err := machine.Need(float64(total)*float64(columns)*4*2, fmt.Sprintf("fitting a head on the features of %d images", total), "take fewer images"); err != nil {
+	if err := machine.Need(float64(total)*float64(columns)*4*2, fmt.Sprintf("fitting a head on the features of %s", printable.Count(total, "image")), "take fewer images"); err != nil {
 		return err
 	}
 	var splits [2]probe.Features
@@ -45,13 +46,13 @@ func (t *trained) fitHead(ctx context.Context, e *engine.Engine, images *train.I
 	}
 	fitted, err := probe.Fit(ctx, e, splits[0], splits[1], t.space.Model.NumClasses)
 	if err != nil {
-		return fmt.Errorf("a head for %d classes: %w", t.space.Model.NumClasses, err)
+		return fmt.Errorf("a head for %s: %w", printable.Count(t.space.Model.NumClasses, "class"), err)
 	}
 	held := "no image was held out to measure it on"
 	if !math.IsNaN(fitted.HeldOut) {
-		held = fmt.Sprintf("it knows %.2f %% of the %d held-out images", 100*fitted.HeldOut, len(splits[1].Labels))
+		held = fmt.Sprintf("it knows %.2f %% of the %s", 100*fitted.HeldOut, printable.Count(len(splits[1].Labels), "held-out image"))
 	}
-	log(fmt.Sprintf("a new head was fitted on the frozen features of %d images: %s", len(splits[0].Labels), held))
+	log(fmt.Sprintf("a new head was fitted on the frozen features of %s: %s", printable.Count(len(splits[0].Labels), "image"), held))
 	t.putHead(fitted, columns)
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"prenas/internal/input"
 	"prenas/internal/pretrained"
+	"prenas/internal/printable"
 	"prenas/internal/supernet"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
@@ -70,7 +71,7 @@ func supernetSize(weights map[string]tensorfile.Tensor, headDim, usual int) (siz
 		}
 	}
 	if headDim < 1 || qkv[0]%(3*headDim) != 0 {
-		return size, fmt.Errorf("tensor \"blocks.0.attn.qkv.weight\" has %d rows, which %d features a head do not divide: give %v", qkv[0], headDim, input.HeadDim)
+		return size, fmt.Errorf("tensor \"blocks.0.attn.qkv.weight\" has %s, which %s a head do not divide: give %v", printable.Count(qkv[0], "row"), printable.Count(headDim, "feature"), input.HeadDim)
 	}
 	dim := qkv[1]
 	size = space.Supernet{EmbedDim: dim, NumHeads: qkv[0] / (3 * headDim), MLPRatio: float64(fc1[0]) / float64(dim)}

@@ -231,7 +231,7 @@ func TestImportNamesWhatDoesNotFit(t *testing.T) {
 		"norm":    {func(w map[string]tensorfile.Tensor) { delete(w, "blocks.1.norm1.bias") }, `norms without a bias`},
 		"features": {func(w map[string]tensorfile.Tensor) {
 			w["blocks.0.mlp.w12.weight"], w["rope.freqs"], w["blocks.0.novel"] = w["cls_token"], w["cls_token"], w["cls_token"]
-		}, `SwiGLU MLPs; rotary positions; what 1 more tensors are for ("blocks.0.novel")`},
+		}, `SwiGLU MLPs; rotary positions; what 1 more tensor is for ("blocks.0.novel")`},
 		"no ViT": {func(w map[string]tensorfile.Tensor) {
 			delete(w, "patch_embed.proj.weight")
 			delete(w, "patch_embed.proj.bias")

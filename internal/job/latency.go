@@ -7,6 +7,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/input"
 	"prenas/internal/latency"
+	"prenas/internal/printable"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
 )
@@ -56,7 +57,7 @@ func Latency(ctx context.Context, o LatencyOptions) (r LatencyResult, err error)
 	if o.Check == 0 {
 		return r, nil
 	}
-	o.Log(fmt.Sprintf("measuring %d whole architectures", o.Check))
+	o.Log(fmt.Sprintf("measuring %s", printable.Count(o.Check, "whole architecture")))
 	checked, err := r.Profile.Check(ctx, o.Engine, o.Space, latency.Draw(o.Space, o.Check, o.Seed))
 	r.Checked = &checked
 	return r, err

@@ -20,6 +20,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/input"
 	"prenas/internal/machine"
+	"prenas/internal/printable"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
 	"prenas/internal/strictjson"
@@ -172,7 +173,7 @@ func (o SearchOptions) searchMeasured(ctx context.Context) (result SearchResult,
 	}, options)
 	timing.Search = time.Since(began).Seconds()
 	if errors.Is(err, context.Canceled) {
-		o.Log(fmt.Sprintf("%d architectures were measured; %s has them, and the same command goes on", done, journal.path))
+		o.Log(fmt.Sprintf("measured so far: %s; %s has them, and the same command goes on", printable.Count(done, "architecture"), journal.path))
 	}
 	if err != nil {
 		return result, timing, err
@@ -188,7 +189,7 @@ func (o SearchOptions) searchMeasured(ctx context.Context) (result SearchResult,
 	}
 	result.Candidates, result.Report = candidates, report
 	result.Meta = o.meta(report, options)
-	result.Meta.Weights, result.Meta.Inputs = o.Run, fmt.Sprintf("%d held-out images of %s", did.Images, m.Data.GivenName())
+	result.Meta.Weights, result.Meta.Inputs = o.Run, fmt.Sprintf("%s of %s", printable.Count(did.Images, "held-out image"), m.Data.GivenName())
 	result.Meta.Asked = o.asked(options.Cost, o.bound(options), options.Limits, on, candidates)
 	result.Meta.Measured = &did
 	return result, timing, result.write(o)
@@ -277,10 +278,10 @@ func openMeasured(candidates string, did Measured, m rundir.Manifest, log func(s
 		}
 	}
 	if damaged > 0 {
-		log(fmt.Sprintf("warning: %d lines of %s are damaged; what they were of is measured anew", damaged, j.path))
+		log(fmt.Sprintf("warning: %s damaged: %s; what they were of is measured anew", j.path, printable.Count(damaged, "line")))
 	}
 	if len(j.known) > 0 {
-		log(fmt.Sprintf("going on with %s: %d architectures were measured with these weights", j.path, len(j.known)))
+		log(fmt.Sprintf("going on with %s: it has %s measured with these weights", j.path, printable.Count(len(j.known), "architecture")))
 	}
 	return j, nil
 }

@@ -14,6 +14,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/printable"
 	"prenas/internal/ranks"
 	"prenas/internal/recipe"
 	"prenas/internal/report"
@@ -167,7 +168,7 @@ func (o QuickstartOptions) search(ctx context.Context, e *engine.Engine, name st
 	if err != nil {
 		return err
 	}
-	o.Log(fmt.Sprintf("%d architectures scored, %d preferred", found.Report.Enumerated, len(found.Candidates)))
+	o.Log(fmt.Sprintf("%s scored, %d preferred", printable.Count(found.Report.Enumerated, "architecture"), len(found.Candidates)))
 	return nil
 }
 

@@ -23,6 +23,7 @@ import (
 	"prenas/internal/export"
 	"prenas/internal/fsys"
 	"prenas/internal/input"
+	"prenas/internal/printable"
 	"prenas/internal/proxy"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
@@ -150,7 +151,7 @@ func checkFinite(weights map[string]tensorfile.Tensor) error {
 // shown names the source of the images, for people.
 func (o Scoring) shown() string {
 	if o.Data != "" {
-		return fmt.Sprintf("%d batches of %s", o.Batches, o.Data)
+		return fmt.Sprintf("%s of %s", printable.Count(o.Batches, "batch"), o.Data)
 	}
 	return o.Inputs
 }
@@ -184,10 +185,10 @@ func (o material) realImages(ctx context.Context) (proxy.ScoringBatch, error) {
 	}
 	size := min(proxy.NoiseBatch, set.Train.Len()) // a smaller set is one batch
 	if have := set.Train.Len() / max(size, 1); o.Batches > have {
-		return proxy.ScoringBatch{}, fmt.Errorf("%w is %d, but %s has %d training images, %d batches of %d", input.Batches, o.Batches, o.Data, set.Train.Len(), have, size)
+		return proxy.ScoringBatch{}, fmt.Errorf("%w is %d, but %s has %s, %s of %d", input.Batches, o.Batches, o.Data, printable.Count(set.Train.Len(), "training image"), printable.Count(have, "batch"), size)
 	}
 	if size < proxy.NoiseBatch {
-		o.Log(fmt.Sprintf("scoring on all %d training images of %s: a batch has %d", size, o.Data, proxy.NoiseBatch))
+		o.Log(fmt.Sprintf("scoring on all %s of %s: a batch has %d", printable.Count(size, "training image"), o.Data, proxy.NoiseBatch))
 	}
 	var values []float32
 	done := 0

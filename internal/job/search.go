@@ -15,6 +15,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/input"
 	"prenas/internal/machine"
+	"prenas/internal/printable"
 	"prenas/internal/proxy"
 	"prenas/internal/sealed"
 	"prenas/internal/supernet"
@@ -159,7 +160,7 @@ func (o SearchOptions) open(ctx context.Context) (from material, err error) {
 func (o SearchOptions) affords(s *space.Space) error {
 	batches := max(o.Scoring.Batches, 1)
 	need := 2*supernet.New(s).Bytes() + supernet.ImageBytes(s.Model, batches*proxy.NoiseBatch)
-	return machine.Need(need, fmt.Sprintf("scoring space %s on %d batches", s.Name, batches), fmt.Sprintf("take a smaller space, or fewer %v", input.Batches))
+	return machine.Need(need, fmt.Sprintf("scoring space %s on %s", s.Name, printable.Count(batches, "batch")), fmt.Sprintf("take a smaller space, or fewer %v", input.Batches))
 }
 
 // seeded searches with one seed. It adds the seconds of its parts to timing.

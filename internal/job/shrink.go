@@ -21,6 +21,7 @@ import (
 	"prenas/internal/input"
 	"prenas/internal/latency"
 	"prenas/internal/pretrained"
+	"prenas/internal/printable"
 	"prenas/internal/recipe"
 	"prenas/internal/report"
 	"prenas/internal/rundir"
@@ -222,7 +223,7 @@ func (b Budgets) String() string {
 		}
 	}
 	if b.LatencyBatch > 1 {
-		parts = append(parts, fmt.Sprintf("latency of %d images", b.LatencyBatch))
+		parts = append(parts, fmt.Sprintf("latency of %s", printable.Count(b.LatencyBatch, "image")))
 	}
 	if b.Profile != "" {
 		parts = append(parts, "latency as "+filepath.Base(b.Profile)+" has it")

@@ -11,6 +11,7 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/fsys"
+	"prenas/internal/printable"
 )
 
 // SkippedFile of a run directory lists the damaged images that training or evaluation left out: a
@@ -63,7 +64,7 @@ func damaged(n int) string {
 	if n == 1 {
 		return "1 damaged image was"
 	}
-	return fmt.Sprintf("%d damaged images were", n)
+	return printable.Count(n, "damaged image") + " were"
 }
 
 // addListed adds the images of a list on disk, if there is one. lost is the number of its lines that

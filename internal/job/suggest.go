@@ -13,6 +13,7 @@ import (
 	"prenas/internal/data/source"
 	"prenas/internal/engine"
 	"prenas/internal/input"
+	"prenas/internal/printable"
 	"prenas/pkg/search"
 	"prenas/pkg/space"
 )
@@ -78,7 +79,7 @@ func Suggest(ctx context.Context, o SuggestOptions) (s Suggested, err error) {
 			size = fits
 		}
 	}
-	s.because("images of %d pixels: the shorter sides are %d to %d, %d in the middle", size, s.Sides[0], s.Sides[2], s.Sides[1])
+	s.because("images of %s: the shorter sides are %d to %d, %d in the middle", printable.Count(size, "pixel"), s.Sides[0], s.Sides[2], s.Sides[1])
 	if o.Family == "" {
 		o.Family = "conv"
 		if !math.IsNaN(o.Latency) {
@@ -192,8 +193,8 @@ func (s *Suggested) choose(ctx context.Context, o SuggestOptions, size int, text
 	if len(tried) > 0 {
 		why = "those that come near have " + few(tried)
 	}
-	return fmt.Errorf("%w: %s to %s million parameters%s in images of %d pixels: %s; ask for others, or write the space yourself",
-		ErrSuggest, search.Number(low), search.Number(high), within(o.Latency), size, why)
+	return fmt.Errorf("%w: %s to %s million parameters%s in images of %s: %s; ask for others, or write the space yourself",
+		ErrSuggest, search.Number(low), search.Number(high), within(o.Latency), printable.Count(size, "pixel"), why)
 }
 
 func (s *Suggested) because(format string, args ...any) {
@@ -348,7 +349,7 @@ INTERVAL: %s
 // comment is the comment at the top of a suggested file.
 func (s Suggested) comment(source string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# For %s: %d images of %d classes. Change the choices freely.\n", source, s.Images, s.Space.Model.NumClasses)
+	fmt.Fprintf(&b, "# For %s: %s of %s. Change the choices freely.\n", source, printable.Count(s.Images, "image"), printable.Count(s.Space.Model.NumClasses, "class"))
 	for _, why := range s.Why {
 		fmt.Fprintf(&b, "# - %s\n", why)
 	}

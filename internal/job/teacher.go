@@ -10,6 +10,7 @@ import (
 	"prenas/internal/classify"
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
+	"prenas/internal/printable"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
 	"prenas/internal/trainstep"
@@ -70,14 +71,14 @@ func (t *teacher) suits(m space.Model, look rundir.ImageInfo, log func(string)) 
 	info := t.Info()
 	a := info.Architecture
 	if a.ImageSize != m.ImageSize || a.Channels != m.Channels {
-		return fmt.Errorf("takes images of %d×%d and %d channels, the space's model %d×%d and %d", a.ImageSize, a.ImageSize, a.Channels, m.ImageSize, m.ImageSize, m.Channels)
+		return fmt.Errorf("takes images of %d×%d and %s, the space's model %d×%d and %d", a.ImageSize, a.ImageSize, printable.Count(a.Channels, "channel"), m.ImageSize, m.ImageSize, m.Channels)
 	}
 	found, err := match(look.Classes, info.Classes, a.NumClasses, slices.Repeat([]int{1}, len(look.Classes)))
 	switch {
 	case err != nil:
 		return fmt.Errorf("cannot teach classes that it does not know: %w", err)
 	case m.NumClasses > len(look.Classes) && (a.NumClasses != m.NumClasses || !found.same()): // earlier versions trained such models
-		return fmt.Errorf("has %d classes, the run's model %d, more than its images", a.NumClasses, m.NumClasses)
+		return fmt.Errorf("has %s, the run's model %d, more than its images", printable.Count(a.NumClasses, "class"), m.NumClasses)
 	case a.NumClasses != m.NumClasses || !found.same():
 		t.outputs = found.output
 	}

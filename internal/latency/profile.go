@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"prenas/internal/engine"
+	"prenas/internal/printable"
 	"prenas/pkg/space"
 )
 
@@ -42,7 +43,7 @@ type Profile struct {
 // progress, if not nil, is told of the dims done.
 func Measure(ctx context.Context, e *engine.Engine, s *space.Space, batch int, progress func(done, total int)) (*Profile, error) {
 	if batch < 1 {
-		return nil, fmt.Errorf("%w: a batch of %d images; it must be at least 1", ErrLatency, batch)
+		return nil, fmt.Errorf("%w: a batch of %s; it must be at least 1", ErrLatency, printable.Count(batch, "image"))
 	}
 	p := &Profile{
 		Machine: machine(e), Batch: batch, Layers: max(2, min(slices.Max(s.Depth), maxLayers)),

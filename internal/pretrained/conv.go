@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"prenas/internal/input"
+	"prenas/internal/printable"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
 )
@@ -330,7 +331,7 @@ func (f *foreign) skeleton(c *space.ConvModel, blocks []block) (units [][]block,
 			names = append(names, k.name)
 		}
 		for _, u := range units {
-			text := fmt.Sprintf("%d of kernel %d to %d features", len(u), u[0].kernel, u[0].out)
+			text := fmt.Sprintf("%d of kernel %d to %s", len(u), u[0].kernel, printable.Count(u[0].out, "feature"))
 			if u[0].squeeze > 0 {
 				text += " with squeeze-excite"
 			}
@@ -517,7 +518,7 @@ func (f *foreign) convMissing(blocks []block) error {
 		}
 	}
 	if n := len(others); n > 0 {
-		add(true, "what %d more tensors are for (%s)", n, printableList(others[:min(3, n)]))
+		add(true, "what %s for (%s)", printable.Are(n, "more tensor"), printableList(others[:min(3, n)]))
 	}
 	if len(lacks) > 0 {
 		return fmt.Errorf("%w: it is a convolutional network, by the names of %s, with what models of ours have not: %s", ErrFile, f.family.name, strings.Join(lacks, "; "))

@@ -57,7 +57,7 @@ func TestConvolutionalNamesWhatIsMissing(t *testing.T) {
 		}, config{}, []string{"strides and activations are not in the file", "MobileNetV3-Small, ", "1 of kernel 3 to 8 features"}},
 		"first": {func(w map[string]tensorfile.Tensor) { w["blocks.0.0.se.conv_reduce.weight"] = zeros(8, 8, 1, 1) }, config{}, []string{"those of no network that is known"}},
 		"even":  {func(w map[string]tensorfile.Tensor) { w["blocks.1.0.conv_dw.weight"] = zeros(16, 1, 4, 4) }, config{}, []string{"odd side"}},
-		"more":  {func(w map[string]tensorfile.Tensor) { w["blocks.1.0.attn.weight"] = zeros(3) }, config{}, []string{"1 more tensors", "attn"}},
+		"more":  {func(w map[string]tensorfile.Tensor) { w["blocks.1.0.attn.weight"] = zeros(3) }, config{}, []string{"1 more tensor", "attn"}},
 		"gap": {func(w map[string]tensorfile.Tensor) {
 			for name, t := range w {
 				if rest, is := strings.CutPrefix(name, "blocks.2.1."); is {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"prenas/internal/input"
+	"prenas/internal/printable"
 	"prenas/internal/tensorfile"
 	"prenas/pkg/space"
 )
@@ -272,7 +273,7 @@ func (f *foreign) finish(m space.Model, a space.Arch) error {
 		}
 	}
 	if n := len(unused); n > 0 {
-		return fmt.Errorf("%w: %d tensors have no place in the model that the others make, of %d blocks (%s): is a block missing?", ErrFile, n, a.Depth(), printableList(unused[:min(3, n)]))
+		return fmt.Errorf("%w: no place for %s in the model that the others make, of %s (%s): is a block missing?", ErrFile, printable.Count(n, "tensor"), printable.Count(a.Depth(), "block"), printableList(unused[:min(3, n)]))
 	}
 	if len(f.assumed) > 0 {
 		f.m.Notes = append(f.m.Notes, "the file does not say these, so they are taken as they usually are: "+strings.Join(f.assumed, ", "))
@@ -353,7 +354,7 @@ func (f *foreign) missing(depth int) error {
 		lacks = append(lacks, "blocks by other names than norm1, attn, norm2 and mlp")
 	}
 	if n := len(others); n > 0 {
-		lacks = append(lacks, fmt.Sprintf("what %d more tensors are for (%s)", n, printableList(others[:min(3, n)])))
+		lacks = append(lacks, fmt.Sprintf("what %s for (%s)", printable.Are(n, "more tensor"), printableList(others[:min(3, n)])))
 	}
 	if len(lacks) > 0 {
 		return fmt.Errorf("%w: it is a model of %s with what models of ours have not: %s", ErrFile, f.family.name, strings.Join(lacks, "; "))
@@ -382,14 +383,14 @@ func (f *foreign) heads(m *space.Model, dim int) {
 	}
 	switch m.HeadDim = cmp.Or(f.hints.HeadDim, norm, said); {
 	case m.HeadDim > 0 && width%m.HeadDim != 0:
-		f.fail("queries have %d features, which heads of %d do not divide (%v)", width, m.HeadDim, input.HeadDim)
+		f.fail("queries have %s, which heads of %d do not divide (%v)", printable.Count(width, "feature"), m.HeadDim, input.HeadDim)
 	case m.HeadDim > 0:
 	case width%64 == 0:
 		m.HeadDim = 64
-		f.assume("%d heads of 64 features (%v)", width/64, input.HeadDim)
+		f.assume("%s of 64 features (%v)", printable.Count(width/64, "head"), input.HeadDim)
 	default:
 		if f.err == nil {
-			f.err = fmt.Errorf("%w how many heads attention has: %d features are no multiple of the usual 64: give %v", ErrAsk, width, input.HeadDim)
+			f.err = fmt.Errorf("%w how many heads attention has: %s are no multiple of the usual 64: give %v", ErrAsk, printable.Count(width, "feature"), input.HeadDim)
 		}
 	}
 }
@@ -490,7 +491,7 @@ func (f *foreign) tokens(m *space.Model, dim int) {
 	}
 	switch len(readings) {
 	case 0:
-		f.fail("%d positions are no square of patches, with %d tokens before them or without; models of ours take square images", rows, m.Prefix())
+		f.fail("%d positions are no square of patches, with %s before them or without; models of ours take square images", rows, printable.Count(m.Prefix(), "token"))
 		return
 	case 1:
 	default:
@@ -502,7 +503,7 @@ func (f *foreign) tokens(m *space.Model, dim int) {
 	r := readings[0]
 	if f.hints.ImageSize == 0 && f.config.imageSize == 0 {
 		side := int(math.Round(math.Sqrt(float64(r.patches))))
-		f.assume("a square of %d x %d patches, images of %d pixels (%v)", side, side, side*m.PatchSize, input.ImageSize)
+		f.assume("a square of %d x %d patches, images of %s (%v)", side, side, printable.Count(side*m.PatchSize, "pixel"), input.ImageSize)
 	}
 	m.AbsPos, m.ImageSize = true, int(math.Round(math.Sqrt(float64(r.patches))))*m.PatchSize
 	all := make([]float32, 0, (m.Prefix()+r.patches)*dim)
@@ -540,7 +541,7 @@ func (f *foreign) block(m *space.Model, a *space.Arch, i int) {
 		return
 	}
 	if m.HeadDim == 0 || width%m.HeadDim != 0 {
-		f.fail("block %d has queries of %d features, which heads of %d do not divide (%v)", i, width, m.HeadDim, input.HeadDim)
+		f.fail("block %d has queries of %s, which heads of %d do not divide (%v)", i, printable.Count(width, "feature"), m.HeadDim, input.HeadDim)
 		return
 	}
 	a.NumHeads = append(a.NumHeads, width/m.HeadDim)
@@ -689,7 +690,7 @@ func (f *foreign) headless(m *space.Model, head string, dim int) {
 	}
 	f.put(head+".weight", unit, dim, dim)
 	f.put(head+".bias", make([]float32, dim), dim)
-	f.m.Notes = append(f.m.Notes, fmt.Sprintf("the file has no head: the outputs are the %d features, by a head of ones; training on images draws a new one", dim))
+	f.m.Notes = append(f.m.Notes, fmt.Sprintf("the file has no head: the outputs are the %s, by a head of ones; training on images draws a new one", printable.Count(dim, "feature")))
 }
 
 // drop names tensors that take no part in the outputs.

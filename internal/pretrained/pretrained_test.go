@@ -73,7 +73,7 @@ func TestReadNamesWhatIsMissing(t *testing.T) {
 					w["blocks.2."+rest] = t
 				}
 			}
-		}, Hints{HeadDim: 4}, ErrFile, []string{"12 tensors have no place", "of 1 blocks", "blocks.2.attn.proj.bias"}},
+		}, Hints{HeadDim: 4}, ErrFile, []string{"no place for 12 tensors", "of 1 block ", "blocks.2.attn.proj.bias"}},
 		"not finite": {func(w map[string]tensorfile.Tensor) {
 			w["norm.bias"] = tensorfile.FromFloat32([]int{8}, []float32{0, 0, float32(math.NaN()), 0, 0, 0, 0, 0})
 		}, Hints{HeadDim: 4}, ErrFile, []string{"norm.bias", "not finite", "place 2"}},

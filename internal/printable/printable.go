@@ -34,8 +34,16 @@ func Names(list []string) []string {
 func Text(s string) string { return escape(s, "\n\t") }
 
 // Count is a number of things, whose name is in the singular: "1 class", "3 classes".
-func Count(n int, thing string) string {
-	return strconv.Itoa(n) + " " + english.PluralWord(n, thing, "")
+func Count[N int | int64](n N, thing string) string {
+	return strconv.FormatInt(int64(n), 10) + " " + english.PluralWord(int(n), thing, "")
+}
+
+// Are is a count with its verb: "1 class is", "3 classes are".
+func Are[N int | int64](n N, thing string) string {
+	if n == 1 {
+		return Count(n, thing) + " is"
+	}
+	return Count(n, thing) + " are"
 }
 
 // Message is an error or a note: its first line is as it is, and those after it are

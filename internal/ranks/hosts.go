@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"prenas/internal/printable"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,7 +48,7 @@ func thisHost(ranks int) (place, error) {
 		if number, _ := Launched(); len(hosts) == ranks && number < ranks {
 			p.Held = hosts[number]
 		} else {
-			return p, fmt.Errorf("%s is %q, it must name a host for each of %d ranks, as 0,0,1,1", HostsEnv, text, ranks)
+			return p, fmt.Errorf("%s is %q, it must name a host for each of %s, as 0,0,1,1", HostsEnv, text, printable.Count(ranks, "rank"))
 		}
 	}
 	return p, nil

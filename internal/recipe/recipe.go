@@ -22,6 +22,7 @@ import (
 	"prenas/internal/input"
 	"prenas/internal/mistaken"
 	"prenas/internal/nearest"
+	"prenas/internal/printable"
 	"prenas/pkg/space"
 )
 
@@ -330,7 +331,7 @@ func (r Recipe) Check() error {
 	case r.Schedule.Name == stepSchedule && (r.Schedule.StepEpochs == 0 || r.Schedule.StepFactor == 0):
 		return fmt.Errorf("schedule.name step needs schedule.step_epochs and schedule.step_factor")
 	case r.Patience > 0 && r.EvalEvery == 0:
-		return fmt.Errorf("patience (%d epochs) needs eval_every, by which it is seen whether anything improves", r.Patience)
+		return fmt.Errorf("patience (%s) needs eval_every, by which it is seen whether anything improves", printable.Count(r.Patience, "epoch"))
 	case r.BalanceClasses && r.ClassWeights != "":
 		return fmt.Errorf("balance_classes and class_weights both make up for classes of different sizes: leave one of them out")
 	case r.Optimizer.ScaleParameter && r.Optimizer.Name == LAMB:
@@ -428,10 +429,10 @@ func (r Recipe) Enough(images int) error {
 	case images == 0:
 		return errors.New("there is no image to train on")
 	case fits == 0:
-		return fmt.Errorf("there are %d images to train on, fewer than accumulate, %d: take a recipe with a smaller one", images, r.Accumulate)
+		return fmt.Errorf("%s to train on, fewer than accumulate, %d: take a recipe with a smaller one", printable.Count(images, "image"), r.Accumulate)
 	default:
 		fits = 1 << (bits.Len(uint(fits)) - 1) // 27 images: 16
-		return fmt.Errorf("there are %d images to train on, fewer than one update takes (batch: %d, accumulate: %d): give %v %d, or a recipe with a smaller batch", images, r.Batch, r.Accumulate, input.Batch, fits)
+		return fmt.Errorf("%s to train on, fewer than one update takes (batch: %d, accumulate: %d): give %v %d, or a recipe with a smaller batch", printable.Count(images, "image"), r.Batch, r.Accumulate, input.Batch, fits)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 
 	"prenas/internal/input"
+	"prenas/internal/printable"
 )
 
 // Suited is the recipe for a number of training images, before any are held out, where it says
@@ -74,7 +75,7 @@ func (r Recipe) Suited(images, most int) (suited Recipe, held int) {
 
 // OfImages says what the recipe comes to with so many images, of which some are held out.
 func (r Recipe) OfImages(images, held int) string {
-	return fmt.Sprintf("for %d training images: %d held out to choose by, %d epochs of %d updates of %d images, learning rate %.3g; %v, %v, %v and %v change that", images, held, r.Epochs, r.PerEpoch(images-held), r.Batch, r.PeakLR(), input.Epochs, input.Batch, input.LR, input.Recipe)
+	return fmt.Sprintf("for %s: %d held out to choose by, %s of %s of %s, learning rate %.3g; %v, %v, %v and %v change that", printable.Count(images, "training image"), held, printable.Count(r.Epochs, "epoch"), printable.Count(r.PerEpoch(images-held), "update"), printable.Count(r.Batch, "image"), r.PeakLR(), input.Epochs, input.Batch, input.LR, input.Recipe)
 }
 
 // leastPatience is what a shorter training leaves of patience: accuracies go up and down from one

@@ -7,6 +7,7 @@ import (
 
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/printable"
 	"prenas/internal/rundir"
 	"prenas/internal/tensorfile"
 )
@@ -30,7 +31,7 @@ func doubts(fs fsys.FS, dir string, results evaluate.Results) (list []string) {
 		case err != nil:
 			list = append(list, fmt.Sprintf("%s: whether it is of the run's weights cannot be told: %v", path, err))
 		case results.Step != step:
-			list = append(list, fmt.Sprintf("%s is of the weights after %d updates, the run has those after %d; prenas eval writes it anew", path, results.Step, step))
+			list = append(list, fmt.Sprintf("%s is of the weights after %s, the run has those after %d; prenas eval writes it anew", path, printable.Count(results.Step, "update"), step))
 		case results.Weights != tensorfile.Digest(weights):
 			list = append(list, path+" is of other weights or statistics than those in the run; prenas eval writes it anew")
 		}

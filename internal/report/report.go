@@ -11,6 +11,7 @@ import (
 	"prenas/internal/chart"
 	"prenas/internal/exhibit"
 	"prenas/internal/fsys"
+	"prenas/internal/printable"
 	"prenas/internal/rundir"
 )
 
@@ -71,7 +72,7 @@ func OfRuns(fs fsys.FS, runDirs []string) (p Page, err error) {
 		run.Read()
 		runs = append(runs, exhibit.Named{Name: filepath.ToSlash(filepath.Clean(dir)), Run: run})
 	}
-	p.Title = fmt.Sprintf("%d runs", len(runs))
+	p.Title = printable.Count(len(runs), "run")
 	p.Sections, err = exhibit.CompareSections(runs)
 	return p, err
 }

@@ -16,6 +16,7 @@ import (
 	"prenas/internal/engine"
 	"prenas/internal/fsys"
 	"prenas/internal/input"
+	"prenas/internal/printable"
 	"prenas/internal/recipe"
 	"prenas/internal/sealed"
 	"prenas/internal/version"
@@ -84,7 +85,7 @@ func (m Move) String() string {
 	if m.Devices == 1 {
 		return m.Engine.String()
 	}
-	return fmt.Sprintf("%d devices of %s", m.Devices, m.Engine)
+	return fmt.Sprintf("%s of %s", printable.Count(m.Devices, "device"), m.Engine)
 }
 
 // DataSummary names the images of a run.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"prenas/internal/fsys"
+	"prenas/internal/printable"
 	"prenas/internal/strictjson"
 )
 
@@ -126,5 +127,5 @@ func readLines(f fsys.FS, path string, each func(line []byte) error) (note strin
 	case 1:
 		return fmt.Sprintf("%s: a line is damaged and left out: %s", path, first), nil
 	}
-	return fmt.Sprintf("%s: %d lines are damaged and left out; the first is %s", path, refused, first), nil
+	return fmt.Sprintf("%s: %s damaged and left out; the first is %s", path, printable.Are(refused, "line"), first), nil
 }

@@ -1,6 +1,9 @@
 package rundir
 
-import "fmt"
+import (
+	"fmt"
+	"prenas/internal/printable"
+)
 
 // OverFit says that a model learnt its training images by heart: the held-out loss rose again
 // while the training loss went on falling.
@@ -61,8 +64,8 @@ func (m Metrics) trainLoss(eval int) (mean float64, ok bool) {
 
 // String is what a person is told.
 func (o OverFit) String() string {
-	return fmt.Sprintf("over-fitted after update %d: the loss of %d held-out images rose from %.3g to %.3g while the training loss fell from %.3g to %.3g; more images, stronger augmentation or smaller models help",
-		o.After, o.Images, o.Held[0], o.Held[1], o.Train[0], o.Train[1])
+	return fmt.Sprintf("over-fitted after update %d: the loss of %s rose from %.3g to %.3g while the training loss fell from %.3g to %.3g; more images, stronger augmentation or smaller models help",
+		o.After, printable.Count(o.Images, "held-out image"), o.Held[0], o.Held[1], o.Train[0], o.Train[1])
 }
 
 // Best is the evaluation whose checkpoint is taken; nil where there is none. Runs of earlier versions

@@ -14,6 +14,7 @@ import (
 	"prenas/internal/crash"
 	"prenas/internal/data"
 	"prenas/internal/export"
+	"prenas/internal/printable"
 )
 
 // runner is what is needed of an open model; *classify.Model is one.
@@ -179,7 +180,7 @@ func (m *model) run(asks []*ask) {
 // ask puts images into the queue, all or none, and waits for their answers.
 func (m *model) ask(ctx context.Context, inputs [][]float32) ([]answer, error) {
 	if room := cap(m.queue) - int(m.waiting.Load()); len(inputs) > room {
-		return nil, busy("model %s: %d images wait, there is room for %d: try again later", m.name, m.waiting.Load(), cap(m.queue))
+		return nil, busy("model %s: its queue has %s and room for %d: try again later", m.name, printable.Count(m.waiting.Load(), "image"), cap(m.queue))
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // what is still in the queue when this returns is left out
@@ -192,7 +193,7 @@ func (m *model) ask(ctx context.Context, inputs [][]float32) ([]answer, error) {
 		case m.queue <- asks[i]:
 		default: // others were faster
 			m.waiting.Add(-1)
-			return nil, busy("model %s: its queue of %d images is full: try again later", m.name, cap(m.queue))
+			return nil, busy("model %s: its queue of %s is full: try again later", m.name, printable.Count(cap(m.queue), "image"))
 		}
 	}
 	answers := make([]answer, len(asks))

@@ -14,6 +14,7 @@ import (
 
 	"prenas/internal/export"
 	"prenas/internal/input"
+	"prenas/internal/printable"
 )
 
 // The Open Inference Protocol, version 2, over REST, as KServe and Triton have it, with
@@ -181,7 +182,7 @@ func parseInfer(body []byte, length string) (q inferRequest, raw []byte, err err
 // inputs are the model's inputs, an image each.
 func (s *Server) inputs(r *http.Request, m *model, q inferRequest, raw []byte) ([][]float32, error) {
 	if len(q.Inputs) != 1 {
-		return nil, refuse(http.StatusBadRequest, "the request has %d inputs; the model takes one, %s", len(q.Inputs), inputImages)
+		return nil, refuse(http.StatusBadRequest, "the request has %s; the model takes one, %s", printable.Count(len(q.Inputs), "input"), inputImages)
 	}
 	t, a := q.Inputs[0], m.Info().Architecture
 	size, binarySize := int64(a.Channels*a.ImageSize*a.ImageSize), -1
@@ -209,7 +210,7 @@ func (s *Server) inputs(r *http.Request, m *model, q inferRequest, raw []byte) (
 	}
 	n := t.Shape[0]
 	if n < 1 || n > int64(s.o.Images) {
-		return nil, refuse(http.StatusBadRequest, "the request has %d images; this server takes 1 to %d (%v)", n, s.o.Images, input.Images)
+		return nil, refuse(http.StatusBadRequest, "the request has %s; this server takes 1 to %d (%v)", printable.Count(n, "image"), s.o.Images, input.Images)
 	}
 	if t.Datatype == "BYTES" {
 		return s.filesOf(r, m, t, int(n), raw, binarySize >= 0)
@@ -264,7 +265,7 @@ func (s *Server) filesOf(r *http.Request, m *model, t tensor, n int, raw []byte,
 		}
 	}
 	if len(texts) != n {
-		return nil, refuse(http.StatusBadRequest, "input %s has %d files, its shape says %d", t.Name, len(texts), n)
+		return nil, refuse(http.StatusBadRequest, "input %s has %s, its shape says %d", t.Name, printable.Count(len(texts), "file"), n)
 	}
 	rows := make([][]float32, n)
 	for i, text := range texts {

@@ -14,6 +14,7 @@ import (
 
 	"prenas/internal/classify"
 	"prenas/internal/input"
+	"prenas/internal/printable"
 )
 
 // file is an image as it came.
@@ -94,7 +95,7 @@ func (s *Server) classify(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if len(inputs) == 0 {
-		return refuse(http.StatusUnprocessableEntity, "none of the %d images can be read; the first: %s", len(files), answer.Results[0].Error)
+		return refuse(http.StatusUnprocessableEntity, "none of the %s can be read; the first: %s", printable.Count(len(files), "image"), answer.Results[0].Error)
 	}
 	answers, err := m.ask(r.Context(), inputs)
 	if err != nil {
@@ -201,7 +202,7 @@ func (s *Server) form(r *http.Request) ([]file, error) {
 			return nil, refuse(http.StatusBadRequest, "the form's field %q is no file; parameters go into the address, as ?model=NAME", part.FormName())
 		}
 		if len(files) == s.o.Images {
-			return nil, refuse(http.StatusRequestEntityTooLarge, "the form has more than %d images, the limit of this server (%v)", s.o.Images, input.Images)
+			return nil, refuse(http.StatusRequestEntityTooLarge, "the form has more than %s, the limit of this server (%v)", printable.Count(s.o.Images, "image"), input.Images)
 		}
 		files = append(files, file{name: part.FileName(), text: text})
 	}

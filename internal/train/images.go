@@ -11,6 +11,7 @@ import (
 	"prenas/internal/data/inspect"
 	"prenas/internal/data/load"
 	"prenas/internal/evaluate"
+	"prenas/internal/printable"
 	"prenas/internal/recipe"
 	"prenas/internal/rng"
 	"prenas/internal/rundir"
@@ -28,10 +29,10 @@ type Images struct {
 // the step (0: one per core); their number changes nothing else.
 func NewImages(set *data.Dataset, m space.Model, r recipe.Recipe, seed uint64, workers int) (*Images, error) {
 	if len(set.Classes) > m.NumClasses {
-		return nil, fmt.Errorf("the images have %d classes, the model %d", len(set.Classes), m.NumClasses)
+		return nil, fmt.Errorf("the images have %s, the model %d", printable.Count(len(set.Classes), "class"), m.NumClasses)
 	}
 	if m.Channels != 1 && m.Channels != 3 {
-		return nil, fmt.Errorf("the model takes %d channels, images have 1 (grey) or 3 (red, green, blue): set CHANNELS in the space's MODEL block", m.Channels)
+		return nil, fmt.Errorf("the model takes %s, images have 1 (grey) or 3 (red, green, blue): set CHANNELS in the space's MODEL block", printable.Count(m.Channels, "channel"))
 	}
 	o := load.Options{
 		Channels: m.Channels, Size: m.ImageSize, Seed: seed, Workers: workers,
@@ -87,7 +88,7 @@ func (s *Images) HeldOut(ctx context.Context, size int, share load.Share) iter.S
 // Calibration implements Source: the images are drawn by the source's seed.
 func (s *Images) Calibration(ctx context.Context, count, size int) (iter.Seq2[evaluate.Batch, error], error) {
 	if all := s.set.Train.Len(); count*size > all {
-		return nil, fmt.Errorf("%d batches of %d images are more than the %d training images", count, size, all)
+		return nil, fmt.Errorf("%s fewer than %s of %d", printable.Are(all, "training image"), printable.Count(count, "batch"), size)
 	}
 	order := rng.New(s.options.Seed, "calibration").Perm(s.set.Train.Len())[:count*size]
 	return s.Plain(ctx, drawn{s.set.Train, order}, size, 1, load.Share{}), nil

@@ -13,6 +13,7 @@ import (
 	"prenas/internal/data/source"
 	"prenas/internal/fsys"
 	"prenas/internal/input"
+	"prenas/internal/printable"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
 	"prenas/internal/trainstep"
@@ -186,8 +187,8 @@ func (t *trainer) reopen(now rundir.Manifest) (rundir.HostState, error) {
 		t.goOn()
 	}
 	if longer {
-		t.warn(fmt.Sprintf("the run goes on for %d epochs instead of %d: from update %d on the learning rate is that of a run of %d epochs, so it does not end as one that had them from the start",
-			now.Recipe.Epochs, had.Recipe.Epochs, t.progress.Step, now.Recipe.Epochs))
+		t.warn(fmt.Sprintf("the run goes on for %s instead of %d: from update %d on the learning rate is that of a run of %s, so it does not end as one that had them from the start",
+			printable.Count(now.Recipe.Epochs, "epoch"), had.Recipe.Epochs, t.progress.Step, printable.Count(now.Recipe.Epochs, "epoch")))
 	}
 	// A run that was cut between a save and what the save makes superfluous may save no more.
 	if p := t.progress; p.Step > 0 {

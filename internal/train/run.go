@@ -15,6 +15,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/input"
 	"prenas/internal/machine"
+	"prenas/internal/printable"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
 	"prenas/internal/supernet"
@@ -249,7 +250,7 @@ func (t *trainer) noteStop() error {
 		return nil
 	}
 	t.stop = &rundir.StopLine{Kind: "early_stop", Step: p.Step, Improved: p.Improved, Patience: t.Recipe.Patience}
-	t.Log(fmt.Sprintf("%s; %v %v N waits longer, 0 for all %d epochs", t.stop, input.Resume, input.Patience, t.Recipe.Epochs))
+	t.Log(fmt.Sprintf("%s; %v %v N waits longer, 0 for all %s", t.stop, input.Resume, input.Patience, printable.Count(t.Recipe.Epochs, "epoch")))
 	if err := t.metrics.Write(*t.stop); err != nil {
 		return err
 	}
@@ -319,7 +320,7 @@ func (t *trainer) epoch(ctx context.Context) error {
 		} else if stop {
 			return t.interrupt()
 		}
-		return fmt.Errorf("epoch %d: the images ended after %d of %d updates", epoch+1, within, t.perEpoch)
+		return fmt.Errorf("epoch %d: the images ended after %d of %s", epoch+1, within, printable.Count(t.perEpoch, "update"))
 	}
 	return nil
 }
@@ -451,7 +452,7 @@ func (t *trainer) evaluate(ctx context.Context) error {
 	for _, a := range line.Archs {
 		words = append(words, fmt.Sprintf("%.2f %% (%s)", 100*a.Top1, evaluate.Range(a.Top1, line.Images)))
 	}
-	t.Log(fmt.Sprintf("epoch %.3g: top-1 on %d held-out images, with its 95 %% interval: %s", line.Epoch, line.Images, strings.Join(words, ", ")))
+	t.Log(fmt.Sprintf("epoch %.3g: top-1 on %s, with its 95 %% interval: %s", line.Epoch, printable.Count(line.Images, "held-out image"), strings.Join(words, ", ")))
 	if err := t.metrics.Write(line); err != nil {
 		return err
 	}

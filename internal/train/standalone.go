@@ -8,6 +8,7 @@ import (
 	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
+	"prenas/internal/printable"
 	"prenas/internal/recipe"
 	"prenas/internal/supernet"
 	"prenas/internal/trainstep"
@@ -158,7 +159,7 @@ func (a *Standalone) epochs(ctx context.Context, source Source, progress func(do
 	}
 	perEpoch := images / a.recipe.Batch
 	if perEpoch == 0 {
-		return fmt.Errorf("there are %d images to train on, fewer than one update takes (batch: %d): take a recipe with a smaller batch", images, a.recipe.Batch)
+		return fmt.Errorf("%s to train on, fewer than one update takes (batch: %d): take a recipe with a smaller batch", printable.Count(images, "image"), a.recipe.Batch)
 	}
 	done, total := 0, perEpoch*a.recipe.Epochs
 	for epoch := range a.recipe.Epochs {

@@ -17,6 +17,7 @@ import (
 
 	"prenas/internal/evaluate"
 	"prenas/internal/fsys"
+	"prenas/internal/printable"
 	"prenas/internal/recipe"
 	"prenas/internal/rundir"
 )
@@ -94,7 +95,7 @@ func (s Status) Picture(width int) string {
 		if s.Timing == nil {
 			fmt.Fprintf(&b, "%s: no update of %d has ended yet; programs are compiled first\n", s.Run, s.Steps)
 		} else {
-			fmt.Fprintf(&b, "%s: training, of %d updates; the first had %.0f images/s, and the first %d are not done yet\n", s.Run, s.Steps, s.Timing.Rate, min(s.recipe.LogEvery, s.Steps))
+			fmt.Fprintf(&b, "%s: training, of %s; the first had %.0f images/s, and the first %d are not done yet\n", s.Run, printable.Count(s.Steps, "update"), s.Timing.Rate, min(s.recipe.LogEvery, s.Steps))
 		}
 		s.notes(&b)
 		return b.String()

@@ -127,7 +127,7 @@ func classRows(ctx context.Context, set *data.Dataset) (rows []row, firsts []int
 		left--
 	}
 	if more := len(set.Classes) - n; more > 0 {
-		rows = append(rows, row{title: fmt.Sprintf("%d classes more are not shown", more)})
+		rows = append(rows, row{title: fmt.Sprintf("%s more are not shown", printable.Count(more, "class"))})
 	}
 	return rows, firsts, nil
 }
@@ -165,7 +165,7 @@ func augmentedRows(ctx context.Context, set *data.Dataset, o SheetOptions, first
 
 // twinRows show pairs of a test image and the training image that it looks like.
 func twinRows(ctx context.Context, set *data.Dataset, t Twins) ([]row, error) {
-	rows := []row{{title: fmt.Sprintf("%d of %d test images look like a training image: the first of them, each left of its like", t.Twins, t.Test)}}
+	rows := []row{{title: fmt.Sprintf("%d of %s look like a training image: the first of them, each left of its like", t.Twins, printable.Count(t.Test, "test image"))}}
 	test := data.Chain(set.HeldOut, set.Test)
 	var now row
 	for i, twin := range t.First {

@@ -8,6 +8,7 @@ import (
 
 	"prenas/internal/ahead"
 	"prenas/internal/data"
+	"prenas/internal/printable"
 )
 
 // Info is what a data set holds.
@@ -210,10 +211,10 @@ func OneColour(ctx context.Context, d *data.Dataset) string {
 	if 2*flat.Images <= n {
 		return ""
 	}
-	return fmt.Sprintf("%d of %d training images that were looked at %s", flat.Images, n, flat)
+	return fmt.Sprintf("%d of %s that were looked at are %s", flat.Images, printable.Count(n, "training image"), flat)
 }
 
 // String is what the images are, as a sentence goes on.
 func (o OneColourInfo) String() string {
-	return fmt.Sprintf("are of nearly one colour (%d black, %d white), the first %s; grey of 16 bits with small values and pictures that are in the transparency alone become black", o.Black, o.White, o.First)
+	return fmt.Sprintf("of nearly one colour (%d black, %d white), the first %s; grey of 16 bits with small values and pictures that are in the transparency alone become black", o.Black, o.White, o.First)
 }

@@ -8,6 +8,7 @@ import (
 
 	"prenas/internal/augment"
 	"prenas/internal/data"
+	"prenas/internal/printable"
 	"prenas/internal/rng"
 )
 
@@ -68,11 +69,11 @@ type Loader struct {
 func New(split data.Split, o Options) (*Loader, error) {
 	switch {
 	case o.Batch < 1:
-		return nil, fmt.Errorf("data: batches of %d images: at least 1 is needed", o.Batch)
+		return nil, fmt.Errorf("data: batches of %s: at least 1 is needed", printable.Count(o.Batch, "image"))
 	case split.Len() == 0:
 		return nil, fmt.Errorf("%w in the split", data.ErrEmpty)
 	case o.Train && split.Len() < o.Batch:
-		return nil, fmt.Errorf("data: %d training images are fewer than one batch of %d; choose a smaller batch", split.Len(), o.Batch)
+		return nil, fmt.Errorf("data: %s fewer than one batch of %d; choose a smaller batch", printable.Are(split.Len(), "training image"), o.Batch)
 	}
 	if o.Workers < 1 {
 		o.Workers = runtime.GOMAXPROCS(0)
@@ -200,7 +201,7 @@ func (l *Loader) image(b *Batch, order []int, k int) error {
 		}
 		place = (place + 1) % len(order)
 	}
-	return fmt.Errorf("%w: all %d images of the split are damaged", data.ErrEmpty, len(order))
+	return fmt.Errorf("%w: none of the %s of the split can be read", data.ErrEmpty, printable.Count(len(order), "image"))
 }
 
 // placed writes the image at a place of the order as number k of a batch; again is how often

@@ -1,6 +1,9 @@
 package load
 
-import "fmt"
+import (
+	"fmt"
+	"prenas/internal/printable"
+)
 
 // Share is what one of several ranks takes of the batches of a split. Update batches after
 // update batches, it takes a run of Count of them from First on: whole, or one of Slices equal
@@ -21,9 +24,9 @@ func NewShare(rank, ranks, accumulate, batch int) (Share, error) {
 		own := accumulate / ranks
 		return Share{Update: accumulate, First: rank * own, Count: own, Slices: 1}, nil
 	case ranks%accumulate != 0:
-		return Share{}, fmt.Errorf("%d ranks cannot share updates of %d batches evenly: take a number of ranks that divides accumulate, %d, or a multiple of it", ranks, accumulate, accumulate)
+		return Share{}, fmt.Errorf("%s cannot share updates of %s evenly: take a number of ranks that divides accumulate, %d, or a multiple of it", printable.Count(ranks, "rank"), printable.Count(accumulate, "batch"), accumulate)
 	case batch%(2*slices) != 0:
-		return Share{}, fmt.Errorf("%d ranks cannot share batches of %d images: batch must be a multiple of %d", ranks, batch, 2*slices)
+		return Share{}, fmt.Errorf("%s cannot share batches of %s: batch must be a multiple of %d", printable.Count(ranks, "rank"), printable.Count(batch, "image"), 2*slices)
 	default:
 		return Share{Update: accumulate, First: rank / slices, Count: 1, Slices: slices, Slice: rank % slices}, nil
 	}

@@ -19,6 +19,7 @@ import (
 	"prenas/internal/data/disk"
 	"prenas/internal/data/layout"
 	"prenas/internal/fsys"
+	"prenas/internal/printable"
 )
 
 // noLabelYet is the label of a member that has its class by name.
@@ -250,7 +251,7 @@ func numberedClasses(first shardFile, splits []*containerImages, most int) ([]st
 		}
 	}
 	if names != nil && len(names) <= most {
-		return nil, fmt.Errorf("%s: %w: it names %d classes, but there is a label %d", where, data.ErrFormat, len(names), most)
+		return nil, fmt.Errorf("%s: %w: it names %s, but there is a label %d", where, data.ErrFormat, printable.Count(len(names), "class"), most)
 	}
 	for i := len(names); i <= most; i++ {
 		names = append(names, strconv.Itoa(i))

@@ -8,6 +8,7 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/data/layout"
+	"prenas/internal/printable"
 )
 
 // memberTree is the folders in which members of shards lie.
@@ -58,7 +59,7 @@ func arrange(d *data.Dataset, shards []shardFile, files []*containerFile) error 
 	}
 	if unnamed > 0 && unnamed < len(shards) {
 		k := slices.IndexFunc(shards, func(s shardFile) bool { return !s.named })
-		d.Note("%d of %d shards do not say in their names which split they are of, and are taken for %s; the first is %s", unnamed, len(shards), data.SplitNames[data.TrainSplit], shards[k])
+		d.Note("%d of %s do not say in their names which split they are of, and are taken for %s; the first is %s", unnamed, printable.Count(len(shards), "shard"), data.SplitNames[data.TrainSplit], shards[k])
 	}
 	if err := splitLabelled(shards, files); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/fsys"
 	"prenas/internal/plaintext"
+	"prenas/internal/printable"
 )
 
 // annotated collects the images of a data set whose annotations name each file. That a
@@ -42,7 +43,7 @@ func (a *annotated) dataset(classes []string) (*data.Dataset, error) {
 	for _, split := range a.splits {
 		for _, file := range split.files {
 			if file.label < 0 || file.label >= len(classes) {
-				return nil, fmt.Errorf("%s: %w: %s has label %d of %d classes", a.root, data.ErrFormat, file.name, file.label, len(classes))
+				return nil, fmt.Errorf("%s: %w: %s has label %d of %s", a.root, data.ErrFormat, file.name, file.label, printable.Count(len(classes), "class"))
 			}
 		}
 	}

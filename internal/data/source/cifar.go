@@ -9,6 +9,7 @@ import (
 
 	"prenas/internal/data"
 	"prenas/internal/data/disk"
+	"prenas/internal/printable"
 )
 
 // CIFAR (Krizhevsky, 2009), binary version: records of one label byte (CIFAR-100:
@@ -58,7 +59,7 @@ func openCIFAR(dir string, labelBytes int, train []string, test, names string) (
 	for _, split := range []data.Split{d.Train, d.Test} {
 		for i := range split.Len() {
 			if split.Label(i) >= len(d.Classes) {
-				return nil, fmt.Errorf("%s: %w: label %d of %d classes", dir, data.ErrFormat, split.Label(i), len(d.Classes))
+				return nil, fmt.Errorf("%s: %w: label %d of %s", dir, data.ErrFormat, split.Label(i), printable.Count(len(d.Classes), "class"))
 			}
 		}
 	}

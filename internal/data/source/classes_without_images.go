@@ -1,6 +1,9 @@
 package source
 
-import "prenas/internal/data"
+import (
+	"prenas/internal/data"
+	"prenas/internal/printable"
+)
 
 // tellClassesWithoutImages says what training images cannot teach: classes without any, or the only
 // class that there is.
@@ -23,6 +26,6 @@ func (o Options) tellClassesWithoutImages(d *data.Dataset) {
 	case without == 1:
 		o.log("data: class %s has no training image", first)
 	case without > 1:
-		o.log("data: %d of %d classes have no training image; the first is %s", without, len(counts), first)
+		o.log("data: %d of %s have no training image; the first is %s", without, printable.Count(len(counts), "class"), first)
 	}
 }

@@ -96,7 +96,7 @@ func TestWhatMaySurpriseIsTold(t *testing.T) {
 	if err := packOf(t, context.Background(), "folder:"+dir+"/capitals", packed, pack.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	want := "files that are not read as images: 2 .xyz (a text); 1 files or folders that tools leave behind"
+	want := "files that are not read as images: 2 .xyz (a text); 1 file or folder that tools leave behind"
 	for _, d := range []*data.Dataset{d, opened("pack:" + packed)} {
 		if got := d.LeftOut.String(); got != want {
 			t.Errorf("left out %q, want %q", got, want)

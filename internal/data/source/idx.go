@@ -17,6 +17,7 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/data/disk"
 	"prenas/internal/fsys"
+	"prenas/internal/printable"
 )
 
 // maxIDX bounds an unpacked IDX file; Fashion-MNIST's largest has 47 MB.
@@ -47,7 +48,7 @@ func openIDX(_ context.Context, dir string, _ Options) (*data.Dataset, error) {
 			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, idxFiles[2*i+1]), err)
 		}
 		if n := len(images.pixels) / (images.height * images.width); n != len(images.labels) {
-			return nil, fmt.Errorf("%s: %w: %d images but %d labels", dir, data.ErrFormat, n, len(images.labels))
+			return nil, fmt.Errorf("%s: %w: %s but %d labels", dir, data.ErrFormat, printable.Count(n, "image"), len(images.labels))
 		}
 		for _, l := range images.labels {
 			classes = max(classes, int(l)+1)

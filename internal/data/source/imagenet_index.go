@@ -12,6 +12,7 @@ import (
 	"prenas/internal/fsys"
 	"prenas/internal/matfile"
 	"prenas/internal/plaintext"
+	"prenas/internal/printable"
 	"prenas/internal/strictjson"
 )
 
@@ -93,7 +94,7 @@ func parseClassIndex(text []byte) (classIndex, error) {
 	for i := range index {
 		class, ok := classes[strconv.Itoa(i)]
 		if !ok || class[0] == "" {
-			return nil, fmt.Errorf("%w: %d classes, but none with the number %d", data.ErrFormat, len(classes), i)
+			return nil, fmt.Errorf("%w: %s, but none with the number %d", data.ErrFormat, printable.Count(len(classes), "class"), i)
 		}
 		index[i].id, index[i].name = class[0], class[1]
 	}
@@ -163,7 +164,7 @@ func readGroundTruth(path string, names []string) ([]string, error) {
 		return nil, err
 	}
 	if len(numbers) != len(names) {
-		return nil, fmt.Errorf("%s: %w: it has the classes of %d images, but val has %d", path, data.ErrFormat, len(numbers), len(names))
+		return nil, fmt.Errorf("%s: %w: it has the classes of %s, but val has %d", path, data.ErrFormat, printable.Count(len(numbers), "image"), len(names))
 	}
 	meta := filepath.Join(filepath.Dir(path), "meta.mat")
 	variables, err := matfile.Read(meta)

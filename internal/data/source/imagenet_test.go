@@ -54,7 +54,7 @@ savemat("meta.mat", {"synsets": structs(["ILSVRC2012_ID", "WNID", "words"], [np.
 `)
 	wantSplits(t, openAll(t, "imagenet:"+dir), "1:0 2:1", "", "4:1 5:0", "n01", "n02")
 	wantErrors(t, "imagenet", dir, [][3]string{
-		{kit + "/ILSVRC2012_validation_ground_truth.txt", "7\n", "1 images, but val has 2"},
+		{kit + "/ILSVRC2012_validation_ground_truth.txt", "7\n", "1 image, but val has 2"},
 		{kit + "/ILSVRC2012_validation_ground_truth.txt", "7\nx\n", "ground_truth.txt:2"},
 		{kit + "/ILSVRC2012_validation_ground_truth.txt", "7\n4\n", "val_00000002"},
 	})

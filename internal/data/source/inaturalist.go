@@ -14,6 +14,7 @@ import (
 	"prenas/internal/data"
 	"prenas/internal/fsys"
 	"prenas/internal/plaintext"
+	"prenas/internal/printable"
 )
 
 // inatFile is a file of annotations of iNaturalist's competitions (2017 to 2021), in the
@@ -83,7 +84,7 @@ func onlyFile(pattern, usual string) (string, error) {
 	}
 	found, err := filepath.Glob(pattern)
 	if err == nil && len(found) != 1 {
-		err = fmt.Errorf("%w: %d files are %s: name the one to use", data.ErrEmpty, len(found), pattern)
+		err = fmt.Errorf("%w: %s are %s: name the one to use", data.ErrEmpty, printable.Count(len(found), "file"), pattern)
 	}
 	if err != nil {
 		return "", err

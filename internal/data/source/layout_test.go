@@ -41,7 +41,7 @@ var layoutCases = []layoutCase{
 	{files: "seg_train/seg_train/sea/1.png seg_test/seg_test/sea/1.png seg_pred/seg_pred/1.png", splits: "1 0 1", classes: "sea", says: "not read, beside the splits: DIR/seg_pred"},
 	{files: "train/cat/1.png test/cat/1.png chest/train/cat/1.png", splits: "1 0 1", classes: "cat", says: "not read, beside the splits: DIR/chest"},
 	{files: "train/cat/1.png train/dog/1.png test/1.png test/2.png", splits: "2 0 0", classes: "cat dog", says: "holds images without classes"},
-	{files: "train/cat/1.png train/loose.png", splits: "1 0 0", classes: "cat", says: "1 images in no class's folder"},
+	{files: "train/cat/1.png train/loose.png", splits: "1 0 0", classes: "cat", says: "1 image in no class's folder"},
 	// What looks like a split and cannot be one.
 	{files: "cat/1.png dog/1.png test/cat/1.png", err: data.ErrLayout},
 	{files: "cat/1.png dog/1.png val/cat/1.png", err: data.ErrLayout},
