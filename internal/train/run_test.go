@@ -59,6 +59,14 @@ func TestResumeIsByteEqual(t *testing.T) {
 		{"classes weighed, of the whole space", func(r *recipe.Recipe) {
 			r.ClassWeights, r.Sampler.Name, r.Batch, r.Accumulate = "balanced", recipe.WholeSpace, 4, 2
 		}, 2},
+		{"classes weighed, a sandwich that teaches, updates of two batches", func(r *recipe.Recipe) {
+			r.ClassWeights, r.Sampler.Name, r.Distill = "balanced", recipe.Sandwich, recipe.Distill{Teacher: recipe.LargestTeacher, Kind: recipe.SoftTarget, Alpha: 0.5, Temperature: 2}
+			r.Batch, r.Accumulate = 4, 2
+		}, 2},
+		{"classes shown alike", func(r *recipe.Recipe) { r.BalanceClasses, r.FillLast = true, true }, 3},
+		{"classes shown alike, in groups, each image three times", func(r *recipe.Recipe) {
+			r.BalanceClasses, r.Sampler.Name, r.Augment.RepeatedAug = true, recipe.Groups, 3
+		}, 2},
 		{"sandwich that teaches", func(r *recipe.Recipe) {
 			r.Sampler.Name, r.Distill = recipe.Sandwich, recipe.Distill{Teacher: recipe.LargestTeacher, Kind: recipe.SoftTarget, Alpha: 1, Temperature: 2}
 		}, 2},
@@ -79,12 +87,19 @@ func resumeIsByteEqual(t *testing.T, change func(*recipe.Recipe), trials int) {
 	defer programs.close()
 	o := toyOptions(t, whole)
 	change(&o.Recipe)
+	if o.Recipe.BalanceClasses { // which is the work of the loader
+		images, err := NewImages(unevenImages(), o.Space.Model, o.Recipe, o.Seed, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Source = images
+	}
 	result, err := run(context.Background(), o, programs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	images, _ := o.Source.Counts()
-	steps := o.Recipe.Epochs * (images / (o.Recipe.Batch * o.Recipe.Accumulate))
+	steps := o.Recipe.Epochs * o.Recipe.PerEpoch(images)
 	if result.Step != steps {
 		t.Fatalf("%d steps, want %d", result.Step, steps)
 	}

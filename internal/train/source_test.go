@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"prenas/internal/data"
 	"prenas/internal/data/load"
 	"prenas/internal/evaluate"
 	"prenas/internal/rng"
@@ -66,6 +67,41 @@ func (s toyImages) HeldOut(_ context.Context, size int, share load.Share) iter.S
 			}
 		}
 	}
+}
+
+// unevenImages have classes of 40, 9 and 3 training images.
+func unevenImages() *data.Dataset {
+	return &data.Dataset{
+		Train: uneven{40, 9, 3}, HeldOut: uneven{2, 2, 2}, Test: uneven{0, 0, 0},
+		Classes: []string{"a", "b", "c"}, Digest: "uneven", Channels: 1, Mean: []float32{0.5}, Std: []float32{0.5},
+	}
+}
+
+// uneven has so many images of each class: one of three bars in noise.
+type uneven [3]int
+
+func (u uneven) Len() int { return u[0] + u[1] + u[2] }
+
+func (u uneven) Label(i int) int {
+	for label, n := range u {
+		if i < n {
+			return label
+		}
+		i -= n
+	}
+	panic("no such image")
+}
+
+func (u uneven) Image(i int) (data.Image, error) {
+	img := data.Image{Width: toySize, Height: toySize, Channels: 1, Pixels: make([]byte, toySize*toySize)}
+	r := rng.New(9, "uneven", uint64(i))
+	for k := range img.Pixels {
+		img.Pixels[k] = byte(r.IntN(100))
+		if k/toySize/3 == u.Label(i) {
+			img.Pixels[k] += 100
+		}
+	}
+	return img, nil
 }
 
 // ClassCounts are uneven, so that weights of classes differ.
