@@ -71,8 +71,10 @@ func (c *console) progress(task string, done, total int64, detail string) {
 		}
 		return
 	}
+	line := cmp.Or(widthOf(os.Stderr), columns)
+	before := barText(line, task, detail)
 	if c.bar == nil {
-		width, counts := barRoom(cmp.Or(widthOf(os.Stderr), columns), task+spaced(detail), total)
+		width, counts := barRoom(line, before, total)
 		options := []progressbar.Option{
 			progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetPredictTime(true),
 			progressbar.OptionThrottle(100 * time.Millisecond), progressbar.OptionSetWidth(width), progressbar.OptionClearOnFinish(),
@@ -82,27 +84,43 @@ func (c *console) progress(task string, done, total int64, detail string) {
 		}
 		c.bar = progressbar.NewOptions64(total, options...)
 	}
-	c.bar.Describe(task + spaced(detail))
+	c.bar.Describe(before)
 	_ = c.bar.Set64(done)
 	if finished {
 		_ = c.bar.Finish()
 		c.bar = nil
-		fmt.Fprintf(os.Stderr, "%s: %d done%s\n", task, total, spaced(detail))
+		fmt.Fprintln(os.Stderr, fold(fmt.Sprintf("%s: %d done%s", task, total, spaced(detail)), line))
 	}
+}
+
+// barText is what stands before a bar: the task, and as many parts of its detail, from the first on, as leave room.
+func barText(line int, task, detail string) string {
+	for {
+		before := task + spaced(detail)
+		if detail == "" || roomBeside(line, before) >= leastBar {
+			return before
+		}
+		at := strings.LastIndex(detail, "  ")
+		detail = strings.TrimRight(detail[:max(at, 0)], " ")
+	}
+}
+
+const leastBar, mostBar = 8, 24
+
+// roomBeside is how many columns a line has for a bar, between what stands before it and after it.
+func roomBeside(line int, before string) int {
+	const slack = 4 // what stands before it grows with its numbers
+	return line - utf8.RuneCountInString(before) - slack - len(" 100% || [1h59m59s:1h59m59s]")
 }
 
 // barRoom is how wide a bar may be beside what stands before it, so that its line fits, and whether there is room for counts
 // as well.
 func barRoom(line int, before string, total int64) (width int, counts bool) {
-	const (
-		least, most = 8, 24
-		slack       = 4 // what stands before it grows with its numbers
-	)
-	room := line - utf8.RuneCountInString(before) - slack - len(" 100% || [1h59m59s:1h59m59s]")
-	if numbers := len(fmt.Sprintf(" (%d/%d)", total, total)); room-numbers >= least {
+	room := roomBeside(line, before)
+	if numbers := len(fmt.Sprintf(" (%d/%d)", total, total)); room-numbers >= leastBar {
 		room, counts = room-numbers, true
 	}
-	return max(least, min(most, room)), counts
+	return max(leastBar, min(mostBar, room)), counts
 }
 
 func spaced(detail string) string {

@@ -28,11 +28,19 @@ const (
 	mostLabel  = 20
 )
 
-// fold breaks a line that is wider than width between words, so that a terminal breaks none of them:
+// fold breaks each line of a text that is wider than width between words, so that a terminal breaks none of them:
 // a name or path that is wider by itself has a line of its own. What is left of a line stands under
 // the text behind its label, as doctor and lists of help have them, else is indented. A line that is a command of prenas
 // goes on behind a backslash, so that it can be copied.
-func fold(line string, width int) string {
+func fold(text string, width int) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = foldLine(line, width)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func foldLine(line string, width int) string {
 	if width <= 0 || utf8.RuneCountInString(line) <= width {
 		return line
 	}

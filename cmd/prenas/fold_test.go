@@ -20,6 +20,7 @@ func TestFold(t *testing.T) {
 		{"to /a/path/that/is/wide ends", "to /a/path/that/is/wide\n    ends", 10},
 		{"äöü äöü äöü", "äöü äöü\n    äöü", 8},
 		{"  prenas search --space s.yaml --out c.json", "  prenas search \\\n    --space s.yaml \\\n    --out c.json", 21},
+		{"fam has\n  0.08  e16-h2_1-r0.5x2\n  or all of them", "fam has\n  0.08  e16-h2_1-r0.5x2\n  or all of them", 24},
 		{"ends with spaces   ", "ends with\n    spaces   ", 12},
 	} {
 		if got := fold(c.line, c.width); got != c.want {
@@ -81,6 +82,42 @@ func TestABarFitsItsLine(t *testing.T) {
 		}
 		if counts != c.counts || width < 8 || line > 80 {
 			t.Errorf("%q: %d columns, counts %v", c.before, width, counts)
+		}
+	}
+}
+
+// In a narrow terminal a bar keeps its room, at the cost of the last parts of the detail.
+func TestABarKeepsItsRoom(t *testing.T) {
+	for width, want := range map[int]string{
+		90: "train  epoch 12/100  loss 0.123  1234 images/s",
+		80: "train  epoch 12/100  loss 0.123",
+		60: "train  epoch 12/100",
+		50: "train",
+		20: "train",
+	} {
+		if got := barText(width, "train", "epoch 12/100  loss 0.123  1234 images/s"); got != want {
+			t.Errorf("%d columns: %q, want %q", width, got, want)
+		}
+	}
+}
+
+// A row is never broken between a number and its title, nor within one, however narrow the terminal.
+func TestTablesFitTheTerminal(t *testing.T) {
+	results := table{head: []string{"MACs M", "95 % interval", "top-5 %", "architecture"}}
+	results.add("0.2029", "55.20 to 95.30", "100.00", "e24-h2x2-r2x2")
+	results.add("12.5", "-", "", "e16-h1-r2")
+	for width, want := range map[string]string{
+		"60": "MACs M   95 % interval  top-5 %  architecture\n0.2029  55.20 to 95.30   100.00  e24-h2x2-r2x2\n  12.5               -           e16-h1-r2\n",
+		"40": "MACs M   95 % interval  top-5 %\n    architecture\n0.2029  55.20 to 95.30   100.00\n    e24-h2x2-r2x2\n  12.5               -\n    e16-h1-r2\n",
+		"30": "e24-h2x2-r2x2\n  MACs M 0.2029,\n  95 % interval 55.20 to 95.30,\n  top-5 % 100.00\ne16-h1-r2\n  MACs M 12.5,\n  95 % interval -\n",
+	} {
+		t.Setenv("COLUMNS", width)
+		var text strings.Builder
+		if err := results.print(&text); err != nil {
+			t.Fatal(err)
+		}
+		if text.String() != want {
+			t.Errorf("%s columns:\n%s\nwant\n%s", width, text.String(), want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,6 +41,22 @@ func TestHelpFitsTheTerminal(t *testing.T) {
 					t.Errorf("%s --help has %d columns in %s: %s", c.CommandPath(), utf8.RuneCountInString(line), width, line)
 				}
 			}
+		}
+	}
+}
+
+// A mistyped flag is answered with the one that was meant, one that is like none with none.
+func TestMistypedFlags(t *testing.T) {
+	for args, want := range map[string]string{
+		"train --epoch 3":     "unknown flag: --epoch, did you mean --epochs?; see prenas train --help",
+		"search --seeed 3":    "unknown flag: --seeed, did you mean --seed?; see prenas search --help",
+		"eval run --flatland": "unknown flag: --flatland; see prenas eval --help",
+	} {
+		root := newRoot()
+		root.SetArgs(strings.Fields(args))
+		var wrong usageError
+		if err := root.Execute(); !errors.As(err, &wrong) || err.Error() != want {
+			t.Errorf("%s: %v, want %s", args, err, want)
 		}
 	}
 }

@@ -83,6 +83,9 @@ are needed, and 70 for a fault of prenas itself.`,
 				return usagef("--%s is %q, it must be %s; see %s --help", value.GetFlag().Name, value.GetValue(), kind, c.CommandPath())
 			}
 		}
+		if unknown := (*pflag.NotExistError)(nil); errors.As(err, &unknown) {
+			return usagef("%w%s; see %s --help", err, meantFlag(c, unknown.GetSpecifiedName()), c.CommandPath())
+		}
 		return usagef("%w; see %s --help", err, c.CommandPath())
 	})
 	f := root.PersistentFlags()
@@ -240,6 +243,21 @@ func meant(c *cobra.Command, written string) string {
 		return ""
 	}
 	return ", did you mean " + name + "?"
+}
+
+// meantFlag is the like for a flag.
+func meantFlag(c *cobra.Command, written string) string {
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	name, edits := nearest.Name(written, names)
+	if len(written) < 2 || edits > 2 {
+		return ""
+	}
+	return ", did you mean --" + name + "?"
 }
 
 // open opens the engine, telling each step of finding the plug-in.

@@ -349,16 +349,34 @@ INTERVAL: %s
 // comment is the comment at the top of a suggested file.
 func (s Suggested) comment(source string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# For %s: %s of %s. Change the choices freely.\n", source, printable.Count(s.Images, "image"), printable.Count(s.Space.Model.NumClasses, "class"))
+	commented(&b, "# ", "For %s: %s of %s. Change the choices freely.", source, printable.Count(s.Images, "image"), printable.Count(s.Space.Model.NumClasses, "class"))
 	for _, why := range s.Why {
-		fmt.Fprintf(&b, "# - %s\n", why)
+		commented(&b, "# - ", "%s", why)
 	}
-	fmt.Fprintf(&b, "# It spans %.3g to %.3g million parameters, %.3g to %.3g million MACs", s.Params[0], s.Params[1], s.MACs[0], s.MACs[1])
+	latency := ""
 	if s.Latency != nil {
-		fmt.Fprintf(&b, ", %.3g to %.3g ms", s.Latency[0], s.Latency[1])
+		latency = fmt.Sprintf(", %.3g to %.3g ms", s.Latency[0], s.Latency[1])
 	}
-	b.WriteString(".\n")
+	commented(&b, "# ", "It spans %.3g to %.3g million parameters, %.3g to %.3g million MACs%s.", s.Params[0], s.Params[1], s.MACs[0], s.MACs[1], latency)
 	return b.String()
+}
+
+// commented writes a comment of lines that fit a terminal, the first of which begins with first.
+func commented(b *strings.Builder, first, format string, args ...any) {
+	const width = 80
+	line := first
+	for i, word := range strings.Fields(fmt.Sprintf(format, args...)) {
+		switch {
+		case i == 0:
+		case len(line)+1+len(word) > width:
+			b.WriteString(line + "\n")
+			line = "#" + strings.Repeat(" ", len(first)-1)
+		default:
+			line += " "
+		}
+		line += word
+	}
+	b.WriteString(line + "\n")
 }
 
 // File is the text of the space's file.

@@ -283,8 +283,11 @@ func ofManifest(text []byte) ([]byte, bool) {
 // Text of a built-in recipe, with its comments.
 func Text(name string) ([]byte, error) {
 	if !slices.Contains(Names(), name) {
-		near, _ := nearest.Name(name, Names())
-		return nil, fmt.Errorf("%w: there is no built-in recipe %q, did you mean %s? Known are %s", ErrInvalid, name, near, strings.Join(Names(), ", "))
+		meant := ""
+		if near, edits := nearest.Name(name, Names()); edits <= 2 {
+			meant = ", did you mean " + near + "?"
+		}
+		return nil, fmt.Errorf("%w: there is no built-in recipe %q%s; known are %s", ErrInvalid, name, meant, strings.Join(Names(), ", "))
 	}
 	return builtIn.ReadFile("recipes/" + name + ".yaml")
 }
