@@ -199,18 +199,25 @@ func (o ExportOptions) model() ([]Exported, error) {
 	}}, nil
 }
 
-// hold holds the file to write. A format whose files are a folder's makes the folder.
+// hold holds the file to write, or the folder of a format whose files are a folder's, which is made
+// and does not stay empty.
 func (o ExportOptions) hold() (release func(), err error) {
-	if err := o.Format.folder(o.Out); err != nil {
-		return nil, fmt.Errorf("%w: %w", input.Out, err)
+	if !o.Format.inFolder() {
+		return holdFile(input.Out, o.Out)
 	}
-	return holdFile(input.Out, o.Out)
+	release, err = fsys.HoldFolder(filepath.Dir(o.Out))
+	if err != nil {
+		err = fmt.Errorf("%w: %w", input.Out, err)
+	}
+	return release, err
 }
 
 // write writes a model with its description and card, all of them or none.
 func (o ExportOptions) write(path string, model *export.Model, card export.Card) error {
-	if err := o.Format.folder(path); err != nil {
-		return err
+	if o.Format.inFolder() {
+		if err := fsys.OS.MkdirAll(filepath.Dir(path)); err != nil {
+			return err
+		}
 	}
 	set := fsys.NewSet(fsys.OS)
 	defer set.Discard()

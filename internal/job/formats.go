@@ -70,13 +70,8 @@ func (f Format) check(path string) error {
 	return nil
 }
 
-// folder makes the folder of a file, where each model has one of its own.
-func (f Format) folder(path string) error {
-	if f.name != formatHuggingFace {
-		return nil
-	}
-	return fsys.OS.MkdirAll(filepath.Dir(path))
-}
+// inFolder tells whether each model has a folder of its own.
+func (f Format) inFolder() bool { return f.name == formatHuggingFace }
 
 // text says for people what the file of a model is.
 func (f Format) text(m space.Model) string {

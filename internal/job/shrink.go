@@ -50,7 +50,7 @@ type Budgets struct {
 	By     string           // cost of Values; empty with Shares, which are of macs
 	Values []float64        // ascending, one model for each
 	Shares []float64        // of the original's macs, descending or ascending, in place of Values
-	Raised bool             // Shares that cannot be are raised to what can be, since nobody asked for them
+	Raised bool             // a share below the smallest architecture's becomes its: Shares are defaults, which nobody asked for
 	Within map[string]Range // what all of them may cost beside, by cost
 	// LatencyBatch is the images at once of which latency is measured; 0 is 1. Profile is a file
 	// of latencies that were measured on another machine; empty: they are measured on this one.
@@ -209,7 +209,7 @@ func (o ShrinkOptions) asked(images string) (a shrinkAsked, err error) {
 	return a, err
 }
 
-// String is the budgets in words, all of what they say.
+// String is all that the budgets say, in words: two that differ in anything differ in it.
 func (b Budgets) String() string {
 	var parts []string
 	if b.Shares != nil {
@@ -231,7 +231,7 @@ func (b Budgets) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// input is what the budgets are given by.
+// input names the input that gave the budgets, for errors.
 func (b Budgets) input() input.Name {
 	if b.Shares != nil {
 		return input.Budgets
@@ -300,7 +300,8 @@ func (o ShrinkOptions) training(e *engine.Engine, model, candidates string) (Tra
 	}, nil
 }
 
-// search chooses an architecture for each budget, into a folder that need not exist.
+// search chooses an architecture for each budget and writes them as a candidates file, whose folder it
+// makes. Where a budget is met by no architecture it removes the folder again.
 func (o ShrinkOptions) search(ctx context.Context, e *engine.Engine, model, candidates string) error {
 	s, err := space.Load(SpacePath(model))
 	if err != nil {
@@ -342,7 +343,8 @@ func (o ShrinkOptions) search(ctx context.Context, e *engine.Engine, model, cand
 	return nil
 }
 
-// met are the budgets that shrinking meets, ascending, by the cost that so is then by.
+// met are the budgets in units of the cost that the search is by, ascending. Shares make it a search
+// by multiply-accumulates.
 func (b Budgets) met(ctx context.Context, so *SearchOptions) ([]float64, error) {
 	if b.Shares != nil {
 		so.By = "macs"
@@ -355,10 +357,10 @@ func (b Budgets) met(ctx context.Context, so *SearchOptions) ([]float64, error) 
 	return b.between(least, cost.Of(so.Space, so.Space.Whole()), cost.Name, so.Log)
 }
 
-// between are the budgets from the least that an architecture costs to what the whole does, ascending.
-// One that the original meets as it is needs no shrinking, which is told; one that the smallest
-// architecture exceeds is an error, or, if it is to be raised, that architecture's; it is an error
-// if none is left.
+// between are the budgets from the cost of the smallest architecture to that of the whole, ascending.
+// A budget that the original meets needs no shrinking: it is left out and told. One that the smallest
+// architecture exceeds is an error, or becomes that architecture's cost where Raised says so. If no
+// budget is left, the error wraps ErrBudget.
 func (b Budgets) between(least, whole float64, cost string, log func(string)) ([]float64, error) {
 	unit := unitOf(cost)
 	values, given := slices.Clone(b.Values), map[float64]string{}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"prenas/internal/fsys"
+	"prenas/internal/printable"
 	"prenas/pkg/space"
 )
 
@@ -28,6 +29,7 @@ type config struct {
 	licence    string
 	prep       Preprocess
 	missing    []string // features that no model of ours has
+	notes      []string // what prenas does otherwise to images
 
 	// Of convolutional networks.
 	convActivation string
@@ -78,6 +80,16 @@ func readConfig(weights string) (config, error) {
 	p, err := read("preprocessor_config.json")
 	if err == nil && p != nil {
 		c.prep.Mean, c.prep.Std = floats(p["image_mean"]), floats(p["image_std"])
+		if filter, has := p["resample"]; has {
+			if n := whole(filter); n < len(resamples) {
+				c.resized("preprocessor_config.json", resamples[n])
+			}
+		}
+		size, _ := p["size"].(map[string]any)
+		_, square := size["height"]
+		if cut, _ := p["do_center_crop"].(bool); square && !cut {
+			c.notes = append(c.notes, "preprocessor_config.json has images of any shape squeezed into a square; prenas resizes the shorter side and cuts the middle out")
+		}
 		for _, key := range []string{"size", "crop_size"} {
 			if size := side(p[key]); size > 0 && key == "size" {
 				c.prep.Resize = size
@@ -85,6 +97,16 @@ func readConfig(weights string) (config, error) {
 		}
 	}
 	return c, err
+}
+
+// resamples are the names of PIL's numbers of filters, which transformers writes.
+var resamples = []string{"nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"}
+
+// resized notes that a file says another filter than the one that images are resized by.
+func (c *config) resized(file, filter string) {
+	if filter != "" && filter != "bicubic" {
+		c.notes = append(c.notes, fmt.Sprintf("%s has images resized by the filter %s; prenas resizes them bicubically", file, printable.Name(filter)))
+	}
 }
 
 func (c *config) take(m map[string]any) error {
@@ -103,6 +125,8 @@ func (c *config) take(m map[string]any) error {
 			c.same = pad == "same"
 		}
 		c.prep.Mean, c.prep.Std = floats(cfg["mean"]), floats(cfg["std"])
+		filter, _ := cfg["interpolation"].(string)
+		c.resized(c.file, filter)
 		if size, ok := cfg["input_size"].([]any); ok && len(size) == 3 {
 			c.imageSize = whole(size[2])
 		}

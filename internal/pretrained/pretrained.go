@@ -278,6 +278,7 @@ func (f *foreign) finish(m space.Model, a space.Arch) error {
 	if len(f.assumed) > 0 {
 		f.m.Notes = append(f.m.Notes, "the file does not say these, so they are taken as they usually are: "+strings.Join(f.assumed, ", "))
 	}
+	f.m.Notes = append(f.m.Notes, f.config.notes...)
 	f.m.Model, f.m.Arch, f.m.Tensors, f.m.Licence = m, a, f.out, f.config.licence
 	f.m.Prep = f.config.prep
 	if len(f.hints.Mean) > 0 {
