@@ -2,7 +2,7 @@
 // better on real images than on noise, by the cross entropy than by the sum of logits, from weights
 // that are as large as their fan-in wants, on more images, as sums of ranks? Nothing is trained.
 //
-//	go run ./examples/proxies examples/audit/fashion-mnist.jsonl=fashion-mnist examples/audit/cifar10.jsonl=tar:../shared/data/cifar10
+//	go run ./examples/proxies examples/audit/fashion-mnist.jsonl=fashion-mnist examples/audit/cifar10.jsonl=tar:cifar10
 //
 // An argument is a benchmark file and the SRC of its images. Each proxy is scored under each of the
 // conditions, and its gain over a count of parameters within intervals (docs/audit.md) is printed.

@@ -23,9 +23,9 @@
 // stopped experiment is gone on with by the same command. -dry-run says how long it would take.
 //
 //	go run ./examples/worth -out worth -space quickstart -recipe quickstart -params 0.015,0.1,0.7
-//	go run ./examples/worth -out worth-small -data tar:../shared/data/cifar10 -space examples/worth/vit-small.yaml -recipe examples/worth/recipe-small.yaml -params 0.012,0.05,0.2
-//	go run ./examples/worth -out worth-vit -data tar:../shared/data/cifar10 -space examples/worth/vit.yaml -recipe examples/worth/recipe.yaml -params 0.1,0.4,1.6
-//	go run ./examples/worth -out worth-conv -data tar:../shared/data/cifar10 -space examples/worth/conv.yaml -recipe examples/worth/recipe.yaml -params 0.08,0.25,0.7
+//	go run ./examples/worth -out worth-small -data tar:cifar10 -space examples/worth/vit-small.yaml -recipe examples/worth/recipe-small.yaml -params 0.012,0.05,0.2
+//	go run ./examples/worth -out worth-vit -data tar:cifar10 -space examples/worth/vit.yaml -recipe examples/worth/recipe.yaml -params 0.1,0.4,1.6
+//	go run ./examples/worth -out worth-conv -data tar:cifar10 -space examples/worth/conv.yaml -recipe examples/worth/recipe.yaml -params 0.08,0.25,0.7
 package main
 
 import (
