@@ -34,7 +34,7 @@ func TestClassesAreMatchedByName(t *testing.T) {
 		"a model without names":  {images: classes{"a", "b"}, model: classes{"0", "1"}, want: []int{0, 1}, assumed: "output 0 is taken to be a"},
 		"fewer than it has":      {images: classes{"a", "b"}, model: classes{"0", "1", "2"}, says: "nothing says which is which"},
 		"no list at all":         {images: classes{"a", "b"}, outputs: 2, want: []int{0, 1}, assumed: "output 0 is taken to be a"},
-		"no list, more outputs":  {images: classes{"a", "b"}, outputs: 1000, says: "1000 outputs have no names"},
+		"no list, more outputs":  {images: classes{"a", "b"}, outputs: 1000, says: "no names for the model's 1000 outputs"},
 		"no names on any side":   {images: classes{"0", "1"}, outputs: 1000, want: []int{0, 1}, assumed: "label 0 is taken to be the model's class 0"},
 		"one name twice":         {images: classes{"crane", "dog", "crane"}, model: classes{"dog", "crane", "crane"}, want: []int{1, 0, 2}},
 		"a name twice unknown":   {images: classes{"crane", "crane"}, model: classes{"crane", "dog"}, says: "does not know crane"},
