@@ -101,15 +101,8 @@ func measureEvaluation(ctx context.Context, e *engine.Engine, s *space.Space, j 
 		return nil, err
 	}
 	defer evaluator.Close()
-	batch := trainstep.NoiseBatch(j.Batch, s.Model)
 	const warmUp = 2
-	all := func(yield func(evaluate.Batch, error) bool) {
-		for range warmUp + j.Steps {
-			if !yield(batch, nil) {
-				return
-			}
-		}
-	}
+	all := trainstep.Repeat(trainstep.NoiseBatch(j.Batch, s.Model), warmUp+j.Steps)
 	var seconds []float64
 	began := time.Now()
 	if _, err := evaluator.Run(ctx, weights, all, func(done int) {

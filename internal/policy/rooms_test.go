@@ -71,7 +71,7 @@ var rooms = []struct {
 	{"latency", []string{"engine", "fsys", "printable", "rng", "sealed", "space", "supernet"}},
 	{"evaluate", []string{"ahead", "data", "data/inspect", "engine", "fsys", "printable", "ranks", "sealed", "search", "space", "supernet", "tensorfile"}},
 	{"rundir", []string{"data/source", "engine", "fsys", "input", "printable", "recipe", "sealed", "search", "space", "strictjson", "supernet", "tensorboard", "tensorfile", "version"}},
-	{"trainstep", []string{"crash", "data/load", "engine", "evaluate", "ranks", "recipe", "rng", "rundir", "space", "supernet", "tensorfile"}},
+	{"trainstep", []string{"ahead", "data/load", "engine", "evaluate", "ranks", "recipe", "rng", "rundir", "space", "supernet", "tensorfile"}},
 	{"train", []string{"ahead", "augment", "data", "data/inspect", "data/load", "data/source", "engine", "evaluate", "fsys", "input", "machine", "printable", "ranks", "recipe", "rng", "rundir", "search", "space", "supernet", "tensorboard", "tensorfile", "trainstep"}},
 	{"export", []string{"engine", "fsys", "printable", "sealed", "space", "strictjson", "supernet", "tensorfile"}},
 	{"classify", []string{"ahead", "augment", "data", "engine", "export", "foreign", "fsys", "machine", "mistaken", "printable", "supernet"}},

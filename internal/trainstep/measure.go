@@ -3,15 +3,15 @@ package trainstep
 import (
 	"context"
 	"errors"
+	"iter"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/gomlx/gomlx/pkg/core/dtypes"
 	"github.com/gomlx/gomlx/pkg/core/shapes"
 	"github.com/gomlx/gomlx/pkg/core/tensors"
 
-	"prenas/internal/crash"
+	"prenas/internal/ahead"
 	"prenas/internal/data/load"
 	"prenas/internal/engine"
 	"prenas/internal/evaluate"
@@ -45,26 +45,15 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 		return Speed{}, err
 	}
 	defer state.Free()
-	batch := NoiseBatch(r.Batch, s.Model)
 	const warmUp = 2
-	put := func() (Batch, error) { return Put(e, s.Model, batch) }
-	next := begin(put)
-	defer func() {
-		if b, err := next(); err == nil {
-			_ = b.Free()
-		}
-	}()
-	for i := range warmUp + steps {
-		if err := ctx.Err(); err != nil {
-			return Speed{}, err
-		}
-		began = time.Now()
-		b, err := next()
-		next = begin(put)
+	batches := ahead.Next(ctx, Repeat(NoiseBatch(r.Batch, s.Model), warmUp+steps), func(b evaluate.Batch) (Batch, error) { return Put(e, s.Model, b) })
+	step := 0
+	began = time.Now()
+	for b, err := range batches {
 		if err != nil {
 			return Speed{}, err
 		}
-		values := in.values(b.Labels, 0, i, 0)
+		values := in.values(b.Labels, 0, step, 0)
 		if in.taught {
 			values = append(values, tensors.FromShape(shapes.Make(dtypes.Float32, r.Batch, s.Model.NumClasses)))
 		}
@@ -73,14 +62,15 @@ func Measure(ctx context.Context, e *engine.Engine, s *space.Space, arch space.A
 			return Speed{}, err
 		}
 		late := !until.IsZero() && time.Now().After(until)
-		if i >= warmUp || late {
+		if step >= warmUp || late {
 			speed.Steps = append(speed.Steps, time.Since(began))
 		}
 		if late {
 			break
 		}
+		step, began = step+1, time.Now()
 	}
-	return speed, nil
+	return speed, ctx.Err()
 }
 
 // Sums is what it costs to add the gradients of all ranks once.
@@ -136,20 +126,6 @@ func measureSums(e *engine.Engine, all span, gradients []shapes.Shape, times int
 	return cost, nil
 }
 
-// begin starts a function, and returns one that waits for its result.
-func begin[T any](f func() (T, error)) (wait func() (T, error)) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	crash.Go(func() {
-		value, err := f()
-		done <- result{value, err}
-	})
-	return sync.OnceValues(func() (T, error) { r := <-done; return r.value, r.err })
-}
-
 // NoiseBatch is a batch of n images of normal noise with drawn labels, the same at every
 // call.
 func NoiseBatch(n int, m space.Model) evaluate.Batch {
@@ -162,4 +138,15 @@ func NoiseBatch(n int, m space.Model) evaluate.Batch {
 		b.Labels[i] = int32(r.IntN(m.NumClasses))
 	}
 	return b
+}
+
+// Repeat yields a batch so many times.
+func Repeat(b evaluate.Batch, times int) iter.Seq2[evaluate.Batch, error] {
+	return func(yield func(evaluate.Batch, error) bool) {
+		for range times {
+			if !yield(b, nil) {
+				return
+			}
+		}
+	}
 }
