@@ -171,6 +171,20 @@ func (b *bench) steps(run string) (steps []int) {
 	return steps
 }
 
+// untilSaved starts a training and waits for the first checkpoint of its run; what it says goes on.
+func (b *bench) untilSaved(c *exec.Cmd, run string) (said *bytes.Buffer) {
+	b.Helper()
+	said = &bytes.Buffer{}
+	c.Stdout, c.Stderr = said, said
+	if err := c.Start(); err != nil {
+		b.Fatal(err)
+	}
+	for began := time.Now(); len(b.steps(run)) == 0 && time.Since(began) < 2*time.Minute; {
+		time.Sleep(5 * time.Millisecond)
+	}
+	return said
+}
+
 // losses of the updates of a run.
 func (b *bench) losses(run string) (losses []float64) {
 	b.Helper()
@@ -493,14 +507,7 @@ func TestARankThatStandsStill(t *testing.T) {
 		still := map[string]int{"openmpi": 1, "mpich": 0}[l.Name]
 		c := b.start(2, b.train("vit", "still")...)
 		c.Env = append(c.Env, ranks.WaitEnv+"=10s")
-		var said bytes.Buffer
-		c.Stdout, c.Stderr = &said, &said
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		for began := time.Now(); len(b.steps("still")) == 0 && time.Since(began) < 2*time.Minute; {
-			time.Sleep(5 * time.Millisecond)
-		}
+		said := b.untilSaved(c, "still")
 		syscall.Kill(b.rankOf(b.launcher, still, "still"), syscall.SIGSTOP)
 		err := c.Wait()
 		if text := said.String(); err == nil || !strings.Contains(text, "within 10s") || !strings.Contains(text, fmt.Sprintf("rank %d of 2 on host ", still)) {

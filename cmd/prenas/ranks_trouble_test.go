@@ -79,14 +79,7 @@ func TestTheFirstRanksDiskIsFull(t *testing.T) {
 	b.write("recipe.yaml", "epochs: 200\nholdout: 0.25\neval_every: 0\nlog_every: 5\nsave_every: 7\nbatch: 3\naccumulate: 4\n")
 	b.must(1, b.train("vit", "whole")...)
 	c := b.start(2, b.train("vit", "full")...)
-	var said bytes.Buffer
-	c.Stdout, c.Stderr = &said, &said
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for began := time.Now(); len(b.steps("full")) == 0 && time.Since(began) < 2*time.Minute; {
-		time.Sleep(5 * time.Millisecond)
-	}
+	said := b.untilSaved(c, "full")
 	none := unix.Rlimit{Cur: 1 << 10, Max: 1 << 10}
 	if err := unix.Prlimit(b.rankOf(b.launcher, 0, "full"), unix.RLIMIT_FSIZE, &none, nil); err != nil {
 		t.Fatal(err)

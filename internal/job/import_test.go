@@ -167,11 +167,7 @@ MODEL: {IMAGE_SIZE: 4, PATCH_SIZE: 2, CHANNELS: 1, NUM_CLASSES: 3, HEAD_DIM: 4, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.Open(t.Context(), engine.Options{Backend: "go"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Close)
+	e := goEngine(t)
 	pixels := make([]float32, 3*4*4)
 	for i := range pixels {
 		pixels[i] = float32(random.NormFloat64())

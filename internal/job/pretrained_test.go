@@ -39,11 +39,7 @@ func TestImportedModelsHaveTheirLibrarysOutputs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	e, err := engine.Open(t.Context(), engine.Options{Backend: "go"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Close)
+	e := goEngine(t)
 	for _, folder := range folders {
 		t.Run(filepath.Base(folder), func(t *testing.T) {
 			m := importedFrom(t, folder)
@@ -157,11 +153,7 @@ func TestOrderChangesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	e, err := engine.Open(t.Context(), engine.Options{Backend: "go"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Close)
+	e := goEngine(t)
 	for _, folder := range folders {
 		t.Run(filepath.Base(folder), func(t *testing.T) {
 			m := importedFrom(t, folder)
@@ -243,11 +235,7 @@ func importedFrom(t *testing.T, folder string) *export.Model {
 // An architecture without some blocks is timm's model of which they were deleted: its outputs are
 // those of a file whose other blocks are numbered anew.
 func TestWithoutBlocksIsTheModelWithThemDeleted(t *testing.T) {
-	e, err := engine.Open(t.Context(), engine.Options{Backend: "go"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Close)
+	e := goEngine(t)
 	folder := filepath.Join("testdata", "pretrained", "timm-distilled")
 	m := importedFrom(t, folder)
 	weights, err := m.Weights()
@@ -316,4 +304,14 @@ func TestWithoutBlocksIsTheModelWithThemDeleted(t *testing.T) {
 	if fixture.Difference(got, whole) < 1e-3 {
 		t.Error("the block does nothing")
 	}
+}
+
+func goEngine(t *testing.T) *engine.Engine {
+	t.Helper()
+	e, err := engine.Open(t.Context(), engine.Options{Backend: "go"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
 }

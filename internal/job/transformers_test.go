@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"prenas/internal/engine"
 	"prenas/internal/export"
 	"prenas/internal/fixture"
 	"prenas/internal/fsys"
@@ -32,11 +31,7 @@ func TestExportForTransformers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.Open(t.Context(), engine.Options{Backend: "go"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Close)
+	e := goEngine(t)
 	for name, what := range want {
 		t.Run(name, func(t *testing.T) {
 			folder, dir := filepath.Join(root, name), t.TempDir()
