@@ -21,6 +21,7 @@ import (
 
 	"prenas/examples/internal/experiment"
 	"prenas/internal/audit"
+	"prenas/internal/data"
 	"prenas/internal/data/load"
 	"prenas/internal/data/source"
 	"prenas/internal/engine"
@@ -145,11 +146,15 @@ func (x *study) score(ctx context.Context, b *audit.Benchmark, src string) (list
 			list = append(list, audit.Proxy{Name: c.name, BySeed: [][]float64{values}})
 		}
 	}
+	set, err := source.Open(ctx, src, source.Options{Seed: b.Draw, HeldOut: b.Recipe.Holdout, Stratify: b.Recipe.Stratify})
+	if err != nil {
+		return nil, err
+	}
 	for _, c := range conditions {
 		experiment.Say(fmt.Sprintf("%s: %s", src, c.name))
 		var starts []proxy.Start
 		for _, seed := range b.Seeds {
-			start, err := c.start(ctx, b, src, seed)
+			start, err := c.start(ctx, b, set, seed)
 			if err != nil {
 				return nil, err
 			}
@@ -175,7 +180,7 @@ func (x *study) score(ctx context.Context, b *audit.Benchmark, src string) (list
 }
 
 // start is what a condition scores from with a seed.
-func (c condition) start(ctx context.Context, b *audit.Benchmark, src string, seed uint64) (s proxy.Start, err error) {
+func (c condition) start(ctx context.Context, b *audit.Benchmark, set *data.Dataset, seed uint64) (s proxy.Start, err error) {
 	s.Seed = seed
 	if s.Weights = supernet.New(b.Space).Init(seed); c.fanIn {
 		for name, w := range s.Weights {
@@ -187,10 +192,6 @@ func (c condition) start(ctx context.Context, b *audit.Benchmark, src string, se
 	if !c.real {
 		s.Batch = proxy.Noise(b.Space.Model, seed)
 		return s, nil
-	}
-	set, err := source.Open(ctx, src, source.Options{Seed: b.Draw, HeldOut: b.Recipe.Holdout, Stratify: b.Recipe.Stratify})
-	if err != nil {
-		return s, err
 	}
 	images, err := train.NewImages(set, b.Space.Model, recipe.Recipe{}, seed, 0)
 	if err != nil {

@@ -90,10 +90,8 @@ func readConfig(weights string) (config, error) {
 		if cut, _ := p["do_center_crop"].(bool); square && !cut {
 			c.notes = append(c.notes, "preprocessor_config.json has images of any shape squeezed into a square; prenas resizes the shorter side and cuts the middle out")
 		}
-		for _, key := range []string{"size", "crop_size"} {
-			if size := side(p[key]); size > 0 && key == "size" {
-				c.prep.Resize = size
-			}
+		if size := side(p["size"]); size > 0 {
+			c.prep.Resize = size
 		}
 	}
 	return c, err
